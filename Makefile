@@ -1,0 +1,34 @@
+# `make lecture` answers the question, `make test` checks the program; each makes the environment it needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+lecture: $(VENV)/.installed
+	$(BIN)/rlbench run experiments/ppo_vs_reinforce.py
+	$(BIN)/rlbench report experiments/ppo_vs_reinforce.py
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto -m "slow or not slow"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: lecture test test-all lint types bench

@@ -1,0 +1,17 @@
+"""The one exception a user is meant to read."""
+
+
+class RlbenchError(Exception):
+    """Bad input or a failed run, said in one clear sentence: what is wrong, where, and what would be right.
+
+    The command line prints the message without a traceback and exits with a non-zero status;
+    `--debug` shows the traceback.
+    """
+
+
+def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
+    """Return ` Did you mean 'x'?` for the known name closest to `word`, else the list of the known names."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(sorted(known))}."

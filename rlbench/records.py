@@ -1,0 +1,83 @@
+"""Plain records that pass between training, the store and the analysis; no torch here.
+
+The two tables of a run are dictionaries of equally long 1-D arrays, column by column:
+
+`episodes`, one row per finished episode
+    step     int64   environment steps of the run, all copies together, when the episode ended
+    return   float64 undiscounted sum of the environment's own rewards
+    length   int64   environment steps of the episode
+
+`updates`, one row per improvement step
+    step, progress, mean_return, kl, kl_max, clip_fraction, clip_killed, entropy, explained_variance,
+    grad_norm, value_loss, surrogate, ratio_max, lr, gradient_steps; and `field.NAME` for every hyper-parameter
+    that `adapt` changes. Definitions: `rlbench.training.diagnostics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Status = Literal["finished", "diverged", "failed"]
+Table = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Gymnasium environment by id, with the keyword arguments of its constructor.
+
+    `options` must be JSON values, since they are part of a cell's identity.
+    """
+
+    id: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The id, followed by the options where there are any: `Pendulum-v1(g=5.0)`."""
+        if not self.options:
+            return self.id
+        return f"{self.id}({', '.join(f'{key}={value}' for key, value in sorted(self.options.items()))})"
+
+
+@dataclass
+class RunRecord:
+    """What one replica's training left behind.
+
+    `status` is "finished" (the whole budget), "diverged" (a parameter or a loss became NaN or infinite) or
+    "failed" (the environment or the plugin raised); `reason` is empty for a finished run and one sentence
+    otherwise. The tables of a run that ended early hold what happened until then.
+    """
+
+    status: Status
+    reason: str
+    steps: int
+    episodes: Table
+    updates: Table
+    gradient_steps: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One sign of life of a pack: environment steps done by each replica, of `total`, and the latest mean return."""
+
+    step: int
+    total: int
+    replicas: int
+    mean_return: float
+
+
+def empty_episodes() -> Table:
+    """Return an `episodes` table without rows."""
+    return {
+        "step": np.empty(0, np.int64),
+        "return": np.empty(0, np.float64),
+        "length": np.empty(0, np.int64),
+    }
