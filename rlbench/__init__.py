@@ -1,0 +1,1 @@
+"""Compare on-policy reinforcement-learning algorithms properly: many seeds, intervals, verdicts."""

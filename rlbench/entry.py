@@ -1,0 +1,121 @@
+"""One entry of the store: its identity, its three files, and whether they can be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbench.records import RunRecord, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA = 1
+STATUSES = ("finished", "diverged", "failed")
+TABLES = ("episodes", "updates")
+ID_LENGTH = 32  # hexadecimal digits: 128 bits
+
+
+def canonical(document: Any) -> Any:
+    """Return `document` with every number in one form, so that equal values hash equally: 1.0 becomes 1."""
+    if isinstance(document, Mapping):
+        return {str(key): canonical(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [canonical(value) for value in document]
+    if isinstance(document, float) and document.is_integer():
+        return int(document)
+    return document
+
+
+def cell_id(document: Mapping[str, Any]) -> str:
+    """Return the identity of a cell: SHA-256 over the canonical JSON of its identity document."""
+    text = json.dumps(canonical(document), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest in `path`; raise ValueError saying what is wrong where it cannot be trusted."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        if manifest["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {manifest['schema']!r}, this version reads {SCHEMA}")
+        if cell_id(manifest["identity"]) != path.name:
+            raise ValueError("its identity document does not give its name")
+        if manifest["status"] not in STATUSES:
+            raise ValueError(f"its status is {manifest['status']!r}")
+        for name in TABLES:
+            size = os.stat(path / f"{name}.parquet").st_size
+            if size != manifest["files"][name]["bytes"]:
+                raise ValueError(f"{name}.parquet has {size} bytes, not {manifest['files'][name]['bytes']}")
+        manifest["outcome"]["steps_done"], manifest["outcome"]["reason"], manifest["provenance"].get
+    except FileNotFoundError as problem:
+        raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise ValueError("its manifest.json is not one of rlbench's") from problem
+    result: dict[str, Any] = manifest
+    return result
+
+
+def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
+    """Return the file of the table `name`; raise ValueError where it is not what was written."""
+    data = (path / f"{name}.parquet").read_bytes()
+    if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
+        raise ValueError(f"{name}.parquet was changed or damaged")
+    return data
+
+
+def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
+    """Return the table `name` of the entry in `path`; raise ValueError where it is not what was written."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(read_bytes(path, manifest, name)))
+
+
+def write_entry(
+    directory: Path, cell: str, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]
+) -> None:
+    """Write the three files of an entry into an existing empty directory, through to the disk."""
+    data = {"episodes": _parquet(record.episodes), "updates": _parquet(record.updates)}
+    manifest = {
+        "schema": SCHEMA,
+        "cell": cell,
+        "identity": dict(identity),
+        "status": record.status,
+        "outcome": {
+            "reason": record.reason,
+            "detail": record.detail,
+            "steps_done": int(record.steps),
+            "gradient_steps": int(record.gradient_steps),
+            "samples": int(record.samples),
+            "seconds": float(record.seconds),
+        },
+        "provenance": dict(provenance),
+        "files": {
+            name: {"bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()}
+            for name, part in data.items()
+        },
+    }
+    for name, part in data.items():
+        _write_bytes(directory / f"{name}.parquet", part)
+    _write_bytes(directory / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+
+
+def _parquet(table: Table) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(dict(table)), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
