@@ -1,0 +1,1 @@
+"""Tables in, numbers and figures out: scores, statistics, intervals, comparisons, figures and the report; no torch."""
