@@ -1,0 +1,157 @@
+"""The contract of a plugin: the one page that the author of an algorithm reads.
+
+An algorithm is a small frozen dataclass. Its fields are its hyper-parameters, its methods are pure formulas; the core
+does the rest. A whole plugin, apart from its imports:
+
+    class PPOClip(Algorithm):
+        name = "ppo-clip"
+        clip: float = hyper(0.2, low=0.0)
+
+        def surrogate(self, x):
+            clipped = x.ratio.clamp(1 - self.clip, 1 + self.clip)
+            return torch.minimum(x.ratio * x.advantage, clipped * x.advantage)
+
+**The last axis is yours, leading axes are not.** In `surrogate` every sample tensor is `[..., B]` and every
+hyper-parameter a float or `[..., 1]`; return one number per sample, `[..., B]`. To reduce, use
+`rlbench.functional.mean`, which keeps the axis. In a unit test `...` is empty and hyper-parameters are plain floats;
+in training `...` is `[R]`, the replicas that train together. The same code serves both.
+
+Override points, weakest first: `surrogate` < `adapt` < `advantages` < `improve`. State is returned, never mutated: an
+adaptive coefficient is a `hyper` field that `adapt` replaces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+from rlbench.fields import Field, fields_of, hyper, settings, static
+from rlbench.functional.returns import gae
+from rlbench.improve import Problem, first_order
+
+if TYPE_CHECKING:
+    import torch
+
+    from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
+
+__all__ = ["Algorithm", "Field", "fields_of", "hyper", "pack_key", "settings", "static"]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hyper, static))
+class Algorithm:
+    """Base class of every algorithm; a subclass becomes a frozen, keyword-only dataclass by itself.
+
+    The defaults are those of the PPO paper's continuous-control runs (Schulman et al. 2017, table 3) with the
+    implementation details that CleanRL documents: orthogonal initialisation, Adam's epsilon 1e-5, advantages
+    normalised per minibatch, a learning rate annealed to zero, separate networks, gradient norm 0.5.
+    """
+
+    name: ClassVar[str] = ""
+    is_policy_gradient: ClassVar[bool] = True
+    """Whether the surrogate's gradient at ratio 1 is the policy gradient; a deliberate exception says False."""
+
+    lr: float = hyper(3e-4, low=0.0, doc="Adam's step size at the start")
+    gamma: float = hyper(0.99, low=0.0, high=1.0, doc="discount factor")
+    gae_lambda: float = hyper(0.95, low=0.0, high=1.0, doc="lambda of generalised advantage estimation")
+    entropy_coef: float = hyper(0.0, low=0.0, doc="weight of the entropy bonus (the paper's c2)")
+    value_coef: float = hyper(0.5, low=0.0, doc="weight of the value loss 0.5 (V - target)^2 (the paper's c1)")
+    value_clip: float = hyper(float("inf"), low=0.0, doc="range of PPO2's value clipping; inf: none")
+    max_grad_norm: float = hyper(0.5, low=0.0, doc="bound on the norm of the whole gradient; inf: none")
+    adam_eps: float = hyper(1e-5, low=0.0, doc="Adam's epsilon")
+    target_kl: float = hyper(float("inf"), low=0.0, doc="stop an update once its KL passes 1.5 x this; inf: never")
+    initial_log_std: float = hyper(0.0, doc="log standard deviation of a Gaussian policy at the start")
+
+    horizon: int = static(2048, low=1, doc="steps per environment copy in one rollout")
+    num_envs: int = static(1, low=1, doc="environment copies of one run")
+    epochs: int = static(10, low=1, doc="passes over a rollout")
+    minibatches: int = static(32, low=1, doc="equal parts of a rollout, one gradient step each")
+    hidden: tuple[int, ...] = static((64, 64), low=1, doc="widths of the hidden layers")
+    activation: str = static("tanh", choices=("tanh", "relu"), doc="activation of the hidden layers")
+    shared_trunk: bool = static(False, doc="one hidden stack for policy and value instead of two")
+    orthogonal_init: bool = static(True, doc="orthogonal weights (gain sqrt 2, policy 0.01, value 1) or torch's")
+    anneal_lr: bool = static(True, doc="let the step size fall linearly to zero over the budget")
+    normalize_advantage: str = static(
+        "minibatch", choices=("minibatch", "batch", "none"), doc="over which samples advantages are standardised"
+    )
+    normalize_observation: bool = static(False, doc="standardise observations by running statistics")
+    normalize_reward: bool = static(False, doc="divide rewards by the running deviation of the discounted return")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
+
+    def surrogate(self, x: Samples) -> torch.Tensor:
+        """Return the objective per sample, `[..., B]`, to be maximised. The one method that is required."""
+        raise NotImplementedError(f"{type(self).__name__} must define surrogate(self, x)")
+
+    def adapt(self, stats: Stats) -> Self:
+        """Return the algorithm for the next update, for example with another coefficient; once per update.
+
+        Every tensor of `stats` is `[..., 1]`, measured over the whole update. Use `self.replace(clip=...)`.
+        """
+        return self
+
+    def advantages(self, tr: Trajectory) -> tuple[torch.Tensor, torch.Tensor] | Estimates:
+        """Return (advantage, value target), each `[T, ..., N]`; a third tensor weighs the samples, 0 leaves one out.
+
+        Default: generalised advantage estimation (Schulman et al. 2016, equation 16).
+        """
+        return gae(
+            tr.reward, tr.value, tr.next_value, tr.terminated, tr.ended, gamma=self.gamma, lam=self.gae_lambda
+        )
+
+    def improve(self, problem: Problem) -> Params:
+        """Return the parameters after one update, `[R, P]`; the only method that sees the replica axis.
+
+        Default: `epochs` passes of minibatch Adam on surrogate, entropy bonus and value loss.
+        """
+        return first_order(problem)
+
+    def validate(self) -> None:
+        """Raise ValueError with one sentence if fields contradict each other; ranges are checked before."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Environment steps of one rollout, all copies together."""
+        return self.horizon * self.num_envs
+
+    @property
+    def band(self) -> float | torch.Tensor:
+        """Half-width of the ratio band that clip fractions refer to: the field `clip`, or 0.2 where there is none."""
+        width: float | torch.Tensor = getattr(self, "clip", 0.2)
+        return width
+
+
+dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(Algorithm)
+
+
+def pack_key(algorithm: Algorithm) -> Hashable:
+    """Return what two runs must share to train in one pack: the class and every static field."""
+    statics = tuple(
+        (name, getattr(algorithm, name)) for name, field in fields_of(type(algorithm)).items() if not field.is_hyper
+    )
+    return (type(algorithm), statics)
+
+
+def stack(algorithms: Sequence[Algorithm]) -> Algorithm:
+    """Return one algorithm whose hyper fields are tensors `[R, 1]`, the values of `algorithms` in order.
+
+    Raises ValueError if classes or static fields differ.
+    """
+    import torch
+
+    first = algorithms[0]
+    if any(pack_key(other) != pack_key(first) for other in algorithms):
+        raise ValueError("replicas of one pack must share the class and every static field")
+    return first.replace(
+        **{
+            name: torch.tensor([[getattr(one, name)] for one in algorithms], dtype=torch.float32)
+            for name, field in fields_of(type(first)).items()
+            if field.is_hyper
+        }
+    )

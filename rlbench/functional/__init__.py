@@ -1,0 +1,27 @@
+"""Pure mathematics: no configuration, no I/O, no hidden randomness.
+
+Two kinds of arrays meet here. What the author of an algorithm sees is torch (samples `[..., B]`, flat parameters
+`[R, P]`), so that autograd can differentiate a surrogate. The networks and the optimiser are numpy on the same memory:
+numpy works on a stack of matrices slice by slice, so the numbers of one replica do not depend on how many others there
+are, and at these sizes it is also several times faster.
+"""
+
+from rlbench.functional.replicas import dot, norm, where
+from rlbench.functional.returns import gae, lambda_returns, reward_to_go
+from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient
+from rlbench.functional.surrogates import clip, kl_estimate, mean, standardise
+
+__all__ = [
+    "backtracking_line_search",
+    "clip",
+    "conjugate_gradient",
+    "dot",
+    "gae",
+    "kl_estimate",
+    "lambda_returns",
+    "mean",
+    "norm",
+    "reward_to_go",
+    "standardise",
+    "where",
+]

@@ -1,0 +1,197 @@
+"""Action distributions, built from a policy head `[..., B, H]`; actions are `[..., B]` or `[..., B, K]`.
+
+A class turns a head into log-probabilities, entropies and analytic KL divergences, all `[..., B]`; into the product of
+its Fisher information with a tangent of the head; and samples in numpy from noise that was drawn beforehand, so that
+randomness stays data.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[Any]
+
+
+class Distribution(ABC):
+    """A batch of action distributions with parameters `head`, `[..., B, H]`."""
+
+    @abstractmethod
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """Return the log-probability (density) of the actions, `[..., B]`."""
+
+    @abstractmethod
+    def entropy(self) -> torch.Tensor:
+        """Return the entropy in nats, `[..., B]`."""
+
+    @abstractmethod
+    def kl_from(self, old: Any) -> torch.Tensor:
+        """Return KL(old || self) per state, `[..., B]`; `old` is of the same class."""
+
+    @abstractmethod
+    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
+        """Return the Fisher information with respect to the head times `tangent`, both `[..., B, H]`."""
+
+
+class Family(ABC):
+    """A kind of distribution for one action space: the width of its head, its noise and its samples."""
+
+    head_size: int
+    log_std_size: int = 0
+    """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
+
+    @abstractmethod
+    def build(self, head: torch.Tensor) -> Distribution:
+        """Return the distributions of a head `[..., B, H]`."""
+
+    @abstractmethod
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Return noise for actions of leading shape `shape`, as `sample` wants it."""
+
+    @abstractmethod
+    def sample(self, head: Array, noise: Array) -> Array:
+        """Return one action for each head, a function of the head and its noise alone."""
+
+
+class Categorical(Distribution):
+    """One choice among n; head: n logits; action: an index `[..., B]`."""
+
+    def __init__(self, head: torch.Tensor) -> None:
+        self.log_probs = torch.log_softmax(head, -1)
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return self.log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> torch.Tensor:
+        return -(self.log_probs.exp() * self.log_probs).sum(-1)
+
+    def kl_from(self, old: Categorical) -> torch.Tensor:
+        return (old.log_probs.exp() * (old.log_probs - self.log_probs)).sum(-1)
+
+    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
+        probs = self.log_probs.exp()
+        return probs * (tangent - (probs * tangent).sum(-1, keepdim=True))
+
+
+class Independent(Distribution):
+    """Several independent choices, for MultiDiscrete and MultiBinary spaces; action: indices `[..., B, K]`."""
+
+    def __init__(self, parts: Sequence[Categorical]) -> None:
+        self.parts = parts
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return _total([part.log_prob(action[..., k]) for k, part in enumerate(self.parts)])
+
+    def entropy(self) -> torch.Tensor:
+        return _total([part.entropy() for part in self.parts])
+
+    def kl_from(self, old: Independent) -> torch.Tensor:
+        return _total([part.kl_from(other) for part, other in zip(self.parts, old.parts, strict=True)])
+
+    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
+        widths = [part.log_probs.shape[-1] for part in self.parts]
+        pieces = tangent.split(widths, -1)
+        return torch.cat([part.fisher(piece) for part, piece in zip(self.parts, pieces, strict=True)], -1)
+
+
+class DiagonalGaussian(Distribution):
+    """Independent normal numbers; head: A means, then A log standard deviations; action `[..., B, A]`."""
+
+    def __init__(self, head: torch.Tensor) -> None:
+        self.mean, self.log_std = head.chunk(2, -1)
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        z = (action - self.mean) * (-self.log_std).exp()
+        return -(0.5 * z * z + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def kl_from(self, old: DiagonalGaussian) -> torch.Tensor:
+        variance_ratio = (2 * (old.log_std - self.log_std)).exp()
+        shift = (old.mean - self.mean) * (-self.log_std).exp()
+        return (self.log_std - old.log_std + 0.5 * (variance_ratio + shift * shift - 1)).sum(-1)
+
+    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
+        of_mean, of_log_std = tangent.chunk(2, -1)
+        return torch.cat([of_mean * (-2 * self.log_std).exp(), 2 * of_log_std], -1)
+
+
+class CategoricalFamily(Family):
+    """Discrete(n)."""
+
+    def __init__(self, n: int) -> None:
+        self.head_size = n
+
+    def build(self, head: torch.Tensor) -> Categorical:
+        return Categorical(head)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
+        choice: Array = np.argmax(head + noise, axis=-1)
+        return choice
+
+
+class IndependentFamily(Family):
+    """MultiDiscrete(sizes); MultiBinary(K) is the case of K twos."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
+        self.head_size = sum(self.sizes)
+
+    def build(self, head: torch.Tensor) -> Independent:
+        return Independent([Categorical(part) for part in head.split(list(self.sizes), -1)])
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
+        return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
+
+
+class GaussianFamily(Family):
+    """Box, flattened to A numbers; the standard deviation does not depend on the state."""
+
+    def __init__(self, size: int) -> None:
+        self.head_size = 2 * size
+        self.log_std_size = size
+
+    def build(self, head: torch.Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(head)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        action: Array = head[..., : self.log_std_size] + np.exp(head[..., self.log_std_size :]) * noise
+        return action
+
+
+def family(kind: str, sizes: Sequence[int]) -> Family:
+    """Return the family of an action space: "categorical" (n,), "multicategorical", "bernoulli" (bits,), "gaussian" (A,)."""
+    if kind == "categorical":
+        return CategoricalFamily(sizes[0])
+    if kind == "multicategorical":
+        return IndependentFamily(sizes)
+    if kind == "bernoulli":
+        return IndependentFamily([2] * sizes[0])
+    if kind == "gaussian":
+        return GaussianFamily(sizes[0])
+    raise ValueError(f"there is no distribution for actions of kind {kind!r}")
+
+
+def _total(parts: list[torch.Tensor]) -> torch.Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

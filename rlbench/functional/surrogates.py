@@ -1,0 +1,58 @@
+"""Pieces of surrogate objectives; the last axis of every tensor holds samples, `[..., B]`."""
+
+from __future__ import annotations
+
+import torch
+
+Bound = float | torch.Tensor
+
+
+def mean(x: torch.Tensor) -> torch.Tensor:
+    """Return the mean over samples, keeping the axis: `[..., B]` to `[..., 1]`."""
+    return x.mean(-1, keepdim=True)
+
+
+def clip(x: torch.Tensor, low: Bound, high: Bound) -> torch.Tensor:
+    """Return `x` limited to [low, high]; unlike `Tensor.clamp` a float and a tensor bound may be mixed."""
+    low_tensor = torch.as_tensor(low, dtype=x.dtype, device=x.device)
+    high_tensor = torch.as_tensor(high, dtype=x.dtype, device=x.device)
+    return torch.minimum(torch.maximum(x, low_tensor), high_tensor)
+
+
+def weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Return the mean over samples weighted by `weight`, `[..., 1]`; zero where no sample has weight."""
+    if weight is None:
+        return mean(x)
+    total = weight.sum(-1, keepdim=True)
+    return (x * weight).sum(-1, keepdim=True) / total.clamp(min=1e-8)
+
+
+def standardise(x: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-8) -> torch.Tensor:
+    """Return `x` less its mean, divided by its standard deviation over samples (Bessel's correction, as CleanRL)."""
+    centred = x - weighted_mean(x, weight)
+    squares = centred * centred
+    if weight is None:
+        freedom = max(x.shape[-1] - 1, 1)
+        variance = squares.sum(-1, keepdim=True) / freedom
+    else:
+        variance = (squares * weight).sum(-1, keepdim=True) / (weight.sum(-1, keepdim=True) - 1).clamp(min=1)
+    return centred / (variance.sqrt() + eps)
+
+
+def value_loss(
+    value: torch.Tensor, old_value: torch.Tensor, target: torch.Tensor, value_clip: Bound | None
+) -> torch.Tensor:
+    """Return 0.5 (V - target)^2 per sample, `[..., B]`; with `value_clip` the larger of that and its clipped form.
+
+    The clipped form moves V at most `value_clip` away from the old value (the PPO2 code's rule; not in the paper).
+    """
+    loss = (value - target).square()
+    if value_clip is not None:
+        near = old_value + clip(value - old_value, -value_clip, value_clip)
+        loss = torch.maximum(loss, (near - target).square())
+    return 0.5 * loss
+
+
+def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
+    """Return the sample estimate of KL(old || new), (r - 1) - log r >= 0 (Schulman 2020, "k3"), `[..., B]`."""
+    return torch.expm1(log_ratio) - log_ratio

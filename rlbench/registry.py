@@ -1,0 +1,178 @@
+"""Discovery of algorithms: entry points of group `rlbench.algorithms`, files named by the user, classes.
+
+The built-ins come in through the same door as anybody's: an entry point names a module or a package, whose modules are
+imported and searched for `Algorithm` subclasses that are defined there and have a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import cloudpickle
+
+from rlbench.algorithm import Algorithm
+from rlbench.errors import RlbenchError, nearest
+
+GROUP = "rlbench.algorithms"
+
+_classes: dict[str, type[Algorithm]] = {}
+_broken: dict[str, str] = {}
+_discovered = False
+
+
+def names() -> list[str]:
+    """Return the names of all known algorithms, sorted."""
+    _discover()
+    return sorted(_classes)
+
+
+def load(name: str) -> type[Algorithm]:
+    """Return the algorithm called `name`; RlbenchError names the nearest one, or the file that is broken."""
+    _discover()
+    if name in _classes:
+        return _classes[name]
+    broken = f" Broken plugins: {', '.join(_broken)}." if _broken else ""
+    raise RlbenchError(f"There is no algorithm {name!r}.{nearest(name, names())}{broken}")
+
+
+def broken() -> dict[str, str]:
+    """Return the traceback of every installed plugin that cannot be imported, by module name."""
+    _discover()
+    return dict(_broken)
+
+
+def add_class(cls: type[Algorithm]) -> None:
+    """Make a class known by its name; a different class of that name is an error that names both files."""
+    _discover()
+    _add(cls)
+
+
+def add_file(path: str | Path) -> list[type[Algorithm]]:
+    """Import a plugin file and return the algorithms defined in it, now known by their names.
+
+    The file is code and runs. Raises RlbenchError if it is missing, raises, or defines no algorithm.
+    """
+    _discover()
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise RlbenchError(f"There is no plugin file {str(path)!r}.")
+    name = f"rlbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return _algorithms_in(sys.modules[name])
+    module = _import_file(name, file, path)
+    found = _algorithms_in(module)
+    if not found:
+        raise RlbenchError(f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'.")
+    for cls in found:
+        _add(cls)
+    # Worker processes cannot import this module by name, so its classes travel whole.
+    cloudpickle.register_pickle_by_value(module)
+    return found
+
+
+def origin(cls: type[Algorithm]) -> str:
+    """Return the file that defines `cls`, or its module's name where there is no file."""
+    try:
+        return str(Path(inspect.getfile(cls)).resolve())
+    except (TypeError, OSError):
+        return cls.__module__
+
+
+def fingerprint(cls: type[Algorithm]) -> str:
+    """Return a hash of the plugin's own source: the files of `cls` and of its bases, up to `Algorithm`.
+
+    A class without a file (defined at a prompt) is hashed by its methods' compiled code.
+    """
+    digest = hashlib.sha256()
+    for base in cls.__mro__:
+        if base in (Algorithm, object):
+            continue
+        digest.update(base.__qualname__.encode())
+        try:
+            source = inspect.getsource(sys.modules[base.__module__])
+        except (OSError, TypeError, KeyError):
+            source = _source_without_file(base)
+        digest.update(source.replace("\r\n", "\n").encode())
+    return digest.hexdigest()[:16]
+
+
+def _source_without_file(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        codes = [member.__code__ for _, member in sorted(inspect.getmembers(cls, inspect.isfunction))]
+        return "\n".join(f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}" for code in codes)
+
+
+def _discover() -> None:
+    global _discovered
+    if _discovered:
+        return
+    _discovered = True
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.value):
+        for module in _modules(point.value):
+            for cls in _algorithms_in(module):
+                _add(cls)
+
+
+def _modules(root: str) -> Iterator[ModuleType]:
+    """Yield a module and, if it is a package, the modules in it; what cannot be imported is noted as broken."""
+    package = _import(root)
+    if package is None:
+        return
+    yield package
+    for info in pkgutil.iter_modules(getattr(package, "__path__", [])):
+        module = _import(f"{root}.{info.name}")
+        if module is not None:
+            yield module
+
+
+def _import(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except Exception:  # a plugin may raise anything, and must not break the others
+        _broken[name] = traceback.format_exc()
+        return None
+
+
+def _import_file(name: str, file: Path, shown: str | Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise RlbenchError(f"Plugin {str(shown)!r} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None)
+        line = error.lineno if isinstance(error, SyntaxError) else line
+        at = f", line {line}" if line else ""
+        raise RlbenchError(f"Plugin {str(shown)!r} cannot be loaded{at}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:
+    members = inspect.getmembers(module, inspect.isclass)
+    return [
+        cls for _, cls in members if issubclass(cls, Algorithm) and cls.__module__ == module.__name__ and cls.__dict__.get("name")
+    ]
+
+
+def _add(cls: type[Algorithm]) -> None:
+    known = _classes.get(cls.name)
+    if known is not None and (origin(known), known.__qualname__) != (origin(cls), cls.__qualname__):
+        raise RlbenchError(
+            f"Two algorithms are called {cls.name!r}: one in {origin(known)}, one in {origin(cls)}; rename one of them."
+        )
+    _classes[cls.name] = cls
