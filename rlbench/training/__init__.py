@@ -1,0 +1,1 @@
+"""Training: one program for R replicas, from environment steps to run records."""

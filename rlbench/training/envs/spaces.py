@@ -1,0 +1,118 @@
+"""Gymnasium's spaces as the learner sees them: flat float32 observations, and one of four kinds of action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from rlbench.errors import RlbenchError
+
+Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian"]
+
+
+@dataclass(frozen=True, eq=False)
+class ActionSpec:
+    """What a policy must produce, and how that becomes an action of the environment.
+
+    | kind             | space         | sizes              | the learner's action             |
+    |------------------|---------------|--------------------|----------------------------------|
+    | categorical      | Discrete      | (n,)               | ints [...] from 0                |
+    | multicategorical | MultiDiscrete | (n_1, ..., n_K)    | ints [..., K] from 0             |
+    | bernoulli        | MultiBinary   | (K,)               | ints or bools [..., K], 0 or 1   |
+    | gaussian         | Box of floats | (A,)               | floats [..., A], any real number |
+
+    `start` is added to the categories; `low` and `high` bound what the environment receives. The learner
+    keeps its own, unclipped action, since that is the one whose probability it knows. Spaces of several
+    axes are flattened in C order; `shape` and `dtype` are the environment's own.
+    """
+
+    kind: Kind
+    sizes: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: npt.NDArray[np.int64] | None = None  # [K] or []
+    low: npt.NDArray[Any] | None = None  # [A]
+    high: npt.NDArray[Any] | None = None  # [A]
+
+    def to_environment(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the environment's actions [..., *shape] for the learner's, [...] or [..., K]."""
+        if self.kind == "categorical":
+            return (action + self.start).astype(self.dtype)
+        if self.kind == "multicategorical":
+            sent = (action + self.start).astype(self.dtype)
+        elif self.kind == "gaussian":
+            sent = np.clip(action.astype(self.dtype), self.low, self.high)
+        else:
+            sent = action.astype(self.dtype)
+        return sent.reshape(action.shape[:-1] + self.shape)
+
+
+def action_spec(space: spaces.Space[Any], environment: str) -> ActionSpec:
+    """Return the `ActionSpec` of an action space.
+
+    Raises:
+        RlbenchError: the space is not supported; the message names `environment` and the space.
+    """
+    if isinstance(space, spaces.Discrete):
+        start = np.asarray(space.start, np.int64)
+        return ActionSpec("categorical", (int(space.n),), (), np.dtype(space.dtype), start=start)
+    if isinstance(space, spaces.MultiDiscrete):
+        sizes = tuple(int(n) for n in space.nvec.flat)
+        start = np.asarray(space.start, np.int64).ravel()
+        return ActionSpec("multicategorical", sizes, space.nvec.shape, np.dtype(space.dtype), start=start)
+    if isinstance(space, spaces.MultiBinary):
+        shape = tuple(int(n) for n in space.shape)
+        return ActionSpec("bernoulli", (int(np.prod(shape)),), shape, np.dtype(space.dtype))
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        sizes = (int(np.prod(space.shape)),)
+        bounds = {"low": space.low.ravel(), "high": space.high.ravel()}
+        return ActionSpec("gaussian", sizes, space.shape, np.dtype(space.dtype), **bounds)
+    raise RlbenchError(
+        f"Environment {environment!r} has the action space {space}, which is not supported: "
+        "it must be Discrete, MultiDiscrete, MultiBinary or a Box of floats."
+    )
+
+
+class ObservationEncoder:
+    """Turns a batch of observations [...] x space into flat float32 vectors [..., size]."""
+
+    def __init__(self, space: spaces.Space[Any], environment: str) -> None:
+        """Prepare for a Box of any shape and numeric dtype, flattened, or a Discrete, as one-hot vectors.
+
+        Raises:
+            RlbenchError: the space is not supported; the message names `environment` and the space.
+        """
+        self.size: int
+        self._one_hot: npt.NDArray[np.float32] | None = None
+        self._start = 0
+        if isinstance(space, spaces.Discrete):
+            self.size = int(space.n)
+            self._start = int(space.start)
+            self._one_hot = np.eye(self.size, dtype=np.float32)
+        elif isinstance(space, spaces.Box):
+            self.size = int(np.prod(space.shape))
+        else:
+            raise RlbenchError(
+                f"Environment {environment!r} has the observation space {space}, which is not supported: "
+                "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
+            )
+
+    def __call__(self, observation: Any, batch: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Return [*batch, size] for observations of shape [*batch, *space.shape].
+
+        Raises:
+            ValueError: an observation has the wrong size, or is no member of its Discrete space.
+        """
+        if self._one_hot is None:
+            return np.array(observation, np.float32).reshape(*batch, self.size)
+        index = np.asarray(observation) - self._start
+        if np.any((index < 0) | (index >= self.size)):
+            raise ValueError(
+                f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}"
+            )
+        encoded: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
+        return encoded
