@@ -6,6 +6,7 @@ import contextlib
 
 from rlbench.records import Environment
 from rlbench.training.envs.batch import EnvBatch, Step, copy_seeds
+from rlbench.training.envs.classic import ClassicBatch, supports
 from rlbench.training.envs.gym import GymBatch, make_one
 from rlbench.training.envs.spaces import ActionSpec
 
@@ -20,6 +21,8 @@ def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
     """
     template = make_one(environment)
     try:
+        if supports(template):
+            return ClassicBatch(template, replicas, num_envs)
         return GymBatch(environment, template, replicas, num_envs)
     finally:
         with contextlib.suppress(Exception):
