@@ -1,1 +1,1 @@
-"""Tables in, numbers and figures out: scores, statistics, intervals, comparisons, figures and the report; no torch."""
+"""Tables in, numbers and figures out: scores, intervals, comparisons, figures, the report; no torch here."""

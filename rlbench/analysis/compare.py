@@ -21,9 +21,9 @@ class Comparison:
     """One arm against its baseline on one environment, or on all of them with normalised scores (`ALL`).
 
     `mean_arm`, `mean_baseline` and `difference` are in units of the metric (`normalised` says which);
-    `improvement` is the probability that a run of the arm scores higher than one of the baseline. `p_adjusted` is
-    corrected by Holm's method for all comparisons made in one call, and `smallest_p` is the smallest adjusted p
-    that so few runs could give at all.
+    `improvement` is the probability that a run of the arm scores higher than one of the baseline.
+    `p_adjusted` is corrected by Holm's method for all comparisons made in one call, and `smallest_p` is the
+    smallest adjusted p that so few runs could give at all.
     """
 
     arm: str

@@ -1,37 +1,42 @@
 """From episodes to one curve and a few scores per training run.
 
-Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode returns:
+Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode
+returns:
 
 value at step s
-    Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty window
-    takes the return of the latest step before it at which episodes ended. Before the first episode ended nothing
-    is known; the value is then that of the first ended episodes, carried back, and `observed` is False.
+    Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty
+    window takes the return of the latest step before it at which episodes ended. Before the first episode
+    ended nothing is known; the value is then that of the first ended episodes, carried back, and `observed`
+    is False.
 curve
     The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or
-    diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN throughout.
+    diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN
+    throughout.
 auc
     Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
 final
     The value at the end: mean return over the last tenth of the budget.
 last100
-    Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are fewer).
+    Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
+    fewer).
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-`used` marks the runs that enter statistics: finished ones with at least one ended episode. A failed or diverged run
-keeps its row, with scores of what it did until it stopped (to be shown, not to be averaged: it had fewer steps); a
-missing one keeps its row with NaN.
+`used` marks the runs that enter statistics: finished ones with at least one ended episode. A failed or
+diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be averaged: it
+had fewer steps); a missing one keeps its row with NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.references import Reference, normalise
+from rlbench.store import Tables
 
 Array = npt.NDArray[np.float64]
 
@@ -41,23 +46,12 @@ LAST = 100  # episodes in `last100`
 METRICS = ("auc", "final", "last100")
 
 
-class Tables(Protocol):
-    """What is read here of `rlbench.store.Tables`: the planned runs and the episodes of those that ran."""
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """One row per planned run: cell, arm, algorithm, environment, seed, steps, status, steps_done ..."""
-
-    @property
-    def episodes(self) -> pd.DataFrame:
-        """One row per ended episode: cell, step, return."""
-
-
 class _History:
     """The ended episodes of one run, summed up so that the value at any step is a difference of two sums."""
 
     def __init__(self, step: npt.NDArray[Any], returns: Array) -> None:
-        # Sorting by return within a step makes the sums independent of the order of the table's rows, bit for bit.
+        # Sorting by return within a step makes the sums independent of the order of the table's rows, bit for
+        # bit.
         order = np.lexsort((returns, step))
         self.step, ordered = step[order], returns[order]
         self.total = np.concatenate([[0.0], np.cumsum(ordered)])
@@ -74,7 +68,7 @@ class _History:
         return np.asarray((self.total[high] - self.total[low]) / (high - low))
 
     def last(self, count: int) -> float:
-        """Mean return of the last `count` episodes and of those that ended on the same step as the first of them."""
+        """Mean return of the last `count` episodes and of those that ended together with the first of them."""
         if self.step.size == 0:
             return float("nan")
         first = self.step[max(self.step.size - count, 0)]
@@ -85,8 +79,8 @@ class _History:
 def curves(tables: Tables, points: int = POINTS) -> pd.DataFrame:
     """Return the learning curves: one row per planned run and grid point.
 
-    Columns: arm, environment, seed, step, return (see the module), observed (an episode had ended by then), and
-    status and used of the run. Missing runs have no curve and no rows.
+    Columns: arm, environment, seed, step, return (see the module), observed (an episode had ended by then),
+    and status and used of the run. Missing runs have no curve and no rows.
     """
     frames = []
     for run, history in _histories(tables):
@@ -112,9 +106,9 @@ def scores(
 ) -> pd.DataFrame:
     """Return the scores: one row per planned run, sorted by environment, arm and seed.
 
-    Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended), carried (share
-    of the curve before the first episode ended), auc, final, last100, and the same three with the suffix
-    `_normalised` (see `references`; NaN where the environment has no reference).
+    Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
+    carried (share of the curve before the first episode ended), auc, final, last100, and the same three with
+    the suffix `_normalised` (see `references`; NaN where the environment has no reference).
     """
     rows = []
     for run, history in _histories(tables):
@@ -146,7 +140,10 @@ def scores(
 
 
 def counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Count the runs of a table of scores: arm, environment, planned, finished, diverged, failed, missing, used."""
+    """Count the runs of a table of scores.
+
+    Columns: arm, environment, planned, finished, diverged, failed, missing, used.
+    """
     status = {name: table["status"] == name for name in ("finished", "diverged", "failed", "missing")}
     flags = table[["arm", "environment"]].assign(planned=1, **status, used=table["used"])
     return flags.groupby(["arm", "environment"], as_index=False, sort=True).sum()
