@@ -9,7 +9,7 @@ are, and at these sizes it is also several times faster.
 from rlbench.functional.replicas import dot, norm, where
 from rlbench.functional.returns import gae, lambda_returns, reward_to_go
 from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient
-from rlbench.functional.surrogates import clip, kl_estimate, mean, standardise
+from rlbench.functional.surrogates import clip, kl_estimate, mean, rollout_mean, standardise, weighted_mean
 
 __all__ = [
     "backtracking_line_search",
@@ -22,6 +22,8 @@ __all__ = [
     "mean",
     "norm",
     "reward_to_go",
+    "rollout_mean",
     "standardise",
+    "weighted_mean",
     "where",
 ]

@@ -79,8 +79,8 @@ class Stack:
         layers, slots = self.layers(flat), self.layers(grad)
         delta = grad_out
         for k in range(len(layers) - 1, -1, -1):
-            slots[k][0][...] = np.matmul(inputs[k].transpose(0, 2, 1), delta)
-            slots[k][1][...] = delta.sum(axis=1, keepdims=True)
+            np.matmul(inputs[k].transpose(0, 2, 1), delta, out=slots[k][0])
+            np.sum(delta, axis=1, keepdims=True, out=slots[k][1])
             if k:
                 delta = np.matmul(delta, layers[k][0].transpose(0, 2, 1))
                 delta *= self._slope(inputs[k])

@@ -27,6 +27,14 @@ def weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     return (x * weight).sum(-1, keepdim=True) / total.clamp(min=1e-8)
 
 
+def rollout_mean(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the (weighted) mean of a rollout `[T, ..., N]` over time and copies, `[1, ..., 1]`."""
+    # Samples go last and lie together first: how a sum rounds must not depend on the axes between.
+    flat = x.movedim(0, -2).flatten(-2)
+    weights = None if weight is None else weight.movedim(0, -2).flatten(-2)
+    return weighted_mean(flat, weights).unsqueeze(0)
+
+
 def standardise(x: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-8) -> torch.Tensor:
     """Return `x` less its mean, divided by its standard deviation over samples (Bessel's correction, as CleanRL)."""
     centred = x - weighted_mean(x, weight)
@@ -48,7 +56,9 @@ def value_loss(
     """
     loss = (value - target).square()
     if value_clip is not None:
-        near = old_value + clip(value - old_value, -value_clip, value_clip)
+        moved = value - old_value
+        # Inside the range this is V itself, not old + (V - old), which rounds differently.
+        near = torch.where(moved.abs() <= value_clip, value, old_value + clip(moved, -value_clip, value_clip))
         loss = torch.maximum(loss, (near - target).square())
     return 0.5 * loss
 

@@ -1,0 +1,104 @@
+"""What is measured of every update of every algorithm, by one definition each, so that algorithms compare.
+
+After the update, over all samples of the rollout (the columns of the `updates` table):
+    kl, kl_max          mean and largest KL(old || new) over states, analytic, nats
+    entropy             mean entropy of the new policy, nats
+    outside_band        share of samples with |ratio - 1| > band
+    ratio_max           largest ratio
+Before the update:
+    explained_variance  1 - Var(target - V) / Var(target)
+    mean_return         mean return of the episodes that ended in the rollout (else the last known)
+As means over all gradient steps of the update:
+    clip_fraction       share of the minibatch with |ratio - 1| > band
+    clip_killed         share whose surrogate has no gradient with respect to the log-probability although the
+                        advantage is not zero: what a clip switches off
+    surrogate, value_loss
+    grad_norm           norm of the whole gradient before clipping
+and `lr`, `gradient_steps` (of the run so far), `progress`. The band is the algorithm's `clip`, or 0.2 without one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+if TYPE_CHECKING:
+    from rlbench.data import Params, Samples
+    from rlbench.improve import Problem
+
+Array = npt.NDArray[Any]
+
+
+class Meter:
+    """Sums over the gradient steps of one update, per replica."""
+
+    def __init__(self, replicas: int) -> None:
+        self._sums: dict[str, Array] = {}
+        self._counts: dict[str, Array] = {}
+        self._replicas = replicas
+
+    def add(self, name: str, values: Array | torch.Tensor, active: Array) -> None:
+        """Add one measurement per replica, `[R]` or `[R, 1]`, of the replicas in `active` `[R]`."""
+        numbers = np.asarray(values, dtype=np.float64).reshape(self._replicas)
+        sums = self._sums.setdefault(name, np.zeros(self._replicas))
+        counts = self._counts.setdefault(name, np.zeros(self._replicas, np.int64))
+        sums[active] += numbers[active]
+        counts += active
+
+    def mean(self, name: str) -> Array:
+        """Return the mean per replica `[R]`; NaN where nothing was measured."""
+        if name not in self._sums:
+            return np.full(self._replicas, np.nan)
+        counts = self._counts[name]
+        return np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
+
+    def count(self, name: str) -> Array:
+        """Return how often each replica was measured, `[R]`."""
+        return self._counts.get(name, np.zeros(self._replicas, np.int64))
+
+    def clipping(self, x: Samples, band: float | torch.Tensor, active: Array) -> None:
+        """Add the clip fractions of one gradient step; `x.log_prob.grad` is the surrogate's gradient."""
+        with torch.no_grad():
+            counts = _ones(x.advantage) if x.weight is None else (x.weight > 0)
+            total = counts.sum(-1).clamp(min=1)
+            outside = ((x.ratio - 1).abs() > band) & counts
+            self.add("clip_fraction", outside.sum(-1) / total, active)
+            slope = x.log_prob.grad
+            if slope is not None:
+                killed = (slope == 0) & (x.advantage != 0) & counts
+                self.add("clip_killed", killed.sum(-1) / total, active)
+
+
+def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
+    """Return the measures after the update, one number per replica, `[R]` each."""
+    if not problem.reference:
+        problem.full()
+    sums: dict[str, Array] = {}
+    peaks: dict[str, Array] = {}
+    with torch.no_grad():
+        for batch in problem.reference:
+            x = problem.policy_samples(params, batch)
+            distance = (x.ratio - 1).abs()
+            for name, values in (
+                ("kl", x.kl),
+                ("entropy", x.entropy),
+                ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
+            ):
+                sums[name] = sums.get(name, 0) + values.mean(-1).numpy().astype(np.float64)
+            for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
+                peaks[name] = np.maximum(peaks.get(name, -np.inf), values.amax(-1).numpy())
+    return {name: total / len(problem.reference) for name, total in sums.items()} | peaks
+
+
+def explained_variance(value: torch.Tensor, target: torch.Tensor) -> Array:
+    """Return 1 - Var(target - value) / Var(target) over the last axis; NaN where the target is constant."""
+    variance = target.var(-1, correction=0)
+    left = (target - value).var(-1, correction=0)
+    return torch.where(variance > 0, 1 - left / variance, torch.nan).numpy()
+
+
+def _ones(like: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(like, dtype=torch.bool)

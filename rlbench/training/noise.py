@@ -1,0 +1,28 @@
+"""All random numbers of a run, as streams that are functions of its own seed.
+
+The environment's stream belongs to the environment (`rlbench.training.envs`). Runs of different algorithms with the
+same seed share all of them, which is what makes a comparison paired by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+_STREAMS = ("weights", "actions", "permutations")
+
+
+class Streams:
+    """One generator per replica and purpose."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.weights, self.actions, self.permutations = (
+            [np.random.default_rng(np.random.SeedSequence([seed, tag])) for seed in seeds]
+            for tag in range(1, len(_STREAMS) + 1)
+        )
+
+    def permute(self, size: int) -> npt.NDArray[np.int64]:
+        """Return a fresh permutation of range(size) for every replica, `[R, size]`."""
+        return np.stack([rng.permutation(size) for rng in self.permutations])

@@ -1,0 +1,62 @@
+"""How each replica of a pack ends: finished, diverged (numbers not finite) or failed (the environment raised)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlbench.functional.optimizers import AdamState
+from rlbench.records import Status
+
+if TYPE_CHECKING:
+    from rlbench.training.rollout import Experience
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Outcome:
+    """One replica's end; `step` is the environment step at which it stopped."""
+
+    status: Status = "finished"
+    reason: str = ""
+    detail: str = ""
+    step: int = 0
+
+
+class Outcomes:
+    """The outcome of every replica so far, and `alive` `[R]`: those that still train."""
+
+    def __init__(self, replicas: int) -> None:
+        self._all = [Outcome() for _ in range(replicas)]
+        self.alive = np.ones(replicas, bool)
+
+    def __getitem__(self, replica: int) -> Outcome:
+        return self._all[replica]
+
+    def check_environments(self, failures: dict[int, str], experience: Experience, step: int) -> None:
+        """Note replicas whose environment raised, or returned an observation or a reward that is not finite."""
+        for replica, trace in failures.items():
+            cause = trace.strip().splitlines()[-1]
+            self._end(replica, "failed", f"the environment raised {cause}", step, trace)
+        sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
+        for replica in np.flatnonzero(~np.isfinite(sums)):
+            self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
+
+    def check_divergence(self, params: Array, optimizer: AdamState, step: int) -> None:
+        """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
+        broken = ~np.isfinite(params).all(axis=1)
+        for replica in np.flatnonzero(broken):
+            self._end(int(replica), "diverged", f"parameters became NaN or infinite in the update at step {step}", step)
+        if broken.any():
+            params[broken] = 0
+            optimizer.first[broken] = 0
+            optimizer.second[broken] = 0
+
+    def _end(self, replica: int, status: Status, reason: str, step: int, detail: str = "") -> None:
+        if self.alive[replica]:
+            self._all[replica] = Outcome(status, reason, detail, step)
+            self.alive[replica] = False
