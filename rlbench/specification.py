@@ -1,0 +1,46 @@
+"""What was planned, kept beside the report, so that a report needs neither the experiment file nor torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlbench.errors import RlbenchError, nearest
+from rlbench.store import Planned
+
+FILE = "experiment.json"
+
+
+def write_specification(
+    results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned]
+) -> Path:
+    """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run."""
+    path = Path(results_dir) / str(document["name"]) / FILE
+    text = json.dumps({"experiment": dict(document), "cells": [cell._asdict() for cell in cells]}, indent=1)
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
+    return path
+
+
+def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
+    """Return (experiment, planned runs) of an experiment that was run; RlbenchError where there is none."""
+    path = Path(results_dir) / name / FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return document["experiment"], [Planned(**cell) for cell in document["cells"]]
+    except OSError as problem:
+        known = sorted(one.parent.name for one in Path(results_dir).glob(f"*/{FILE}"))
+        hint = nearest(name, known) if known else f" {results_dir} holds none."
+        raise RlbenchError(
+            f"There is no experiment file and no experiment that ran as {name!r}.{hint}"
+        ) from problem
+    except (ValueError, TypeError, KeyError) as problem:
+        raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem

@@ -1,0 +1,85 @@
+"""Where packs train: in this process, or in worker processes that may die without taking others along.
+
+Each executor yields (pack, one RunRecord per cell) as packs end, in any order. Results depend neither on
+which one trains nor on the number of workers, since training uses one thread in every process.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from rlbench.records import RunRecord, empty_episodes
+from rlbench.study.plan import Pack
+from rlbench.study.pool import Event, Pool
+from rlbench.study.worker import describe
+
+Train = Callable[..., list[RunRecord]]
+"""`rlbench.training.trainer.train`, or what takes and returns the same."""
+
+OnEvent = Callable[[Event], None]
+Results = Generator[tuple[Pack, list[RunRecord]], None, None]
+
+
+def default_workers() -> int:
+    """Return the number of CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def in_process(packs: Sequence[Pack], train: Train, on_event: OnEvent) -> Results:
+    """Train one pack after the other in this process."""
+    for pack in packs:
+        yield pack, _trained(pack, train, on_event)
+
+
+def in_workers(packs: Sequence[Pack], train: Train, on_event: OnEvent, workers: int) -> Results:
+    """Train packs in up to `workers` processes; one whose worker dies is tried once more, then it failed."""
+    pool = Pool(on_event)
+    waiting = deque(packs)
+    tries: Counter[Pack] = Counter()
+    try:
+        for _ in range(min(workers, len(waiting))):
+            pool.start(waiting[0], _payload(waiting.popleft(), train))
+        while pool.busy:
+            ended = pool.wait()
+            tries[ended.pack] += 1
+            if ended.died and tries[ended.pack] < 2:
+                pool.start(ended.pack, _payload(ended.pack, train), fresh=True)
+                continue
+            yield ended.pack, ended.records or _failed(ended.pack, ended.reason, ended.detail)
+            if waiting:
+                pool.start(waiting[0], _payload(waiting.popleft(), train))
+    finally:
+        pool.close()
+
+
+def _trained(pack: Pack, train: Train, on_event: OnEvent) -> list[RunRecord]:
+    try:
+        return train(*_arguments(pack), on_progress=lambda progress: on_event(Event(pack, progress)))
+    except Exception as error:
+        return _failed(pack, describe(error), traceback.format_exc())
+
+
+def _failed(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
+    """Return the record of a failed run for every cell of a pack."""
+    return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
+
+
+def _arguments(pack: Pack) -> tuple[Any, ...]:
+    first = pack.cells[0]
+    algorithms = [cell.algorithm for cell in pack.cells]
+    return algorithms, first.environment, first.steps, [cell.seed for cell in pack.cells]
+
+
+def _payload(pack: Pack, train: Train) -> bytes:
+    """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
+    import cloudpickle
+    import gymnasium
+
+    registered = gymnasium.registry.get(pack.cells[0].environment.id)
+    payload: bytes = cloudpickle.dumps((train, *_arguments(pack), registered))
+    return payload

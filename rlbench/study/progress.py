@@ -1,0 +1,181 @@
+"""How a run shows that it is alive: a bar on a terminal, now and then a line elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from rlbench.study.plan import Pack
+from rlbench.study.pool import Event
+
+_LINE_SECONDS = 15.0  # between two lines where there is no terminal
+_WINDOW_SECONDS = 20.0  # over which steps per second are measured
+
+
+class Meter:
+    """What is shown, in numbers: packs done, share of the work, steps per second, the latest return."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        self.packs = len(packs)
+        self.done = 0
+        self.latest = ""
+        self._total = sum(pack.cost for pack in packs)
+        self._share: dict[Pack, float] = dict.fromkeys(packs, 0.0)
+        self._step: dict[Pack, int] = dict.fromkeys(packs, 0)
+        self._started = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._steps = 0
+
+    @property
+    def share(self) -> float:
+        """Share of the expected work that is done, 0 to 1."""
+        return sum(pack.cost * share for pack, share in self._share.items()) / self._total
+
+    @property
+    def rate(self) -> float:
+        """Environment steps per second of late, all runs together."""
+        (start, first), (stop, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (stop - start) if stop > start else 0.0
+
+    @property
+    def left(self) -> str:
+        """Time left, judged by the time taken so far: `4:05`, or `-` while nothing is known."""
+        share, elapsed = self.share, time.monotonic() - self._started
+        if share < 0.01 and elapsed < 60:
+            return "-"
+        seconds = round(elapsed * (1 - share) / max(share, 1e-6))
+        hours, rest = divmod(seconds, 3600)
+        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+    def event(self, event: Event) -> None:
+        """Take in the progress of a pack."""
+        if event.pack is None or event.progress is None:
+            return
+        progress = event.progress
+        self._advance(event.pack, progress.step, progress.step / progress.total, progress.replicas)
+        if math.isfinite(progress.mean_return):
+            self.latest = f"{event.pack.title}: return {progress.mean_return:.4g}"
+
+    def ended(self, pack: Pack) -> None:
+        """Take in the end of a pack."""
+        self.done += 1
+        self._advance(pack, self._step[pack], 1.0, len(pack.cells))
+
+    def _advance(self, pack: Pack, step: int, share: float, replicas: int) -> None:
+        # A pack that is tried again starts at 0; what it had done does not count twice.
+        self._steps += max(step - self._step[pack], 0) * replicas
+        self._step[pack], self._share[pack] = step, share
+        now = time.monotonic()
+        self._seen.append((now, self._steps))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
+            self._seen.popleft()
+
+
+class Display:
+    """Shows nothing; the base of the two that do."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        self.meter = Meter(packs)
+
+    def event(self, event: Event) -> None:
+        """Show a sign of life, or a line that a worker printed."""
+        self.meter.event(event)
+
+    def ended(self, pack: Pack) -> None:
+        """Show that a pack ended."""
+        self.meter.ended(pack)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Lines(Display):
+    """For a log file: a line now and then, and what the workers print."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        super().__init__(packs)
+        self._last = time.monotonic()
+
+    def event(self, event: Event) -> None:
+        """Print a worker's line; print the state where the last line is long ago."""
+        super().event(event)
+        if event.line:
+            print(event.line, file=sys.stderr, flush=True)
+        elif time.monotonic() - self._last > _LINE_SECONDS:
+            self._print()
+
+    def ended(self, pack: Pack) -> None:
+        """Print the state, unless a line was printed just before."""
+        super().ended(pack)
+        if self.meter.done == self.meter.packs or time.monotonic() - self._last > _LINE_SECONDS / 5:
+            self._print()
+
+    def _print(self) -> None:
+        self._last = time.monotonic()
+        meter = self.meter
+        print(
+            f"{meter.done}/{meter.packs} packs, {meter.share:.0%}, {meter.rate:,.0f} steps/s, "
+            f"{meter.left} left; {meter.latest}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class Bar(Display):
+    """For a terminal: one bar for everything, with what trains now and its latest return."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        super().__init__(packs)
+        self._bar = Progress(
+            TextColumn("{task.fields[packs]} packs"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]} steps/s  {task.fields[left]} left  {task.fields[latest]}"),
+            console=Console(stderr=True),
+            refresh_per_second=5,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1.0, packs=f"0/{len(packs)}", rate="-", left="-", latest="")
+        self._bar.start()
+
+    def event(self, event: Event) -> None:
+        """Move the bar; a worker's line goes above it."""
+        super().event(event)
+        if event.line:
+            self._bar.console.print(event.line, markup=False, highlight=False)
+        self._update()
+
+    def ended(self, pack: Pack) -> None:
+        """Move the bar."""
+        super().ended(pack)
+        self._update()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    def _update(self) -> None:
+        from rich.markup import escape
+
+        meter = self.meter
+        self._bar.update(
+            self._task,
+            completed=meter.share,
+            packs=f"{meter.done}/{meter.packs}",
+            rate=f"{meter.rate:,.0f}",
+            left=meter.left,
+            latest=escape(meter.latest),
+        )
+
+
+def display_for(packs: Sequence[Pack], *, show: bool) -> Display:
+    """Return the display that fits: none, a bar where stderr is a terminal, else lines."""
+    if not show:
+        return Display(packs)
+    return Bar(packs) if sys.stderr.isatty() else Lines(packs)

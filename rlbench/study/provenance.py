@@ -1,0 +1,69 @@
+"""What produced a run: code, packages, machine. It stands beside a result, never in its identity."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import rlbench
+
+_PACKAGES = ("rlbench", "torch", "numpy", "gymnasium")
+
+
+def provenance(workers: int) -> dict[str, Any]:
+    """Return the part of a manifest that is equal for all runs of one command."""
+    commit, dirty = _commit(Path(rlbench.__file__).parent)
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "threads": 1,
+        "workers": workers,
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+        },
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit(package: Path) -> tuple[str | None, bool]:
+    """Return (commit, whether the package's files differ from it), or (None, False) outside a repository.
+
+    An installed copy may lie inside somebody's repository without being part of it, hence `ls-files`.
+    """
+    if _git(package, "ls-files", "__init__.py") != "__init__.py":
+        return None, False
+    return _git(package, "rev-parse", "HEAD"), bool(_git(package, "status", "--porcelain", "--", "."))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Return the name of the processor, which Python itself does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,119 @@
+"""Plan -> executor -> trainer -> store; skips what is done, survives what fails, stores packs as they end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlbench.errors import RlbenchError
+from rlbench.records import RunRecord
+from rlbench.specification import write_specification
+from rlbench.store import Store
+from rlbench.study.executors import Train, default_workers, in_process, in_workers
+from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
+from rlbench.study.progress import display_for
+from rlbench.study.provenance import provenance
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run, with a sentence that says what is stored."""
+
+
+@dataclass
+class Summary:
+    """What one call of `execute` did: runs that were stored already, and trained runs by outcome."""
+
+    skipped: int = 0
+    finished: int = 0
+    diverged: list[tuple[Cell, str]] = field(default_factory=list)
+    failed: list[tuple[Cell, str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def trained(self) -> int:
+        """Runs that were trained, whatever became of them."""
+        return self.finished + len(self.diverged) + len(self.failed)
+
+    def add(self, cell: Cell, record: RunRecord) -> None:
+        """Count one trained run."""
+        if record.status == "finished":
+            self.finished += 1
+        elif record.status == "diverged":
+            self.diverged.append((cell, record.reason))
+        else:
+            self.failed.append((cell, record.reason, record.detail))
+
+
+def execute(
+    plan: Plan,
+    results_dir: str | Path = "results",
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    train: Train | None = None,
+) -> Summary:
+    """Train every run of the plan that is not stored yet, and store it.
+
+    `workers` processes, one per CPU if None; 0 trains in this process. Raises RlbenchError for an environment
+    that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    """
+    started = time.perf_counter()
+    workers = default_workers() if workers is None else workers
+    if workers < 0:
+        raise RlbenchError(f"workers must be at least 0, not {workers}.")
+    store = Store(results_dir)
+    write_specification(results_dir, plan.document(), plan.planned)
+    store.sweep()
+    left = to_do(plan.cells, store)
+    summary = Summary(skipped=len(plan.cells) - len(left), messages=store.messages)
+    if left:
+        _check_environments(left)
+        packs = make_packs(left, max(workers, 1))
+        try:
+            _train_packs(packs, store, summary, workers, progress, train or _trainer())
+        except KeyboardInterrupt:
+            stored = summary.skipped + summary.trained
+            raise Interrupted(
+                f"Interrupted: {stored} of {len(plan.cells)} runs are stored; "
+                "the same command continues from there."
+            ) from None
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _train_packs(
+    packs: Sequence[Pack], store: Store, summary: Summary, workers: int, progress: bool, train: Train
+) -> None:
+    made_by = provenance(workers)
+    display = display_for(packs, show=progress)
+    try:
+        if workers == 0:
+            results = in_process(packs, train, display.event)
+        else:
+            results = in_workers(packs, train, display.event, workers)
+        with contextlib.closing(results):
+            for pack, records in results:
+                for cell, record in zip(pack.cells, records, strict=True):
+                    store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
+                    summary.add(cell, record)
+                display.ended(pack)
+    finally:
+        display.close()
+
+
+def _check_environments(cells: Sequence[Cell]) -> None:
+    """Make each environment once, so that a wrong id or an unsupported space is said before training."""
+    from rlbench.training import envs
+
+    for environment in {cell.environment.label: cell.environment for cell in cells}.values():
+        envs.make(environment, 1, 1).close()
+
+
+def _trainer() -> Train:
+    from rlbench.training.trainer import train
+
+    return train

@@ -1,0 +1,236 @@
+"""What to run: an experiment is a short piece of data, checked where it is written, and JSON both ways.
+
+    EXPERIMENT = Experiment(
+        name="clip-range",
+        question="Does the clip range matter?",
+        arms=["reinforce", Arm("ppo-clip", clip=[0.1, 0.2, 0.4])],
+        environments=["CartPole-v1", Environment("Pendulum-v1", {"g": 5.0})],
+        seeds=10,
+        steps=100_000,
+    )
+
+Constructing checks the shape of the data and imports no algorithm; `rlbench.study.arms.resolve` checks names,
+fields and budgets against the algorithms.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlbench.entry import canonical
+from rlbench.errors import RlbenchError, nearest
+from rlbench.records import Environment
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, init=False)
+class Arm:
+    """One algorithm, by name or class, with settings: `Arm("ppo-clip", clip=0.1)`.
+
+    A list for a `hyper` field stands for one arm per value, labelled `ppo-clip clip=0.1` and so on. `label`
+    is the name in tables and figures; without one, the algorithm's name.
+    """
+
+    algorithm: str | type[Algorithm]
+    label: str | None
+    settings: Mapping[str, Any]
+
+    def __init__(self, algorithm: str | type[Algorithm], label: str | None = None, **settings: Any) -> None:
+        if not algorithm or not isinstance(algorithm, str | type):
+            raise RlbenchError(f"An arm needs an algorithm's name or class, not {algorithm!r}.")
+        object.__setattr__(self, "algorithm", algorithm)
+        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "settings", dict(settings))
+        if label is not None and not (isinstance(label, str) and label.strip()):
+            raise RlbenchError(f"Arm {self.name!r}: label must be a word, not {label!r}.")
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name."""
+        if isinstance(self.algorithm, str):
+            return self.algorithm
+        return str(getattr(self.algorithm, "name", "") or self.algorithm.__name__)
+
+    def document(self) -> dict[str, Any]:
+        """Return the arm as JSON; a class is written as its name."""
+        return {"algorithm": self.name, "label": self.label, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True, init=False)
+class Experiment:
+    """Arms x environments x seeds, with equal budgets of environment steps.
+
+    name          the folder of the report in the results folder
+    arms          `Arm`s, or algorithms by name or class
+    environments  `Environment`s, or Gymnasium ids
+    seeds         a list, or a number n that stands for 0 to n - 1
+    steps         environment steps of every run: one number, or one per environment id
+    baseline      the label of the arm that the others are compared with; the first arm if not given
+    question      what the experiment is to answer, in one sentence
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    environments: tuple[Environment, ...]
+    seeds: tuple[int, ...]
+    steps: int | Mapping[str, int]
+    baseline: str
+    question: str
+
+    def __init__(
+        self,
+        name: str,
+        arms: Sequence[Arm | str | type[Algorithm]],
+        environments: Sequence[Environment | str],
+        seeds: int | Sequence[int] = 10,
+        steps: int | Mapping[str, int] = 100_000,
+        baseline: str = "",
+        question: str = "",
+    ) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
+            raise RlbenchError(
+                f"An experiment's name is also its folder: letters, digits, '.', '_' and '-', not {name!r}."
+            )
+        where = f"Experiment {name!r}"
+        checked: dict[str, Any] = {
+            "name": name,
+            "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in _items(where, "arms", arms)),
+            "environments": _environments(where, _items(where, "environments", environments)),
+            "seeds": _seeds(where, seeds),
+            "baseline": baseline or "",
+            "question": question or "",
+        }
+        checked["steps"] = _steps(where, steps, checked["environments"])
+        for key, value in checked.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def where(self) -> str:
+        """How messages refer to the experiment."""
+        return f"Experiment {self.name!r}"
+
+    def budget(self, environment: Environment) -> int:
+        """Return the environment steps of every run in `environment`."""
+        if isinstance(self.steps, int):
+            return self.steps
+        return self.steps[environment.label if environment.label in self.steps else environment.id]
+
+    def document(self) -> dict[str, Any]:
+        """Return the experiment as JSON; `from_document` reads it back."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "arms": [arm.document() for arm in self.arms],
+            "environments": [{"id": one.id, "options": dict(one.options)} for one in self.environments],
+            "seeds": list(self.seeds),
+            "steps": self.steps if isinstance(self.steps, int) else dict(self.steps),
+            "baseline": self.baseline,
+        }
+
+
+def from_document(document: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that `Experiment.document` wrote; RlbenchError where it is not one."""
+    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline"]
+    for key in document:
+        if key not in known:
+            raise RlbenchError(f"An experiment has no entry {key!r}.{nearest(str(key), known)}")
+    try:
+        return Experiment(
+            **{
+                **document,
+                "arms": [
+                    Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {}))
+                    for arm in document["arms"]
+                ],
+                "environments": [
+                    Environment(one["id"], one.get("options", {})) for one in document["environments"]
+                ],
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise RlbenchError(f"This is not the document of an experiment: {problem}.") from problem
+
+
+def _items(where: str, key: str, value: Any) -> list[Any]:
+    """Return a list of at least one item."""
+    if isinstance(value, str | Mapping | Arm | Environment | type) or not isinstance(value, Iterable):
+        raise RlbenchError(f"{where}: {key} must be a list, not {value!r}.")
+    items = list(value)
+    if not items:
+        raise RlbenchError(f"{where}: {key} is empty; it needs at least one.")
+    return items
+
+
+def _environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
+    environments = tuple(Environment(one) if isinstance(one, str) else one for one in items)
+    for one in environments:
+        if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
+            raise RlbenchError(f"{where}: {one!r} is not an environment; give a Gymnasium id.")
+        try:
+            json.dumps(dict(one.options))
+        except (TypeError, ValueError) as problem:
+            raise RlbenchError(
+                f"{where}: the options of {one.id} must be JSON values ({problem})."
+            ) from problem
+    if repeated := repeats([one.label for one in environments]):
+        raise RlbenchError(f"{where}: environment {repeated[0]!r} is listed twice.")
+    if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):
+        raise RlbenchError(f"{where}: two environments differ only in how their options are written.")
+    return environments
+
+
+def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    if is_whole(seeds):
+        if seeds < 1:
+            raise RlbenchError(f"{where}: seeds must be at least 1, not {seeds}.")
+        return tuple(range(int(seeds)))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {seeds!r}.")
+    listed = _items(where, "seeds", seeds)
+    for seed in listed:
+        if not is_whole(seed) or seed < 0:
+            raise RlbenchError(f"{where}: a seed must be a whole number of at least 0, not {seed!r}.")
+    if repeated := repeats(listed):
+        raise RlbenchError(f"{where}: seed {repeated[0]} is listed twice; every run needs its own seed.")
+    return tuple(int(seed) for seed in listed)
+
+
+def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
+    if not isinstance(steps, Mapping):
+        return _positive(where, "steps", steps)
+    names = [name for one in environments for name in dict.fromkeys((one.label, one.id))]
+    for name in steps:
+        if name not in names:
+            raise RlbenchError(
+                f"{where}: steps names {name!r}, which is not an environment here.{nearest(name, names)}"
+            )
+    for one in environments:
+        if one.id not in steps and one.label not in steps:
+            raise RlbenchError(f"{where}: steps has no entry for {one.label}.")
+    return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
+
+
+def _positive(where: str, what: str, value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():  # 1e5 is how people write budgets
+        value = int(value)
+    if not is_whole(value) or value < 1:
+        raise RlbenchError(f"{where}: {what} must be a whole number of at least 1, not {value!r}.")
+    return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether `value` is an integer, numpy's included; True and False are not."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def repeats(items: Sequence[Any]) -> list[Any]:
+    """Return the items that occur more than once, each once."""
+    return list(dict.fromkeys(item for item in items if items.count(item) > 1))

@@ -1,0 +1,75 @@
+"""The program of a worker process: packs come in on stdin, progress and results go out on stdout.
+
+A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
+(train, algorithms, environment, steps, seeds, registered). From the worker: ("progress", Progress), then
+("done", [RunRecord]) or ("error", sentence, traceback).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import struct
+import sys
+import traceback
+from typing import IO, Any
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
+
+
+def send(stream: IO[bytes], message: bytes) -> None:
+    """Write one message and flush it."""
+    stream.write(struct.pack(">Q", len(message)) + message)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> bytes | None:
+    """Return the next message, or None where the stream ends or breaks off."""
+    header = stream.read(8)
+    if len(header) < 8:
+        return None
+    (length,) = struct.unpack(">Q", header)
+    message = stream.read(length)
+    return message if len(message) == length else None
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line."""
+    from rlbench.errors import RlbenchError
+
+    first = (str(error).strip().splitlines() or [""])[0]
+    return first if isinstance(error, RlbenchError) else f"{type(error).__name__}: {first}".rstrip(": ")
+
+
+def main() -> None:
+    """Train packs until stdin ends. Ctrl-C is the parent's business, which ends this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source = sys.stdin.buffer
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
+    try:
+        while (payload := receive(source)) is not None:
+            send(sink, pickle.dumps(_answer(payload, sink)))
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone, and so is stderr
+
+
+def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
+    try:
+        return "done", _train(payload, lambda event: send(sink, pickle.dumps(("progress", event))))
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return "error", describe(error), traceback.format_exc()
+
+
+def _train(payload: bytes, on_progress: Any) -> list[Any]:
+    import gymnasium
+
+    train, algorithms, environment, steps, seeds, registered = pickle.loads(payload)
+    if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
+        gymnasium.registry.setdefault(registered.id, registered)
+    records: list[Any] = train(algorithms, environment, steps, seeds, on_progress=on_progress)
+    return records
