@@ -1,0 +1,84 @@
+"""What every figure says about its runs: how many were planned, finished, failed and used."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from rlbench.analysis.figures.style import QUIET
+from rlbench.analysis.intervals import Band, Estimate
+
+_DEFAULT_SHARE = 0.775  # width of the axes in a figure of one subplot, before a layout engine moves them
+_CHARACTER = 4.75  # width in points of a character of the small print
+
+
+def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | None = None) -> str:
+    """Return the sentence under a figure that shows `arms` (on one environment, or on all).
+
+    `failed` counts the failed and the diverged runs; a planned run that did not take place is called missing.
+    Arms of which not all planned runs are used are named.
+    """
+    table = scores[scores["arm"].isin(list(arms))]
+    if environment is not None:
+        table = table[table["environment"] == environment]
+    total = _numbers(table)
+    text = "Runs: " + ", ".join(f"{total[name]} {name}" for name in ("planned", "finished", "failed", "used"))
+    if total["missing"]:
+        text += f", {total['missing']} missing"
+    short = []
+    for arm in arms:
+        count = _numbers(table[table["arm"] == arm])
+        if count["used"] < count["planned"]:
+            short.append(f"{arm} {count['used']} of {count['planned']}")
+    if short:
+        others = "; every other arm all" if len(short) < len(arms) else ""
+        return f"{text}. Used: {', '.join(short)}{others}."
+    each = {_numbers(table[table["arm"] == arm])["planned"] for arm in arms}
+    return f"{text}; {each.pop()} per arm." if len(each) == 1 and len(arms) > 1 else f"{text}."
+
+
+def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
+    """Return the sentence on the intervals drawn: `what`, their level and the methods that gave them."""
+    estimates = list(estimates)
+    if not estimates:
+        return ""
+    methods = ", ".join(dict.fromkeys(one.method for one in estimates))
+    return f"{what}: {estimates[0].level:.0%} interval ({methods})."
+
+
+def add_footer(ax: Axes, *sentences: str, left: float = 45.0) -> None:
+    """Write sentences small and grey under the axes, where the layout reserves the room.
+
+    They start `left` points left of the axes, below its tick labels, and are wrapped to the width of its subplot.
+    """
+    width = ax.get_position().width / _DEFAULT_SHARE * ax.figure.get_figwidth() * 72.0  # points
+    characters = max(30, int((width - 20.0) / _CHARACTER))
+    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, characters)]
+    ax.annotate(
+        "\n".join(lines),
+        xy=(0.0, 0.0),
+        xycoords="axes fraction",
+        xytext=(-left, -38.0),
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=8.0,
+        linespacing=1.35,
+        color=QUIET,
+        gid="footer",
+        annotation_clip=False,
+    )
+
+
+def _numbers(table: pd.DataFrame) -> dict[str, int]:
+    status = table["status"]
+    return {
+        "planned": len(table),
+        "finished": int((status == "finished").sum()),
+        "failed": int(status.isin(["failed", "diverged"]).sum()),
+        "missing": int((status == "missing").sum()),
+        "used": int(table["used"].sum()),
+    }

@@ -1,0 +1,120 @@
+"""One arm against the baseline: how often it is better, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from rlbench.analysis.compare import ALL, Comparison
+from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
+from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
+from rlbench.analysis.figures.runs import METRIC_NAMES
+from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, axes_or_new, rlbench_style, say
+from rlbench.analysis.intervals import Estimate
+
+NOTHING = "There is nothing to compare: it takes a baseline and another arm, both with finished runs."
+
+
+def plot_improvement(
+    comparisons: Sequence[Comparison],
+    scores: pd.DataFrame,
+    environment: str | None = None,
+    *,
+    styles: Mapping[str, ArmStyle] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the probability that a run of each arm scores higher than one of the baseline, with its interval.
+
+    `comparisons` come from `rlbench.analysis.compare`. Without an `environment`: all of them together.
+    """
+    chosen = _choose(comparisons, environment)
+    with rlbench_style():
+        ax = axes_or_new(ax, height=1.9 + 0.36 * max(1, len(chosen)))
+        _draw_rows(ax, chosen, [one.improvement for one in chosen], scores, styles, middle=0.5)
+        if chosen:
+            ax.set_xlim(-0.03, 1.03)
+            ax.set_xlabel(f"probability that a run scores higher than one of {chosen[0].baseline}")
+        add_footer(
+            ax,
+            interval_note([one.improvement for one in chosen], "0.5: neither is better. Bar"),
+            _metric(chosen),
+            _counts(chosen, scores),
+            left=label_width([one.arm for one in chosen]),
+        )
+    return ax
+
+
+def plot_difference(
+    comparisons: Sequence[Comparison],
+    scores: pd.DataFrame,
+    environment: str | None = None,
+    *,
+    styles: Mapping[str, ArmStyle] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw by how much the mean score of each arm exceeds that of the baseline, with its interval.
+
+    On one `environment` in its own returns; without one, on all of them together, in normalised score.
+    """
+    chosen = _choose(comparisons, environment)
+    with rlbench_style():
+        ax = axes_or_new(ax, height=1.9 + 0.36 * max(1, len(chosen)))
+        _draw_rows(ax, chosen, [one.difference for one in chosen], scores, styles, middle=0.0)
+        if chosen:
+            unit = "normalised score" if chosen[0].normalised else "return"
+            ax.set_xlabel(f"{unit} more than {chosen[0].baseline}")
+        add_footer(
+            ax,
+            interval_note([one.difference for one in chosen], "0: no difference. Bar"),
+            _metric(chosen),
+            _counts(chosen, scores),
+            left=label_width([one.arm for one in chosen]),
+        )
+    return ax
+
+
+def _choose(comparisons: Sequence[Comparison], environment: str | None) -> list[Comparison]:
+    """Return the comparisons on `environment`; on all together by default, or on the only one there is."""
+    present = list(dict.fromkeys(one.environment for one in comparisons))
+    if environment is None:
+        environment = ALL if ALL in present or len(present) != 1 else present[0]
+    return [one for one in comparisons if one.environment == environment]
+
+
+def _draw_rows(
+    ax: Axes,
+    chosen: Sequence[Comparison],
+    estimates: Sequence[Estimate],
+    scores: pd.DataFrame,
+    styles: Mapping[str, ArmStyle] | None,
+    middle: float,
+) -> None:
+    if not chosen:
+        say(ax, NOTHING)
+        return
+    styles = styles or arm_styles(list(dict.fromkeys(scores["arm"])))
+    ax.axvline(middle, color=QUIET, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
+    for row, (one, estimate) in enumerate(zip(chosen, estimates, strict=True)):
+        if np.isfinite(estimate.point):
+            draw_estimate(ax, row, estimate, styles[one.arm], marker=styles[one.arm].marker)
+        else:
+            ax.annotate(
+                "no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET
+            )
+    name_rows(ax, [one.arm for one in chosen])
+    environment = chosen[0].environment
+    ax.set_title("All environments" if environment == ALL else environment)
+
+
+def _metric(chosen: Sequence[Comparison]) -> str:
+    return f"Score: {METRIC_NAMES[chosen[0].metric]}." if chosen else ""
+
+
+def _counts(chosen: Sequence[Comparison], scores: pd.DataFrame) -> str:
+    if not chosen:
+        return run_counts(scores, list(dict.fromkeys(scores["arm"])))
+    arms = [*(one.arm for one in chosen), chosen[0].baseline]
+    return run_counts(scores, arms, None if chosen[0].environment == ALL else chosen[0].environment)

@@ -1,0 +1,179 @@
+"""Learning curves: what the runs of each arm had reached after how many environment steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, axes_or_new, rlbench_style, say, wrapped
+from rlbench.analysis.intervals import Band, curve_band
+from rlbench.analysis.references import Reference, normalise
+from rlbench.analysis.statistics import Array
+
+
+def plot_learning_curves(
+    curves: pd.DataFrame,
+    scores: pd.DataFrame,
+    environment: str | None = None,
+    *,
+    arms: Sequence[str] | None = None,
+    styles: Mapping[str, ArmStyle] | None = None,
+    references: Mapping[str, Reference] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the mean curve of every arm with its pointwise interval over the used runs.
+
+    `curves` and `scores` are the tables of `rlbench.analysis.scores`. With an `environment` the returns are its
+    own; without one and with several in the table they are normalised (random policy 0, target 1), averaged over
+    the environments, and drawn over the share of the budget. A run that failed or diverged is a thin dotted line
+    that ends with a cross where the run stopped; it does not enter the mean.
+    """
+    names = list(dict.fromkeys(scores["environment"]))
+    if environment is None and len(names) == 1:
+        environment = names[0]
+    arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
+    styles = styles or arm_styles(arms)
+    with rlbench_style():
+        ax = axes_or_new(ax)
+        if environment is None:
+            bands, left_out = _draw_overall(ax, curves, arms, styles, names, references)
+        else:
+            bands, left_out = _draw_environment(ax, curves, arms, styles, environment)
+        list_arms(ax, arms, styles)
+        add_footer(
+            ax,
+            interval_note(bands, "Line: mean of the used runs. Band, at each step by itself"),
+            left_out,
+            run_counts(scores, arms, environment),
+        )
+    return ax
+
+
+def _draw_environment(
+    ax: Axes, curves: pd.DataFrame, arms: Sequence[str], styles: Mapping[str, ArmStyle], environment: str
+) -> tuple[list[Band], str]:
+    bands: list[Band] = []
+    shown = curves[curves["environment"] == environment]
+    for arm in arms:
+        own = shown[shown["arm"] == arm]
+        step, used = _matrix(own[own["used"].astype(bool)])
+        if len(used):
+            bands.append(curve_band(used))
+            _draw_band(ax, step, bands[-1], arm, styles[arm])
+        step, stopped = _matrix(own[~own["used"].astype(bool)])
+        for run in stopped:
+            draw_stopped(ax, step, run, styles[arm])
+    ax.set_title(environment)
+    ax.set_xlabel("environment steps")
+    ax.set_ylabel("episode return")
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if not ax.lines:
+        say(ax, "No run has finished an episode here.")
+    return bands, ""
+
+
+def _draw_overall(
+    ax: Axes,
+    curves: pd.DataFrame,
+    arms: Sequence[str],
+    styles: Mapping[str, ArmStyle],
+    environments: Sequence[str],
+    references: Mapping[str, Reference] | None,
+) -> tuple[list[Band], str]:
+    bands: list[Band] = []
+    known = [name for name in environments if np.isfinite(normalise(0.0, name, references))]
+    for arm in arms:
+        tasks = []
+        for name in known:
+            own = curves[
+                (curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)
+            ]
+            step, values = _matrix(own)
+            tasks.append(normalise(values, name, references))
+        if tasks and all(len(task) for task in tasks):
+            progress = np.arange(1, len(step) + 1) / len(step)
+            bands.append(curve_band(tasks))
+            _draw_band(ax, progress, bands[-1], arm, styles[arm])
+    ax.set_title("All environments" if len(known) == len(environments) else f"{len(known)} environments")
+    ax.set_xlabel("share of the budget")
+    ax.set_ylabel("normalised return (0 random, 1 target)")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    if not ax.lines:
+        say(ax, "No arm has used runs on every environment with a reference, so there is nothing to average.")
+    unknown = [name for name in environments if name not in known]
+    return bands, f"Without a reference, so not in the average: {', '.join(unknown)}." if unknown else ""
+
+
+def _matrix(curves: pd.DataFrame) -> tuple[Array, Array]:
+    """Return the common grid `[points]` and the curves `[runs, points]` of one arm on one environment."""
+    table = curves.pivot(index="seed", columns="step", values="return")
+    return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)
+
+
+def _draw_band(ax: Axes, x: Array, band: Band, arm: str, style: ArmStyle) -> None:
+    ax.plot(
+        x,
+        band.point,
+        color=style.color,
+        linestyle=style.line,
+        linewidth=1.9,
+        marker=style.marker,
+        markersize=5,
+        markevery=(len(x) // 8, max(1, len(x) // 4)),
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        label=arm,
+    )
+    if np.isfinite(band.low).any():
+        ax.fill_between(x, band.low, band.high, color=style.color, alpha=0.15, linewidth=0)
+
+
+def draw_stopped(ax: Axes, x: Array, values: Array, style: ArmStyle) -> None:
+    """Draw a run that failed or diverged, with a cross at its last known point."""
+    known = np.flatnonzero(np.isfinite(values))
+    if known.size:
+        last = known[-1]
+        ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.9, alpha=0.8)
+        ax.plot(
+            x[last], values[last], "x", color=style.color, markersize=6, markeredgewidth=1.5, gid="stopped"
+        )
+
+
+def list_arms(
+    ax: Axes, arms: Sequence[str], styles: Mapping[str, ArmStyle], *, absent: str = "no used run"
+) -> None:
+    """List the arms right of the axes; one without a curve is listed too, with `absent` as the reason."""
+    drawn = {str(line.get_label()) for line in ax.lines}
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=styles[arm].color,
+            linestyle=styles[arm].line,
+            marker=styles[arm].marker,
+            markersize=5,
+            linewidth=1.9,
+            label=wrapped(arm if arm in drawn else f"{arm} ({absent})"),
+        )
+        for arm in arms
+    ]
+    if any(line.get_gid() == "stopped" for line in ax.lines):
+        handles.append(
+            Line2D(
+                [], [], color="#6b6b6b", linestyle=":", marker="x", label="stopped early\n(failed, diverged)"
+            )
+        )
+    ax.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        handlelength=3.0,
+        labelspacing=0.7,
+        borderaxespad=0.0,
+    )

@@ -1,0 +1,138 @@
+"""How everything is drawn: one look per arm in every figure, colours told apart by colour-blind readers.
+
+The colours are those of Okabe and Ito (2008, "Color Universal Design"), without the yellow that vanishes on
+white, continued with Tol's "muted" scheme. Colour is never the only sign: each arm has its own marker and line.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Dash = tuple[float, ...]
+
+
+class ArmStyle(NamedTuple):
+    """The look of one arm: colour, marker, and the dashes of its line (empty: solid)."""
+
+    color: str
+    marker: str
+    dash: Dash
+
+    @property
+    def line(self) -> Literal["solid"] | tuple[float, Dash]:
+        """The dashes as matplotlib's `linestyle`."""
+        return (0.0, self.dash) if self.dash else "solid"
+
+
+# The built-in algorithms look the same in every experiment.
+FIXED: Mapping[str, ArmStyle] = {
+    "reinforce": ArmStyle("#D55E00", "s", (5.0, 1.5)),
+    "trpo": ArmStyle("#009E73", "^", (3.0, 1.0, 1.0, 1.0)),
+    "ppo-clip": ArmStyle("#0072B2", "o", ()),
+    "ppo-penalty": ArmStyle("#CC79A7", "D", (7.0, 1.5, 1.0, 1.5)),
+    "ppo-adaptive": ArmStyle("#E69F00", "v", (3.0, 1.5)),
+    "actor-critic": ArmStyle("#56B4E9", "P", (1.5, 1.0)),
+    "random": ArmStyle("#7F7F7F", "X", (1.0, 1.5)),
+}
+_MORE_COLORS = (
+    "#332288",
+    "#882255",
+    "#117733",
+    "#8C6D31",
+    "#AA4499",
+    "#44AA99",
+    "#000000",
+    "#CC6677",
+    *(style.color for style in FIXED.values()),
+)
+_MORE_MARKERS = ("h", "*", "<", ">", "p", "d", "8", "X")
+_MORE_DASHES: tuple[Dash, ...] = ((), (6.0, 2.0), (2.0, 1.0), (8.0, 2.0, 2.0, 2.0), (1.0, 1.0))
+
+INK = "#262626"
+QUIET = "#6b6b6b"
+GRID = "#e3e3e3"
+
+RC: dict[str, Any] = {
+    "font.size": 10.0,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.5,
+    "axes.edgecolor": "#9a9a9a",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "text.color": INK,
+    "text.parse_math": False,  # a label such as `lr=$x` is text, not mathematics
+    "savefig.facecolor": "white",
+}
+
+
+def arm_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
+    """Return the style of every arm of an experiment, by label.
+
+    A built-in algorithm's own name has a fixed style. The other labels take what is left in alphabetical order,
+    so that the order of the arms changes nothing.
+    """
+    styles = {label: FIXED[label] for label in labels if label in FIXED}
+    taken = {style.color for style in styles.values()}
+    free = [color for color in _MORE_COLORS if color not in taken] or list(_MORE_COLORS)
+    for index, label in enumerate(sorted(set(labels) - set(styles))):
+        styles[label] = ArmStyle(
+            free[index % len(free)],
+            _MORE_MARKERS[index % len(_MORE_MARKERS)],
+            _MORE_DASHES[index % len(_MORE_DASHES)],
+        )
+    return {label: styles[label] for label in labels}
+
+
+@contextmanager
+def rlbench_style() -> Iterator[None]:
+    """Draw in rlbench's style inside the block; the caller's matplotlib settings come back after it."""
+    import matplotlib
+
+    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
+        yield
+
+
+def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Axes:
+    """Return `ax`, or the Axes of a new pyplot figure (inches), which a notebook shows by itself."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def wrapped(label: str, width: int = 24) -> str:
+    """Return a label broken into lines of about `width` characters, so that a long one stays readable."""
+    return "\n".join(textwrap.wrap(label, width, break_long_words=True)) or label
+
+
+def say(ax: Axes, message: str) -> None:
+    """Write why there is nothing to draw in the middle of empty axes."""
+    ax.text(0.5, 0.5, wrapped(message, 52), transform=ax.transAxes, ha="center", va="center", color=QUIET)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
