@@ -1,15 +1,29 @@
-"""Does one arm beat another, by how much, and how sure: pairwise comparisons and their sentences."""
+"""Does one arm beat another, by how much, and how sure: pairwise comparisons, their verdicts and sentences.
+
+The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by Holm's
+method for all comparisons made in the same call, is below 0.05 and the 95 % interval of the difference of
+means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other case.
+Undecided is not equal.
+
+Comparisons are per environment, in units of the episode return, and with several environments also over all
+of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
+that row is left out if an environment has no reference. Only `used` runs enter (`scores`); the others are
+counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import pandas as pd
 
+from rlbench.analysis import intervals, tests
 from rlbench.analysis.intervals import Estimate
-from rlbench.errors import RlbenchError
+from rlbench.analysis.scores import METRICS
+from rlbench.analysis.statistics import Array
+from rlbench.errors import RlbenchError, nearest
 
 ALL = "all environments"
 ALPHA = 0.05
@@ -18,17 +32,19 @@ Verdict = Literal["better", "worse", "undecided"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against its baseline on one environment, or on all of them with normalised scores (`ALL`).
+    """One arm against its baseline on one environment, or over several with normalised scores.
 
-    `mean_arm`, `mean_baseline` and `difference` are in units of the metric (`normalised` says which);
-    `improvement` is the probability that a run of the arm scores higher than one of the baseline.
-    `p_adjusted` is corrected by Holm's method for all comparisons made in one call, and `smallest_p` is the
-    smallest adjusted p that so few runs could give at all.
+    `environment` is a label, or `ALL` for all of `environments` together (then `normalised`). `planned_*` and
+    `n_*` count the planned and the used runs. `difference` is mean of the arm minus mean of the baseline, and
+    `improvement` the probability that a run of the arm scores higher than one of the baseline. `p_adjusted`
+    is corrected for the `comparisons` of the family; `smallest_p` is the smallest `p_adjusted` that so few
+    runs could give, whatever their scores.
     """
 
     arm: str
     baseline: str
     environment: str
+    environments: tuple[str, ...]
     metric: str
     normalised: bool
     planned_arm: int
@@ -46,10 +62,22 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(
-    scores: pd.DataFrame, arm: str, baseline: str, metric: str = "auc", seed: int = 0
-) -> list[Comparison]:
-    """Compare one arm with one other, per environment and overall; see `compare_all`."""
+@dataclass(frozen=True)
+class _Question:
+    """One comparison to be made, and the scores for it: per environment `[runs]`."""
+
+    arm: str
+    baseline: str
+    environment: str
+    environments: tuple[str, ...]
+    x: list[Array]
+    y: list[Array]
+    planned_arm: int
+    planned_baseline: int
+
+
+def compare(scores: pd.DataFrame, arm: str, baseline: str, metric: str = "auc", seed: int = 0) -> list[Comparison]:
+    """Compare one arm with another on each environment and over all of them: `compare_all` of one pair."""
     return compare_all(scores, pairs=[(arm, baseline)], metric=metric, seed=seed)
 
 
@@ -61,15 +89,120 @@ def compare_all(
     metric: str = "auc",
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare every arm with `baseline` (or the `pairs` (arm, baseline)), as one family of comparisons."""
-    raise RlbenchError("Comparisons are not computed yet.")
+    """Compare every other arm with `baseline`, or each pair (arm, baseline) of `pairs`.
+
+    `scores` is the table of `scores.scores`; its row order does not matter. All comparisons returned by one
+    call are one family for Holm's correction. Per pair the environments in alphabetical order, then `ALL`.
+
+    Raises:
+        RlbenchError: an unknown arm or metric, an arm compared with itself, or neither baseline nor pairs
+        given.
+    """
+    if metric not in METRICS:
+        raise RlbenchError(f"There is no score {metric!r}.{nearest(metric, METRICS)}")
+    questions = [
+        question
+        for arm, other in _pairs(scores, baseline, pairs)
+        for question in _questions(scores, arm, other, metric)
+    ]
+    p_values = [tests.permutation_test(question.x, question.y, seed=seed) for question in questions]
+    adjusted = tests.holm(p_values)
+    floors = tests.holm([tests.smallest_p(question.x, question.y) for question in questions])
+    family = sum(p == p for p in p_values)  # NaN where an arm has no run
+    return [
+        _answer(question, metric, seed, p, float(corrected), float(floor), family)
+        for question, p, corrected, floor in zip(questions, p_values, adjusted, floors, strict=True)
+    ]
 
 
 def to_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return the comparisons as a table, one row each, for CSV and display."""
-    raise RlbenchError("Comparisons are not computed yet.")
+    """Return the comparisons as a flat table, one row each; an estimate becomes four columns.
+
+    For instance `difference`, `difference_low`, `difference_high` and `difference_method`.
+    """
+    rows = []
+    for comparison in comparisons:
+        row: dict[str, object] = {}
+        for name, value in asdict(comparison).items():
+            if isinstance(value, dict):
+                row[name] = value["point"]
+                row |= {f"{name}_{key}": value[key] for key in ("low", "high", "method")}
+            else:
+                row[name] = ", ".join(value) if isinstance(value, tuple) else value
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def sentence(comparison: Comparison) -> str:
-    """Say one comparison in plain English: verdict, size, interval, p-value and runs."""
-    raise RlbenchError("Comparisons are not computed yet.")
+def _pairs(
+    scores: pd.DataFrame, baseline: str | None, pairs: Sequence[tuple[str, str]] | None
+) -> list[tuple[str, str]]:
+    """Return the pairs to compare, checked."""
+    arms = sorted(scores["arm"].unique())
+    if pairs is None:
+        if baseline is None:
+            raise RlbenchError("A comparison needs a baseline arm, or the pairs of arms to compare.")
+        pairs = [(arm, baseline) for arm in arms if arm != baseline]
+    for name in [*(arm for pair in pairs for arm in pair), *([baseline] if baseline is not None else [])]:
+        if name not in arms:
+            raise RlbenchError(f"There is no arm {name!r} in these results.{nearest(name, arms)}")
+    for arm, other in pairs:
+        if arm == other:
+            raise RlbenchError(f"The arm {arm!r} cannot be compared with itself.")
+    return list(pairs)
+
+
+def _questions(scores: pd.DataFrame, arm: str, baseline: str, metric: str) -> list[_Question]:
+    """Return the questions of one pair: each environment planned for both arms, then all together."""
+    planned = scores[scores["arm"].isin([arm, baseline])]
+    shared = planned.groupby("environment")["arm"].nunique()
+    labels = tuple(sorted(shared.index[shared == 2]))
+
+    def ask(name: str, environments: tuple[str, ...], column: str) -> _Question:
+        sides = []
+        for side in (arm, baseline):
+            rows = planned[(planned["arm"] == side) & planned["environment"].isin(environments)]
+            used = rows[rows["used"].astype(bool)]
+            values = [used.loc[used["environment"] == label, column].to_numpy(float) for label in environments]
+            sides.append((values, len(rows)))
+        (x, planned_arm), (y, planned_baseline) = sides
+        return _Question(arm, baseline, name, environments, x, y, planned_arm, planned_baseline)
+
+    questions = [ask(label, (label,), metric) for label in labels]
+    if len(labels) > 1:
+        used = planned[planned["used"].astype(bool) & planned["environment"].isin(labels)]
+        if used[f"{metric}_normalised"].notna().all():
+            questions.append(ask(ALL, labels, f"{metric}_normalised"))
+    return questions
+
+
+def _answer(
+    question: _Question, metric: str, seed: int, p: float, adjusted: float, floor: float, family: int
+) -> Comparison:
+    x, y = question.x, question.y
+    difference = intervals.difference_interval(x, y, seed=seed)
+    verdict: Verdict = "undecided"
+    if adjusted < ALPHA and difference.low > 0:
+        verdict = "better"
+    elif adjusted < ALPHA and difference.high < 0:
+        verdict = "worse"
+    return Comparison(
+        arm=question.arm,
+        baseline=question.baseline,
+        environment=question.environment,
+        environments=question.environments,
+        metric=metric,
+        normalised=question.environment == ALL,
+        planned_arm=question.planned_arm,
+        planned_baseline=question.planned_baseline,
+        n_arm=sum(task.size for task in x),
+        n_baseline=sum(task.size for task in y),
+        mean_arm=intervals.mean_interval(x, seed=seed),
+        mean_baseline=intervals.mean_interval(y, seed=seed),
+        difference=difference,
+        improvement=intervals.improvement_interval(x, y),
+        p_value=p,
+        p_adjusted=adjusted,
+        smallest_p=floor,
+        comparisons=family,
+        verdict=verdict,
+    )

@@ -68,7 +68,7 @@ class _History:
         return np.asarray((self.total[high] - self.total[low]) / (high - low))
 
     def last(self, count: int) -> float:
-        """Mean return of the last `count` episodes and of those that ended together with the first of them."""
+        """Mean return of the last `count` episodes and of those that ended with the first of them."""
         if self.step.size == 0:
             return float("nan")
         first = self.step[max(self.step.size - count, 0)]
@@ -101,9 +101,7 @@ def curves(tables: Tables, points: int = POINTS) -> pd.DataFrame:
     return pd.DataFrame(data)
 
 
-def scores(
-    tables: Tables, references: Mapping[str, Reference] | None = None, points: int = POINTS
-) -> pd.DataFrame:
+def scores(tables: Tables, references: Mapping[str, Reference] | None = None, points: int = POINTS) -> pd.DataFrame:
     """Return the scores: one row per planned run, sorted by environment, arm and seed.
 
     Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
@@ -117,10 +115,7 @@ def scores(
         first = history.step[0] if history.step.size else np.inf
         rows.append(
             {
-                **{
-                    name: run[name]
-                    for name in ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")
-                },
+                **{name: run[name] for name in ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")},
                 "used": _used(run, history),
                 "episodes": history.step.size,
                 "carried": min(float(first) / run["steps"], 1.0),
@@ -133,9 +128,7 @@ def scores(
     for metric in METRICS:
         table[f"{metric}_normalised"] = np.nan
         for environment, group in table.groupby("environment"):
-            table.loc[group.index, f"{metric}_normalised"] = normalise(
-                group[metric], str(environment), references
-            )
+            table.loc[group.index, f"{metric}_normalised"] = normalise(group[metric], str(environment), references)
     return table.sort_values(["environment", "arm", "seed"], ignore_index=True)
 
 

@@ -1,0 +1,115 @@
+"""Comparisons in plain English."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlbench.analysis.compare import ALL, ALPHA, Comparison
+from rlbench.analysis.intervals import NO_SPREAD, Estimate
+
+METRIC_NAMES = {
+    "auc": "return over the whole training (area under the learning curve)",
+    "final": "return over the last tenth of the training",
+    "last100": "return of the last 100 episodes",
+}
+
+
+def sentence(comparison: Comparison) -> str:
+    """Say one comparison in plain English: verdict, size, how often, how sure, and from how many runs."""
+    parts = [_verdict(comparison)]
+    if min(comparison.n_arm, comparison.n_baseline) > 0:
+        parts += [_size(comparison), _how_often(comparison), _how_sure(comparison)]
+    parts += [_ceiling(comparison), _too_few(comparison), _left_out(comparison)]
+    return " ".join(part for part in parts if part)
+
+
+def _verdict(c: Comparison) -> str:
+    where = _where(c)
+    if min(c.n_arm, c.n_baseline) == 0:
+        nobody = c.arm if c.n_arm == 0 else c.baseline
+        return f"{where}, {c.arm} cannot be compared with {c.baseline}: no run of {nobody} can be used."
+    if np.isnan(c.p_value):
+        return (
+            f"{where}, {c.arm} cannot be compared with {c.baseline}: one of them has an environment without a used run."
+        )
+    if c.verdict == "undecided":
+        return (
+            f"{where}, it is undecided whether {c.arm} or {c.baseline} scores higher; "
+            "this is no evidence that they are equal."
+        )
+    return f"{where}, {c.arm} is {c.verdict} than {c.baseline}."
+
+
+def _size(c: Comparison) -> str:
+    digits = 2 if c.normalised else 1
+    if np.isnan(c.difference.point):
+        return ""
+    scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
+    return (
+        f"Mean {METRIC_NAMES[c.metric]}{scale}: {c.mean_arm.point:.{digits}f} against "
+        f"{c.mean_baseline.point:.{digits}f}, a difference of {c.difference.point:+.{digits}f} "
+        f"({_interval(c.difference, f'+.{digits}f')})."
+    )
+
+
+def _how_often(c: Comparison) -> str:
+    if np.isnan(c.improvement.point):
+        return ""
+    return (
+        f"A run of {c.arm} scores higher than a run of {c.baseline} with probability "
+        f"{c.improvement.point:.2f} ({_interval(c.improvement, '.2f')})."
+    )
+
+
+def _how_sure(c: Comparison) -> str:
+    if np.isnan(c.p_value):
+        return ""
+    runs = f"{c.n_arm} and {c.n_baseline} runs"
+    if c.comparisons > 1:
+        corrected = f"{_p(c.p_value)}, and {_p(c.p_adjusted)} corrected for {c.comparisons} comparisons"
+    else:
+        corrected = _p(c.p_value)
+    return f"Permutation test on {runs}: {corrected}."
+
+
+def _ceiling(c: Comparison) -> str:
+    if c.difference.method == NO_SPREAD and c.difference.point == 0:
+        return "All runs of both have exactly the same score, so this score cannot tell them apart."
+    return ""
+
+
+def _too_few(c: Comparison) -> str:
+    if not c.smallest_p >= ALPHA:
+        return ""
+    family = f" after the correction for {c.comparisons} comparisons" if c.comparisons > 1 else ""
+    return (
+        f"So few runs can give no p below {c.smallest_p:.2g}{family}: this test could not have decided at the "
+        f"{ALPHA} level however large the difference, and more seeds are needed."
+    )
+
+
+def _left_out(c: Comparison) -> str:
+    sides = ((c.arm, c.planned_arm, c.n_arm), (c.baseline, c.planned_baseline, c.n_baseline))
+    missing = [f"{planned - n} of {planned} planned runs of {arm}" for arm, planned, n in sides if n < planned]
+    if not missing:
+        return ""
+    return (
+        f"Left out: {' and '.join(missing)}, which did not finish or ended no episode; "
+        "the result holds for the runs that did."
+    )
+
+
+def _where(c: Comparison) -> str:
+    if c.environment == ALL:
+        return f"Over all {len(c.environments)} environments"
+    return f"On {c.environment}"
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    if np.isnan(estimate.low):
+        return estimate.method
+    return f"{estimate.level:.0%} interval {estimate.low:{form}} to {estimate.high:{form}}".replace("%", " %")
+
+
+def _p(p: float) -> str:
+    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
