@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from rlbench.errors import RlbenchError
+from rlbench.records import Environment
+from rlbench.training.envs import copy_seeds, make
+from rlbench.training.envs.gym import GymBatch, make_one
+
+LEDGER = Environment("rlbench-test/Ledger-v0")
+
+
+def columns(observation: Any) -> Any:
+    """The ledger's episode, step, action and mark: four arrays [R, N]."""
+    return np.moveaxis(observation, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "named"),
+    [
+        ("CartPle-v1", "Did you mean 'CartPole-v1'"),
+        ("cartpole-v1", "Did you mean 'CartPole-v1'"),
+        ("Pendulum-v0", "Did you mean 'Pendulum-v1'"),
+        ("CartPole", "Did you mean 'CartPole-v1'"),
+        ("Zzz", "gymnasium.pprint_registry()"),
+        ("no_such_module:Zzz-v0", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("rlbench-test/NeedsPackage-v0", "needs a package that is not installed: Box3D is not installed"),
+    ],
+)
+def test_environments_that_cannot_be_made_say_why(identifier: str, named: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        make(Environment(identifier), 1, 1)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "options", "named"),
+    [
+        ("Pendulum-v1", {"gravity": 3}, "with the options gravity: TypeError"),
+        ("rlbench-test/Ledger-v0", {"lenght": 3}, "unexpected keyword argument 'lenght'"),
+        ("FrozenLake-v1", {"map_name": "9x9"}, "with the options map_name: KeyError: '9x9'"),
+    ],
+)
+def test_rejected_options_are_named(identifier: str, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        make(Environment(identifier, options), 1, 1)
+    assert identifier in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_a_module_prefix_imports_what_registers_the_environment() -> None:
+    batch = make(Environment("gymnasium:FrozenLake-v1", {"is_slippery": False}), 1, 2)
+    assert batch.reset([0]).shape == (1, 2, 16)
+    batch.close()
+
+
+def test_termination_returns_the_final_and_the_first_observation() -> None:
+    batch = make(LEDGER, replicas=2, num_envs=2)
+    batch.reset([0, 1])
+    for time in range(1, 13):
+        action = np.full((2, 2), time % 3)
+        step = batch.step(action)
+        episode, within = divmod(time - 1, 4)
+        ended = within == 3
+        final = columns(step.next_observation)
+        np.testing.assert_array_equal(final[0], episode)
+        np.testing.assert_array_equal(final[1], within + 1)
+        np.testing.assert_array_equal(final[2], action)  # every action is carried out
+        np.testing.assert_array_equal(step.reward, within + 1)  # every reward is the environment's
+        np.testing.assert_array_equal(step.terminated, ended)
+        assert not step.truncated.any()
+        first = columns(step.observation)
+        if ended:
+            assert first[:3, 1, 1].tolist() == [episode + 1, 0, -1]
+            assert (first[:3] == first[:3, 1:, 1:]).all()
+        else:
+            np.testing.assert_array_equal(first, final)
+
+
+def test_truncation_by_a_time_limit_is_no_termination() -> None:
+    batch = make(Environment("rlbench-test/LimitedLedger-v0"), 1, 1)
+    batch.reset([0])
+    steps = [batch.step(np.zeros((1, 1), int)) for _ in range(6)]
+    assert [bool(step.truncated[0, 0]) for step in steps] == [False, False, True] * 2
+    assert not any(step.terminated.any() for step in steps)
+    assert [step.next_observation[0, 0, 1] for step in steps] == [1, 2, 3, 1, 2, 3]
+    assert [step.observation[0, 0, 1] for step in steps] == [1, 2, 0, 1, 2, 0]
+
+
+def test_an_end_in_the_last_allowed_step_is_both() -> None:
+    batch = make(Environment("rlbench-test/LimitedLedger-v0", {"length": 3}), 1, 1)
+    batch.reset([0])
+    step = [batch.step(np.zeros((1, 1), int)) for _ in range(3)][-1]
+    assert step.terminated.all()
+    assert step.truncated.all()
+
+
+def test_returned_arrays_are_not_overwritten_later() -> None:
+    batch = make(LEDGER, 2, 2)
+    kept = [batch.reset([0, 1])]
+    for _ in range(9):
+        step = batch.step(np.zeros((2, 2), int))
+        kept += [step.observation, step.next_observation]
+    times = [array[0, 0, 1] for array in kept]
+    assert times == [0, 1, 1, 2, 2, 3, 3, 0, 4, 1, 1, 2, 2, 3, 3, 0, 4, 1, 1]
+
+
+def test_an_environment_that_raises_takes_only_its_replica_down() -> None:
+    healthy = make(LEDGER, 3, 2)
+    broken = make(LEDGER, 3, 2)
+    np.testing.assert_array_equal(healthy.reset([0, 1, 2]), broken.reset([0, 1, 2]))
+    for time in range(10):
+        action = np.zeros((3, 2), int)
+        expected = healthy.step(action)
+        action[1, 1] = 3 if time == 5 else 0
+        step = broken.step(action)
+        for whole, part in zip(expected, step, strict=True):
+            np.testing.assert_array_equal(part[[0, 2]], whole[[0, 2]])
+            if time >= 5:
+                assert not part[1].any()  # zeros, and no ends
+            else:
+                np.testing.assert_array_equal(part[1], whole[1])
+    assert list(broken.failures) == [1]
+    assert "RuntimeError: broken in step 6" in broken.failures[1]
+    assert "Traceback" in broken.failures[1]
+    assert healthy.failures == {}
+    broken.close()
+
+
+def test_an_environment_may_raise_very_late() -> None:
+    batch = make(Environment(LEDGER.id, {"fail_at": 700}), 1, 1)
+    batch.reset([0])
+    for _ in range(699):
+        batch.step(np.zeros((1, 1), int))
+    assert batch.failures == {}
+    batch.step(np.zeros((1, 1), int))
+    assert "broken in step 700" in batch.failures[0]
+
+
+def test_a_reset_that_raises_takes_only_its_replica_down() -> None:
+    cursed = copy_seeds(1, 2)[1]
+    batch = make(Environment(LEDGER.id, {"bad_seeds": (cursed,)}), 3, 2)
+    observation = batch.reset([0, 1, 2])
+    assert list(batch.failures) == [1]
+    assert f"seed {cursed} is cursed" in batch.failures[1]
+    assert not observation[1].any()
+    assert observation[[0, 2]].any()
+    assert batch.step(np.zeros((3, 2), int)).reward.tolist() == [[1, 1], [0, 0], [1, 1]]
+    batch.reset([3, 4, 5])  # a new start clears the slate
+    assert batch.failures == {}
+
+
+def test_an_observation_outside_its_space_is_a_failure_of_the_replica() -> None:
+    class Liar(gymnasium.Env[Any, Any]):
+        observation_space = gymnasium.spaces.Discrete(2)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return 0, {}
+
+        def step(self, action: Any) -> Any:
+            return 2 * action, 0.0, False, False, {}
+
+    gymnasium.register("rlbench-test/Liar-v0", entry_point=Liar)
+    try:
+        batch = make(Environment("rlbench-test/Liar-v0"), 2, 1)
+        batch.reset([0, 1])
+        batch.step(np.array([[0], [1]]))
+    finally:
+        del gymnasium.registry["rlbench-test/Liar-v0"]
+    assert list(batch.failures) == [1]
+    assert "lies outside 0..1" in batch.failures[1]
+
+
+def test_nan_is_passed_on_and_stays_in_its_replica() -> None:
+    batch = make(LEDGER, 3, 2)
+    batch.reset([0, 1, 2])
+    step = batch.step(np.array([[0, 0], [4, 0], [0, 0]]))
+    assert batch.failures == {}
+    assert np.isnan(step.reward).tolist() == [[False, False], [True, False], [False, False]]
+    assert np.isnan(step.observation).any(-1).tolist() == [[False, False], [True, False], [False, False]]
+
+
+def test_copies_get_the_documented_seeds() -> None:
+    observation = make(LEDGER, 2, 3).reset([7, 8])
+    expected = [[seed % 1000 for seed in copy_seeds(replica, 3)] for replica in (7, 8)]
+    np.testing.assert_array_equal(observation[..., 3], expected)
+
+
+def test_copy_seeds_differ_and_do_not_depend_on_the_number_of_copies() -> None:
+    assert copy_seeds(5, 8)[:3] == copy_seeds(5, 3)
+    drawn = [seed for replica in range(50) for seed in copy_seeds(replica, 16)]
+    assert len(set(drawn)) == len(drawn)
+    assert all(0 <= seed < 2**31 for seed in drawn)
+    word = np.random.SeedSequence(5, spawn_key=(0x656E76, 2)).generate_state(1, np.uint32)[0]
+    assert copy_seeds(5, 3)[2] == word >> 1
+
+
+@pytest.mark.parametrize("identifier", ["FrozenLake-v1", "Pendulum-v1"])
+def test_a_replica_does_not_depend_on_the_others(identifier: str) -> None:
+    environment = Environment(identifier)
+
+    def run(seeds: list[int]) -> list[Any]:
+        batch = GymBatch(environment, make_one(environment), len(seeds), 2)
+        arrays: list[Any] = [batch.reset(seeds)]
+        for time in range(30):
+            if batch.action.kind == "categorical":
+                action = np.array([[(time * seed + copy) % 4 for copy in range(2)] for seed in seeds])
+            else:
+                action = np.array([[[np.sin(time * seed + copy)] for copy in range(2)] for seed in seeds])
+            arrays += batch.step(action)
+        batch.close()
+        return arrays
+
+    alone, pack = run([11]), run([*range(19), 11])
+    for one, many in zip(alone, pack, strict=True):
+        np.testing.assert_array_equal(one[0], many[-1])

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlbench.errors import RlbenchError
+from rlbench.records import Environment
+from rlbench.training.envs import make
+from rlbench.training.envs.spaces import ObservationEncoder, action_spec
+
+ACTION_SPACES = {
+    "discrete": (spaces.Discrete(3, start=-1), "categorical", (3,)),
+    "multidiscrete": (spaces.MultiDiscrete([2, 4], start=[5, -2]), "multicategorical", (2, 4)),
+    "multidiscrete of two axes": (spaces.MultiDiscrete([[2, 3], [4, 5]]), "multicategorical", (2, 3, 4, 5)),
+    "multibinary": (spaces.MultiBinary(3), "bernoulli", (3,)),
+    "multibinary of two axes": (spaces.MultiBinary([2, 2]), "bernoulli", (4,)),
+    "box": (spaces.Box(np.array([-1, 0], np.float32), np.array([1, 5], np.float32)), "gaussian", (2,)),
+    "box of two axes": (spaces.Box(-2, 2, (2, 3), np.float64), "gaussian", (6,)),
+    "unbounded box": (spaces.Box(-np.inf, np.inf, (1,), np.float32), "gaussian", (1,)),
+    "half-bounded box of no axes": (spaces.Box(0, np.inf, (), np.float32), "gaussian", (1,)),
+}
+
+
+def learner_actions(kind: str, sizes: tuple[int, ...], batch: tuple[int, ...]) -> Any:
+    rng = np.random.default_rng(0)
+    if kind == "gaussian":
+        return 10 * rng.normal(size=(*batch, *sizes)).astype(np.float32)
+    if kind == "bernoulli":
+        return rng.integers(2, size=(*batch, *sizes))
+    draws = np.stack([rng.integers(size, size=batch) for size in sizes], axis=-1)
+    return draws[..., 0] if kind == "categorical" else draws
+
+
+@pytest.mark.parametrize("name", ACTION_SPACES)
+def test_actions_become_members_of_the_space(name: str) -> None:
+    space, kind, sizes = ACTION_SPACES[name]
+    spec = action_spec(space, "Some-v0")
+    assert (spec.kind, spec.sizes) == (kind, sizes)
+    action = learner_actions(kind, sizes, (4, 5))
+    before = action.copy()
+    sent = spec.to_environment(action)
+    assert sent.shape == (4, 5, *space.shape)
+    assert all(space.contains(np.asarray(sent[index])) for index in np.ndindex(4, 5))
+    np.testing.assert_array_equal(action, before)  # the learner keeps its own
+
+
+@pytest.mark.parametrize("name", ACTION_SPACES)
+def test_environments_accept_the_actions_of_every_space(name: str, received: list[Any]) -> None:
+    space, kind, sizes = ACTION_SPACES[name]
+    batch = make(Environment("rlbench-test/Echo-v0", {"action_space": space}), replicas=2, num_envs=3)
+    batch.reset([0, 1])
+    action = learner_actions(kind, sizes, (2, 3))
+    batch.step(action)
+    assert batch.failures == {}
+    assert len(received) == 6
+    expected = batch.action.to_environment(action).reshape(6, *space.shape)
+    np.testing.assert_array_equal(np.stack(received), expected)
+    batch.close()
+
+
+def test_categories_start_where_the_space_starts() -> None:
+    discrete = action_spec(spaces.Discrete(3, start=-1), "Some-v0")
+    np.testing.assert_array_equal(discrete.to_environment(np.array([0, 1, 2])), [-1, 0, 1])
+    several = action_spec(spaces.MultiDiscrete([2, 4], start=[5, -2]), "Some-v0")
+    np.testing.assert_array_equal(several.to_environment(np.array([[0, 0], [1, 3]])), [[5, -2], [6, 1]])
+
+
+def test_box_actions_are_clipped_to_their_own_bounds() -> None:
+    low, high = np.array([-1, -np.inf], np.float32), np.array([np.inf, 0.1], np.float32)
+    spec = action_spec(spaces.Box(low, high), "Some-v0")
+    sent = spec.to_environment(np.array([[-3.0, -300.0], [300.0, 0.5], [0.25, -0.5]]))
+    expected = np.array([[-1, -300], [300, 0.1], [0.25, -0.5]], np.float32)
+    np.testing.assert_array_equal(sent, expected)
+    assert sent.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0, 255, (2,), np.uint8),
+        spaces.Dict({"a": spaces.Discrete(2)}),
+        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.Text(4),
+    ],
+)
+def test_other_action_spaces_are_refused_by_name(space: spaces.Space[Any]) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        make(Environment("rlbench-test/Echo-v0", {"action_space": space}), 1, 1)
+    message = str(caught.value)
+    assert str(space) in message
+    assert "Echo-v0" in message
+    assert "Discrete, MultiDiscrete, MultiBinary or a Box of floats" in message
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int16, np.bool_])
+def test_box_observations_are_flattened_to_float32(dtype: Any) -> None:
+    encode = ObservationEncoder(spaces.Box(0, 1, (2, 3), dtype), "Some-v0")
+    raw = (np.arange(24).reshape(4, 2, 3) % 2).astype(dtype)
+    encoded = encode(raw, (4,))
+    assert encode.size == 6
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded, (np.arange(24) % 2).reshape(4, 6))
+    assert not np.shares_memory(encoded, raw)  # a vector environment may reuse its buffer
+
+
+def test_discrete_observations_become_one_hot_vectors() -> None:
+    encode = ObservationEncoder(spaces.Discrete(3, start=10), "Some-v0")
+    np.testing.assert_array_equal(encode(np.array([12, 10]), (2,)), [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(encode(np.int64(11), ()), [0, 1, 0])
+    for outside in (9, 13):
+        with pytest.raises(ValueError, match=r"lies outside 10\.\.12"):
+            encode(np.array([outside]), (1,))
+
+
+@pytest.mark.parametrize("space", [spaces.MultiBinary(2), spaces.Dict({"a": spaces.Discrete(2)})])
+def test_other_observation_spaces_are_refused_by_name(space: spaces.Space[Any]) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        make(Environment("rlbench-test/Echo-v0", {"observation_space": space}), 1, 1)
+    assert str(space) in str(caught.value)
+    assert "must be Box or Discrete" in str(caught.value)
