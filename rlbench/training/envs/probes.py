@@ -130,6 +130,4 @@ def register_probes() -> None:
     """Register the probes with Gymnasium, once per process; calling it again does nothing."""
     for identifier, (probe, limit) in PROBES.items():
         if identifier not in gymnasium.registry:
-            gymnasium.register(
-                identifier, entry_point=f"{__name__}:{probe.__name__}", max_episode_steps=limit
-            )
+            gymnasium.register(identifier, entry_point=f"{__name__}:{probe.__name__}", max_episode_steps=limit)

@@ -111,8 +111,6 @@ class ObservationEncoder:
             return np.array(observation, np.float32).reshape(*batch, self.size)
         index = np.asarray(observation) - self._start
         if np.any((index < 0) | (index >= self.size)):
-            raise ValueError(
-                f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}"
-            )
+            raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
         encoded: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
         return encoded

@@ -51,9 +51,7 @@ class Reference:
 
     def __init__(self, environment: Environment, seeds: list[int], num_envs: int) -> None:
         self.shape = (len(seeds), num_envs)
-        self.envs = [
-            [gymnasium.make(environment.id, **environment.options) for _ in range(num_envs)] for _ in seeds
-        ]
+        self.envs = [[gymnasium.make(environment.id, **environment.options) for _ in range(num_envs)] for _ in seeds]
         self.first = [
             [env.reset(seed=seed)[0] for env, seed in zip(row, copy_seeds(replica, num_envs), strict=True)]
             for row, replica in zip(self.envs, seeds, strict=True)
@@ -138,9 +136,7 @@ def test_a_replica_does_not_depend_on_the_others(identifier: str) -> None:
         observation = arrays[0]
         noise = [np.random.default_rng(seed) for seed in seeds]
         for _ in range(150):
-            action = np.concatenate(
-                [policy(identifier, observation[r : r + 1], rng) for r, rng in enumerate(noise)]
-            )
+            action = np.concatenate([policy(identifier, observation[r : r + 1], rng) for r, rng in enumerate(noise)])
             step = batch.step(action)
             arrays += step
             observation = step.observation

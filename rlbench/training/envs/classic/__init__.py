@@ -68,9 +68,7 @@ class ClassicBatch:
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
-        copies = [
-            seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)
-        ]
+        copies = [seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)]
         self._generators = [np_random(seed)[0] for seed in copies]
         self._elapsed[:] = 0
         observation = self._dynamics.restart(np.arange(len(copies)), self._generators)

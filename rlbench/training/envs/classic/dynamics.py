@@ -38,9 +38,7 @@ class Dynamics(ABC):
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw one initial state [S] exactly as Gymnasium's `reset` does, in its dtype."""
 
-    def restart(
-        self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]
-    ) -> Observations:
+    def restart(self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]) -> Observations:
         """Give K copies new initial states, each from its generator; return their observations [K, O]."""
         columns = np.stack([self.draw(generator) for generator in generators], axis=1)  # [S, K]
         self.state[:, copies] = columns

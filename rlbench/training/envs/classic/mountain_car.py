@@ -71,9 +71,7 @@ class MountainCarContinuous(_MountainCar):
         super().__init__(env, copies)
         self._fresh: list[int] = []  # the copies whose next step is the first of an episode
 
-    def restart(
-        self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]
-    ) -> Observations:
+    def restart(self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]) -> Observations:
         """Give K copies new initial states, each from its generator; return their observations [K, O]."""
         self._fresh = copies.tolist()
         return super().restart(copies, generators)
@@ -84,9 +82,7 @@ class MountainCarContinuous(_MountainCar):
         position, velocity, terminated = self._step(self.state.astype(np.float32), push)
         if self._fresh:
             fresh = self._fresh
-            position[fresh], velocity[fresh], terminated[fresh] = self._step(
-                self.state[:, fresh], push[fresh]
-            )
+            position[fresh], velocity[fresh], terminated[fresh] = self._step(self.state[:, fresh], push[fresh])
             self._fresh = []
         self.state[0], self.state[1] = position, velocity
         # the square of a single-precision number is exact in double precision

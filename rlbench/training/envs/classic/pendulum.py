@@ -34,9 +34,7 @@ class Pendulum(Dynamics):
         env = self._env
         theta, velocity = self.state
         torque = np.clip(action, -env.max_torque, env.max_torque)[:, 0]
-        effort = np.array(
-            [value**2 for value in torque]
-        )  # single precision, by numpy's scalars: see `squares`
+        effort = np.array([value**2 for value in torque])  # single precision, by numpy's scalars: see `squares`
         self._squared[0] = ((theta + np.pi) % (2 * np.pi)) - np.pi
         self._squared[1] = velocity
         angle_squared, velocity_squared = squares(self._squared)
