@@ -7,39 +7,53 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm, hyper, static
+    from rlbench.analysis.results import Results
+    from rlbench.api import compare, run
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
-    from rlbench.improve import Problem, first_order
+    from rlbench.improve import first_order
+    from rlbench.problem import Problem
     from rlbench.records import Environment
+    from rlbench.study.spec import Arm, Experiment
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
     "Algorithm": "algorithm",
+    "Arm": "study.spec",
     "Environment": "records",
     "Estimates": "data",
+    "Experiment": "study.spec",
     "Params": "data",
-    "Problem": "improve",
+    "Problem": "problem",
+    "Results": "analysis.results",
     "RlbenchError": "errors",
     "Samples": "data",
     "Stats": "data",
     "Trajectory": "data",
+    "compare": "api",
     "first_order": "improve",
     "hyper": "algorithm",
+    "run": "api",
     "static": "algorithm",
 }
 
 __all__ = [
     "Algorithm",
+    "Arm",
     "Environment",
     "Estimates",
+    "Experiment",
     "Params",
     "Problem",
+    "Results",
     "RlbenchError",
     "Samples",
     "Stats",
     "Trajectory",
+    "compare",
     "first_order",
     "hyper",
+    "run",
     "static",
 ]
 

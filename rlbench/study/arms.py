@@ -31,9 +31,7 @@ def resolve(experiment: Experiment) -> list[ResolvedArm]:
     """
     arms = [one for arm in experiment.arms for one in _expand(experiment, arm)]
     if repeated := repeats([arm.label for arm in arms]):
-        raise RlbenchError(
-            f"{experiment.where}: two arms are called {repeated[0]!r}; give one of them a label."
-        )
+        raise RlbenchError(f"{experiment.where}: two arms are called {repeated[0]!r}; give one of them a label.")
     _no_equal_arms(experiment, arms)
     for arm in arms:
         for environment in experiment.environments:

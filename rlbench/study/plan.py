@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +27,6 @@ from rlbench.study.spec import Experiment
 
 MAX_REPLICAS = 64
 """Replicas of one pack at most: beyond, a pack gains little and an interruption loses more."""
-
-_FINAL = ("finished", "diverged")  # outcomes that a second run would only repeat
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +141,21 @@ def make_plan(experiment: Experiment) -> Plan:
     return Plan(experiment, tuple(arms), cells)
 
 
-def to_do(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Return the cells that are not stored, or stored as failed; finished and diverged runs are final."""
-    left = []
+def to_do(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], Counter[str]]:
+    """Return (the cells that are not stored, or stored as failed; how many of the others ended how).
+
+    Finished and diverged runs are final: the same cell would only give the same numbers again.
+    """
+    left: list[Cell] = []
+    final: Counter[str] = Counter()
     for cell in cells:
         manifest = store.manifest(cell.id, thorough=True)
-        if manifest is None or manifest["status"] not in _FINAL:
+        status = manifest["status"] if manifest else ""
+        if status in ("finished", "diverged"):
+            final[status] += 1
+        else:
             left.append(cell)
-    return left
+    return left, final
 
 
 def cost_of(cell: Cell, replicas: int) -> float:
@@ -191,9 +197,7 @@ def make_packs(cells: Sequence[Cell], workers: int, max_replicas: int = MAX_REPL
             if shorter < 0.97 * length:  # not worth another start-up otherwise
                 parts, length, last, improved = tried, shorter, candidates, True
                 break
-    packs = [
-        Pack(tuple(part)) for group, count in zip(listed, parts, strict=True) for part in _split(group, count)
-    ]
+    packs = [Pack(tuple(part)) for group, count in zip(listed, parts, strict=True) for part in _split(group, count)]
     return sorted(packs, key=lambda pack: -pack.cost)
 
 

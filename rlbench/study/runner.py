@@ -27,8 +27,9 @@ class Summary:
     """What one call of `execute` did: runs that were stored already, and trained runs by outcome."""
 
     skipped: int = 0
+    skipped_diverged: int = 0
     finished: int = 0
-    diverged: list[tuple[Cell, str]] = field(default_factory=list)
+    diverged: list[tuple[Cell, str, str]] = field(default_factory=list)
     failed: list[tuple[Cell, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -38,12 +39,17 @@ class Summary:
         """Runs that were trained, whatever became of them."""
         return self.finished + len(self.diverged) + len(self.failed)
 
+    @property
+    def fine(self) -> bool:
+        """Whether every run that was trained finished."""
+        return not self.diverged and not self.failed
+
     def add(self, cell: Cell, record: RunRecord) -> None:
         """Count one trained run."""
         if record.status == "finished":
             self.finished += 1
         elif record.status == "diverged":
-            self.diverged.append((cell, record.reason))
+            self.diverged.append((cell, record.reason, record.detail))
         else:
             self.failed.append((cell, record.reason, record.detail))
 
@@ -68,8 +74,8 @@ def execute(
     store = Store(results_dir)
     write_specification(results_dir, plan.document(), plan.planned)
     store.sweep()
-    left = to_do(plan.cells, store)
-    summary = Summary(skipped=len(plan.cells) - len(left), messages=store.messages)
+    left, final = to_do(plan.cells, store)
+    summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
         _check_environments(left)
         packs = make_packs(left, max(workers, 1))
@@ -78,8 +84,7 @@ def execute(
         except KeyboardInterrupt:
             stored = summary.skipped + summary.trained
             raise Interrupted(
-                f"Interrupted: {stored} of {len(plan.cells)} runs are stored; "
-                "the same command continues from there."
+                f"Interrupted: {stored} of {len(plan.cells)} runs are stored; the same command continues from there."
             ) from None
     summary.seconds = time.perf_counter() - started
     return summary

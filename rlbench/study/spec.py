@@ -147,12 +147,9 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
             **{
                 **document,
                 "arms": [
-                    Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {}))
-                    for arm in document["arms"]
+                    Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]
                 ],
-                "environments": [
-                    Environment(one["id"], one.get("options", {})) for one in document["environments"]
-                ],
+                "environments": [Environment(one["id"], one.get("options", {})) for one in document["environments"]],
             }
         )
     except (KeyError, TypeError, AttributeError) as problem:
@@ -177,9 +174,7 @@ def _environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
         try:
             json.dumps(dict(one.options))
         except (TypeError, ValueError) as problem:
-            raise RlbenchError(
-                f"{where}: the options of {one.id} must be JSON values ({problem})."
-            ) from problem
+            raise RlbenchError(f"{where}: the options of {one.id} must be JSON values ({problem}).") from problem
     if repeated := repeats([one.label for one in environments]):
         raise RlbenchError(f"{where}: environment {repeated[0]!r} is listed twice.")
     if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):

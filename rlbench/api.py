@@ -1,0 +1,70 @@
+"""The two calls for Python and notebooks: run an experiment, or compare algorithms without writing one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlbench.study.plan import make_plan
+from rlbench.study.runner import execute
+from rlbench.study.spec import Arm, Experiment
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+    from rlbench.analysis.results import Results
+    from rlbench.records import Environment
+
+
+def run(
+    experiment: Experiment,
+    results_dir: str | Path = "results",
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Results:
+    """Train what is not stored yet and return everything that is, failed and diverged runs included.
+
+    `workers` is the number of processes: one per CPU if None, 0 to train in this one. Runs are stored in
+    `results_dir` as they end; the same call continues after an interruption.
+    """
+    from rlbench.analysis.results import Results
+    from rlbench.store import load_table
+
+    plan = make_plan(experiment)
+    execute(plan, results_dir, workers=workers, progress=progress)
+    return Results(plan.document(), load_table(results_dir, plan.planned))
+
+
+def compare(
+    arms: Sequence[Arm | str | type[Algorithm]],
+    environments: Sequence[Environment | str],
+    seeds: int | Sequence[int] = 10,
+    steps: int | Mapping[str, int] = 100_000,
+    baseline: str = "",
+    **options: Any,
+) -> Results:
+    """Train algorithms on environments and return the results; the baseline is the last arm if not given.
+
+    `options` are those of `run`.
+    """
+    return run(comparison(arms, environments, seeds, steps, baseline), **options)
+
+
+def comparison(
+    arms: Sequence[Arm | str | type[Algorithm]],
+    environments: Sequence[Environment | str],
+    seeds: int | Sequence[int] = 10,
+    steps: int | Mapping[str, int] = 100_000,
+    baseline: str = "",
+) -> Experiment:
+    """Return the experiment of `rlbench compare`, named after what it compares."""
+    listed = [one if isinstance(one, Arm) else Arm(one) for one in arms]
+    labels = [one.label or one.name for one in listed]
+    ids = [one if isinstance(one, str) else one.label for one in environments]
+    name = "".join(
+        character if character.isalnum() or character in "-_." else "_"
+        for character in f"compare-{'-'.join(labels)}-on-{'-'.join(ids)}"
+    )
+    question = f"How do {' and '.join(labels)} compare on {' and '.join(ids)}?"
+    return Experiment(name[:120], listed, environments, seeds, steps, baseline or labels[-1], question)

@@ -1,0 +1,70 @@
+"""The command line. Nothing heavy is imported here: `rlbench --help` must answer at once."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Any
+
+import click
+
+from rlbench.cli.algorithms import algorithms, check, new
+from rlbench.cli.experiments import compare, report, run
+from rlbench.errors import RlbenchError
+
+BAD_INPUT = 2
+UNEXPECTED = 1
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Says every error in one line; `--debug` shows the traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and turn what it raises into a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "rlbench"
+            self._leave(ctx, f"error: {error.format_message()} `{command} --help` shows how.", BAD_INPUT)
+        except RlbenchError as error:
+            self._leave(ctx, f"error: {error}", BAD_INPUT)
+        except KeyboardInterrupt as error:
+            said = str(error) or "Interrupted; what is stored stays, the same command continues from there."
+            self._leave(ctx, said, INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of a pipe has gone, which click handles
+            first = (str(error).splitlines() or [""])[0]
+            self._leave(
+                ctx,
+                f"error: unexpected {type(error).__name__}: {first} (`rlbench --debug ...` shows where)",
+                UNEXPECTED,
+            )
+
+    def _leave(self, ctx: click.Context, message: str, code: int) -> None:
+        if ctx.params.get("debug"):
+            click.echo(traceback.format_exc().rstrip(), err=True)
+        click.echo(message, err=True)
+        ctx.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rlbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Compare on-policy reinforcement-learning algorithms properly: many seeds, intervals, verdicts.
+
+    \b
+    rlbench compare ppo-clip reinforce --env CartPole-v1 --seeds 10 --steps 100000
+    rlbench run experiments/ppo_vs_reinforce.py
+    rlbench new my-variant
+    """
+    ctx.obj = {"debug": debug}
+
+
+for command in (run, report, compare, algorithms, check, new):
+    main.add_command(command)

@@ -1,0 +1,165 @@
+"""`rlbench algorithms`, `check` and `new`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbench.errors import RlbenchError
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+    from rlbench.fields import Field
+
+FAILED_CHECK = 1
+
+_TEMPLATE = '''"""{name}: say here in one line what is new about it.
+
+As it stands this is PPO's clipped surrogate. Change `surrogate`, then
+
+    rlbench check {file}
+    rlbench compare {name} ppo-clip --plugin {file} --env CartPole-v1 --seeds 10 --steps 100000
+
+A float that may differ between runs is `hyper(default, low=, high=)`; what changes shapes or the flow of control is
+`static(default)`. The last axis of every tensor is yours, leading axes are not: return one number per sample, and
+reduce, where you must, with `rlbench.functional.mean`. More to override, weakest first: `adapt`, `advantages`,
+`improve`; see `rlbench/algorithm.py`.
+"""
+
+import torch
+
+from rlbench import Algorithm, Samples, hyper
+from rlbench.functional import clip
+
+
+class {cls}(Algorithm):
+    """PPO's clipped surrogate (Schulman et al. 2017, equation 7), to be changed."""
+
+    name = "{name}"
+    clip: float = hyper(0.2, low=0.0, doc="half-width of the ratio band")
+
+    def surrogate(self, x: Samples) -> torch.Tensor:
+        """Return the objective per sample, to be maximised."""
+        clipped = clip(x.ratio, 1 - self.clip, 1 + self.clip)
+        return torch.minimum(x.ratio * x.advantage, clipped * x.advantage)
+'''
+
+
+@click.command()
+@click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable.")
+@click.option("-v", "--verbose", is_flag=True, help="Also list the fields, with defaults and ranges.")
+@click.pass_context
+def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> None:
+    """List the known algorithms, where each is defined, and plugins that are broken."""
+    from rlbench import registry
+
+    for file in plugin:
+        registry.add_file(file)
+    names = registry.names()
+    width = max(map(len, names), default=0)
+    for name in names:
+        cls = registry.load(name)
+        click.echo(f"{name:{width}}  {_first_line(cls)}")
+        click.echo(f"{'':{width}}  {_short(registry.origin(cls))}")
+        if verbose:
+            _show_fields(cls)
+    for origin, trace in registry.broken().items():
+        reason = trace.strip().splitlines()[-1]
+        click.echo(f"broken: {origin}: {reason}", err=True)
+        if ctx.obj["debug"]:
+            click.echo(trace, err=True)
+
+
+@click.command()
+@click.argument("algorithm", metavar="NAME|FILE")
+@click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable.")
+@click.pass_context
+def check(ctx: click.Context, algorithm: str, plugin: tuple[str, ...]) -> None:
+    """Check that an algorithm keeps the contract; each failed check says what to change.
+
+    \b
+    rlbench check ppo-clip
+    rlbench check my_variant.py
+    """
+    from rlbench import registry
+    from rlbench.checks import check_algorithm
+
+    for file in plugin:
+        registry.add_file(file)
+    named = algorithm.endswith(".py")
+    fine = True
+    for cls in registry.add_file(algorithm) if named else [registry.load(algorithm)]:
+        click.echo(cls.name)
+        for result in check_algorithm(cls):
+            said = f": {result.message}" if result.message and not result.passed else ""
+            click.echo(f"  {'ok    ' if result.passed else 'FAILED'}  {result.name}{said}")
+            fine = fine and result.passed
+    if not fine:
+        ctx.exit(FAILED_CHECK)
+
+
+@click.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a plugin file that works and passes `rlbench check`, to be changed.
+
+    \b
+    rlbench new my-variant
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name):
+        raise RlbenchError(f"A name is lower-case words joined by '-', such as my-variant, not {name!r}.")
+    from rlbench import registry
+
+    if name in registry.names():
+        raise RlbenchError(
+            f"There is an algorithm {name!r} already, in {_short(registry.origin(registry.load(name)))}."
+        )
+    path = Path(f"{name.replace('-', '_')}.py")
+    cls = "".join(part.capitalize() for part in re.split("[-_]", name))
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(_TEMPLATE.format(name=name, file=path, cls=cls))
+    except FileExistsError:
+        raise RlbenchError(f"{path} exists already; choose another name or move it away.") from None
+    except OSError as problem:
+        raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
+    click.echo(f"Wrote {path}. Next: rlbench check {path}")
+
+
+def _first_line(cls: type[Algorithm]) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def _short(path: str) -> str:
+    """Return a path relative to the working folder where it lies inside it."""
+    relative = os.path.relpath(path) if os.path.isabs(path) else path
+    return path if relative.startswith("..") else relative
+
+
+def _show_fields(cls: type[Algorithm]) -> None:
+    from rlbench.fields import fields_of
+
+    for field in fields_of(cls).values():
+        click.echo(f"    {field.name} = {_value(field.default)}  ({field.kind}{_range(field)})  {field.doc}")
+
+
+def _value(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _range(field: Field) -> str:
+    """Return what a field accepts: `, 0 to 1`, `, at least 0`, or its choices."""
+    if field.choices:
+        return f", one of {', '.join(map(str, field.choices))}"
+    low, high = (None if bound is None or math.isinf(bound) else f"{bound:g}" for bound in (field.low, field.high))
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    if low is not None:
+        return f", at least {low}"
+    return f", at most {high}" if high is not None else ""

@@ -1,0 +1,203 @@
+"""`rlbench run`, `report` and `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbench.errors import RlbenchError
+
+if TYPE_CHECKING:
+    from rlbench.store import Planned
+    from rlbench.study.plan import Plan
+    from rlbench.study.spec import Experiment
+
+FAILED_RUNS = 1
+
+
+def _changes(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that change an experiment and say where its results are."""
+    for option in (
+        click.option("--results", default="results", show_default=True, help="Folder of the stored runs."),
+        click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable."),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="ARM.FIELD=VALUE",
+            help="Set a field of an arm, such as ppo-clip.clip=0.1; repeatable. "
+            "Several values, 0.1,0.2, are an arm each.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_changes
+@click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
+@click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
+@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    settings: tuple[str, ...],
+    plugin: tuple[str, ...],
+    results: str,
+    seeds: int | None,
+    steps: int | None,
+    workers: int | None,
+) -> None:
+    """Train the runs of experiment FILEs that are not stored yet.
+
+    Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged.
+
+    \b
+    rlbench run experiments/ppo_vs_reinforce.py
+    rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
+    """
+    plans = [_plan(file, plugin, settings, seeds, steps) for file in files]
+    fine = [_execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
+    for file in files:
+        click.echo(f"Next: rlbench report {file}")
+    if not all(fine):
+        ctx.exit(FAILED_RUNS)
+
+
+@click.command()
+@click.argument("experiment", metavar="FILE|NAME")
+@_changes
+@click.option("--seeds", type=int, help="As given to `rlbench run`.")
+@click.option("--steps", type=int, help="As given to `rlbench run`.")
+@click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+def report(
+    experiment: str,
+    settings: tuple[str, ...],
+    plugin: tuple[str, ...],
+    results: str,
+    seeds: int | None,
+    steps: int | None,
+    out: str | None,
+) -> None:
+    """Write the report of an experiment: an HTML page, figures and tables.
+
+    NAME is an experiment that was run; its file is then not needed.
+
+    \b
+    rlbench report experiments/ppo_vs_reinforce.py
+    rlbench report ppo-vs-reinforce --out /tmp/report
+    """
+    if experiment.endswith(".py") or Path(experiment).is_file():
+        plan = _plan(experiment, plugin, settings, seeds, steps)
+        document, cells = plan.document(), plan.planned
+    else:
+        from rlbench.specification import read_specification
+
+        document, cells = read_specification(results, experiment)
+    click.echo(f"Report: {_write_report(document, cells, results, out)}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="ALGORITHM...")
+@click.option("--env", "environments", multiple=True, required=True, metavar="ID", help="Gymnasium id; repeatable.")
+@click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm.")
+@click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
+@click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
+@_changes
+@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    environments: tuple[str, ...],
+    seeds: int,
+    steps: int,
+    baseline: str,
+    settings: tuple[str, ...],
+    plugin: tuple[str, ...],
+    results: str,
+    workers: int | None,
+    out: str | None,
+) -> None:
+    """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
+
+    An ALGORITHM is a name or a plugin file.
+
+    \b
+    rlbench compare ppo-clip reinforce --env CartPole-v1 --seeds 10 --steps 100000
+    rlbench compare my-variant ppo-clip --plugin my_variant.py --env CartPole-v1
+    rlbench compare ppo-clip --set ppo-clip.clip=0.1,0.2,0.4 --env Acrobot-v1 --baseline "ppo-clip clip=0.2"
+    """
+    from rlbench import registry
+    from rlbench.api import comparison
+    from rlbench.study.files import override
+    from rlbench.study.plan import make_plan
+
+    _load_plugins(plugin)
+    arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
+    experiment = override(comparison(arms, environments, seeds, steps, baseline), settings)
+    plan = make_plan(experiment)
+    if len(plan.arms) < 2:
+        raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
+    fine = _execute(plan, results, workers, ctx.obj["debug"])
+    where = _write_report(plan.document(), plan.planned, results, out)
+    _show_answer(plan, results)
+    click.echo(f"Report: {where}")
+    if not fine:
+        ctx.exit(FAILED_RUNS)
+
+
+def _load_plugins(files: tuple[str, ...]) -> None:
+    from rlbench import registry
+
+    for file in files:
+        registry.add_file(file)
+
+
+def _plan(file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None) -> Plan:
+    """Return the plan of an experiment file with what the command line changes."""
+    from rlbench.study.files import load_experiment, override
+    from rlbench.study.plan import make_plan
+
+    _load_plugins(plugin)
+    experiment: Experiment = override(load_experiment(file), settings, seeds, steps)
+    return make_plan(experiment)
+
+
+def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
+    """Train what is left of a plan, say what happened, and return whether every run of it finished."""
+    from rlbench.cli.output import show_summary
+    from rlbench.study.runner import execute
+
+    name, cells = plan.experiment.name, len(plan.cells)
+    click.echo(
+        f"{name}: {len(plan.arms)} arms x {len(plan.experiment.environments)} environments x "
+        f"{len(plan.experiment.seeds)} seeds = {cells} runs"
+    )
+    summary = execute(plan, results, workers=workers)
+    show_summary(plan, summary, debug=debug)
+    return summary.fine
+
+
+def _write_report(document: dict[str, Any], cells: list[Planned], results: str, out: str | None) -> Path:
+    from rlbench.analysis.report import write_report
+    from rlbench.store import load_table
+
+    tables = load_table(results, cells)
+    if (tables.runs["status"] == "missing").all():
+        raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
+    folder = Path(out) if out else Path(results) / str(document["name"])
+    return Path(write_report(tables, document, folder))
+
+
+def _show_answer(plan: Plan, results: str) -> None:
+    from rlbench.cli.output import show_comparisons
+    from rlbench.store import load_table
+
+    show_comparisons(load_table(results, plan.planned), plan.document()["baseline"])

@@ -1,0 +1,90 @@
+"""What the commands print: how the runs ended, and the answer of a comparison."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rlbench.analysis.compare import Comparison
+    from rlbench.analysis.intervals import Estimate
+    from rlbench.store import Tables
+    from rlbench.study.plan import Cell, Plan
+    from rlbench.study.runner import Summary
+
+
+def show_summary(plan: Plan, summary: Summary, *, debug: bool = False) -> None:
+    """Print how the runs of a plan ended; what failed or diverged goes to stderr, by arm and reason."""
+    for message in summary.messages:
+        click.echo(f"warning: {message}", err=True)
+    minutes, seconds = divmod(round(summary.seconds), 60)
+    trained = f"{summary.trained} trained in {minutes}:{seconds:02d}"
+    diverged = f" ({summary.skipped_diverged} of them diverged)" if summary.skipped_diverged else ""
+    click.echo(f"{plan.experiment.name}: {summary.skipped} runs were stored already{diverged}, {trained}.")
+    for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
+        grouped: dict[tuple[str, str, str], list[int]] = {}
+        for cell, reason, detail in ended:
+            grouped.setdefault((_where(cell), reason, detail if debug else ""), []).append(cell.seed)
+        for (where, reason, detail), seeds in grouped.items():
+            click.echo(f"{what}: {where}, {_seeds(seeds)}: {reason}", err=True)
+            if detail:
+                click.echo(detail.rstrip(), err=True)
+    if summary.failed:
+        click.echo("Failed runs are tried again by the same command; finished ones are kept.", err=True)
+
+
+def _where(cell: Cell) -> str:
+    return f"{cell.arm} on {cell.environment.label}"
+
+
+def _seeds(seeds: list[int]) -> str:
+    shown = ", ".join(map(str, seeds[:10]))
+    more = f" and {len(seeds) - 10} more" if len(seeds) > 10 else ""
+    return f"seed{'s' if len(seeds) > 1 else ''} {shown}{more}"
+
+
+def show_comparisons(tables: Tables, baseline: str) -> None:
+    """Print one table of all comparisons with the baseline, and each of them as a sentence."""
+    from rlbench.analysis.compare import compare_all
+    from rlbench.analysis.scores import scores
+    from rlbench.analysis.sentences import sentence
+
+    comparisons = compare_all(scores(tables), baseline)
+    header = ["environment", "arm", "runs", "mean return", f"minus {baseline}", "95 % interval", "verdict"]
+    _print_table([header, *(_cells(one) for one in comparisons)])
+    for one in comparisons:
+        click.echo(f"\n{sentence(one)}")
+    click.echo()
+
+
+def _cells(one: Comparison) -> list[str]:
+    return [
+        one.environment,
+        one.arm,
+        f"{one.n_arm} vs {one.n_baseline}",
+        _number(one.mean_arm),
+        _number(one.difference, "+"),
+        f"{_format(one.difference.low, '+')} to {_format(one.difference.high, '+')}",
+        one.verdict,
+    ]
+
+
+def _number(estimate: Estimate, sign: str = "") -> str:
+    return _format(estimate.point, sign)
+
+
+def _format(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.3g}" if abs(value) < 1 else f"{value:{sign}.1f}"
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    """Print rows in columns as wide as their widest cell, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if index in (0, 1, len(row) - 1) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
