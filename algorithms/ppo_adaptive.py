@@ -1,4 +1,4 @@
-"""PPO-Clip whose clip range follows the KL divergence; a rule that is taught, not the PPO paper's (that adapts beta)."""
+"""PPO-Clip whose clip range follows the KL divergence; a rule that is taught; the PPO paper adapts beta."""
 
 from __future__ import annotations
 

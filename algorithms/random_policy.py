@@ -15,6 +15,7 @@ class RandomPolicy(Algorithm):
 
     name = "random"
     is_policy_gradient = False
+    learns = False
 
     horizon: int = static(128, low=1, doc="steps per environment copy in one rollout")
     epochs: int = static(1, low=1, doc="unused")

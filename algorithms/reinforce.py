@@ -35,8 +35,11 @@ class Reinforce(Algorithm):
     def advantages(self, tr: Trajectory) -> Estimates:
         """Return less baseline, for the samples whose episode ended."""
         returns, finished = reward_to_go(tr.reward, tr.ended, gamma=self.gamma)
-        baselines = {"none": 0.0, "mean": rollout_mean(returns, finished), "value": tr.value}
-        return Estimates(returns - baselines[self.baseline], returns, finished)
+        if self.baseline == "value":
+            return Estimates(returns - tr.value, returns, finished)
+        if self.baseline == "mean":
+            return Estimates(returns - rollout_mean(returns, finished), returns, finished)
+        return Estimates(returns, returns, finished)
 
     def improve(self, problem: Problem) -> Params:
         """One policy step; the value, where it is the baseline, is fitted on its own."""

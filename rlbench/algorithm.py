@@ -26,16 +26,17 @@ import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from rlbench.fields import Field, fields_of, hyper, settings, static
+from rlbench.fields import Field, configure, fields_of, hyper, settings, static
 from rlbench.functional.returns import gae
-from rlbench.improve import Problem, first_order
+from rlbench.improve import first_order
 
 if TYPE_CHECKING:
     import torch
 
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
+    from rlbench.problem import Problem
 
-__all__ = ["Algorithm", "Field", "fields_of", "hyper", "pack_key", "settings", "static"]
+__all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "static"]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hyper, static))
@@ -50,6 +51,8 @@ class Algorithm:
     name: ClassVar[str] = ""
     is_policy_gradient: ClassVar[bool] = True
     """Whether the surrogate's gradient at ratio 1 is the policy gradient; a deliberate exception says False."""
+    learns: ClassVar[bool] = True
+    """Whether training improves the policy; a deliberate exception says False."""
 
     lr: float = hyper(3e-4, low=0.0, doc="Adam's step size at the start")
     gamma: float = hyper(0.99, low=0.0, high=1.0, doc="discount factor")
@@ -72,7 +75,9 @@ class Algorithm:
     orthogonal_init: bool = static(True, doc="orthogonal weights (gain sqrt 2, policy 0.01, value 1) or torch's")
     anneal_lr: bool = static(True, doc="let the step size fall linearly to zero over the budget")
     normalize_advantage: str = static(
-        "minibatch", choices=("minibatch", "batch", "none"), doc="over which samples advantages are standardised"
+        "minibatch",
+        choices=("minibatch", "batch", "none"),
+        doc="over which samples advantages are standardised",
     )
     normalize_observation: bool = static(False, doc="standardise observations by running statistics")
     normalize_reward: bool = static(False, doc="divide rewards by the running deviation of the discounted return")
@@ -97,9 +102,7 @@ class Algorithm:
 
         Default: generalised advantage estimation (Schulman et al. 2016, equation 16).
         """
-        return gae(
-            tr.reward, tr.value, tr.next_value, tr.terminated, tr.ended, gamma=self.gamma, lam=self.gae_lambda
-        )
+        return gae(tr.reward, tr.value, tr.next_value, tr.terminated, tr.ended, gamma=self.gamma, lam=self.gae_lambda)
 
     def improve(self, problem: Problem) -> Params:
         """Return the parameters after one update, `[R, P]`; the only method that sees the replica axis.
@@ -113,7 +116,7 @@ class Algorithm:
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # a dataclass since subclassing
 
     @property
     def samples_per_update(self) -> int:

@@ -96,8 +96,12 @@ class Samples:
 
     @classmethod
     def from_heads(
-        cls, build: Callable[[torch.Tensor], Distribution], head: torch.Tensor, old_head: torch.Tensor,
-        action: torch.Tensor, advantage: torch.Tensor,
+        cls,
+        build: Callable[[torch.Tensor], Distribution],
+        head: torch.Tensor,
+        old_head: torch.Tensor,
+        action: torch.Tensor,
+        advantage: torch.Tensor,
     ) -> Samples:
         """Return samples for a unit test of a surrogate, from policy heads `[..., B, H]`; values are zero.
 
@@ -107,8 +111,14 @@ class Samples:
         with torch.no_grad():
             old_log_prob = build(old_head).log_prob(action)
         return cls(
-            advantage=advantage, old_log_prob=old_log_prob, old_value=zero, target=zero, value=zero, action=action,
-            policy=lambda: build(head), old_policy=lambda: build(old_head),
+            advantage=advantage,
+            old_log_prob=old_log_prob,
+            old_value=zero,
+            target=zero,
+            value=zero,
+            action=action,
+            policy=lambda: build(head),
+            old_policy=lambda: build(old_head),
         )
 
     @cached_property

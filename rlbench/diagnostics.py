@@ -5,6 +5,7 @@ After the update, over all samples of the rollout (the columns of the `updates` 
     entropy             mean entropy of the new policy, nats
     outside_band        share of samples with |ratio - 1| > band
     ratio_max           largest ratio
+    surrogate           mean surrogate
 Before the update:
     explained_variance  1 - Var(target - V) / Var(target)
     mean_return         mean return of the episodes that ended in the rollout (else the last known)
@@ -12,9 +13,10 @@ As means over all gradient steps of the update:
     clip_fraction       share of the minibatch with |ratio - 1| > band
     clip_killed         share whose surrogate has no gradient with respect to the log-probability although the
                         advantage is not zero: what a clip switches off
-    surrogate, value_loss
-    grad_norm           norm of the whole gradient before clipping
-and `lr`, `gradient_steps` (of the run so far), `progress`. The band is the algorithm's `clip`, or 0.2 without one.
+    value_loss          mean 0.5 (V - target)^2, after value clipping if that is on
+    grad_norm           norm of the gradient with respect to the policy's parameters, before it is clipped
+Besides: `lr`, `progress`, and `gradient_steps`, the gradients of policy or value computed in the run so far.
+The band is the algorithm's `clip`, or 0.2 without one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import torch
 
 if TYPE_CHECKING:
     from rlbench.data import Params, Samples
-    from rlbench.improve import Problem
+    from rlbench.problem import Problem
 
 Array = npt.NDArray[Any]
 
@@ -42,7 +44,7 @@ class Meter:
 
     def add(self, name: str, values: Array | torch.Tensor, active: Array) -> None:
         """Add one measurement per replica, `[R]` or `[R, 1]`, of the replicas in `active` `[R]`."""
-        numbers = np.asarray(values, dtype=np.float64).reshape(self._replicas)
+        numbers = torch.as_tensor(values).to(torch.float64).numpy().reshape(self._replicas)
         sums = self._sums.setdefault(name, np.zeros(self._replicas))
         counts = self._counts.setdefault(name, np.zeros(self._replicas, np.int64))
         sums[active] += numbers[active]
@@ -53,7 +55,8 @@ class Meter:
         if name not in self._sums:
             return np.full(self._replicas, np.nan)
         counts = self._counts[name]
-        return np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
+        result: Array = np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
+        return result
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
@@ -86,6 +89,7 @@ def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
                 ("kl", x.kl),
                 ("entropy", x.entropy),
                 ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
+                ("surrogate", problem.algorithm.surrogate(x)),
             ):
                 sums[name] = sums.get(name, 0) + values.mean(-1).numpy().astype(np.float64)
             for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):

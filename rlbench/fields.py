@@ -67,7 +67,12 @@ def hyper(default: float, *, low: float | None = None, high: float | None = None
 
 
 def static(
-    default: T, *, low: float | None = None, high: float | None = None, choices: tuple[T, ...] | None = None, doc: str = ""
+    default: T,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[T, ...] | None = None,
+    doc: str = "",
 ) -> T:
     """Declare a value that all replicas of a pack share: whatever changes shapes or the flow of control."""
     details = {"kind": "static", "low": low, "high": high, "choices": choices, "doc": doc}
@@ -79,7 +84,7 @@ def fields_of(cls: type[Algorithm]) -> dict[str, Field]:
     """Return the hyper-parameters of an algorithm by name, the base class's first."""
     return {
         one.name: Field(name=one.name, default=one.default, **one.metadata[_KEY])
-        for one in dataclasses.fields(cls)
+        for one in dataclasses.fields(cls)  # type: ignore[arg-type]  # made a dataclass on subclassing
         if _KEY in one.metadata
     }
 

@@ -8,9 +8,9 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
     length   int64   environment steps of the episode
 
 `updates`, one row per improvement step
-    step, progress, mean_return, kl, kl_max, clip_fraction, clip_killed, entropy, explained_variance,
-    outside_band, grad_norm, value_loss, surrogate, ratio_max, lr, gradient_steps; and `field.NAME` for every hyper-parameter
-    that `adapt` changes. Definitions: `rlbench.diagnostics`.
+    step, progress, mean_return, kl, kl_max, entropy, outside_band, ratio_max, surrogate, explained_variance,
+    clip_fraction, clip_killed, value_loss, grad_norm, lr, gradient_steps; and `field.NAME` for every
+    hyper-parameter that `adapt` changes. Definitions: `rlbench.diagnostics`.
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
     module = _import_file(name, file, path)
     found = _algorithms_in(module)
     if not found:
-        raise RlbenchError(f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'.")
+        raise RlbenchError(
+            f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'."
+        )
     for cls in found:
         _add(cls)
     # Worker processes cannot import this module by name, so its classes travel whole.
@@ -155,7 +157,10 @@ def _import_file(name: str, file: Path, shown: str | Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None)
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)),
+            None,
+        )
         line = error.lineno if isinstance(error, SyntaxError) else line
         at = f", line {line}" if line else ""
         raise RlbenchError(f"Plugin {str(shown)!r} cannot be loaded{at}: {type(error).__name__}: {error}") from error
@@ -165,7 +170,9 @@ def _import_file(name: str, file: Path, shown: str | Path) -> ModuleType:
 def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:
     members = inspect.getmembers(module, inspect.isclass)
     return [
-        cls for _, cls in members if issubclass(cls, Algorithm) and cls.__module__ == module.__name__ and cls.__dict__.get("name")
+        cls
+        for _, cls in members
+        if issubclass(cls, Algorithm) and cls.__module__ == module.__name__ and cls.__dict__.get("name")
     ]
 
 

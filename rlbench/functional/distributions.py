@@ -96,7 +96,7 @@ class Independent(Distribution):
 
     def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
         widths = [part.log_probs.shape[-1] for part in self.parts]
-        pieces = tangent.split(widths, -1)
+        pieces = torch.split(tangent, widths, -1)
         return torch.cat([part.fisher(piece) for part, piece in zip(self.parts, pieces, strict=True)], -1)
 
 
@@ -149,7 +149,7 @@ class IndependentFamily(Family):
         self.head_size = sum(self.sizes)
 
     def build(self, head: torch.Tensor) -> Independent:
-        return Independent([Categorical(part) for part in head.split(list(self.sizes), -1)])
+        return Independent([Categorical(part) for part in torch.split(head, list(self.sizes), -1)])
 
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
@@ -178,7 +178,7 @@ class GaussianFamily(Family):
 
 
 def family(kind: str, sizes: Sequence[int]) -> Family:
-    """Return the family of an action space: "categorical" (n,), "multicategorical", "bernoulli" (bits,), "gaussian" (A,)."""
+    """Return the family of an action space, by the kinds and sizes of `rlbench.training.envs.ActionSpec`."""
     if kind == "categorical":
         return CategoricalFamily(sizes[0])
     if kind == "multicategorical":

@@ -88,7 +88,7 @@ class Stack:
     def jvp(self, flat: Array, inputs: list[Array], tangent: Array) -> Array:
         """Return the derivative of the output, `[R, B, out]`, along a direction `[R, P]` of the parameters."""
         layers, directions = self.layers(flat), self.layers(tangent)
-        moved = np.matmul(inputs[0], directions[0][0])
+        moved: Array = np.matmul(inputs[0], directions[0][0])
         moved += directions[0][1]
         for k in range(1, len(layers)):
             moved *= self._slope(inputs[k])
@@ -102,8 +102,9 @@ class Stack:
         if self.activation == "relu":
             slope: Array = (activated > 0).astype(activated.dtype)
             return slope
-        slope = np.multiply(activated, activated)
-        return np.subtract(1, slope, out=slope)
+        square = np.multiply(activated, activated)
+        result: Array = np.subtract(1, square, out=square)
+        return result
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class ActorCritic:
         flat[:, self.policy.end : self.policy_size] = log_std
         if not self.shared:
             self._init_stack(self.value, flat, rng, orthogonal, [1.0])
-        return flat[0]
+        first: Array = flat[0]
+        return first
 
     @staticmethod
     def _init_stack(

@@ -70,10 +70,16 @@ def adam(
     params -= grad
 
 
-def clip_by_norm(grad: Array, max_norm: Array) -> Array:
-    """Scale each replica's gradient in place so that its norm is at most `max_norm` `[R, 1]`; return the norms before, `[R]`."""
-    norms: Array = np.sqrt(np.einsum("rp,rp->r", grad, grad))
-    scale = np.minimum(max_norm[:, 0] / (norms + np.float32(1e-6)), np.float32(1))
+def norms(grad: Array) -> Array:
+    """Return the Euclidean norm of each replica's gradient, `[R, P]` to `[R]`."""
+    # Unlike einsum, vecdot sums a row the same way however many rows there are.
+    result: Array = np.sqrt(np.vecdot(grad, grad))
+    return result
+
+
+def clip_by_norm(grad: Array, max_norm: Array) -> None:
+    """Scale each replica's gradient `[R, P]` in place so that its norm is at most `max_norm` `[R, 1]`."""
+    # The small number is torch.nn.utils.clip_grad_norm_'s.
+    scale = np.minimum(max_norm[:, 0] / (norms(grad) + np.float32(1e-6)), np.float32(1))
     if (scale < 1).any():
         grad *= scale[:, None]
-    return norms

@@ -64,9 +64,7 @@ def lambda_returns(
     return gae(reward, value, next_value, terminated, ended, gamma=gamma, lam=lam)[1]
 
 
-def reward_to_go(
-    reward: torch.Tensor, ended: torch.Tensor, *, gamma: Coefficient
-) -> tuple[torch.Tensor, torch.Tensor]:
+def reward_to_go(reward: torch.Tensor, ended: torch.Tensor, *, gamma: Coefficient) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the discounted sum of rewards until the episode's end, and whether that end was seen, each `[T, ..., N]`.
 
     The second tensor is 1 for a sample whose episode ends within the rollout and 0 for the unfinished rest, whose sum

@@ -39,9 +39,9 @@ class Outcomes:
 
     def check_environments(self, failures: dict[int, str], experience: Experience, step: int) -> None:
         """Note replicas whose environment raised, or returned an observation or a reward that is not finite."""
-        for replica, trace in failures.items():
+        for failed, trace in failures.items():
             cause = trace.strip().splitlines()[-1]
-            self._end(replica, "failed", f"the environment raised {cause}", step, trace)
+            self._end(failed, "failed", f"the environment raised {cause}", step, trace)
         sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
         for replica in np.flatnonzero(~np.isfinite(sums)):
             self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
@@ -50,7 +50,12 @@ class Outcomes:
         """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
         broken = ~np.isfinite(params).all(axis=1)
         for replica in np.flatnonzero(broken):
-            self._end(int(replica), "diverged", f"parameters became NaN or infinite in the update at step {step}", step)
+            self._end(
+                int(replica),
+                "diverged",
+                f"parameters became NaN or infinite in the update at step {step}",
+                step,
+            )
         if broken.any():
             params[broken] = 0
             optimizer.first[broken] = 0

@@ -14,9 +14,7 @@ from rlbench.functional.distributions import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.records import Table
 from rlbench.training.envs import EnvBatch
-try:
-    from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
-except ImportError: pass
+from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.noise import Streams
 
 Array = npt.NDArray[Any]
@@ -85,7 +83,13 @@ class Collector:
     """Steps the environments with the current policies; keeps the state that lasts from rollout to rollout."""
 
     def __init__(
-        self, envs: EnvBatch, family: Family, network: ActorCritic, algorithms: Sequence[Algorithm], seeds: Sequence[int], streams: Streams
+        self,
+        envs: EnvBatch,
+        family: Family,
+        network: ActorCritic,
+        algorithms: Sequence[Algorithm],
+        seeds: Sequence[int],
+        streams: Streams,
     ) -> None:
         first = algorithms[0]
         self._envs, self._family, self._network, self._streams = envs, family, network, streams

@@ -12,17 +12,17 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm, stack
-from rlbench.data import Estimates, Stats, Trajectory
+from rlbench.data import Stats
 from rlbench.diagnostics import explained_variance, measure_update
 from rlbench.errors import RlbenchError
 from rlbench.fields import fields_of
 from rlbench.functional.distributions import family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
-from rlbench.functional.surrogates import standardise
-from rlbench.improve import Problem, Rollout
+from rlbench.problem import Problem
 from rlbench.records import Environment, Progress, RunRecord, Table
 from rlbench.training import envs as environments
+from rlbench.training.estimate import estimate
 from rlbench.training.noise import Streams
 from rlbench.training.outcomes import Outcomes
 from rlbench.training.rollout import Collector, Experience
@@ -48,8 +48,8 @@ def train(
     first = algorithms[0]
     if steps % first.num_envs or steps < first.samples_per_update:
         raise RlbenchError(
-            f"{first.name} on {environment.label}: steps={steps} must be a multiple of num_envs={first.num_envs} and at "
-            f"least one rollout of {first.samples_per_update} steps."
+            f"{first.name} on {environment.label}: steps={steps} must be a multiple of num_envs={first.num_envs} and "
+            f"at least one rollout of {first.samples_per_update} steps."
         )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -118,9 +118,9 @@ class _Training:
     def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
         """Improve all replicas on one rollout and record what happened."""
         algorithm = self.algorithm
-        rollout = self.flatten(experience)
+        rollout = estimate(algorithm, self.network, self.params, experience)
         # Annealed as in CleanRL: the first update takes the full step, the last nearly none.
-        rate = np.array(algorithm.lr, np.float32) * np.float32(1 - progress if algorithm.anneal_lr else 1)
+        rate = torch.as_tensor(algorithm.lr).numpy() * np.float32(1 - progress if algorithm.anneal_lr else 1)
         problem = Problem(
             algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
@@ -128,7 +128,7 @@ class _Training:
         new = algorithm.improve(problem)
         measured = measure_update(problem, new)
         self.params = new.numpy()
-        self.gradient_steps += problem.meter.count("grad_norm")
+        self.gradient_steps += problem.meter.count("gradient_steps")
         progress = self.collector.step / self.steps
         row = {
             "step": np.full(len(self.params), self.collector.step),
@@ -150,37 +150,7 @@ class _Training:
             for name, field in fields_of(type(algorithm)).items()
             if field.is_hyper and getattr(algorithm, name) is not getattr(self.algorithm, name)
         ]
-        self.rows.append(row | {f"field.{name}": np.array(getattr(algorithm, name))[:, 0] for name in adapted})
-
-    def flatten(self, experience: Experience) -> Rollout:
-        """Return the samples of a rollout with values, advantages and targets, `[R, T N]` each."""
-        time_steps, replicas, copies = experience.reward.shape
-        observation = _flat(experience.observation)
-        value = self.network.forward(self.params, observation, policy=False).value  # [R, T N]
-        last = self.network.forward(self.params, experience.last_observation, policy=False).value  # [R, N]
-        values = value.reshape(replicas, time_steps, copies).transpose(1, 0, 2)
-        following = np.concatenate([values[1:], last[None]])
-        for r, (at, copy, final) in experience.cuts.items():
-            # One replica at a time: the number of cuts must not decide how another replica's products round.
-            of_r = self.network.forward(self.params[r : r + 1], final[None], policy=False).value
-            following[at, r, copy] = of_r[0]
-        trajectory = Trajectory(
-            *(
-                torch.from_numpy(np.ascontiguousarray(array))
-                for array in (experience.reward, values, following, experience.terminated, experience.ended)
-            )
-        )
-        with torch.no_grad():
-            advantage, target, weight = Estimates(*self.algorithm.advantages(trajectory))
-            samples = [None if one is None else torch.from_numpy(_flat(one.numpy())) for one in (advantage, target, weight)]
-            flat_advantage, flat_target, flat_weight = samples
-            assert flat_advantage is not None
-            assert flat_target is not None
-            if self.algorithm.normalize_advantage == "batch":
-                flat_advantage = standardise(flat_advantage, flat_weight)
-        action = torch.from_numpy(_flat(experience.action))
-        old_value = torch.from_numpy(np.ascontiguousarray(value))
-        return Rollout(observation, action, flat_advantage, flat_target, old_value, flat_weight)
+        self.rows.append(row | {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in adapted})
 
     def record(self, replica: int, seconds: float) -> RunRecord:
         """Return what one replica leaves behind."""
@@ -201,13 +171,7 @@ class _Training:
         )
 
 
-_METERED = ("clip_fraction", "clip_killed", "surrogate", "value_loss", "grad_norm")
-
-
-def _flat(array: Array) -> Array:
-    """Return `[T, R, N, ...]` as `[R, T N, ...]`."""
-    moved = np.moveaxis(array, 1, 0)
-    return np.ascontiguousarray(moved).reshape(moved.shape[0], -1, *moved.shape[3:])
+_METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
 
 
 def _column(values: Array) -> torch.Tensor:
