@@ -38,8 +38,7 @@ class Reference:
     def __post_init__(self) -> None:
         if not np.isfinite([self.random, self.target]).all() or self.random == self.target:
             raise RlbenchError(
-                f"A reference needs two different finite returns, not random={self.random} "
-                f"and target={self.target}."
+                f"A reference needs two different finite returns, not random={self.random} and target={self.target}."
             )
 
 

@@ -25,19 +25,13 @@ def resamples(tasks: Sequence[Array], seed: int, repetitions: int) -> Iterator[l
     piece = max(1, _CELLS // sum(task.size for task in tasks))
     for start in range(0, repetitions, piece):
         size = min(piece, repetitions - start)
-        yield [
-            task[rng.integers(0, task.size, (size, task.size))]
-            for task, rng in zip(tasks, streams, strict=True)
-        ]
+        yield [task[rng.integers(0, task.size, (size, task.size))] for task, rng in zip(tasks, streams, strict=True)]
 
 
 def counts(sizes: Sequence[int], seed: int, repetitions: int) -> list[npt.NDArray[np.int64]]:
     """Return how often each run is in each stratified bootstrap sample: per group `[repetitions, runs]`."""
     streams = _streams(seed, len(sizes))
-    return [
-        rng.multinomial(n, np.full(n, 1.0 / n), size=repetitions)
-        for n, rng in zip(sizes, streams, strict=True)
-    ]
+    return [rng.multinomial(n, np.full(n, 1.0 / n), size=repetitions) for n, rng in zip(sizes, streams, strict=True)]
 
 
 def student(groups: Sequence[Array], weights: Sequence[float], level: float) -> tuple[Array, Array, Array]:

@@ -21,9 +21,9 @@ last100
     fewer).
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-`used` marks the runs that enter statistics: finished ones with at least one ended episode. A failed or
-diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be averaged: it
-had fewer steps); a missing one keeps its row with NaN.
+`used` marks the runs that enter statistics: finished ones with at least one ended episode and no NaN return.
+A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
+averaged: it had fewer steps); a missing one keeps its row with NaN.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ POINTS = 100  # grid points of a curve
 WINDOW = 0.1  # width of the averaging window, as a share of the budget
 LAST = 100  # episodes in `last100`
 METRICS = ("auc", "final", "last100")
+_COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
 
 class _History:
@@ -115,7 +116,7 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
         first = history.step[0] if history.step.size else np.inf
         rows.append(
             {
-                **{name: run[name] for name in ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")},
+                **{name: run[name] for name in _COPIED},
                 "used": _used(run, history),
                 "episodes": history.step.size,
                 "carried": min(float(first) / run["steps"], 1.0),
@@ -124,7 +125,7 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
                 "last100": history.last(LAST),
             }
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *METRICS])
     for metric in METRICS:
         table[f"{metric}_normalised"] = np.nan
         for environment, group in table.groupby("environment"):
@@ -166,4 +167,4 @@ def _curve(run: Mapping[str, Any], history: _History, points: int) -> tuple[Arra
 
 
 def _used(run: Mapping[str, Any], history: _History) -> bool:
-    return run["status"] == "finished" and history.step.size > 0
+    return bool(run["status"] == "finished" and history.step.size > 0 and np.isfinite(history.total[-1]))

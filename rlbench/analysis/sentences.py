@@ -93,10 +93,8 @@ def _left_out(c: Comparison) -> str:
     missing = [f"{planned - n} of {planned} planned runs of {arm}" for arm, planned, n in sides if n < planned]
     if not missing:
         return ""
-    return (
-        f"Left out: {' and '.join(missing)}, which did not finish or ended no episode; "
-        "the result holds for the runs that did."
-    )
+    validity = "; the result holds for the runs that did" if min(c.n_arm, c.n_baseline) > 0 else ""
+    return f"Left out: {' and '.join(missing)}, which did not finish or ended no episode{validity}."
 
 
 def _where(c: Comparison) -> str:

@@ -41,9 +41,7 @@ def as_tasks(scores: Scores, *, allow_empty: bool = False) -> list[Array]:
     if any(task.ndim == 0 or (task.shape[-1] == 0 and not allow_empty) for task in tasks):
         raise RlbenchError("A statistic needs at least one run in every environment, and here one has none.")
     if not all(np.isfinite(task).all() for task in tasks):
-        raise RlbenchError(
-            "A statistic was asked of scores with NaN or infinity; select the used runs first."
-        )
+        raise RlbenchError("A statistic was asked of scores with NaN or infinity; select the used runs first.")
     return tasks
 
 

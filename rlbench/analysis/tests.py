@@ -22,9 +22,7 @@ EXACT_LIMIT = 20_000  # splits up to which all of them are tried
 REPETITIONS = 9_999
 
 
-def permutation_test(
-    scores: Scores, baseline: Scores, *, seed: int = 0, repetitions: int = REPETITIONS
-) -> float:
+def permutation_test(scores: Scores, baseline: Scores, *, seed: int = 0, repetitions: int = REPETITIONS) -> float:
     """Two-sided p-value of equal scores, unpaired and stratified: runs change arms within their task only.
 
     The statistic is the sum over tasks of the difference of means over its standard error (Welch's t for one
@@ -41,9 +39,7 @@ def permutation_test(
     streams = np.random.SeedSequence(seed).spawn(len(pairs))
     parts = []
     for (pooled, n, scale), stream in zip(pairs, streams, strict=True):
-        members = (
-            _all_members(n, pooled.size) if exact else _random_members(n, pooled.size, repetitions, stream)
-        )
+        members = _all_members(n, pooled.size) if exact else _random_members(n, pooled.size, repetitions, stream)
         parts.append(_difference(pooled, members, n, scale))
     outer = np.add.outer if exact else np.add
     shift = reduce(lambda a, b: np.ravel(outer(a, b)), [part[0] for part in parts])
@@ -106,9 +102,7 @@ def _all_members(n: int, total: int) -> npt.NDArray[np.float64]:
     return members
 
 
-def _random_members(
-    n: int, total: int, repetitions: int, stream: np.random.SeedSequence
-) -> npt.NDArray[np.float64]:
+def _random_members(n: int, total: int, repetitions: int, stream: np.random.SeedSequence) -> npt.NDArray[np.float64]:
     """The observed split, then random ones, `[1 + repetitions, total]`."""
     members = np.tile(np.arange(total) < n, (1 + repetitions, 1))
     members[1:] = np.random.default_rng(stream).permuted(members[1:], axis=1)
