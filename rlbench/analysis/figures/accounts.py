@@ -12,18 +12,23 @@ from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.intervals import Band, Estimate
 
 _DEFAULT_SHARE = 0.775  # width of the axes in a figure of one subplot, before a layout engine moves them
-_CHARACTER = 4.75  # width in points of a character of the small print
+_CHARACTER = 4.3  # width in points of a character of the small print
 
 
-def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | None = None) -> str:
+def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | None = None, *, width: int = 0) -> str:
     """Return the sentence under a figure that shows `arms` (on one environment, or on all).
 
     `failed` counts the failed and the diverged runs; a planned run that did not take place is called missing.
-    Arms of which not all planned runs are used are named.
+    Arms of which not all planned runs are used are named. A `width` in characters breaks it into lines.
     """
     table = scores[scores["arm"].isin(list(arms))]
     if environment is not None:
         table = table[table["environment"] == environment]
+    sentence = _sentence(table, arms)
+    return "\n".join(textwrap.wrap(sentence, width)) if width else sentence
+
+
+def _sentence(table: pd.DataFrame, arms: Sequence[str]) -> str:
     total = _numbers(table)
     text = "Runs: " + ", ".join(f"{total[name]} {name}" for name in ("planned", "finished", "failed", "used"))
     if total["missing"]:
@@ -54,7 +59,7 @@ def add_footer(ax: Axes, *sentences: str, left: float = 45.0) -> None:
 
     They start `left` points left of the axes, below its tick labels, and are wrapped to the width of its subplot.
     """
-    width = ax.get_position().width / _DEFAULT_SHARE * ax.figure.get_figwidth() * 72.0  # points
+    width = ax.get_position().width / _DEFAULT_SHARE * _figure_width(ax)  # points
     characters = max(30, int((width - 20.0) / _CHARACTER))
     lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, characters)]
     ax.annotate(
@@ -71,6 +76,11 @@ def add_footer(ax: Axes, *sentences: str, left: float = 45.0) -> None:
         gid="footer",
         annotation_clip=False,
     )
+
+
+def _figure_width(ax: Axes) -> float:
+    """Return the width of the axes' (sub)figure in points."""
+    return float(ax.figure.bbox.width / ax.figure.get_dpi() * 72.0)
 
 
 def _numbers(table: pd.DataFrame) -> dict[str, int]:

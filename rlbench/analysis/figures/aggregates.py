@@ -26,9 +26,7 @@ from rlbench.analysis.figures.style import (
 from rlbench.analysis.intervals import Estimate, bootstrap, mean_interval, profile_band
 from rlbench.analysis.statistics import Array, iqm
 
-NOTHING = (
-    "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
-)
+NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
 def normalised_tasks(
@@ -59,14 +57,18 @@ def normalised_tasks(
     return tasks, " ".join(sentences)
 
 
+def everything(scores: pd.DataFrame) -> str:
+    """Return what a figure of all environments is called: with one environment, its name."""
+    names = list(dict.fromkeys(scores["environment"]))
+    return names[0] if len(names) == 1 else "All environments"
+
+
 def aggregates(
     scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc", seed: int = 0
 ) -> dict[str, tuple[Estimate, Estimate]]:
     """Return (IQM, mean) of the normalised scores of each arm that `normalised_tasks` keeps."""
     tasks, _ = normalised_tasks(scores, arms, metric)
-    return {
-        arm: (bootstrap(own, iqm, seed=seed), mean_interval(own, seed=seed)) for arm, own in tasks.items()
-    }
+    return {arm: (bootstrap(own, iqm, seed=seed), mean_interval(own, seed=seed)) for arm, own in tasks.items()}
 
 
 def plot_aggregate(
@@ -91,7 +93,7 @@ def plot_aggregate(
                 draw_estimate(ax, row - 0.14, middle, styles[arm], marker=styles[arm].marker)
                 draw_estimate(ax, row + 0.16, mean, styles[arm], marker=styles[arm].marker, hollow=True)
         name_rows(ax, arms)
-        ax.set_title("All environments")
+        ax.set_title(everything(scores))
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         if estimates:
             _legend(ax)

@@ -64,8 +64,8 @@ def plot_difference(
         ax = axes_or_new(ax, height=1.9 + 0.36 * max(1, len(chosen)))
         _draw_rows(ax, chosen, [one.difference for one in chosen], scores, styles, middle=0.0)
         if chosen:
-            unit = "normalised score" if chosen[0].normalised else "return"
-            ax.set_xlabel(f"{unit} more than {chosen[0].baseline}")
+            unit = "normalised return" if chosen[0].normalised else "return"
+            ax.set_xlabel(f"difference to {chosen[0].baseline} in {unit}")
         add_footer(
             ax,
             interval_note([one.difference for one in chosen], "0: no difference. Bar"),
@@ -101,9 +101,7 @@ def _draw_rows(
         if np.isfinite(estimate.point):
             draw_estimate(ax, row, estimate, styles[one.arm], marker=styles[one.arm].marker)
         else:
-            ax.annotate(
-                "no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET
-            )
+            ax.annotate("no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET)
     name_rows(ax, [one.arm for one in chosen])
     environment = chosen[0].environment
     ax.set_title("All environments" if environment == ALL else environment)

@@ -25,6 +25,7 @@ def plot_learning_curves(
     arms: Sequence[str] | None = None,
     styles: Mapping[str, ArmStyle] | None = None,
     references: Mapping[str, Reference] | None = None,
+    seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the mean curve of every arm with its pointwise interval over the used runs.
@@ -42,9 +43,9 @@ def plot_learning_curves(
     with rlbench_style():
         ax = axes_or_new(ax)
         if environment is None:
-            bands, left_out = _draw_overall(ax, curves, arms, styles, names, references)
+            bands, left_out = _draw_overall(ax, curves, arms, styles, names, references, seed)
         else:
-            bands, left_out = _draw_environment(ax, curves, arms, styles, environment)
+            bands, left_out = _draw_environment(ax, curves, arms, styles, environment, seed)
         list_arms(ax, arms, styles)
         add_footer(
             ax,
@@ -56,7 +57,7 @@ def plot_learning_curves(
 
 
 def _draw_environment(
-    ax: Axes, curves: pd.DataFrame, arms: Sequence[str], styles: Mapping[str, ArmStyle], environment: str
+    ax: Axes, curves: pd.DataFrame, arms: Sequence[str], styles: Mapping[str, ArmStyle], environment: str, seed: int
 ) -> tuple[list[Band], str]:
     bands: list[Band] = []
     shown = curves[curves["environment"] == environment]
@@ -64,7 +65,7 @@ def _draw_environment(
         own = shown[shown["arm"] == arm]
         step, used = _matrix(own[own["used"].astype(bool)])
         if len(used):
-            bands.append(curve_band(used))
+            bands.append(curve_band(used, seed=seed))
             _draw_band(ax, step, bands[-1], arm, styles[arm])
         step, stopped = _matrix(own[~own["used"].astype(bool)])
         for run in stopped:
@@ -85,20 +86,19 @@ def _draw_overall(
     styles: Mapping[str, ArmStyle],
     environments: Sequence[str],
     references: Mapping[str, Reference] | None,
+    seed: int,
 ) -> tuple[list[Band], str]:
     bands: list[Band] = []
     known = [name for name in environments if np.isfinite(normalise(0.0, name, references))]
     for arm in arms:
         tasks = []
         for name in known:
-            own = curves[
-                (curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)
-            ]
+            own = curves[(curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)]
             step, values = _matrix(own)
             tasks.append(normalise(values, name, references))
         if tasks and all(len(task) for task in tasks):
             progress = np.arange(1, len(step) + 1) / len(step)
-            bands.append(curve_band(tasks))
+            bands.append(curve_band(tasks, seed=seed))
             _draw_band(ax, progress, bands[-1], arm, styles[arm])
     ax.set_title("All environments" if len(known) == len(environments) else f"{len(known)} environments")
     ax.set_xlabel("share of the budget")
@@ -140,15 +140,18 @@ def draw_stopped(ax: Axes, x: Array, values: Array, style: ArmStyle) -> None:
     if known.size:
         last = known[-1]
         ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.9, alpha=0.8)
-        ax.plot(
-            x[last], values[last], "x", color=style.color, markersize=6, markeredgewidth=1.5, gid="stopped"
-        )
+        ax.plot(x[last], values[last], "x", color=style.color, markersize=6, markeredgewidth=1.5, gid="stopped")
 
 
 def list_arms(
-    ax: Axes, arms: Sequence[str], styles: Mapping[str, ArmStyle], *, absent: str = "no used run"
+    ax: Axes,
+    arms: Sequence[str],
+    styles: Mapping[str, ArmStyle],
+    *,
+    absent: str = "no used run",
+    position: tuple[float, float] = (1.0, 1.0),
 ) -> None:
-    """List the arms right of the axes; one without a curve is listed too, with `absent` as the reason."""
+    """List the arms, right of the axes by default; one without a curve too, with `absent` as the reason."""
     drawn = {str(line.get_label()) for line in ax.lines}
     handles = [
         Line2D(
@@ -159,20 +162,18 @@ def list_arms(
             marker=styles[arm].marker,
             markersize=5,
             linewidth=1.9,
-            label=wrapped(arm if arm in drawn else f"{arm} ({absent})"),
+            label=wrapped(arm if arm in drawn or not absent else f"{arm} ({absent})"),
         )
         for arm in arms
     ]
     if any(line.get_gid() == "stopped" for line in ax.lines):
         handles.append(
-            Line2D(
-                [], [], color="#6b6b6b", linestyle=":", marker="x", label="stopped early\n(failed, diverged)"
-            )
+            Line2D([], [], color="#6b6b6b", linestyle=":", marker="x", label="stopped early\n(failed, diverged)")
         )
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
+        bbox_to_anchor=position,
         handlelength=3.0,
         labelspacing=0.7,
         borderaxespad=0.0,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, run_counts
 from rlbench.analysis.figures.curves import draw_stopped, list_arms
@@ -22,6 +22,7 @@ QUANTITIES: Mapping[str, str] = {
     "explained_variance": "explained variance of the value",
     "grad_norm": "gradient norm",
 }
+RULE = "Line: median of the used runs; band: their middle half (a spread, no confidence interval)."
 BINS = 50  # points of a curve; updates that fall into one are averaged per run
 _LOGARITHMIC_FROM = 100.0  # ratio of the largest to the smallest value
 
@@ -67,7 +68,7 @@ def plot_diagnostics(
             list_arms(ax, arms, styles, absent="not recorded")
             add_footer(
                 ax,
-                "Line: median of the used runs; band: their middle half (a spread, no confidence interval).",
+                RULE,
                 run_counts(scores, arms, environment),
             )
     return ax
@@ -105,3 +106,5 @@ def _scale(ax: Axes, values: Array) -> None:
     """Make the scale logarithmic where all values are positive and they span two decades or more."""
     if values.size and values.min() > 0 and values.max() / values.min() >= _LOGARITHMIC_FROM:
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # no mathematics in labels
+        ax.yaxis.set_minor_formatter(NullFormatter())

@@ -14,7 +14,7 @@ from rlbench.analysis.intervals import Estimate
 def name_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Write the labels at the rows 0, 1, ... from the top and leave only the vertical grid."""
     ax.set_yticks(range(len(labels)), [wrapped(label) for label in labels])
-    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_ylim(len(labels) - 0.5, -0.55)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)

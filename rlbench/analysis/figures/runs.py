@@ -51,8 +51,7 @@ def plot_scores(
     with rlbench_style():
         ax = axes_or_new(ax, height=1.9 + 0.48 * len(arms))
         means = [
-            _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed)
-            for row, arm in enumerate(arms)
+            _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed) for row, arm in enumerate(arms)
         ]
         name_rows(ax, arms)
         ax.set_title(environment or "All environments")
@@ -70,9 +69,7 @@ def plot_scores(
     return ax
 
 
-def _draw_arm(
-    ax: Axes, row: int, table: pd.DataFrame, column: str, style: ArmStyle, seed: int
-) -> Estimate | None:
+def _draw_arm(ax: Axes, row: int, table: pd.DataFrame, column: str, style: ArmStyle, seed: int) -> Estimate | None:
     known = table[table[column].notna()].sort_values(["environment", "seed"])
     used = known["used"].to_numpy(bool)
     value = known[column].to_numpy(np.float64)
@@ -107,9 +104,7 @@ def _legend(ax: Axes, *, stopped: bool) -> None:
         Line2D([], [], color=INK, linewidth=2.2, marker="d", markersize=6, label="mean"),
     ]
     if stopped:
-        handles.append(
-            Line2D([], [], color=INK, linestyle="", marker="x", markersize=5, label="stopped early")
-        )
+        handles.append(Line2D([], [], color=INK, linestyle="", marker="x", markersize=5, label="stopped early"))
     ax.legend(
         handles=handles,
         loc="lower right",

@@ -1,0 +1,112 @@
+"""What a report opens with: the question, the answer in a sentence, and the reasons per arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlbench.analysis.compare import ALL, Comparison, Verdict
+from rlbench.analysis.sentences import sentence
+from rlbench.analysis.tables import number
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison said in words, with its verdict."""
+
+    environment: str
+    verdict: Verdict
+    text: str
+
+
+@dataclass(frozen=True)
+class ArmAnswer:
+    """What was found about one arm; the first line is the one over all environments, if there is one."""
+
+    arm: str
+    verdict: str
+    color: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The opening of a report."""
+
+    question: str
+    short: list[str]
+    arms: list[ArmAnswer]
+
+
+def answer(results: Results) -> Answer:
+    """Return the opening of the report of `results`."""
+    question = str(results.experiment.get("question") or "")
+    if not results.comparisons:
+        return Answer(question, _without_comparison(results), [])
+    order = [ALL, *results.environments]
+    arms = []
+    for arm in results.arms:
+        own = [one for one in results.comparisons if one.arm == arm]
+        if own:
+            own.sort(key=lambda one: order.index(one.environment))
+            lines = [Line(one.environment, one.verdict, sentence(one)) for one in own]
+            arms.append(ArmAnswer(arm, _overall(own), results.styles[arm].color, lines))
+    return Answer(question, _short(results), arms)
+
+
+def _short(results: Results) -> list[str]:
+    """Return the answer in a sentence per place: all environments together first, then each one."""
+    present = [one.environment for one in results.comparisons]
+    places = [place for place in (ALL, *results.environments) if place in present]
+    return [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
+
+
+def _at(place: str, comparisons: list[Comparison]) -> str:
+    baseline = comparisons[0].baseline
+    where = f"Over all {len(comparisons[0].environments)} environments" if place == ALL else f"On {place}"
+    parts = []
+    for verdict, text in (("better", "better than"), ("worse", "worse than")):
+        arms = [one.arm for one in comparisons if one.verdict == verdict]
+        if arms:
+            parts.append(f"{_join(arms)} {'is' if len(arms) == 1 else 'are'} {text} {baseline}")
+    open_ones = [one.arm for one in comparisons if one.verdict == "undecided"]
+    if open_ones:
+        parts.append(f"for {_join(open_ones)} the runs do not decide it")
+    return f"{where}, {'; '.join(parts)}."
+
+
+def _overall(own: list[Comparison]) -> str:
+    """Return the verdict over all environments, or the one that all environments share, or "mixed"."""
+    if own[0].environment == ALL:
+        return own[0].verdict
+    verdicts = {one.verdict for one in own}
+    return verdicts.pop() if len(verdicts) == 1 else "mixed"
+
+
+def _without_comparison(results: Results) -> list[str]:
+    """Say what there is where nothing can be compared."""
+    used = results.scores[results.scores["used"].astype(bool)]
+    reason = (
+        "There is one arm only, so there is nothing to compare it with."
+        if len(results.arms) == 1
+        else "The experiment names no baseline, so no arm is compared with another."
+    )
+    if used.empty:
+        return ["No run finished, so there is no score to report.", reason]
+    said = []
+    for environment in results.environments:
+        for arm in results.arms:
+            own = used[(used["arm"] == arm) & (used["environment"] == environment)]
+            if len(own):
+                said.append(
+                    f"On {environment}, {arm} scores {number(own['auc'].mean(), 1)} on average over the whole training "
+                    f"and {number(own['final'].mean(), 1)} at its end ({len(own)} run{'s' if len(own) > 1 else ''})."
+                )
+    return [*said, reason]
+
+
+def _join(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

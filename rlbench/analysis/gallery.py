@@ -1,0 +1,259 @@
+"""The figures of a report: which ones, what they show in words, and how they become files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rlbench.analysis.figures.accounts import run_counts
+from rlbench.analysis.figures.curves import list_arms
+from rlbench.analysis.figures.diagnostics import QUANTITIES, RULE
+from rlbench.analysis.figures.style import QUIET, rlbench_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rlbench.analysis.results import Results
+
+_WIDTH = 6.2  # inches
+_WIDE = 7.6
+_PNG_DPI = 180
+# No dates: the same runs give the same bytes.
+_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+_SVG = {"svg.hashsalt": "rlbench", "svg.fonttype": "none"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report; `make` draws it, `alt` describes it to those who cannot see it."""
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    alt: str
+    make: Callable[[], Figure]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture with its SVG as a data URI, for the page."""
+
+    picture: Picture
+    uri: str
+
+
+def pictures(results: Results) -> list[Picture]:
+    """Return the figures of the report in the order in which they are shown."""
+    return [*_learning(results), *_scores(results), *_aggregate(results), *_compared(results), *_inside(results)]
+
+
+def render(picture: Picture, directory: Path) -> Rendered:
+    """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
+    import matplotlib
+
+    with rlbench_style(), matplotlib.rc_context(_SVG):  # type: ignore[arg-type]
+        figure = picture.make()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()  # lays out once; the three files then share the positions
+        figure.set_layout_engine("none")
+        files = {}
+        for kind, metadata in _METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=_PNG_DPI if kind == "png" else "figure")
+            files[kind] = buffer.getvalue()
+            (directory / f"{picture.name}.{kind}").write_bytes(files[kind])
+    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
+
+
+def slug(label: str, taken: set[str]) -> str:
+    """Return a file name for a label that is not in `taken` yet, and add it there."""
+    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "environment"
+    name, number = base, 2
+    while name.lower() in taken:
+        name, number = f"{base}-{number}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+def _learning(results: Results) -> Iterator[Picture]:
+    caption = (
+        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, each "
+        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band holds "
+        "the true mean with 95 % confidence at each step by itself, not the whole line at once."
+    )
+    for environment, name in _named(results):
+        yield _one(
+            f"learning-curves-{name}",
+            "Learning curves",
+            environment,
+            caption,
+            f"Line chart of mean episode return against environment steps on {environment} for {_arms(results)}.",
+            partial(results.plot_learning_curves, environment=environment),
+        )
+    if len(results.environments) > 1:
+        yield _one(
+            "learning-curves-all",
+            "Learning curves",
+            "All environments",
+            "The same, averaged over the environments after normalisation: 0 is a random policy, 1 the target of the "
+            "environment. Every environment counts the same.",
+            f"Line chart of normalised return against the share of the budget for {_arms(results)}.",
+            results.plot_learning_curves,
+        )
+
+
+def _scores(results: Results) -> Iterator[Picture]:
+    said = {
+        "auc": "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
+        "final": "The second score: the mean return of the episodes in the last tenth of the budget.",
+    }
+    for environment, name in _named(results):
+        for metric, meaning in said.items():
+            yield _one(
+                f"scores-{metric}-{name}",
+                "Scores of every run",
+                f"{environment}: {'over training' if metric == 'auc' else 'final'}",
+                f"{meaning} Every dot is one training run; the diamond is their mean, the bar its 95 % interval.",
+                f"Dot plot of the {metric} score of every run on {environment}, one row for each of {_arms(results)}.",
+                partial(results.plot_scores, environment=environment, metric=metric),
+                height=_rows_height(results, 0.48),
+            )
+
+
+def _aggregate(results: Results) -> Iterator[Picture]:
+    for metric, title in (("auc", "Over training"), ("final", "Final")):
+        yield _one(
+            f"aggregate-{metric}",
+            _together(results),
+            f"{title}: IQM and mean",
+            "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves "
+            "out the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. "
+            "The bars hold the true value with 95 % confidence.",
+            f"Normalised {metric} score, interquartile mean and mean with intervals, for {_arms(results)}.",
+            partial(results.plot_aggregate, metric=metric),
+            height=_rows_height(results, 0.42),
+        )
+    yield _one(
+        "performance-profile",
+        _together(results),
+        "Performance profile",
+        "For each normalised score, the share of runs that do better. A line further right and higher is better; where "
+        "lines cross, the order depends on what counts as good. The band holds the true share with 95 % confidence at "
+        "each score by itself.",
+        f"Step lines of the share of runs above each normalised score for {_arms(results)}.",
+        results.plot_profile,
+    )
+
+
+def _compared(results: Results) -> Iterator[Picture]:
+    if not results.comparisons:
+        return
+    base, section = results.baseline, f"Against {results.baseline}"
+    yield _one(
+        "improvement",
+        section,
+        "How often better",
+        f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
+        "neither is better, 1 that every run wins. It says how often, not by how much. The bar holds the true "
+        "probability with 95 % confidence.",
+        f"Probability of improvement over {base}, with intervals, one row per arm.",
+        results.plot_improvement,
+        height=_rows_height(results, 0.36),
+    )
+    for environment, name in _named(results):
+        if any(one.environment == environment for one in results.comparisons):
+            yield _one(
+                f"difference-{name}",
+                section,
+                f"How much better on {environment}",
+                f"Mean score over training minus that of {base}, in units of the episode return. The bar holds the "
+                "true difference with 95 % confidence; one that touches 0 leaves the question open.",
+                f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
+                partial(results.plot_difference, environment=environment),
+                height=_rows_height(results, 0.36),
+            )
+
+
+def _inside(results: Results) -> Iterator[Picture]:
+    if results.updates.empty:
+        return
+    for environment, name in _named(results):
+        yield Picture(
+            f"diagnostics-{name}",
+            "Inside the training",
+            environment,
+            "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy, "
+            "share of samples whose probability ratio left the clip range, entropy of the policy, share of the "
+            "return's variance that the value function explains, norm of the gradient. Lines are medians over the "
+            "runs, bands their middle half: a spread of runs, not a confidence interval. Dotted lines that end with a "
+            "cross are runs that failed or diverged.",
+            f"Small line charts of the training diagnostics on {environment} for {_arms(results)}.",
+            partial(_diagnostics, results, environment),
+            wide=True,
+        )
+
+
+def _diagnostics(results: Results, environment: str) -> Figure:
+    """Return a figure of small charts, two in a row, one per quantity, and the list of arms."""
+    adapted = sorted(str(name) for name in results.updates.columns if str(name).startswith("field."))
+    quantities = [*QUANTITIES, *adapted]
+    rows = len(quantities) // 2 + 1
+    figure = Figure(figsize=(_WIDE, 2.25 * rows + 0.5), layout="constrained")
+    axes = list(figure.subplots(rows, 2).flat)
+    for ax, quantity in zip(axes, quantities, strict=False):
+        results.plot_diagnostics(ax, environment, quantity, legend=False)
+        ax.set_title(ax.get_ylabel(), fontsize=10)
+        ax.set_ylabel("")
+    spare = axes[len(quantities)]
+    for ax in axes[len(quantities) :]:
+        ax.set_axis_off()
+    list_arms(spare, results.arms, results.styles, position=(0.0, 1.0), absent="")
+    figure.suptitle(environment, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    text = f"{RULE}\n{run_counts(results.scores, results.arms, environment, width=112)}"
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=QUIET, linespacing=1.35)
+    return figure
+
+
+def _one(
+    name: str,
+    section: str,
+    title: str,
+    caption: str,
+    alt: str,
+    draw: Callable[[Axes], Axes],
+    height: float = 3.9,
+) -> Picture:
+    def make() -> Figure:
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        draw(figure.subplots())
+        return figure
+
+    return Picture(name, section, title, caption, alt, make)
+
+
+def _named(results: Results) -> list[tuple[str, str]]:
+    taken = {"all"}
+    return [(environment, slug(environment, taken)) for environment in results.environments]
+
+
+def _together(results: Results) -> str:
+    return "All environments together" if len(results.environments) > 1 else "Normalised scores"
+
+
+def _arms(results: Results) -> str:
+    return ", ".join(results.arms)
+
+
+def _rows_height(results: Results, each: float) -> float:
+    return 1.9 + each * len(results.arms)

@@ -1,0 +1,154 @@
+"""How the numbers of a report came about, in plain words, and what a reader should be warned of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlbench.analysis.compare import ALPHA
+from rlbench.analysis.intervals import BAND_REPETITIONS, LEVEL, REPETITIONS
+from rlbench.analysis.references import reference
+from rlbench.analysis.scores import POINTS
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+FEW_SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Method:
+    """The paragraphs of the method section, as (term, text) pairs, in two groups."""
+
+    what: list[tuple[str, str]]
+    how: list[tuple[str, str]]
+
+
+def describe(results: Results) -> Method:
+    """Return the method section of the report of `results`."""
+    return Method(_what(results), _how(results))
+
+
+def warnings(results: Results) -> list[str]:
+    """Return what a reader must know before believing the numbers, one sentence each."""
+    runs, said = results.runs, []
+    ran = runs[runs["status"] != "missing"]
+    commits = sorted({str(commit)[:10] for commit in ran["commit"] if commit})
+    if len(commits) > 1:
+        said.append(f"The runs come from {len(commits)} different versions of the code: {', '.join(commits)}.")
+    dirty = int(ran["dirty"].astype(bool).sum())
+    if dirty:
+        said.append(f"{dirty} of {len(ran)} runs were made with uncommitted changes to the code.")
+    counts = runs["status"].value_counts()
+    stopped = {name: int(counts.get(name, 0)) for name in ("failed", "diverged", "missing")}
+    if any(stopped.values()):
+        parts = ", ".join(f"{number} {name}" for name, number in stopped.items() if number)
+        said.append(
+            f"{parts} of {len(runs)} planned runs. Scores are of the runs that finished; where runs fail for reasons "
+            "that have to do with the algorithm, its score is too good."
+        )
+    used = results.scores.groupby(["arm", "environment"])["used"].sum()
+    if int(used.max()) > 0 and int(used.min()) < FEW_SEEDS:
+        said.append(
+            f"An arm has only {int(used.min())} used runs on an environment. With fewer than {FEW_SEEDS} the intervals "
+            "tend to be too narrow and only large differences can be found."
+        )
+    unknown = [name for name in results.environments if reference(name, results.references) is None]
+    if unknown:
+        said.append(
+            f"No reference returns are known for {', '.join(unknown)}, so its scores are not normalised and do not "
+            "enter anything said of all environments together."
+        )
+    return said
+
+
+def _what(results: Results) -> list[tuple[str, str]]:
+    runs = results.runs
+    seeds = sorted(set(runs["seed"]))
+    steps = runs.groupby("environment", sort=False)["steps"].first()
+    said = [
+        ("Arms", f"{', '.join(results.arms)}. All their settings are in the table below."),
+        (
+            "Environments and budgets",
+            "; ".join(f"{name}: {int(steps[name]):,} environment steps per run" for name in results.environments)
+            + ". The budget is the same for every arm; steps of parallel copies are counted together.",
+        ),
+        (
+            "Seeds",
+            f"{len(seeds)} per arm and environment ({_ranges(seeds)}). A run is one training with one seed, and runs, "
+            "not episodes, are what all statistics count.",
+        ),
+    ]
+    if results.baseline:
+        said.append(("Baseline", f"{results.baseline}: every other arm is compared with it."))
+    commits = sorted({str(commit)[:10] for commit in runs["commit"] if commit})
+    if commits:
+        said.append(("Code", f"version {', '.join(commits)}."))
+    return said
+
+
+def _how(results: Results) -> list[tuple[str, str]]:
+    level = f"{LEVEL:.0%}".replace("%", " %")
+    return [
+        (
+            "Learning curve",
+            f"At {POINTS} equally spaced steps, the mean return of the episodes that ended in the last tenth of the "
+            "budget before. Returns are undiscounted sums of the environment's own rewards, collected while the policy "
+            "explores. Before the first episode has ended, its return is carried back.",
+        ),
+        ("Score over training (AUC)", "The primary score of a run: the mean of its learning curve."),
+        ("Final score", "Mean return of the episodes that ended in the last tenth of the budget."),
+        ("Normalised score", _references(results)),
+        (
+            "Which runs count",
+            "Finished runs with at least one ended episode. Failed, diverged and missing runs are counted on every "
+            "figure and listed below, and their scores enter no average.",
+        ),
+        (
+            "Interval of a mean or a difference of means",
+            f"{level}, by the bootstrap-t: whole runs are drawn with replacement within their environment, "
+            f"{REPETITIONS:,} times ({BAND_REPETITIONS:,} times for each curve). With fewer than five runs Student's t "
+            "or Welch's is used instead, with one run there is no interval. If the experiment were repeated with fresh "
+            f"seeds many times, about {level} of such intervals would hold the true mean, fewer with few runs.",
+        ),
+        (
+            "Interval of the IQM",
+            f"{level}, percentile bootstrap with {REPETITIONS:,} repetitions, runs drawn within their environment. The "
+            "IQM is the mean of the middle half of the runs.",
+        ),
+        (
+            "Probability of improvement",
+            "The share of pairs (a run of the arm, a run of the baseline) that the arm wins, a tie counted half, "
+            f"averaged over environments; {level} interval after Newcombe.",
+        ),
+        ("Performance profile", f"The share of runs above a score; {level} interval after Wilson at each score."),
+        (
+            "Verdict",
+            f"“better” or “worse” if a permutation test gives p < {ALPHA} after Holm's correction for all "
+            f"{len(results.comparisons)} comparisons of this report's primary score, and the interval of the "
+            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal.",
+        ),
+        ("Random numbers", f"All resampling is drawn from seed {results.seed}; the same runs give the same report."),
+    ]
+
+
+def _references(results: Results) -> str:
+    known = [(name, reference(name, results.references)) for name in results.environments]
+    points = "; ".join(
+        f"{name}: {scale.random:g} and {scale.target:g} (target: {scale.source})"
+        for name, scale in known
+        if scale is not None
+    )
+    text = "0 is the mean return of uniformly random actions, 1 a fixed target of the environment"
+    return f"{text}. {points}." if points else f"{text}; none is known for the environments here."
+
+
+def _ranges(seeds: list[Any]) -> str:
+    """Return seeds as text, runs of consecutive ones shortened: 0 to 9, 20."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and int(seed) == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], int(seed)]
+        else:
+            parts.append([int(seed)])
+    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)

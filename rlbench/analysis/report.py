@@ -1,0 +1,90 @@
+"""The report of an experiment: one self-contained HTML page, the figures and tables also as files.
+
+    OUT/report.html     opens offline, everything inside
+    OUT/figures/        NAME.svg, NAME.pdf, NAME.png
+    OUT/tables/         NAME.csv (full numbers), NAME.md, NAME.tex (as shown)
+
+The same runs and the same seed give the same bytes: nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlbench.analysis.answer import Answer, answer
+from rlbench.analysis.gallery import Rendered, pictures, render
+from rlbench.analysis.method import Method, describe, warnings
+from rlbench.analysis.results import Results
+from rlbench.analysis.tablefiles import write_tables
+from rlbench.analysis.tables import Table, all_tables
+from rlbench.errors import RlbenchError
+from rlbench.store import Tables
+
+PAGE = "report.html"
+_ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
+
+
+def write_report(
+    results: Results | Tables, experiment: Mapping[str, Any] | None, out_dir: str | Path, seed: int = 0
+) -> Path:
+    """Write the report of `results` (or of tables, with the experiment's JSON document) and return its page.
+
+    Figures and tables of an earlier report in `out_dir` that this one does not have are removed.
+
+    Raises:
+        RlbenchError: no run was planned, or `out_dir` cannot be written.
+    """
+    if not isinstance(results, Results):
+        results = Results(experiment or {}, results, seed=seed)
+    if results.runs.empty:
+        raise RlbenchError("There is nothing to report: the experiment plans no run.")
+    tables = all_tables(results)
+    out = Path(out_dir)
+    try:
+        figures = _folder(out / "figures", ("svg", "pdf", "png"))
+        write_tables(tables, _folder(out / "tables", ("csv", "md", "tex")))
+        rendered = [render(picture, figures) for picture in pictures(results)]
+        page = out / PAGE
+        page.write_text(_page(results, tables, rendered), encoding="utf-8", newline="\n")
+    except OSError as problem:
+        raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
+    return page
+
+
+def _page(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
+    """Return the HTML of the page."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    said: Answer = answer(results)
+    method: Method = describe(results)
+    sections: dict[str, list[Rendered]] = {}
+    for one in rendered:
+        sections.setdefault(one.picture.section, []).append(one)
+    text: str = environment.get_template("report.html.j2").render(
+        name=str(results.experiment.get("name") or "Experiment"),
+        answer=said,
+        method=method,
+        warnings=warnings(results),
+        tables={table.name: table for table in tables},
+        sections=sections,
+        longest=_ON_PAGE_ROWS,
+    )
+    return text
+
+
+def _folder(path: Path, kinds: Iterable[str]) -> Path:
+    """Make a folder for the files of a report and remove those of an earlier one."""
+    path.mkdir(parents=True, exist_ok=True)
+    for kind in kinds:
+        for old in path.glob(f"*.{kind}"):
+            old.unlink()
+    return path

@@ -1,0 +1,229 @@
+"""The object that `rlbench.run` returns: the tables of an experiment, its scores, comparisons and figures."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from rlbench.analysis import compare as comparing
+from rlbench.analysis import scores as scoring
+from rlbench.analysis.compare import Comparison
+from rlbench.analysis.references import Reference
+from rlbench.errors import RlbenchError, nearest
+from rlbench.records import Environment
+from rlbench.store import Tables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rlbench.analysis.figures.style import ArmStyle
+
+
+class Results:
+    """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes.
+
+    `experiment` is the JSON document of the experiment (name, question, arms, environments, seeds, steps,
+    baseline); `references` add to or replace `rlbench.analysis.references`; all resampling comes from `seed`.
+    """
+
+    def __init__(
+        self,
+        experiment: Mapping[str, Any],
+        tables: Tables,
+        *,
+        references: Mapping[str, Reference] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.experiment = dict(experiment)
+        self.tables = tables
+        self.references = references
+        self.seed = seed
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row per planned run: arm, environment, seed, status, reason, steps done, seconds, commit ..."""
+        return self.tables.runs
+
+    @property
+    def episodes(self) -> pd.DataFrame:
+        """One row per ended episode: cell (of `runs`), step, return, length."""
+        return self.tables.episodes
+
+    @property
+    def updates(self) -> pd.DataFrame:
+        """One row per improvement step: cell (of `runs`), step, and the diagnostics."""
+        return self.tables.updates
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Learning curves on a common grid: arm, environment, seed, step, return ..."""
+        return scoring.curves(self.tables)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per planned run: auc, final, last100, each also normalised, and whether the run is used."""
+        return scoring.scores(self.tables, self.references)
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """The labels of the arms, in the order of the experiment."""
+        return self._order([str(arm.get("label") or arm.get("algorithm")) for arm in self._list("arms")], "arm")
+
+    @cached_property
+    def environments(self) -> list[str]:
+        """The labels of the environments, in the order of the experiment."""
+        named = [
+            one if isinstance(one, str) else Environment(one["id"], one.get("options") or {}).label
+            for one in self._list("environments")
+        ]
+        return self._order(named, "environment")
+
+    @property
+    def baseline(self) -> str | None:
+        """The arm that the others are compared with, if the experiment names one that was planned."""
+        named = self.experiment.get("baseline")
+        return named if named in self.arms else None
+
+    @cached_property
+    def styles(self) -> dict[str, ArmStyle]:
+        """Colour, marker and line of every arm, the same in all figures."""
+        from rlbench.analysis.figures.style import arm_styles
+
+        return arm_styles(self.arms)
+
+    def compare(self, arm: str | None = None, baseline: str | None = None, metric: str = "auc") -> list[Comparison]:
+        """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
+
+        Per environment and over all of them; see `rlbench.analysis.compare`.
+        """
+        baseline = baseline or self.baseline
+        if arm is not None and baseline is not None:
+            return comparing.compare(self.scores, arm, baseline, metric, seed=self.seed)
+        if arm is not None:
+            raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
+        if baseline is None:
+            return []
+        # In the order of the experiment, environments before all of them together.
+        pairs = [(one, baseline) for one in self.arms if one != baseline]
+        return comparing.compare_all(self.scores, pairs=pairs, metric=metric, seed=self.seed) if pairs else []
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Every arm against the baseline in the primary score, the area under the learning curve."""
+        return self.compare()
+
+    def plot_learning_curves(self, ax: Axes | None = None, environment: str | None = None) -> Axes:
+        """Draw the mean learning curve of every arm; of all environments, normalised, unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_learning_curves(
+            self.curves,
+            self.scores,
+            self._known(environment),
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            seed=self.seed,
+            ax=ax,
+        )
+
+    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+        """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_scores(
+            self.scores,
+            metric,
+            self._known(environment),
+            arms=self.arms,
+            styles=self.styles,
+            seed=self.seed,
+            ax=ax,
+        )
+
+    def plot_aggregate(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+        """Draw interquartile mean and mean of the normalised scores of all environments."""
+        from rlbench.analysis import figures
+
+        return figures.plot_aggregate(self.scores, metric, arms=self.arms, styles=self.styles, seed=self.seed, ax=ax)
+
+    def plot_profile(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+        """Draw the share of runs that score more than each normalised score."""
+        from rlbench.analysis import figures
+
+        return figures.plot_profile(self.scores, metric, arms=self.arms, styles=self.styles, ax=ax)
+
+    def plot_improvement(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+        """Draw the probability that a run of each arm scores higher than one of the baseline."""
+        from rlbench.analysis import figures
+
+        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        return figures.plot_improvement(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
+
+    def plot_difference(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+        """Draw by how much the mean score of each arm exceeds the baseline's."""
+        from rlbench.analysis import figures
+
+        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        return figures.plot_difference(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
+
+    def plot_diagnostics(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        quantity: str = "kl",
+        *,
+        legend: bool = True,
+    ) -> Axes:
+        """Draw a column of `updates` over training; of the first environment unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_diagnostics(
+            self.updates,
+            self.scores,
+            quantity,
+            self._known(environment) or self.environments[0],
+            arms=self.arms,
+            styles=self.styles,
+            legend=legend,
+            ax=ax,
+        )
+
+    def report(self, out_dir: str | Path) -> Path:
+        """Write the report, its figures and tables under `out_dir` and return the path of the page."""
+        from rlbench.analysis.report import write_report
+
+        return write_report(self, None, out_dir, seed=self.seed)
+
+    def __repr__(self) -> str:
+        counts = self.runs["status"].value_counts()
+        outcome = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        return (
+            f"<Results of {self.experiment.get('name', 'an experiment')!r}: {len(self.arms)} arms x "
+            f"{len(self.environments)} environments, {len(self.runs)} runs ({outcome})>"
+        )
+
+    def _repr_html_(self) -> str:
+        from rlbench.analysis.tables import summary_table
+
+        return f"<p>{html.escape(repr(self))}</p>{summary_table(self).shown.to_html(index=False)}"
+
+    def _list(self, key: str) -> list[Any]:
+        return list(self.experiment.get(key) or [])
+
+    def _order(self, named: list[str], column: str) -> list[str]:
+        """Return what was planned: first as the experiment orders it, then what it does not name."""
+        planned = list(dict.fromkeys(self.runs[column]))
+        return [name for name in named if name in planned] + [name for name in planned if name not in named]
+
+    def _known(self, environment: str | None) -> str | None:
+        if environment is not None and environment not in self.environments:
+            raise RlbenchError(
+                f"There is no environment {environment!r} in these results.{nearest(environment, self.environments)}"
+            )
+        return environment

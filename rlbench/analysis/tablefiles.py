@@ -1,0 +1,95 @@
+"""Tables as files: CSV with full numbers, Markdown and LaTeX as they are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from rlbench.analysis.tables import Table
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": "$-$",
+    "–": "--",
+    "“": "``",
+    "”": "''",
+}
+
+
+def write_tables(tables: list[Table], directory: Path) -> None:
+    """Write each table as NAME.csv, NAME.md and NAME.tex into an existing directory."""
+    for table in tables:
+        path = directory / table.name
+        _write(path.with_suffix(".csv"), table.data.to_csv(index=False, lineterminator="\n"))
+        _write(path.with_suffix(".md"), markdown(table))
+        _write(path.with_suffix(".tex"), latex(table))
+
+
+def markdown(table: Table) -> str:
+    """Return the table as Markdown with its title and note."""
+
+    def row(cells: list[str]) -> str:
+        return f"| {' | '.join(_markdown_cell(cell) for cell in cells)} |"
+
+    lines = [row(_header(table.shown)), row(["---"] * table.shown.shape[1])]
+    lines += [row(cells) for cells in _cells(table.shown)]
+    note = f"\n{table.note}\n" if table.note else ""
+    return f"**{table.title}**\n\n" + "\n".join(lines) + f"\n{note}"
+
+
+def latex(table: Table) -> str:
+    """Return the table as a LaTeX `table` with booktabs rules."""
+
+    def row(cells: list[str]) -> str:
+        return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
+
+    caption = escape_latex(f"{table.title}. {table.note}".strip())
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{'l' * table.shown.shape[1]}}}",
+        r"\toprule",
+        row(_header(table.shown)),
+        r"\midrule",
+        *(row(cells) for cells in _cells(table.shown)),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _markdown_cell(text: str) -> str:
+    plain = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return plain.replace("<", "&lt;").replace("*", "\\*")
+
+
+def _header(shown: pd.DataFrame) -> list[str]:
+    return [str(column) for column in shown.columns]
+
+
+def _cells(shown: pd.DataFrame) -> list[list[str]]:
+    return [[str(value) for value in row] for row in shown.itertuples(index=False)]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

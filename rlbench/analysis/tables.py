@@ -1,0 +1,260 @@
+"""The tables of a report: what they hold, how they are shown, and how they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rlbench.analysis import scores as scoring
+from rlbench.analysis.compare import ALL, Comparison, to_frame
+from rlbench.analysis.figures.aggregates import aggregates
+from rlbench.analysis.intervals import Estimate, mean_interval
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report: `data` with full numbers for the CSV file, `shown` as text for people."""
+
+    name: str
+    title: str
+    data: pd.DataFrame
+    shown: pd.DataFrame
+    note: str = ""
+
+
+def all_tables(results: Results) -> list[Table]:
+    """Return every table of a report, the most important first."""
+    tables = [
+        summary_table(results),
+        aggregate_table(results),
+        comparison_table(results),
+        accounts_table(results),
+        stopped_table(results),
+        compute_table(results),
+        arms_table(results),
+        score_table(results),
+    ]
+    return [table for table in tables if len(table.data)]
+
+
+def summary_table(results: Results) -> Table:
+    """One row per environment and arm, then all environments together: scores and the comparison."""
+    comparisons = {(one.environment, one.arm): one for one in results.comparisons}
+    data, shown = [], []
+    for environment, arm in _rows(results, comparisons):
+        everywhere = environment == ALL
+        runs = results.scores[results.scores["arm"] == arm]
+        runs = runs if everywhere else runs[runs["environment"] == environment]
+        means = {metric: _mean(runs, metric, everywhere, results.seed) for metric in ("auc", "final")}
+        used, planned = int(runs["used"].sum()), len(runs)
+        one = comparisons.get((environment, arm))
+        digits = 3 if everywhere else 1
+        verdict = one.verdict if one else ("baseline" if arm == results.baseline else "")
+        data.append(
+            {"environment": environment, "arm": arm, "planned": planned, "used": used}
+            | {key: value for metric, mean in means.items() for key, value in _columns(metric, mean).items()}
+            | (_columns("difference", one.difference) | _columns("improvement", one.improvement) if one else {})
+            | {"p_adjusted": one.p_adjusted if one else np.nan, "verdict": verdict}
+        )
+        shown.append(
+            {
+                "Environment": environment,
+                "Arm": arm,
+                "Runs used": f"{used} of {planned}",
+                "Over training (AUC)": text(means["auc"], digits),
+                "Final": text(means["final"], digits),
+            }
+            | (
+                {
+                    "AUC more than baseline": text(one.difference, digits, sign=True) if one else NONE,
+                    "P(run beats baseline)": text(one.improvement, 2) if one else NONE,
+                    "Verdict": verdict,
+                }
+                if comparisons
+                else {}
+            )
+        )
+    return Table(
+        "summary",
+        "Scores and verdicts",
+        pd.DataFrame(data),
+        pd.DataFrame(shown),
+        "Mean over the used runs with its 95 % interval in brackets. Environments in units of the episode return, "
+        f"“{ALL}” normalised (random policy 0, target 1).",
+    )
+
+
+def aggregate_table(results: Results) -> Table:
+    """IQM and mean of the normalised scores of every arm, for both scores."""
+    data, shown = [], []
+    for metric, name in (("auc", "over training (AUC)"), ("final", "final")):
+        for arm, (middle, mean) in aggregates(results.scores, results.arms, metric, results.seed).items():
+            data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
+            shown.append({"Score": name, "Arm": arm, "IQM": text(middle, 3), "Mean": text(mean, 3)})
+    return Table("aggregate", "Normalised scores of all environments", pd.DataFrame(data), pd.DataFrame(shown))
+
+
+def comparison_table(results: Results) -> Table:
+    """Every comparison with the baseline in both scores, with p-values."""
+    final = results.compare(metric="final")
+    comparisons = [*results.comparisons, *final]
+    shown = [
+        {
+            "Score": "over training (AUC)" if one.metric == "auc" else "final",
+            "Environment": one.environment,
+            "Arm": one.arm,
+            "Difference of means": text(one.difference, 3 if one.normalised else 1, sign=True),
+            "P(run beats baseline)": text(one.improvement, 2),
+            "p": number(one.p_value, 4),
+            "p corrected": number(one.p_adjusted, 4),
+            "Verdict": one.verdict,
+        }
+        for one in comparisons
+    ]
+    note = f"p by permutation, corrected by Holm for the {len(results.comparisons)} comparisons in each score."
+    return Table(
+        "comparisons",
+        f"Comparisons with {results.baseline}",
+        to_frame(comparisons) if comparisons else pd.DataFrame(),
+        pd.DataFrame(shown),
+        note,
+    )
+
+
+def accounts_table(results: Results) -> Table:
+    """How many runs of each arm and environment were planned, finished, failed and used."""
+    data = _ordered(results, scoring.counts(results.scores))
+    data.insert(0, "environment", data.pop("environment"))
+    shown = data.rename(columns=str.capitalize).astype(str)
+    return Table("run-counts", "Planned, finished and used runs", data, shown)
+
+
+def stopped_table(results: Results) -> Table:
+    """The runs that failed, diverged or are missing, and why."""
+    runs = results.runs[results.runs["status"] != "finished"]
+    data = _ordered(results, runs)[["environment", "arm", "seed", "status", "steps_done", "reason"]]
+    shown = data.rename(columns=lambda name: str(name).replace("_", " ").capitalize()).astype(str)
+    return Table("stopped-runs", "Runs that did not finish", data, shown)
+
+
+def compute_table(results: Results) -> Table:
+    """What a finished run cost: medians over the finished runs."""
+    columns = ["steps_done", "gradient_steps", "samples", "seconds"]
+    finished = results.runs[results.runs["status"] == "finished"]
+    data = _ordered(results, finished.groupby(["arm", "environment"], as_index=False)[columns].median())
+    names = ("Environment steps", "Gradient steps", "Samples processed", "Seconds")
+    shown = pd.DataFrame(
+        {"Environment": data["environment"], "Arm": data["arm"]}
+        | {
+            name: [f"{value:,.1f}" if column == "seconds" else f"{value:,.0f}" for value in data[column]]
+            for column, name in zip(columns, names, strict=True)
+        }
+    )
+    return Table(
+        "compute",
+        "What a run cost",
+        data,
+        shown,
+        "Median over the finished runs. Samples processed counts a sample once per pass over it. Runs train "
+        "together in batches; seconds are a run's share of its batch and depend on the machine.",
+    )
+
+
+def arms_table(results: Results) -> Table:
+    """Every arm with all its settings, one row per setting: those given first, marked."""
+    rows = []
+    for arm in results.experiment.get("arms") or []:
+        given = dict(arm.get("settings") or {})
+        label = str(arm.get("label") or arm.get("algorithm"))
+        for name, value in {**given, **(arm.get("fields") or {})}.items():
+            rows.append(
+                {
+                    "arm": label,
+                    "algorithm": str(arm.get("algorithm")),
+                    "setting": name,
+                    "value": json.dumps(value),
+                    "given": name in given,
+                }
+            )
+    data = pd.DataFrame(rows, columns=["arm", "algorithm", "setting", "value", "given"])
+    return Table("settings", "Settings of every arm", data, _settings_side_by_side(results.arms, data))
+
+
+def score_table(results: Results) -> Table:
+    """The scores of every single run."""
+    data = _ordered(results, results.scores)
+    columns = ["environment", "arm", "seed", "status", *scoring.METRICS]
+    shown = data[columns].copy()
+    for metric in scoring.METRICS:
+        shown[metric] = [number(value, 1) for value in data[metric]]
+    return Table("scores", "Scores of every run", data, shown.astype(str))
+
+
+def text(estimate: Estimate, digits: int, *, sign: bool = False) -> str:
+    """Return `12.3 [10.1, 14.6]`; without an interval the number alone."""
+    form = f"{'+' if sign else ''}.{digits}f"
+    if not np.isfinite(estimate.point):
+        return NONE
+    if not np.isfinite(estimate.low):
+        return f"{estimate.point:{form}}".replace("-", "−")
+    return f"{estimate.point:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]".replace("-", "−")
+
+
+def number(value: float, digits: int) -> str:
+    """Return a number as text, a dash where there is none."""
+    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else NONE
+
+
+def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -> list[tuple[str, str]]:
+    """Return the (environment, arm) of the summary; all environments together only if they were compared."""
+    planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
+    rows = [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
+    together = {arm for environment, arm in comparisons if environment == ALL}
+    if together:
+        rows += [(ALL, arm) for arm in results.arms if arm in together or arm == results.baseline]
+    return rows
+
+
+def _mean(runs: pd.DataFrame, metric: str, everywhere: bool, seed: int) -> Estimate:
+    """Return the mean score of the used runs, over environments the mean of their means."""
+    column = f"{metric}_normalised" if everywhere else metric
+    used = runs[column].where(runs["used"].astype(bool))
+    return mean_interval(
+        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])], seed=seed
+    )
+
+
+def _columns(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.point, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _ordered(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows as the experiment orders environments and arms, then by seed."""
+    keys = [
+        table["environment"].map(results.environments.index),
+        table["arm"].map(results.arms.index),
+    ]
+    by = pd.DataFrame({"environment": keys[0], "arm": keys[1]}, index=table.index)
+    if "seed" in table:
+        by["seed"] = table["seed"]
+    return table.loc[by.sort_values(list(by.columns)).index].reset_index(drop=True)
+
+
+def _settings_side_by_side(arms: Sequence[str], data: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per setting and one column per arm; what the experiment set is marked with an asterisk."""
+    if data.empty:
+        return pd.DataFrame()
+    value = data["value"].where(~data["given"], data["value"] + " *")
+    wide = data.assign(value=value).pivot(index="setting", columns="arm", values="value").fillna(NONE)
+    columns = [arm for arm in arms if arm in wide.columns]
+    return wide[columns].rename_axis(None, axis=1).reset_index().rename(columns={"setting": "Setting"})

@@ -1,0 +1,241 @@
+"""Every figure returns its Axes, says its run counts, keeps an arm's look, and survives poor data."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from rlbench.analysis import figures, scores
+from rlbench.analysis.compare import compare_all
+from rlbench.analysis.figures.accounts import run_counts
+from rlbench.analysis.figures.style import FIXED, arm_styles, rlbench_style
+from rlbench.errors import RlbenchError
+from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
+
+
+class Data:
+    """Tables, curves, scores and comparisons of one made-up experiment."""
+
+    def __init__(self, arms=ARMS, environments=ENVIRONMENTS, baseline="reinforce", **more):
+        self.tables = make_tables(arms, environments, **more)
+        self.curves = scores.curves(self.tables)
+        self.scores = scores.scores(self.tables)
+        self.arms = list(arms)
+        self.comparisons = compare_all(self.scores, baseline) if baseline else []
+
+
+@pytest.fixture(scope="module")
+def troubled():
+    return Data(steps=20_000, outcomes=troubled_outcomes())
+
+
+def every_figure(data):
+    first = data.scores["environment"].iloc[0]
+    return {
+        "curves": lambda ax: figures.plot_learning_curves(data.curves, data.scores, first, arms=data.arms, ax=ax),
+        "curves all": lambda ax: figures.plot_learning_curves(data.curves, data.scores, arms=data.arms, ax=ax),
+        "scores": lambda ax: figures.plot_scores(data.scores, "final", first, arms=data.arms, ax=ax),
+        "scores all": lambda ax: figures.plot_scores(data.scores, "auc", arms=data.arms, ax=ax),
+        "aggregate": lambda ax: figures.plot_aggregate(data.scores, arms=data.arms, ax=ax),
+        "profile": lambda ax: figures.plot_profile(data.scores, arms=data.arms, ax=ax),
+        "improvement": lambda ax: figures.plot_improvement(data.comparisons, data.scores, ax=ax),
+        "difference": lambda ax: figures.plot_difference(data.comparisons, data.scores, first, ax=ax),
+        "diagnostics": lambda ax: figures.plot_diagnostics(
+            data.tables.updates, data.scores, "kl", arms=data.arms, ax=ax
+        ),
+    }
+
+
+def new_axes():
+    return Figure(layout="constrained").subplots()
+
+
+def footer(ax):
+    (text,) = [one.get_text() for one in ax.texts if one.get_gid() == "footer"]
+    return " ".join(text.split())
+
+
+def texts(ax):
+    return " ".join(one.get_text() for one in ax.texts)
+
+
+def test_every_figure_draws_on_the_axes_it_is_given_and_says_all_four_counts(troubled):
+    for name, draw in every_figure(troubled).items():
+        ax = new_axes()
+        assert draw(ax) is ax, name
+        for word in ("planned", "finished", "failed", "used"):
+            assert word in footer(ax), name
+        ax.figure.draw_without_rendering()
+
+
+def test_without_axes_every_figure_makes_its_own(troubled):
+    import matplotlib.pyplot as plt
+
+    before = dict(matplotlib.rcParams)
+    for name, draw in every_figure(troubled).items():
+        ax = draw(None)
+        assert isinstance(ax, Axes), name
+        plt.close(ax.figure)
+    assert not plt.get_fignums()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_run_counts_count_diverged_as_failed_and_missing_as_planned(troubled):
+    text = run_counts(troubled.scores, troubled.arms)
+    assert text.startswith("Runs: 100 planned, 96 finished, 3 failed, 96 used, 1 missing.")
+    assert "reinforce 19 of 20, trpo 19 of 20, ppo-adaptive 18 of 20; every other arm all." in text
+    only = run_counts(troubled.scores, ["ppo-clip", "ppo-penalty"], "CartPole-v1")
+    assert only == "Runs: 20 planned, 20 finished, 0 failed, 20 used; 10 per arm."
+
+
+def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):
+    ax = figures.plot_learning_curves(
+        troubled.curves, troubled.scores, "CartPole-v1", arms=troubled.arms, ax=new_axes()
+    )
+    (cross,) = [line for line in ax.lines if line.get_gid() == "stopped"]
+    assert to_hex(cross.get_color()).upper() == FIXED["ppo-adaptive"].color
+    assert any("stopped early" in text.get_text() for text in ax.get_legend().get_texts())
+    curves = troubled.curves
+    own = curves[(curves["arm"] == "ppo-adaptive") & (curves["environment"] == "CartPole-v1") & curves["used"]]
+    (line,) = [line for line in ax.lines if line.get_label() == "ppo-adaptive"]
+    np.testing.assert_allclose(line.get_ydata(), own.groupby("step")["return"].mean())
+
+
+def test_every_run_is_a_dot_at_its_score(troubled):
+    ax = figures.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    drawn = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
+    planned = troubled.scores[troubled.scores["environment"] == "Acrobot-v1"]
+    np.testing.assert_allclose(np.sort(drawn), np.sort(planned["auc"].dropna()))
+    again = figures.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    for one, other in zip(ax.collections, again.collections, strict=True):
+        np.testing.assert_array_equal(one.get_offsets(), other.get_offsets())
+
+
+def test_improvement_shows_the_numbers_of_the_comparison(troubled):
+    ax = figures.plot_improvement(troubled.comparisons, troubled.scores, "CartPole-v1", ax=new_axes())
+    chosen = [one for one in troubled.comparisons if one.environment == "CartPole-v1"]
+    points = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    assert points == [one.improvement.point for one in chosen]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [one.arm for one in chosen]
+
+
+def test_built_in_arms_keep_their_look_and_others_do_not_depend_on_the_order():
+    swept = [f"ppo-clip clip={value}" for value in (0.1, 0.2, 0.3)]
+    labels = [*swept, "ppo-clip", "reinforce"]
+    styles = arm_styles(labels)
+    assert list(styles) == labels
+    assert styles["ppo-clip"] == FIXED["ppo-clip"]
+    assert arm_styles(labels[::-1]) == {label: styles[label] for label in labels[::-1]}
+    assert len({style.color for style in styles.values()}) == len(labels)
+    many = arm_styles([f"arm {number}" for number in range(40)])
+    assert len(set(many.values())) == 40
+
+
+def test_colours_differ_for_colour_blind_readers():
+    """All pairs of the built-in colours stay apart when red and green are confused (Machado et al. 2009, severity 1)."""
+    deuteranopia = np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    )
+    protanopia = np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    )
+    colors = [np.array(matplotlib.colors.to_rgb(style.color)) for style in FIXED.values()]
+    for matrix in (np.eye(3), deuteranopia, protanopia):
+        for one, other in itertools.combinations(colors, 2):
+            assert np.linalg.norm(matrix @ (one - other)) > 0.1
+    assert len({(style.marker, style.dash) for style in FIXED.values()}) == len(FIXED)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"arms": ["ppo-clip"], "environments": ["CartPole-v1"], "seeds": 1, "baseline": None},
+        {"arms": ["ppo-clip", "reinforce"], "seeds": 1},
+        {"arms": ["ppo-clip", "reinforce"], "environments": ["Unknown-v0"], "seeds": 3},
+        {"arms": ["ppo-clip", "reinforce"], "environments": ["CartPole-v1", "Unknown-v0"], "seeds": 3},
+        *(
+            {
+                "arms": ["ppo-clip", "reinforce"],
+                "seeds": 2,
+                "outcomes": {
+                    (arm, env, seed): status
+                    for arm in ("ppo-clip", "reinforce")
+                    for env in ENVIRONMENTS
+                    for seed in range(2)
+                },
+            }
+            for status in ("failed", "diverged", "missing")
+        ),
+    ],
+    ids=["one run", "one seed", "unknown environment", "half unknown", "all failed", "all diverged", "all missing"],
+)
+def test_poor_data_gives_a_figure_that_says_so(data):
+    for name, draw in every_figure(Data(steps=8_000, **data)).items():
+        ax = new_axes()
+        assert draw(ax) is ax, name
+        assert "planned" in footer(ax), name
+        ax.figure.draw_without_rendering()
+
+
+def test_an_arm_without_used_runs_is_named_in_legend_and_footer():
+    outcomes = {("trpo", "CartPole-v1", seed): "failed" for seed in range(3)}
+    data = Data(["trpo", "ppo-clip"], baseline="ppo-clip", seeds=3, steps=8_000, outcomes=outcomes)
+    ax = figures.plot_learning_curves(data.curves, data.scores, "CartPole-v1", arms=data.arms, ax=new_axes())
+    labels = [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
+    assert "trpo (no used run)" in labels
+    assert "trpo 0 of 3" in footer(ax)
+    aggregate = figures.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    assert "Left out for want of a finished run on every environment: trpo." in footer(aggregate)
+
+
+def test_unknown_reference_is_said_and_nothing_is_invented():
+    data = Data(["ppo-clip", "reinforce"], ["Unknown-v0"], seeds=3, steps=8_000)
+    ax = figures.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    assert "reference" in texts(ax)
+    assert not ax.lines
+
+
+def test_diagnostics_name_the_nearest_column(troubled):
+    with pytest.raises(RlbenchError, match="Did you mean 'entropy'"):
+        figures.plot_diagnostics(troubled.tables.updates, troubled.scores, "entropie", ax=new_axes())
+
+
+def test_diagnostics_are_the_median_of_the_used_runs(troubled):
+    ax = figures.plot_diagnostics(
+        troubled.tables.updates, troubled.scores, "entropy", "CartPole-v1", arms=troubled.arms, ax=new_axes()
+    )
+    runs = troubled.scores[
+        (troubled.scores["arm"] == "ppo-adaptive") & (troubled.scores["environment"] == "CartPole-v1")
+    ]
+    updates = troubled.tables.updates
+    used = updates[updates["cell"].isin(runs.loc[runs["used"], "cell"])]
+    (line,) = [line for line in ax.lines if line.get_label() == "ppo-adaptive"]
+    np.testing.assert_allclose(line.get_ydata(), used.groupby("step")["entropy"].median())
+
+
+def test_labels_are_text_not_mathematics():
+    label = r"lr=$\alpha$ & <script>"
+    data = Data([label, "reinforce"], seeds=2, steps=8_000)
+    ax = figures.plot_scores(data.scores, "auc", "CartPole-v1", arms=data.arms, ax=new_axes())
+    with rlbench_style():
+        ax.figure.draw_without_rendering()
+    assert label in [tick.get_text() for tick in ax.get_yticklabels()]
+    assert not any(tick.get_parse_math() for tick in ax.get_yticklabels())
+
+
+def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
+    code = (
+        "import sys, matplotlib; before = matplotlib.rcParams._get('backend');"
+        "import rlbench.analysis.report, rlbench.analysis.figures;"
+        "assert matplotlib.rcParams._get('backend') is before;"
+        "assert 'torch' not in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
