@@ -184,21 +184,27 @@ def make_packs(cells: Sequence[Cell], workers: int, max_replicas: int = MAX_REPL
         key = (pack_key(cell.algorithm), cell.environment.id, options, cell.steps)
         groups.setdefault(key, []).append(cell)
     listed = list(groups.values())
-    parts = [-(-len(group) // max_replicas) for group in listed]
-    length, last = _schedule(listed, parts, workers)
-    improved = True
-    while improved:
-        improved = False
-        for index in last:
-            if parts[index] == len(listed[index]):
-                continue
-            tried = [count + (position == index) for position, count in enumerate(parts)]
-            shorter, candidates = _schedule(listed, tried, workers)
-            if shorter < 0.97 * length:  # not worth another start-up otherwise
-                parts, length, last, improved = tried, shorter, candidates, True
-                break
+    parts = _parts(listed, workers, max_replicas)
     packs = [Pack(tuple(part)) for group, count in zip(listed, parts, strict=True) for part in _split(group, count)]
     return sorted(packs, key=lambda pack: -pack.cost)
+
+
+def _parts(groups: list[list[Cell]], workers: int, max_replicas: int) -> list[int]:
+    """Return into how many packs each group is split: greedily, while a further split shortens the whole."""
+    parts = [-(-len(group) // max_replicas) for group in groups]
+    length, last = _schedule(groups, parts, workers)
+    while True:
+        costs = [cost_of(group[0], -(-len(group) // count)) for group, count in zip(groups, parts, strict=True)]
+        longest = [index for index, cost in enumerate(costs) if cost > 0.97 * max(costs)]
+        # One group that ends last; or all of the longest, since splitting one of several gains nothing.
+        for chosen in [*([index] for index in last), longest]:
+            tried = [min(count + (index in chosen), len(groups[index])) for index, count in enumerate(parts)]
+            shorter, candidates = _schedule(groups, tried, workers)
+            if shorter < 0.97 * length:  # not worth another start-up otherwise
+                parts, length, last = tried, shorter, candidates
+                break
+        else:
+            return parts
 
 
 def _split(group: Sequence[Cell], count: int) -> list[Sequence[Cell]]:

@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from rlbench.entry import canonical
@@ -223,7 +224,7 @@ def _positive(where: str, what: str, value: Any) -> int:
 
 def is_whole(value: Any) -> bool:
     """Return whether `value` is an integer, numpy's included; True and False are not."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def repeats(items: Sequence[Any]) -> list[Any]:

@@ -1,0 +1,25 @@
+"""Small experiments that train in a fraction of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rlbench.study.plan import Plan, make_plan
+from rlbench.study.spec import Arm, Experiment
+
+TINY: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
+
+
+@pytest.fixture
+def tiny_plan() -> Callable[..., Plan]:
+    """Return a function that plans `ppo-clip` and `actor-critic` on CartPole, 32 steps, as few as they come."""
+
+    def plan(**changes: Any) -> Plan:
+        arms = changes.pop("arms", [Arm("ppo-clip", **TINY), Arm("actor-critic", **TINY)])
+        values = {"environments": ["CartPole-v1"], "seeds": 2, "steps": 32} | changes
+        return make_plan(Experiment("tiny", arms, **values))
+
+    return plan

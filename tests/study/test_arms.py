@@ -1,0 +1,88 @@
+"""From what is written to what trains: lookups, sweeps, labels, budgets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rlbench.errors import RlbenchError
+from rlbench.study.arms import baseline_of, resolve
+from rlbench.study.spec import Arm, Experiment
+
+
+def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experiment:
+    return Experiment("x", arms, ["CartPole-v1"], 1, steps, baseline)
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (["ppo-clp"], "Did you mean 'ppo-clip'"),
+        ([Arm("ppo-clip", clpi=0.1)], "Did you mean 'clip'"),
+        ([Arm("ppo-clip", gamma=1.5)], "gamma must be at most 1, not 1.5"),
+        ([Arm("ppo-clip", lr="fast")], "lr must be a number, not 'fast'"),
+        ([Arm("ppo-clip", gamma=[0.9, 1.5])], "gamma must be at most 1, not 1.5"),
+        ([Arm("ppo-clip", epochs=[4, 10])], "epochs is a static field, which cannot vary inside one arm"),
+        ([Arm("ppo-clip", hidden=[[64], [32]])], "hidden is a static field"),
+        ([Arm("ppo-clip", lr=[])], "lr is an empty list"),
+        ([Arm("ppo-clip", lr=[0.1, 0.1])], "lr lists 0.1 twice"),
+        (["ppo-clip", "ppo-clip"], "two arms are called 'ppo-clip'"),
+        (["ppo-clip", Arm("ppo-clip", lr=0.1)], "two arms are called 'ppo-clip'"),
+        (["ppo-clip", Arm("ppo-clip", "same", clip=0.2)], "'ppo-clip' and 'same' have exactly the same settings"),
+        ([Arm(int)], "int is not an Algorithm subclass"),
+    ],
+)
+def test_arms_that_cannot_be_meant(arms: list[Any], said: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        resolve(experiment(*arms))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_for_a_hyper_field_is_one_arm_per_value() -> None:
+    arms = resolve(experiment(Arm("ppo-clip", lr=[1e-4, 1e-3], clip=[0.1, 0.2], epochs=4), Arm("ppo-clip")))
+    assert [arm.label for arm in arms] == [
+        "ppo-clip lr=0.0001 clip=0.1",
+        "ppo-clip lr=0.0001 clip=0.2",
+        "ppo-clip lr=0.001 clip=0.1",
+        "ppo-clip lr=0.001 clip=0.2",
+        "ppo-clip",
+    ]
+    assert [arm.algorithm.lr for arm in arms] == [1e-4, 1e-4, 1e-3, 1e-3, 3e-4]
+    assert [arm.algorithm.epochs for arm in arms] == [4, 4, 4, 4, 10]
+    assert arms[0].settings == {"lr": 1e-4, "clip": 0.1, "epochs": 4}
+
+
+def test_a_list_for_a_tuple_field_is_its_value() -> None:
+    (arm,) = resolve(experiment(Arm("ppo-clip", hidden=[32, 16])))
+    assert arm.algorithm.hidden == (32, 16)
+    assert arm.label == "ppo-clip"
+
+
+def test_labels_of_sweeps_start_with_the_label_given() -> None:
+    arms = resolve(experiment(Arm("ppo-clip", label="mine", lr=[1e-4])))
+    assert [arm.label for arm in arms] == ["mine lr=0.0001"]
+
+
+def test_budgets_must_be_spent_exactly_and_the_nearest_are_named() -> None:
+    arm = Arm("ppo-clip", num_envs=8, horizon=128)
+    with pytest.raises(RlbenchError, match="100003 steps are not a multiple of num_envs 8; the nearest are 100000 and"):
+        resolve(experiment(arm, steps=100_003))
+    with pytest.raises(RlbenchError, match="less than one rollout of horizon 128 x num_envs 8; the least is 1024"):
+        resolve(experiment(arm, steps=1000))
+    assert resolve(experiment(arm, steps=100_008))
+
+
+def test_the_baseline_is_a_label_or_the_only_arm_of_an_algorithm() -> None:
+    def baseline(*arms: Any, named: str) -> str:
+        spec = experiment(*arms, baseline=named)
+        return baseline_of(spec, resolve(spec))
+
+    assert baseline("trpo", "ppo-clip", named="") == "trpo"
+    assert baseline("trpo", "ppo-clip", named="ppo-clip") == "ppo-clip"
+    assert baseline("trpo", Arm("ppo-clip", "mine"), named="ppo-clip") == "mine"
+    with pytest.raises(RlbenchError, match=r"baseline 'tpro' is not the label of an arm\. Did you mean 'trpo'"):
+        baseline("trpo", "ppo-clip", named="tpro")
+    with pytest.raises(RlbenchError, match="baseline 'ppo-clip' is not the label"):
+        baseline("trpo", Arm("ppo-clip", clip=[0.1, 0.2]), named="ppo-clip")
