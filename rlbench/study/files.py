@@ -30,7 +30,7 @@ def load_experiment(path: str | Path) -> Experiment:
     module = _import_file(file, str(path))
     experiment = getattr(module, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
-        what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT that is a {type(experiment).__name__}"
+        what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
         raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...).")
     # Worker processes cannot import the module by name, so what it defines travels whole.
     cloudpickle.register_pickle_by_value(module)

@@ -1,0 +1,118 @@
+"""Executors: equal numbers everywhere, and a worker that dies takes nothing else along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+
+from rlbench.records import Environment, Progress, RunRecord, empty_episodes
+from rlbench.study.executors import in_process, in_workers
+from rlbench.study.plan import Cell, Pack, Plan, make_packs
+from rlbench.study.pool import Event
+from rlbench.training.trainer import train
+
+# A worker cannot import a test module by name; what stands here travels whole, as a notebook's functions do.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def pack(*seeds: int) -> Pack:
+    """A pack for the trainers below, which use no algorithm."""
+    return Pack(tuple(Cell("arm", None, Environment("none"), 8, seed, "") for seed in seeds))  # type: ignore[arg-type]
+
+
+def record(seed: int) -> RunRecord:
+    return RunRecord("finished", "", 8, empty_episodes(), {"step": np.array([seed])})
+
+
+def fake_train(_: Any, environment: Environment, steps: int, seeds: list[int], *, on_progress: Any) -> list[RunRecord]:
+    """Seed 13 always kills its process, seed 7 the first time, seed 5 raises, seed 3 prints."""
+    on_progress(Progress(4, steps, len(seeds), 1.0))
+    flag = Path(os.environ.get("TEST_FLAG", "/nonexistent"))
+    if 13 in seeds or (7 in seeds and not flag.exists()):
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if 11 in seeds:
+        print("going down", file=sys.stderr, flush=True)
+        os._exit(3)
+    if 5 in seeds:
+        raise ValueError("five is right out\nand more")
+    if 3 in seeds:
+        print("hello from three")
+    return [record(seed) for seed in seeds]
+
+
+def outcome(results: Any) -> dict[int, tuple[str, str]]:
+    return {
+        cell.seed: (record.status, record.reason)
+        for done, records in results
+        for cell, record in zip(done.cells, records, strict=True)
+    }
+
+
+def test_a_worker_that_dies_fails_only_its_pack_and_a_second_try_may_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_FLAG", str(tmp_path / "flag"))
+    events: list[Event] = []
+    results = outcome(in_workers([pack(7, 8), pack(13), pack(5), pack(3), pack(11)], fake_train, events.append, 2))
+    assert {seed: status for seed, (status, _) in results.items()} == {
+        7: "finished", 8: "finished", 13: "failed", 5: "failed", 3: "finished", 11: "failed",
+    }  # fmt: skip
+    assert results[13][1] == "its worker process was ended by SIGKILL, perhaps by the system for want of memory"
+    assert results[11][1] == "its worker process ended with status 3 after saying: going down"
+    assert results[5][1] == "ValueError: five is right out"
+    assert "hello from three" in [event.line for event in events]
+    assert any(event.progress == Progress(4, 8, 2, 1.0) for event in events)
+
+
+def test_in_process_a_pack_that_raises_is_failed_and_the_next_goes_on() -> None:
+    packs = [pack(5, 6), pack(1)]
+    results = dict(in_process(packs, fake_train, lambda event: None))
+    assert [one.status for one in results[packs[0]]] == ["failed", "failed"]
+    assert "five is right out" in results[packs[0]][0].detail
+    assert "Traceback" in results[packs[0]][0].detail
+    assert results[packs[1]][0].status == "finished"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for child processes in /proc")
+def test_stopping_early_ends_the_workers() -> None:
+    results = in_workers([pack(1), pack(2), pack(4)], fake_train, lambda event: None, 1)
+    next(results)
+    children = {int(one.name) for one in Path("/proc").glob("[0-9]*") if parent(one) == os.getpid()}
+    results.close()
+    left = {int(one.name) for one in Path("/proc").glob("[0-9]*") if parent(one) == os.getpid()}
+    assert len(children - left) == 1
+
+
+def parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+def test_results_are_equal_in_this_process_and_in_one_and_two_workers(tiny_plan: Callable[..., Plan]) -> None:
+    plan = tiny_plan(seeds=3, steps=96)
+    tables = []
+    for workers in (0, 1, 2):
+        packs = make_packs(plan.cells, max(workers, 1))
+        quiet: Callable[[Event], None] = lambda event: None  # noqa: E731
+        results = in_workers(packs, train, quiet, workers) if workers else in_process(packs, train, quiet)
+        tables.append(
+            {
+                cell.id: (one.status, {name: column.tobytes() for name, column in (one.episodes | one.updates).items()})
+                for done, records in results
+                for cell, one in zip(done.cells, records, strict=True)
+            }
+        )
+    assert len(tables[0]) == 6
+    assert all(status == "finished" for status, _ in tables[0].values())
+    assert tables[0] == tables[1] == tables[2]

@@ -1,0 +1,94 @@
+"""The display: numbers that add up, a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from rlbench.records import Progress
+from rlbench.study import progress as module
+from rlbench.study.plan import Pack, Plan, make_packs
+from rlbench.study.pool import Event
+from rlbench.study.progress import Bar, Display, Lines, Meter, display_for
+
+
+@pytest.fixture
+def packs(tiny_plan: Callable[..., Plan]) -> list[Pack]:
+    return make_packs(tiny_plan(seeds=3).cells, 1)
+
+
+def test_the_meter_counts_steps_packs_and_the_latest_return(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    meter = Meter(packs)
+    assert (meter.share, meter.rate, meter.left, meter.latest) == (0.0, 0.0, "-", "")
+    now[0] = 102.0
+    meter.event(Event(packs[0], Progress(16, 32, 3, 21.5)))
+    assert meter.share == pytest.approx(0.25)
+    assert meter.rate == pytest.approx(16 * 3 / 2)
+    assert meter.left == "0:06"
+    assert meter.latest == f"{packs[0].title}: return 21.5"
+    meter.event(Event(packs[0], Progress(8, 32, 3, float("nan"))))  # tried again: nothing is taken back or doubled
+    assert meter.rate == pytest.approx(16 * 3 / 2)
+    assert meter.latest.endswith("21.5")
+    for pack in packs:
+        meter.ended(pack)
+    assert meter.share == pytest.approx(1.0)
+    assert (meter.done, meter.left) == (2, "0:00")
+
+
+def test_long_times_show_hours(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    meter = Meter(packs)
+    now[0] = 3600.0
+    meter.event(Event(packs[0], Progress(16, 32, 3, 1.0)))
+    assert meter.left == "3:00:00"
+
+
+def test_without_a_terminal_there_are_plain_lines(packs: list[Pack], capsys: pytest.CaptureFixture[str]) -> None:
+    display = display_for(packs, show=True)
+    assert isinstance(display, Lines)
+    display.event(Event(packs[0], line="a plugin says this"))
+    display.event(Event(packs[0], Progress(16, 32, 3, 21.5)))
+    for pack in packs:
+        display.ended(pack)
+    display.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a plugin says this"
+    assert len(lines) == 2
+    assert lines[1].startswith("2/2 packs, 100%, ")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_on_a_terminal_there_is_a_bar(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    display = display_for(packs, show=True)
+    assert isinstance(display, Bar)
+    display.event(Event(packs[0], Progress(16, 32, 3, 21.5)))
+    display.event(Event(packs[0], line="[red] is not markup here"))
+    display._bar.refresh()
+    display.ended(packs[0])
+    display.close()
+    shown = terminal.getvalue()
+    for part in ("0/2 packs", "25%", "steps/s", "left", "return 21.5", "[red] is not markup here"):
+        assert part in shown
+
+
+def test_nothing_is_shown_if_nothing_is_wanted(packs: list[Pack], capsys: pytest.CaptureFixture[str]) -> None:
+    display = display_for(packs, show=False)
+    display.event(Event(packs[0], line="quiet"))
+    display.ended(packs[0])
+    display.close()
+    assert type(display) is Display
+    assert capsys.readouterr() == ("", "")
