@@ -47,14 +47,14 @@ def write_report(
         write_tables(tables, _folder(out / "tables", ("csv", "md", "tex")))
         rendered = [render(picture, figures) for picture in pictures(results)]
         page = out / PAGE
-        page.write_text(_page(results, tables, rendered), encoding="utf-8", newline="\n")
+        page.write_text(page_html(results, tables, rendered), encoding="utf-8", newline="\n")
     except OSError as problem:
         raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
     return page
 
 
-def _page(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
-    """Return the HTML of the page."""
+def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
+    """Return the page with these tables and drawn figures in it."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -140,7 +140,7 @@ def test_built_in_arms_keep_their_look_and_others_do_not_depend_on_the_order():
 
 
 def test_colours_differ_for_colour_blind_readers():
-    """All pairs of the built-in colours stay apart when red and green are confused (Machado et al. 2009, severity 1)."""
+    """All pairs stay apart with either red-green blindness, simulated as in Machado et al. (2009), severity 1."""
     deuteranopia = np.array(
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     )

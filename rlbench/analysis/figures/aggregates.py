@@ -18,8 +18,7 @@ from rlbench.analysis.figures.style import (
     QUIET,
     ArmStyle,
     arm_styles,
-    axes_or_new,
-    rlbench_style,
+    drawing,
     say,
     wrapped,
 )
@@ -85,8 +84,7 @@ def plot_aggregate(
     styles = styles or arm_styles(arms)
     estimates = aggregates(scores, arms, metric, seed)
     _, left_out = normalised_tasks(scores, arms, metric)
-    with rlbench_style():
-        ax = axes_or_new(ax, height=1.9 + 0.42 * len(arms))
+    with drawing(ax, height=1.9 + 0.42 * len(arms)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
                 middle, mean = estimates[arm]
@@ -122,8 +120,7 @@ def plot_profile(
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
     tasks, left_out = normalised_tasks(scores, arms, metric)
-    with rlbench_style():
-        ax = axes_or_new(ax)
+    with drawing(ax) as ax:
         thresholds = _thresholds(tasks)
         bands = {arm: profile_band(own, thresholds) for arm, own in tasks.items()}
         for arm, band in bands.items():

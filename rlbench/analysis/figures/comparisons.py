@@ -12,7 +12,7 @@ from rlbench.analysis.compare import ALL, Comparison
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
 from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
 from rlbench.analysis.figures.runs import METRIC_NAMES
-from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, axes_or_new, rlbench_style, say
+from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate
 
 NOTHING = "There is nothing to compare: it takes a baseline and another arm, both with finished runs."
@@ -31,8 +31,7 @@ def plot_improvement(
     `comparisons` come from `rlbench.analysis.compare`. Without an `environment`: all of them together.
     """
     chosen = _choose(comparisons, environment)
-    with rlbench_style():
-        ax = axes_or_new(ax, height=1.9 + 0.36 * max(1, len(chosen)))
+    with drawing(ax, height=1.9 + 0.36 * max(1, len(chosen))) as ax:
         _draw_rows(ax, chosen, [one.improvement for one in chosen], scores, styles, middle=0.5)
         if chosen:
             ax.set_xlim(-0.03, 1.03)
@@ -60,8 +59,7 @@ def plot_difference(
     On one `environment` in its own returns; without one, on all of them together, in normalised score.
     """
     chosen = _choose(comparisons, environment)
-    with rlbench_style():
-        ax = axes_or_new(ax, height=1.9 + 0.36 * max(1, len(chosen)))
+    with drawing(ax, height=1.9 + 0.36 * max(1, len(chosen))) as ax:
         _draw_rows(ax, chosen, [one.difference for one in chosen], scores, styles, middle=0.0)
         if chosen:
             unit = "normalised return" if chosen[0].normalised else "return"

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
-from rlbench.analysis.figures.style import ArmStyle, arm_styles, axes_or_new, rlbench_style, say, wrapped
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
 from rlbench.analysis.intervals import Band, curve_band
 from rlbench.analysis.references import Reference, normalise
 from rlbench.analysis.statistics import Array
@@ -40,8 +40,7 @@ def plot_learning_curves(
         environment = names[0]
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    with rlbench_style():
-        ax = axes_or_new(ax)
+    with drawing(ax) as ax:
         if environment is None:
             bands, left_out = _draw_overall(ax, curves, arms, styles, names, references, seed)
         else:

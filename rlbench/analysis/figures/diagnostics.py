@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, run_counts
 from rlbench.analysis.figures.curves import draw_stopped, list_arms
-from rlbench.analysis.figures.style import ArmStyle, arm_styles, axes_or_new, rlbench_style, say
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError, nearest
 
@@ -52,8 +52,7 @@ def plot_diagnostics(
     environment = environment or str(scores["environment"].iloc[0])
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    with rlbench_style():
-        ax = axes_or_new(ax)
+    with drawing(ax) as ax:
         table = _binned(updates, scores[scores["environment"] == environment], quantity)
         for arm in arms:
             _draw_arm(ax, table[table["arm"] == arm], styles[arm])

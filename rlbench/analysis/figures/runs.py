@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
 from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
-from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles, axes_or_new, rlbench_style, say
+from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate, mean_interval
 from rlbench.analysis.statistics import Array
 
@@ -48,8 +48,7 @@ def plot_scores(
     table = scores if environment is None else scores[scores["environment"] == environment]
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    with rlbench_style():
-        ax = axes_or_new(ax, height=1.9 + 0.48 * len(arms))
+    with drawing(ax, height=1.9 + 0.48 * len(arms)) as ax:
         means = [
             _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed) for row, arm in enumerate(arms)
         ]

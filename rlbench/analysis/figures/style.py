@@ -38,7 +38,7 @@ FIXED: Mapping[str, ArmStyle] = {
     "ppo-penalty": ArmStyle("#CC79A7", "D", (7.0, 1.5, 1.0, 1.5)),
     "ppo-adaptive": ArmStyle("#E69F00", "v", (3.0, 1.5)),
     "actor-critic": ArmStyle("#56B4E9", "P", (1.5, 1.0)),
-    "random": ArmStyle("#7F7F7F", "X", (1.0, 1.5)),
+    "random": ArmStyle("#4D4D4D", "X", (1.0, 1.5)),
 }
 _MORE_COLORS = (
     "#332288",
@@ -116,13 +116,22 @@ def rlbench_style() -> Iterator[None]:
         yield
 
 
-def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Axes:
-    """Return `ax`, or the Axes of a new pyplot figure (inches), which a notebook shows by itself."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
+@contextmanager
+def drawing(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Iterator[Axes]:
+    """Give `ax`, or the Axes of a new pyplot figure (inches), to draw on in rlbench's style.
 
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    A new figure uses the user's own backend, so a notebook shows it. Labels are made plain text at the end.
+    """
+    with rlbench_style():
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
+        yield ax
+        from matplotlib.text import Text
+
+        for text in ax.findobj(Text):
+            text.set_parse_math(False)
 
 
 def wrapped(label: str, width: int = 24) -> str:

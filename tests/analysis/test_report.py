@@ -1,0 +1,210 @@
+"""The report: self-contained, complete, honest about its runs, reproducible, and possible with poor data."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+
+from rlbench.analysis.gallery import Rendered, pictures, render
+from rlbench.analysis.report import page_html, write_report
+from rlbench.analysis.results import Results
+from rlbench.analysis.sentences import sentence
+from rlbench.analysis.tables import all_tables
+from rlbench.errors import RlbenchError
+from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
+
+FEW = ["ppo-clip", "reinforce"]
+
+
+@pytest.fixture(scope="module")
+def troubled():
+    return make_tables(steps=16_000, outcomes=troubled_outcomes())
+
+
+@pytest.fixture(scope="module")
+def out(troubled, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(troubled, experiment_document(steps=16_000), folder)
+    return folder
+
+
+class Page(html.parser.HTMLParser):
+    """The tags, links and visible text of a page; `unclosed` must be empty at the end."""
+
+    VOID = ("meta", "img", "link", "br", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.unclosed, self.words, self.images = [], [], [], []
+        self.links = []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.unclosed.append(tag)
+        if tag == "img":
+            self.images.append(attributes)
+        if "href" in attributes:
+            self.links.append(attributes["href"])
+
+    def handle_endtag(self, tag):
+        assert self.unclosed.pop() == tag
+
+    def handle_data(self, data):
+        if self.unclosed[-1:] != ["style"]:
+            self.words.append(data)
+
+
+def words_of(tables, document):
+    """Return the page without its figures, which take long to draw."""
+    results = Results(document, tables)
+    return Page(page_html(results, all_tables(results), []))
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_page_is_well_formed_and_self_contained(out):
+    text = (out / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.unclosed == []
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    assert {"script", "link", "iframe"}.isdisjoint(page.tags)
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.images)
+    assert all(len(image["alt"]) > 30 for image in page.images)
+    for link in page.links:
+        assert link.startswith("#") or (out / link).is_file(), link
+
+
+def test_page_opens_with_the_answer(out, troubled):
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    results = Results(experiment_document(steps=16_000), troubled)
+    assert page.text.index("Does PPO beat REINFORCE") < page.text.index("Over all 2 environments")
+    for one in results.comparisons:
+        assert " ".join(sentence(one).split()) in page.text
+    order = ["Scores and verdicts", "Learning curves", "Runs that did not finish", "How the numbers are made"]
+    places = [page.text.rindex(title) for title in order]
+    assert places == sorted(places)
+
+
+def test_page_accounts_for_every_run(out):
+    text = Page((out / "report.html").read_text(encoding="utf-8")).text
+    assert "1 failed, 2 diverged, 1 missing of 100 planned runs" in text
+    assert "the environment raised ZeroDivisionError in step" in text
+    assert "not run yet" in text
+
+
+def test_page_says_what_intervals_mean_and_what_was_run(out):
+    text = Page((out / "report.html").read_text(encoding="utf-8")).text
+    for words in ("95 %", "10,000", "bootstrap", "Newcombe", "Wilson", "seed 0", "16,000 environment steps", "0 to 9"):
+        assert words in text, words
+
+
+def test_every_figure_comes_in_three_formats(out):
+    kinds = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
+    names = {path.stem for path in (out / "figures").iterdir()}
+    assert {"learning-curves-CartPole-v1", "learning-curves-all", "scores-auc-Acrobot-v1", "aggregate-auc"} <= names
+    assert {"performance-profile", "improvement", "difference-CartPole-v1", "diagnostics-CartPole-v1"} <= names
+    for name in names:
+        for kind, magic in kinds.items():
+            path = out / "figures" / f"{name}.{kind}"
+            assert path.read_bytes().startswith(magic)
+        drawn = (out / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+        assert all(word in drawn for word in ("planned", "finished", "failed", "used")), name
+
+
+def test_same_runs_and_seed_give_the_same_bytes_whatever_the_order_of_the_rows(tmp_path):
+    tables = make_tables(FEW, ["CartPole-v1"], seeds=4, steps=8_000)
+    document = experiment_document(FEW, ["CartPole-v1"], seeds=4, steps=8_000)
+    write_report(tables, document, tmp_path / "a", seed=3)
+    shuffled = tables._replace(
+        runs=tables.runs.sample(frac=1, random_state=1),
+        episodes=tables.episodes.sample(frac=1, random_state=1),
+    )
+    write_report(shuffled, document, tmp_path / "b", seed=3)
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+def test_report_leaves_no_figure_open(out):
+    assert plt.get_fignums() == []
+
+
+def test_names_are_escaped(tmp_path):
+    evil = "<script>alert('x')</script>"
+    tables = make_tables([evil, "reinforce"], ["CartPole-v1"], seeds=2, steps=8_000)
+    document = experiment_document([evil, "reinforce"], ["CartPole-v1"], seeds=2, steps=8_000)
+    document |= {"name": evil, "question": f"Is {evil} good?"}
+    results = Results(document, tables)
+    shown = [Rendered(picture, "data:,") for picture in pictures(results)]
+    text = page_html(results, all_tables(results), shown)
+    assert "<script" not in text
+    assert evil in Page(text).text
+    render(shown[0].picture, tmp_path)
+    assert "<script" not in (tmp_path / f"{shown[0].picture.name}.svg").read_text(encoding="utf-8")
+
+
+def all_of(status):
+    return {(arm, environment, seed): status for arm in FEW for environment in ENVIRONMENTS for seed in range(2)}
+
+
+@pytest.mark.parametrize(
+    ("data", "document", "said"),
+    [
+        (
+            {"arms": ["ppo-clip"], "environments": ["CartPole-v1"], "seeds": 1},
+            {"baseline": "ppo-clip"},
+            "one arm only, so there is nothing to compare",
+        ),
+        ({"arms": FEW, "environments": ["CartPole-v1"], "seeds": 2}, {"baseline": None}, "names no baseline"),
+        ({"arms": FEW, "seeds": 2, "outcomes": all_of("failed")}, {}, "cannot be compared with reinforce"),
+        ({"arms": FEW, "seeds": 2, "outcomes": all_of("missing")}, {}, "8 missing of 8 planned runs"),
+        ({"arms": FEW, "environments": ["Odd-v0"], "seeds": 2}, {}, "No reference returns are known for Odd-v0"),
+    ],
+    ids=["one run", "no baseline", "all failed", "all missing", "unknown environment"],
+)
+def test_poor_data_still_gives_a_report(data, document, said):
+    tables = make_tables(steps=8_000, **data)
+    given = experiment_document(data["arms"], data.get("environments", ENVIRONMENTS), seeds=data["seeds"])
+    page = words_of(tables, given | document)
+    assert said in page.text
+    assert page.unclosed == []
+    assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
+
+
+def test_mixed_and_uncommitted_code_is_flagged():
+    tables = make_tables(FEW, ["CartPole-v1"], seeds=2, steps=8_000)
+    tables.runs.loc[0, "commit"] = "fedcba9876543210"
+    tables.runs.loc[1, "dirty"] = True
+    text = words_of(tables, experiment_document(FEW, ["CartPole-v1"], seeds=2)).text
+    assert "2 different versions of the code: 0123456789, fedcba9876" in text
+    assert "1 of 4 runs were made with uncommitted changes" in text
+
+
+def test_a_second_report_removes_the_figures_that_are_no_longer_true(tmp_path):
+    (tmp_path / "figures").mkdir()
+    old, mine = tmp_path / "figures" / "scores-auc-Acrobot-v1.png", tmp_path / "figures" / "notes.txt"
+    old.write_text("old")
+    mine.write_text("mine")
+    tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=1, steps=8_000)
+    path = write_report(tables, experiment_document(["ppo-clip"], baseline=None), tmp_path)
+    assert not old.exists()
+    assert mine.exists()
+    assert Page(path.read_text(encoding="utf-8")).unclosed == []
+
+
+def test_nothing_planned_and_nowhere_to_write_are_one_sentence(tmp_path):
+    tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=1, steps=8_000)
+    with pytest.raises(RlbenchError, match="plans no run"):
+        write_report(tables._replace(runs=tables.runs.iloc[:0]), {}, tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RlbenchError, match="Cannot write the report"):
+        write_report(tables, {}, tmp_path / "file")

@@ -1,0 +1,114 @@
+"""The tables of a report and their three file formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlbench.analysis.compare import ALL
+from rlbench.analysis.intervals import Estimate
+from rlbench.analysis.results import Results
+from rlbench.analysis.tablefiles import escape_latex, latex, markdown, write_tables
+from rlbench.analysis.tables import Table, all_tables, arms_table, number, summary_table, text
+from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
+
+
+@pytest.fixture(scope="module")
+def results():
+    return Results(experiment_document(), make_tables(steps=20_000, outcomes=troubled_outcomes()))
+
+
+@pytest.fixture(scope="module")
+def tables(results):
+    return {table.name: table for table in all_tables(results)}
+
+
+def test_estimates_as_text():
+    assert text(Estimate(-12.345, -20.0, -5.0, 0.95, 10, "x"), 1) == "−12.3 [−20.0, −5.0]"
+    assert text(Estimate(0.5, np.nan, np.nan, 0.95, 1, "one run"), 2, sign=True) == "+0.50"
+    assert text(Estimate(np.nan, np.nan, np.nan, 0.95, 0, "no run"), 2) == "–"
+    assert number(float("nan"), 1) == "–"
+    assert number(-1.25, 1) == "−1.2"
+
+
+def test_summary_has_the_means_of_the_used_runs_and_the_verdicts(results, tables):
+    data = tables["summary"].data
+    assert list(dict.fromkeys(data["environment"])) == ["CartPole-v1", "Acrobot-v1", ALL]
+    assert len(data) == 15
+    row = data[(data["environment"] == "CartPole-v1") & (data["arm"] == "ppo-adaptive")].iloc[0]
+    runs = results.scores
+    used = runs[runs["used"] & (runs["arm"] == "ppo-adaptive") & (runs["environment"] == "CartPole-v1")]
+    assert (row["planned"], row["used"]) == (10, 9)
+    assert row["auc"] == pytest.approx(used["auc"].mean())
+    together = data[(data["environment"] == ALL) & (data["arm"] == "ppo-clip")].iloc[0]
+    own = runs[runs["used"] & (runs["arm"] == "ppo-clip")]
+    assert together["auc"] == pytest.approx(own.groupby("environment")["auc_normalised"].mean().mean())
+    verdicts = {(one.environment, one.arm): one.verdict for one in results.comparisons}
+    for _, one in data.iterrows():
+        assert one["verdict"] == verdicts.get((one["environment"], one["arm"]), "baseline")
+
+
+def test_accounts_and_reasons(tables):
+    counts = tables["run-counts"].data.set_index(["environment", "arm"])
+    assert counts.loc[("CartPole-v1", "reinforce"), ["planned", "finished", "missing", "used"]].tolist() == [
+        10,
+        9,
+        1,
+        9,
+    ]
+    assert counts.loc[("Acrobot-v1", "trpo"), ["failed", "diverged", "used"]].tolist() == [1, 0, 9]
+    stopped = tables["stopped-runs"].data
+    assert sorted(stopped["status"]) == ["diverged", "diverged", "failed", "missing"]
+    assert stopped["reason"].str.contains("ZeroDivisionError").sum() == 1
+    assert len(tables["scores"].data) == 100
+
+
+def test_settings_show_every_field_and_mark_what_was_given(results):
+    document = experiment_document(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=2)
+    document["arms"][0] |= {"settings": {"clip": 0.1}, "fields": {"clip": 0.1, "lr": 0.0003}}
+    document["arms"][1] |= {"settings": {}, "fields": {"delta": 0.01, "lr": 0.0003}}
+    tables = make_tables(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=2, steps=8_000)
+    shown = arms_table(Results(document, tables)).shown.set_index("Setting")
+    assert shown.loc["clip"].tolist() == ["0.1 *", "–"]
+    assert shown.loc["lr"].tolist() == ["0.0003", "0.0003"]
+    assert shown.loc["delta"].tolist() == ["–", "0.01"]
+
+
+def test_summary_without_a_baseline_has_no_columns_of_comparison():
+    tables = make_tables(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=2, steps=8_000)
+    shown = summary_table(Results({}, tables)).shown
+    assert "Verdict" not in shown.columns
+    assert len(shown) == 2
+
+
+def test_files_hold_the_same_rows_in_three_formats(tables, tmp_path):
+    write_tables(list(tables.values()), tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex"}
+    for name, table in tables.items():
+        read = pd.read_csv(tmp_path / f"{name}.csv")
+        assert len(read) == len(table.data)
+        rows = (tmp_path / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        assert sum(row.startswith("| ") for row in rows) == len(table.shown) + 2
+        tex = (tmp_path / f"{name}.tex").read_text(encoding="utf-8")
+        assert tex.count(r"\\") == len(table.shown) + 1
+        assert r"\toprule" in tex
+
+
+def test_csv_keeps_full_precision(tables):
+    data = tables["scores"].data
+    rows = csv.DictReader(io.StringIO(data.to_csv(index=False)))
+    assert [float(row["auc"] or "nan") for row in rows] == pytest.approx(
+        data["auc"].tolist(), rel=0, abs=0, nan_ok=True
+    )
+
+
+def test_special_characters_do_not_break_a_format():
+    frame = pd.DataFrame({"Arm": ["a|b <i> 50% & x_1\nnext"]})
+    table = Table("t", "T_1", frame, frame)
+    assert r"| a\|b &lt;i> 50% & x_1 next |" in markdown(table)
+    assert r"a|b \textless{}i\textgreater{} 50\% \& x\_1 next \\" in latex(table)
+    assert escape_latex("\\{$^~#}") == r"\textbackslash{}\{\$\textasciicircum{}\textasciitilde{}\#\}"
