@@ -1,0 +1,73 @@
+"""Everything the README shows works: its Python runs as it stands, its commands with a smaller budget."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+
+from rlbench import registry
+from rlbench.checks import check_algorithm
+from rlbench.study.plan import make_plan
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = README.with_name("Makefile").read_text(encoding="utf-8")
+    shown = re.findall(r"make ([\w-]+)", README.read_text(encoding="utf-8"))
+    assert shown[:2] == ["lecture", "test"]
+    for target in shown:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_plugin_keeps_the_contract(tmp_path: Path) -> None:
+    file = tmp_path / "plugin.py"
+    file.write_text(blocks("python")[0], encoding="utf-8")
+    (cls,) = registry.add_file(file)
+    assert [result for result in check_algorithm(cls) if not result.passed] == []
+
+
+def test_the_experiment_can_be_planned() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("python")[1], names)
+    plan = make_plan(names["EXPERIMENT"])
+    assert [arm.label for arm in plan.arms] == [
+        "ppo-clip clip=0.1",
+        "ppo-clip clip=0.2",
+        "ppo-clip clip=0.3",
+        "reinforce",
+    ]
+    assert len(plan.cells) == 40
+
+
+def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    names: dict[str, Any] = {}
+    exec(blocks("python")[2], names)
+    assert len(names["results"].scores) == 4
+    assert names["ax"].lines
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 4
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        words = shlex.split(command.replace("--seeds 10 --steps 100000", ""))
+        if words[1] == "compare":
+            words += ["--seeds", "2", "--steps", "4096", "--workers", "1"]
+        ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
