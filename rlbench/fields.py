@@ -132,7 +132,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -143,7 +143,7 @@ def _as_type_of(default: Any, value: Any) -> tuple[Any, str]:
         return (value if isinstance(value, bool) else words.get(str(value).lower())), "true or false"
     if isinstance(default, int):
         number = _number(value)
-        return (int(number) if number is not None and number == int(number) else None), "a whole number"
+        return (int(number) if number is not None and number.is_integer() else None), "a whole number"
     if isinstance(default, float):
         return _number(value), "a number"
     if isinstance(default, tuple):

@@ -50,5 +50,5 @@ def first_order(
         if may_stop:
             kl = weighted_mean(kl_estimate(x.log_ratio.detach()), x.weight)
             going = going & ~(kl > 1.5 * stops).numpy()[:, 0]
-        params = problem.ascend(params, grad, going & problem.usable(batch))
+        params = problem.ascend(params, grad, going & problem.usable(batch), policy=policy, value=value)
     return params

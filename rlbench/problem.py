@@ -67,7 +67,7 @@ class Problem:
         network: ActorCritic,
         family: Family,
         params: Array,
-        optimizer: AdamState,
+        optimizers: tuple[AdamState, AdamState],
         rollout: Rollout,
         *,
         lr: Array,
@@ -81,7 +81,7 @@ class Problem:
         self.progress = progress
         self.alive = alive  # bool [R]: replicas that still learn
         self.meter = Meter(len(params))
-        self._network, self._family, self._optimizer = network, family, optimizer
+        self._network, self._family, self._optimizers = network, family, optimizers
         self._rollout, self._lr, self._permute = rollout, lr, permute
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
@@ -98,8 +98,9 @@ class Problem:
 
     def minibatches(self, *, epochs: int, count: int) -> Iterator[Batch]:
         """Yield `count` equal batches, freshly shuffled for every replica, `epochs` times over."""
-        for _ in range(epochs):
-            order = self._order(count)
+        # All permutations are drawn at once: where a replica stops early, how many it draws must not depend on whether
+        # another one of its pack goes on.
+        for order in [self._order(count) for _ in range(epochs)]:
             if self._old_heads is None:
                 self._evaluate_old_policy(order)
             yield from self._gather(order)
@@ -161,12 +162,24 @@ class Problem:
 
         return product
 
-    def ascend(self, params: Params, grad: Params, active: Array) -> Params:
-        """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`."""
+    def ascend(
+        self, params: Params, grad: Params, active: Array, *, policy: bool = True, value: bool = True
+    ) -> Params:
+        """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
+
+        `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's
+        state: a zero gradient would not do, since Adam's momentum moves on without one.
+        """
         algorithm = self.algorithm
         down = -grad.numpy()
         clip_by_norm(down, _numpy(algorithm.max_grad_norm))
-        adam(params.numpy(), down, self._optimizer, lr=self._lr, eps=_numpy(algorithm.adam_eps), active=active)
+        split = self.policy_size
+        shared = split == down.shape[1]
+        parts = ((policy or shared, slice(0, split)), (value and not shared, slice(split, None)))
+        for (takes, part), state in zip(parts, self._optimizers, strict=True):
+            if takes:
+                flat = params.numpy()[:, part]
+                adam(flat, down[:, part], state, lr=self._lr, eps=_numpy(algorithm.adam_eps), active=active)
         return params
 
     def usable(self, batch: Batch) -> Array:

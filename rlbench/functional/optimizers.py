@@ -81,5 +81,5 @@ def clip_by_norm(grad: Array, max_norm: Array) -> None:
     """Scale each replica's gradient `[R, P]` in place so that its norm is at most `max_norm` `[R, 1]`."""
     # The small number is torch.nn.utils.clip_grad_norm_'s.
     scale = np.minimum(max_norm[:, 0] / (norms(grad) + np.float32(1e-6)), np.float32(1))
-    if (scale < 1).any():
+    if not (scale >= 1).all():  # so that NaN spreads over its own replica whatever the others' norms are
         grad *= scale[:, None]
