@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlbench.analysis.compare import ALL, Comparison, Verdict
+from rlbench.analysis.compare import ALL, Comparison
 from rlbench.analysis.sentences import sentence
 from rlbench.analysis.tables import number
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison said in words, with its verdict."""
+    """One comparison in words; `everywhere` if it is over all environments."""
 
-    environment: str
-    verdict: Verdict
+    everywhere: bool
     text: str
 
 
 @dataclass(frozen=True)
 class ArmAnswer:
-    """What was found about one arm; the first line is the one over all environments, if there is one."""
+    """What was found about one arm; the first line is the one over all environments, if there is one.
+
+    `verdict` is that line's, or the one on which all environments agree, or "mixed".
+    """
 
     arm: str
     verdict: str
@@ -52,7 +54,7 @@ def answer(results: Results) -> Answer:
         own = [one for one in results.comparisons if one.arm == arm]
         if own:
             own.sort(key=lambda one: order.index(one.environment))
-            lines = [Line(one.environment, one.verdict, sentence(one)) for one in own]
+            lines = [Line(one.environment == ALL, sentence(one)) for one in own]
             arms.append(ArmAnswer(arm, _overall(own), results.styles[arm].color, lines))
     return Answer(question, _short(results), arms)
 
@@ -72,9 +74,12 @@ def _at(place: str, comparisons: list[Comparison]) -> str:
         arms = [one.arm for one in comparisons if one.verdict == verdict]
         if arms:
             parts.append(f"{_join(arms)} {'is' if len(arms) == 1 else 'are'} {text} {baseline}")
-    open_ones = [one.arm for one in comparisons if one.verdict == "undecided"]
-    if open_ones:
-        parts.append(f"for {_join(open_ones)} the runs do not decide it")
+    without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
+    undecided = [one.arm for one in comparisons if one.verdict == "undecided" and one.arm not in without]
+    if undecided:
+        parts.append(f"for {_join(undecided)} the runs do not decide it")
+    if without:
+        parts.append(f"{_join(without)} cannot be compared for want of finished runs")
     return f"{where}, {'; '.join(parts)}."
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rlbench.analysis.compare import ALL
 from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.curves import list_arms
 from rlbench.analysis.figures.diagnostics import QUANTITIES, RULE
@@ -160,17 +161,21 @@ def _compared(results: Results) -> Iterator[Picture]:
     if not results.comparisons:
         return
     base, section = results.baseline, f"Against {results.baseline}"
-    yield _one(
-        "improvement",
-        section,
-        "How often better",
-        f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
-        "neither is better, 1 that every run wins. It says how often, not by how much. The bar holds the true "
-        "probability with 95 % confidence.",
-        f"Probability of improvement over {base}, with intervals, one row per arm.",
-        results.plot_improvement,
-        height=_rows_height(results, 0.36),
-    )
+    together = any(one.environment == ALL for one in results.comparisons) or len(results.environments) == 1
+    places: list[tuple[str | None, str]]
+    places = [(None, "")] if together else [(place, f"-{name}") for place, name in _named(results)]
+    for place, suffix in places:
+        yield _one(
+            f"improvement{suffix}",
+            section,
+            "How often better" + (f" on {place}" if place else ""),
+            f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
+            "neither is better, 1 that every run wins. It says how often, not by how much. The bar holds the true "
+            "probability with 95 % confidence.",
+            f"Probability of improvement over {base}, with intervals, one row per arm.",
+            partial(results.plot_improvement, environment=place),
+            height=_rows_height(results, 0.36),
+        )
     for environment, name in _named(results):
         if any(one.environment == environment for one in results.comparisons):
             yield _one(

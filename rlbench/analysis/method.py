@@ -47,17 +47,29 @@ def warnings(results: Results) -> list[str]:
             f"{parts} of {len(runs)} planned runs. Scores are of the runs that finished; where runs fail for reasons "
             "that have to do with the algorithm, its score is too good."
         )
-    used = results.scores.groupby(["arm", "environment"])["used"].sum()
-    if int(used.max()) > 0 and int(used.min()) < FEW_SEEDS:
-        said.append(
-            f"An arm has only {int(used.min())} used runs on an environment. With fewer than {FEW_SEEDS} the intervals "
-            "tend to be too narrow and only large differences can be found."
-        )
+    said += _few_runs(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
     if unknown:
         said.append(
             f"No reference returns are known for {', '.join(unknown)}, so its scores are not normalised and do not "
             "enter anything said of all environments together."
+        )
+    return said
+
+
+def _few_runs(results: Results) -> list[str]:
+    """Warn of arms with no used run, and of the smallest number of used runs where it is small."""
+    groups = results.scores.groupby(["arm", "environment"], sort=False, as_index=False)["used"].sum()
+    used = [(str(arm), str(environment), int(count)) for arm, environment, count in groups.to_numpy()]
+    some = [one for one in used if one[2] > 0]
+    if not some:
+        return []
+    said = [f"No run of {arm} on {environment} can be used." for arm, environment, count in used if count == 0]
+    arm, environment, count = min(some, key=lambda one: one[2])
+    if count < FEW_SEEDS:
+        said.append(
+            f"{arm} has only {count} used run{'s' if count > 1 else ''} on {environment}. With fewer than {FEW_SEEDS} "
+            "the intervals tend to be too narrow, and only large differences can be found."
         )
     return said
 

@@ -194,6 +194,17 @@ def test_an_arm_without_used_runs_is_named_in_legend_and_footer():
     assert "trpo 0 of 3" in footer(ax)
     aggregate = figures.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
     assert "Left out for want of a finished run on every environment: trpo." in footer(aggregate)
+    assert "Runs: 12 planned, 9 finished, 3 failed, 6 used. Used: trpo 0 of 6; every other arm all." in footer(
+        aggregate
+    )
+
+
+def test_figures_of_all_environments_count_only_runs_that_can_be_averaged():
+    data = Data(["ppo-clip", "reinforce"], ["CartPole-v1", "Odd-v0"], seeds=3, steps=8_000)
+    for name in ("curves all", "aggregate", "profile"):
+        ax = every_figure(data)[name](new_axes())
+        assert "Odd-v0" in footer(ax), name
+        assert "Runs: 6 planned, 6 finished, 0 failed, 6 used; 3 per arm." in footer(ax), name
 
 
 def test_unknown_reference_is_said_and_nothing_is_invented():

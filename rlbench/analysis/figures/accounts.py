@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -45,13 +45,19 @@ def _sentence(table: pd.DataFrame, arms: Sequence[str]) -> str:
     return f"{text}; {each.pop()} per arm." if len(each) == 1 and len(arms) > 1 else f"{text}."
 
 
+def counted(scores: pd.DataFrame, arms: Collection[str], environments: Collection[str]) -> pd.DataFrame:
+    """Return the runs that a figure of `environments` together is about, used only if their arm is in it."""
+    table = scores[scores["environment"].isin(list(environments))]
+    return table.assign(used=table["used"].astype(bool) & table["arm"].isin(list(arms)))
+
+
 def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
     """Return the sentence on the intervals drawn: `what`, their level and the methods that gave them."""
     estimates = list(estimates)
     if not estimates:
         return ""
     methods = ", ".join(dict.fromkeys(one.method for one in estimates))
-    return f"{what}: {estimates[0].level:.0%} interval ({methods})."
+    return f"{what}: {estimates[0].level * 100:g} % interval ({methods})."
 
 
 def add_footer(ax: Axes, *sentences: str, left: float = 45.0) -> None:

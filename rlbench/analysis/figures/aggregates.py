@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
+from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import (
@@ -28,17 +29,26 @@ from rlbench.analysis.statistics import Array, iqm
 NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
-def normalised_tasks(
-    scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc"
-) -> tuple[dict[str, list[Array]], str]:
-    """Return the normalised scores of the used runs, arm -> one array per environment, and who is left out.
+class Normalised(NamedTuple):
+    """Scores of all environments together: `tasks` holds one array of runs per environment for each arm.
+
+    `left_out` says in words what does not count, and `runs` are the rows of the scores that this is about.
+    """
+
+    tasks: dict[str, list[Array]]
+    left_out: str
+    runs: pd.DataFrame
+
+
+def normalised(scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc") -> Normalised:
+    """Return the normalised scores of the used runs.
 
     Only environments with a reference count, and only arms that have used runs on all of those: an average
     over other environments would be another quantity.
     """
     column = f"{metric}_normalised"
     used = scores[scores["used"].astype(bool)]
-    known = [name for name, group in scores.groupby("environment") if group[column].notna().any()]
+    known = [str(name) for name, group in scores.groupby("environment") if group[column].notna().any()]
     tasks, out = {}, []
     for arm in arms:
         own = used[used["arm"] == arm]
@@ -53,7 +63,8 @@ def normalised_tasks(
         sentences.append(f"Without a reference, so not counted: {', '.join(unknown)}.")
     if out:
         sentences.append(f"Left out for want of a finished run on every environment: {', '.join(out)}.")
-    return tasks, " ".join(sentences)
+    runs = counted(scores, tasks, known or set(scores["environment"]))
+    return Normalised(tasks, " ".join(sentences), runs)
 
 
 def everything(scores: pd.DataFrame) -> str:
@@ -65,9 +76,11 @@ def everything(scores: pd.DataFrame) -> str:
 def aggregates(
     scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc", seed: int = 0
 ) -> dict[str, tuple[Estimate, Estimate]]:
-    """Return (IQM, mean) of the normalised scores of each arm that `normalised_tasks` keeps."""
-    tasks, _ = normalised_tasks(scores, arms, metric)
-    return {arm: (bootstrap(own, iqm, seed=seed), mean_interval(own, seed=seed)) for arm, own in tasks.items()}
+    """Return (IQM, mean) of the normalised scores of each arm that `normalised` keeps."""
+    return {
+        arm: (bootstrap(own, iqm, seed=seed), mean_interval(own, seed=seed))
+        for arm, own in normalised(scores, arms, metric).tasks.items()
+    }
 
 
 def plot_aggregate(
@@ -83,7 +96,7 @@ def plot_aggregate(
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
     estimates = aggregates(scores, arms, metric, seed)
-    _, left_out = normalised_tasks(scores, arms, metric)
+    _, left_out, runs = normalised(scores, arms, metric)
     with drawing(ax, height=1.9 + 0.42 * len(arms)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
@@ -102,7 +115,7 @@ def plot_aggregate(
             interval_note([one for one, _ in estimates.values()], "IQM with bar"),
             interval_note([one for _, one in estimates.values()], "Mean with bar"),
             left_out,
-            run_counts(scores, arms),
+            run_counts(runs, arms),
             left=label_width(arms),
         )
     return ax
@@ -119,7 +132,7 @@ def plot_profile(
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    tasks, left_out = normalised_tasks(scores, arms, metric)
+    tasks, left_out, runs = normalised(scores, arms, metric)
     with drawing(ax) as ax:
         thresholds = _thresholds(tasks)
         bands = {arm: profile_band(own, thresholds) for arm, own in tasks.items()}
@@ -151,7 +164,7 @@ def plot_profile(
             ax,
             interval_note(bands.values(), "Band, at each score by itself where some but not all runs pass"),
             left_out,
-            run_counts(scores, arms),
+            run_counts(runs, arms),
         )
     return ax
 

@@ -15,7 +15,10 @@ from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate
 
-NOTHING = "There is nothing to compare: it takes a baseline and another arm, both with finished runs."
+NOTHING = (
+    "There is nothing to compare here: it takes a baseline and another arm, and for all environments together "
+    "a reference for each."
+)
 
 
 def plot_improvement(

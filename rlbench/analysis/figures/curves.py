@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
+from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
 from rlbench.analysis.intervals import Band, curve_band
-from rlbench.analysis.references import Reference, normalise
+from rlbench.analysis.references import Reference, normalise, reference
 from rlbench.analysis.statistics import Array
 
 
@@ -41,16 +41,17 @@ def plot_learning_curves(
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
     with drawing(ax) as ax:
+        runs = scores
         if environment is None:
-            bands, left_out = _draw_overall(ax, curves, arms, styles, names, references, seed)
+            bands, left_out, runs = _draw_overall(ax, curves, scores, arms, styles, references, seed)
         else:
             bands, left_out = _draw_environment(ax, curves, arms, styles, environment, seed)
-        list_arms(ax, arms, styles)
+        list_arms(ax, arms, styles, absent="no used run" if environment else "left out")
         add_footer(
             ax,
             interval_note(bands, "Line: mean of the used runs. Band, at each step by itself"),
             left_out,
-            run_counts(scores, arms, environment),
+            run_counts(runs, arms, environment),
         )
     return ax
 
@@ -81,32 +82,34 @@ def _draw_environment(
 def _draw_overall(
     ax: Axes,
     curves: pd.DataFrame,
+    scores: pd.DataFrame,
     arms: Sequence[str],
     styles: Mapping[str, ArmStyle],
-    environments: Sequence[str],
     references: Mapping[str, Reference] | None,
     seed: int,
-) -> tuple[list[Band], str]:
-    bands: list[Band] = []
-    known = [name for name in environments if np.isfinite(normalise(0.0, name, references))]
+) -> tuple[list[Band], str, pd.DataFrame]:
+    """Draw the curves over all environments with a reference; also return who is left out and the runs shown."""
+    environments = list(dict.fromkeys(scores["environment"]))
+    known = [name for name in environments if reference(name, references) is not None]
+    bands: dict[str, Band] = {}
     for arm in arms:
         tasks = []
         for name in known:
             own = curves[(curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)]
-            step, values = _matrix(own)
-            tasks.append(normalise(values, name, references))
+            tasks.append(normalise(_matrix(own)[1], name, references))
         if tasks and all(len(task) for task in tasks):
-            progress = np.arange(1, len(step) + 1) / len(step)
-            bands.append(curve_band(tasks, seed=seed))
-            _draw_band(ax, progress, bands[-1], arm, styles[arm])
+            bands[arm] = curve_band(tasks, seed=seed)
+            points = len(bands[arm].point)
+            _draw_band(ax, np.arange(1, points + 1) / points, bands[arm], arm, styles[arm])
     ax.set_title("All environments" if len(known) == len(environments) else f"{len(known)} environments")
     ax.set_xlabel("share of the budget")
     ax.set_ylabel("normalised return (0 random, 1 target)")
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    if not ax.lines:
+    if not bands:
         say(ax, "No arm has used runs on every environment with a reference, so there is nothing to average.")
     unknown = [name for name in environments if name not in known]
-    return bands, f"Without a reference, so not in the average: {', '.join(unknown)}." if unknown else ""
+    left_out = f"Without a reference, so not in the average: {', '.join(unknown)}." if unknown else ""
+    return list(bands.values()), left_out, counted(scores, bands, known or environments)
 
 
 def _matrix(curves: pd.DataFrame) -> tuple[Array, Array]:
