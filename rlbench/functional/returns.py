@@ -46,7 +46,7 @@ def gae(
     value of the true successor, at a truncation that of the final observation. Coefficients are floats or `[..., 1]`.
     """
     delta = reward + gamma * next_value * (~terminated) - value
-    advantage = discounted_scan(delta, (gamma * lam) * (~ended))
+    advantage = discounted_scan(delta, (gamma * lam) * (~ended).to(delta.dtype))
     return advantage, advantage + value
 
 
