@@ -96,8 +96,7 @@ def write_entry(
         },
         "provenance": dict(provenance),
         "files": {
-            name: {"bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()}
-            for name, part in data.items()
+            name: {"bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()} for name, part in data.items()
         },
     }
     for name, part in data.items():

@@ -14,9 +14,7 @@ from rlbench.store import Planned
 FILE = "experiment.json"
 
 
-def write_specification(
-    results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned]
-) -> Path:
+def write_specification(results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned]) -> Path:
     """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run."""
     path = Path(results_dir) / str(document["name"]) / FILE
     text = json.dumps({"experiment": dict(document), "cells": [cell._asdict() for cell in cells]}, indent=1)
@@ -39,8 +37,6 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
     except OSError as problem:
         known = sorted(one.parent.name for one in Path(results_dir).glob(f"*/{FILE}"))
         hint = nearest(name, known) if known else f" {results_dir} holds none."
-        raise RlbenchError(
-            f"There is no experiment file and no experiment that ran as {name!r}.{hint}"
-        ) from problem
+        raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, KeyError) as problem:
         raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem

@@ -158,9 +158,7 @@ def remove_table(entry: Path) -> None:
         (remove_table, "updates.parquet is missing"),
     ],
 )
-def test_a_damaged_entry_counts_as_missing_and_is_set_aside_by_the_next(
-    tmp_path: Path, damage: Any, said: str
-) -> None:
+def test_a_damaged_entry_counts_as_missing_and_is_set_aside_by_the_next(tmp_path: Path, damage: Any, said: str) -> None:
     cell = Store(tmp_path).write(identity(), record(), PROVENANCE)
     entry = tmp_path / "store" / cell
     damage(entry)

@@ -175,11 +175,13 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
 
-    name, cells = plan.experiment.name, len(plan.cells)
-    click.echo(
-        f"{name}: {len(plan.arms)} arms x {len(plan.experiment.environments)} environments x "
-        f"{len(plan.experiment.seeds)} seeds = {cells} runs"
+    sizes = (
+        (len(plan.arms), "arm"),
+        (len(plan.experiment.environments), "environment"),
+        (len(plan.experiment.seeds), "seed"),
     )
+    counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
+    click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
     summary = execute(plan, results, workers=workers)
     show_summary(plan, summary, debug=debug)
     return summary.fine

@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from rlbench.analysis.compare import Comparison
-    from rlbench.analysis.intervals import Estimate
     from rlbench.store import Tables
     from rlbench.study.plan import Cell, Plan
     from rlbench.study.runner import Summary
@@ -52,7 +51,7 @@ def show_comparisons(tables: Tables, baseline: str) -> None:
     from rlbench.analysis.sentences import sentence
 
     comparisons = compare_all(scores(tables), baseline)
-    header = ["environment", "arm", "runs", "mean return", f"minus {baseline}", "95 % interval", "verdict"]
+    header = ["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]
     _print_table([header, *(_cells(one) for one in comparisons)])
     for one in comparisons:
         click.echo(f"\n{sentence(one)}")
@@ -64,15 +63,12 @@ def _cells(one: Comparison) -> list[str]:
         one.environment,
         one.arm,
         f"{one.n_arm} vs {one.n_baseline}",
-        _number(one.mean_arm),
-        _number(one.difference, "+"),
+        _format(one.mean_arm.point),
+        _format(one.mean_baseline.point),
+        _format(one.difference.point, "+"),
         f"{_format(one.difference.low, '+')} to {_format(one.difference.high, '+')}",
         one.verdict,
     ]
-
-
-def _number(estimate: Estimate, sign: str = "") -> str:
-    return _format(estimate.point, sign)
 
 
 def _format(value: float, sign: str = "") -> str:

@@ -1,0 +1,165 @@
+"""The commands on good input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import Result
+
+Cli = Callable[..., Result]
+
+QUICK = ["--workers", 0]
+
+
+def test_run_then_report(cli: Cli, experiment: Path) -> None:
+    result = cli("run", experiment, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "tiny: 2 arms x 1 environment x 2 seeds = 4 runs" in result.stdout
+    assert "0 runs were stored already, 4 trained" in result.stdout
+    assert "4 runs were stored already, 0 trained" in cli("run", experiment, *QUICK).stdout
+
+    result = cli("report", experiment)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Report: results/tiny/")
+    assert Path(result.stdout.split(": ", 1)[1].strip()).is_file()
+
+
+def test_a_report_by_name_needs_no_experiment_file(
+    cli: Cli, experiment: Path, reports: list[Any], tmp_path: Path
+) -> None:
+    cli("run", experiment, *QUICK)
+    cli("report", experiment)
+    experiment.unlink()
+    result = cli("report", "tiny", "--out", tmp_path / "elsewhere")
+    assert result.exit_code == 0, result.output
+    (by_file, document, folder), (by_name, same, elsewhere) = reports
+    assert (folder, elsewhere) == (Path("results/tiny"), tmp_path / "elsewhere")
+    assert same == json.loads(json.dumps(document))
+    pd.testing.assert_frame_equal(by_name.runs, by_file.runs)
+    pd.testing.assert_frame_equal(by_name.episodes, by_file.episodes)
+
+
+def test_run_with_changes_trains_only_what_is_new(cli: Cli, experiment: Path) -> None:
+    cli("run", experiment, *QUICK)
+    result = cli("run", experiment, "--set", "ppo-clip.clip=0.1", "--seeds", 3, *QUICK)
+    assert "2 runs were stored already, 4 trained" in result.stdout
+
+
+def test_compare_says_the_answer_and_where_the_report_is(cli: Cli, reports: list[Any]) -> None:
+    tiny = [f"--set={arm}.{field}" for arm in ("ppo-clip", "trpo") for field in ("horizon=16", "minibatches=1")]
+    result = cli("compare", "ppo-clip", "trpo", "--env", "CartPole-v1", "--seeds", 2, "--steps", 64, *tiny, *QUICK)
+    assert result.exit_code == 0, result.output
+    header = next(line for line in result.stdout.splitlines() if line.startswith("environment"))
+    assert "mean trpo" in header
+    row = next(line for line in result.stdout.splitlines() if line.startswith("CartPole-v1"))
+    assert "2 vs 2" in row
+    assert "undecided" in row
+    assert "95 % interval" in result.stdout
+    ((tables, document, folder),) = reports
+    assert len(tables.runs) == 4
+    assert document["baseline"] == "trpo"
+    assert result.stdout.endswith(f"Report: {folder}/report.html\n")
+
+
+def test_algorithms_lists_names_files_and_fields(cli: Cli) -> None:
+    result = cli("algorithms")
+    assert result.exit_code == 0
+    names = [line.split()[0] for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert {"ppo-clip", "reinforce", "trpo"} <= set(names)
+    assert names == sorted(names)
+    assert "ppo_clip.py" in result.stdout
+    verbose = cli("algorithms", "-v").stdout
+    assert "clip = 0.2  (hyper, at least 0.0)" in verbose.replace("at least 0)", "at least 0.0)")
+    assert "gamma = 0.99  (hyper, 0 to 1)" in verbose
+    assert "activation = tanh  (static, one of tanh, relu)" in verbose
+
+
+def test_a_broken_plugin_is_reported_and_the_others_are_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlbench import registry
+
+    trace = "Traceback (most recent call last):\n  ...\nImportError: no such thing\n"
+    monkeypatch.setitem(registry._broken, "somebodys_plugin", trace)
+    result = cli("algorithms")
+    assert result.exit_code == 0
+    assert result.stderr == "broken: somebodys_plugin: ImportError: no such thing\n"
+    assert "ppo-clip" in result.stdout
+    assert "Traceback" in cli("--debug", "algorithms").stderr
+
+
+def test_a_new_plugin_passes_the_checks_and_compares(cli: Cli, reports: list[Any], tmp_path: Path) -> None:
+    result = cli("new", "test-variant")
+    assert result.exit_code == 0
+    assert result.stdout == "Wrote test_variant.py. Next: rlbench check test_variant.py\n"
+    before = (tmp_path / "test_variant.py").read_text()
+    result = cli("check", "test_variant.py")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("test-variant\n  ok ")
+    assert "FAILED" not in result.stdout
+    assert cli("new", "test-variant").exit_code == 2
+    assert (tmp_path / "test_variant.py").read_text() == before
+
+    tiny = [f"--set={arm}.{field}" for arm in ("ppo-clip", "test-variant") for field in ("horizon=16", "minibatches=1")]
+    more = ["--env", "CartPole-v1", "--seeds", 1, "--steps", 32, *tiny]
+    result = cli("compare", "test-variant", "ppo-clip", "--plugin", "test_variant.py", *more, "--workers", 1)
+    assert result.exit_code == 0, result.output  # its class reached a worker that cannot import the file
+    assert reports[0][0].runs["status"].tolist() == ["finished", "finished"]
+
+
+def test_a_failed_check_says_what_to_change_and_sets_the_status(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text(
+        "from rlbench import Algorithm\n\n\nclass Wrong(Algorithm):\n    name = 'wrong-shape'\n\n"
+        "    def surrogate(self, x):\n        return (x.ratio * x.advantage).mean()\n"
+    )
+    result = cli("check", "wrong.py")
+    assert result.exit_code == 1
+    assert "FAILED  surrogate is one finite number per sample: " in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_every_command_explains_itself(cli: Cli) -> None:
+    for command in ("run", "report", "compare", "algorithms", "check", "new"):
+        result = cli(command, "--help")
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"Usage: rlbench {command}")
+    assert "rlbench, version" in cli("--version").stdout
+
+
+HEAVY = ("torch", "pandas", "matplotlib", "gymnasium", "numpy", "pyarrow", "scipy")
+
+
+@pytest.mark.parametrize(
+    "statement", ["import rlbench", "import rlbench.cli", "import rlbench.__main__", "dir(__import__('rlbench'))"]
+)
+def test_imports_are_light(statement: str) -> None:
+    program = f"import sys; {statement}; print([name for name in {HEAVY} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    allowed = {"['numpy']", "[]"} if "cli" not in statement and "main" not in statement else {"[]"}
+    assert answer.stdout.strip() in allowed
+
+
+def test_help_is_fast() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "rlbench", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_all_public_names_load() -> None:
+    import rlbench
+
+    for name in rlbench.__all__:
+        assert getattr(rlbench, name) is not None
+    assert set(rlbench.__all__) <= set(dir(rlbench))
+    assert {"Algorithm", "Experiment", "Arm", "run", "compare", "Results"} <= set(rlbench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rlbench.nothing
