@@ -29,3 +29,8 @@ class PPOAdaptive(PPOClip):
         factor = torch.where(stats.kl > 1.5 * self.kl_target, 0.5, 1.0)
         factor = torch.where(stats.kl < self.kl_target / 1.5, 2.0, factor)
         return self.replace(clip=clip(factor * self.clip, self.min_clip, self.max_clip))
+
+    def validate(self) -> None:
+        """Bounds the wrong way round would fix the clip range."""
+        if self.min_clip > self.max_clip:
+            raise ValueError(f"min_clip={self.min_clip:g} is above max_clip={self.max_clip:g}.")

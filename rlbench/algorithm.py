@@ -85,6 +85,13 @@ class Algorithm:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
+        declared = fields_of(cls)
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # a dataclass since two lines
+            # A bare `clip = 0.1` over an inherited field would go unnoticed: instances keep the inherited default.
+            bare = field.name in cls.__dict__ and cls.__dict__[field.name] is not field.default
+            if bare or field.name not in declared:
+                how = f"{field.name}: TYPE = hyper(...) or static(...)"
+                raise TypeError(f"{cls.__name__}.{field.name} is a field: declare it by {how}")
 
     def surrogate(self, x: Samples) -> torch.Tensor:
         """Return the objective per sample, `[..., B]`, to be maximised. The one method that is required."""

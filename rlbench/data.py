@@ -48,7 +48,7 @@ class Stats:
 
     kl           mean KL(old || new) over all samples of the rollout, after the update
     entropy      mean entropy of the new policy over the same samples, nats
-    surrogate    mean surrogate over the minibatches of the update
+    surrogate    mean surrogate over the samples that count, after the update
     mean_return  mean return of the episodes that ended in the rollout (of the last one that had any)
     progress     share of the budget that is used, 0 to 1
     """

@@ -5,9 +5,9 @@ After the update, over all samples of the rollout (the columns of the `updates` 
     entropy             mean entropy of the new policy, nats
     outside_band        share of samples with |ratio - 1| > band
     ratio_max           largest ratio
-    surrogate           mean surrogate
+    surrogate           mean surrogate of the samples that count
 Before the update:
-    explained_variance  1 - Var(target - V) / Var(target)
+    explained_variance  1 - Var(target - V) / Var(target), of the samples that count
     mean_return         mean return of the episodes that ended in the rollout (else the last known)
 As means over all gradient steps of the update:
     clip_fraction       share of the minibatch with |ratio - 1| > band
@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from rlbench.functional.surrogates import weighted_mean
 
 if TYPE_CHECKING:
     from rlbench.data import Params, Samples
@@ -89,7 +91,7 @@ def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
                 ("kl", x.kl),
                 ("entropy", x.entropy),
                 ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
-                ("surrogate", problem.algorithm.surrogate(x)),
+                ("surrogate", weighted_mean(problem.algorithm.surrogate(x), x.weight)),
             ):
                 sums[name] = sums.get(name, 0) + values.mean(-1).numpy().astype(np.float64)
             for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
@@ -97,11 +99,15 @@ def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
     return {name: total / len(problem.reference) for name, total in sums.items()} | peaks
 
 
-def explained_variance(value: torch.Tensor, target: torch.Tensor) -> Array:
+def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> Array:
     """Return 1 - Var(target - value) / Var(target) over the last axis; NaN where the target is constant."""
-    variance = target.var(-1, correction=0)
-    left = (target - value).var(-1, correction=0)
+    variance = _variance(target, weight)
+    left = _variance(target - value, weight)
     return torch.where(variance > 0, 1 - left / variance, torch.nan).numpy()
+
+
+def _variance(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    return weighted_mean((x - weighted_mean(x, weight)).square(), weight).squeeze(-1)
 
 
 def _ones(like: torch.Tensor) -> torch.Tensor:

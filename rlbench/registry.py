@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import cloudpickle
 
@@ -71,10 +71,16 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
         return _algorithms_in(sys.modules[name])
     module = _import_file(name, file, path)
     found = _algorithms_in(module)
-    if not found:
-        raise RlbenchError(
-            f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'."
-        )
+    try:
+        if not found:
+            raise RlbenchError(
+                f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'."
+            )
+        for cls in found:
+            _refuse_duplicate(cls)
+    except RlbenchError:
+        del sys.modules[name]  # so that trying again says the same
+        raise
     for cls in found:
         _add(cls)
     # Worker processes cannot import this module by name, so its classes travel whole.
@@ -112,15 +118,29 @@ def _source_without_file(cls: type) -> str:
     try:
         return inspect.getsource(cls)
     except (OSError, TypeError):
-        codes = [member.__code__ for _, member in sorted(inspect.getmembers(cls, inspect.isfunction))]
-        return "\n".join(f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}" for code in codes)
+        methods = inspect.getmembers(cls, inspect.isfunction)
+        return "\n".join(f"{name} {_code_text(method.__code__)}" for name, method in methods)
+
+
+def _code_text(code: CodeType) -> str:
+    """Return compiled code as text; the repr of a nested function would contain its address."""
+    constants = [_code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return f"{code.co_code.hex()} {constants} {code.co_names!r}"
 
 
 def _discover() -> None:
     global _discovered
     if _discovered:
         return
-    _discovered = True
+    _discovered = True  # set first: a plugin that asks the registry while it is imported must not start over
+    try:
+        _discover_entry_points()
+    except RlbenchError:
+        _discovered = False  # or the next call would quietly go without the rest
+        raise
+
+
+def _discover_entry_points() -> None:
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.value):
         for module in _modules(point.value):
             for cls in _algorithms_in(module):
@@ -177,9 +197,13 @@ def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:
 
 
 def _add(cls: type[Algorithm]) -> None:
+    _refuse_duplicate(cls)
+    _classes[cls.name] = cls
+
+
+def _refuse_duplicate(cls: type[Algorithm]) -> None:
     known = _classes.get(cls.name)
     if known is not None and (origin(known), known.__qualname__) != (origin(cls), cls.__qualname__):
         raise RlbenchError(
             f"Two algorithms are called {cls.name!r}: one in {origin(known)}, one in {origin(cls)}; rename one of them."
         )
-    _classes[cls.name] = cls

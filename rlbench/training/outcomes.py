@@ -38,8 +38,14 @@ class Outcomes:
     def __getitem__(self, replica: int) -> Outcome:
         return self._all[replica]
 
-    def check_environments(self, failures: dict[int, str], experience: Experience, step: int) -> None:
-        """Note replicas whose environment raised, or returned an observation or a reward that is not finite."""
+    def check_experience(self, failures: dict[int, str], experience: Experience, step: int) -> None:
+        """Note replicas whose policy acted NaN, whose environment raised, or returned numbers that are not finite."""
+        if np.issubdtype(experience.action.dtype, np.floating):
+            # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
+            sane = np.isfinite(experience.observation).all(axis=-1)
+            wild = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
+            for replica in np.flatnonzero(wild.any(axis=(0, 2))):
+                self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
         for failed, trace in failures.items():
             cause = trace.strip().splitlines()[-1]
             self._end(failed, "failed", f"the environment raised {cause}", step, trace)

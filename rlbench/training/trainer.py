@@ -99,6 +99,7 @@ class _Training:
         self.outcomes = Outcomes(replicas)
         self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
         self.rows: list[dict[str, Array]] = []
+        self.learnt: list[Array] = []  # which replicas [R] each row is true of
         self.gradient_steps = np.zeros(replicas, np.int64)
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
@@ -108,7 +109,7 @@ class _Training:
             horizon = min(self.horizon, (self.steps - self.collector.step) // self.num_envs)
             progress = self.collector.step / self.steps
             experience = self.collector.collect(self.params, horizon, self.outcomes.alive)
-            self.outcomes.check_environments(self.envs.failures, experience, self.collector.step)
+            self.outcomes.check_experience(self.envs.failures, experience, self.collector.step)
             mean_return = self.collector.episodes.mean_return()
             if horizon == self.horizon:
                 self.update(experience, mean_return, progress)
@@ -132,6 +133,7 @@ class _Training:
         new = algorithm.improve(problem)
         measured = measure_update(problem, new)
         self.params = new.numpy()
+        self.learnt.append(self.outcomes.alive.copy())
         self.gradient_steps += problem.meter.count("gradient_steps")
         progress = self.collector.step / self.steps
         row = {
@@ -139,7 +141,7 @@ class _Training:
             "progress": np.full(len(self.params), progress),
             "mean_return": mean_return,
             **measured,
-            "explained_variance": explained_variance(rollout.old_value, rollout.target),
+            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
             **{name: problem.meter.mean(name) for name in _METERED},
             "lr": rate[:, 0],
             "gradient_steps": self.gradient_steps.copy(),
@@ -159,7 +161,7 @@ class _Training:
     def record(self, replica: int, seconds: float) -> RunRecord:
         """Return what one replica leaves behind."""
         outcome = self.outcomes[replica]
-        kept = [row for row in self.rows if row["step"][replica] <= outcome.step or outcome.status == "finished"]
+        kept = [row for row, learnt in zip(self.rows, self.learnt, strict=True) if learnt[replica]]
         names = self.rows[-1].keys() if self.rows else ()
         updates: Table = {name: np.array([row[name][replica] for row in kept]) for name in names}
         return RunRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -42,7 +43,7 @@ def reference(network: ActorCritic, flat: torch.Tensor, x: torch.Tensor) -> tupl
 
     def stack(sizes: list[int], h: torch.Tensor) -> torch.Tensor:
         nonlocal at
-        for k, (i, o) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for k, (i, o) in enumerate(itertools.pairwise(sizes)):
             weight, bias = flat[at : at + i * o].reshape(i, o), flat[at + i * o : at + i * o + o]
             h = h @ weight + bias
             if k < len(sizes) - 2:

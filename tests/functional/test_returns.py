@@ -77,7 +77,7 @@ def test_gae_is_the_brute_force_sum(seed: int, steps: int, gamma: float, lam: fl
 
 
 def test_lambda_zero_is_the_td_error() -> None:
-    reward, value, following, terminated, ended = case = make_case((20, 3))
+    reward, value, following, terminated, _ended = case = make_case((20, 3))
     advantage, _ = gae(*case, gamma=0.95, lam=0.0)
     error = reward + 0.95 * torch.where(terminated, torch.zeros_like(following), following) - value
     assert torch.equal(advantage, error)
