@@ -125,30 +125,33 @@ class Lines(Display):
 
 
 class Bar(Display):
-    """For a terminal: one bar for everything, with what trains now and its latest return."""
+    """For a terminal: one bar for everything and, below it, what trains and its latest return."""
 
     def __init__(self, packs: Sequence[Pack]) -> None:
-        from rich.console import Console
+        from rich.console import Console, Group
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.text import Text
 
         super().__init__(packs)
         self._bar = Progress(
             TextColumn("{task.fields[packs]} packs"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
-            TextColumn("{task.fields[rate]} steps/s  {task.fields[left]} left  {task.fields[latest]}"),
-            console=Console(stderr=True),
-            refresh_per_second=5,
-            transient=True,
+            TextColumn("{task.fields[rate]} steps/s  {task.fields[left]} left"),
         )
-        self._task = self._bar.add_task("", total=1.0, packs=f"0/{len(packs)}", rate="-", left="-", latest="")
-        self._bar.start()
+        self._task = self._bar.add_task("", total=1.0, packs=f"0/{len(packs)}", rate="-", left="-")
+        self._latest = Text("starting", style="dim", overflow="ellipsis", no_wrap=True)
+        self._live = Live(
+            Group(self._bar, self._latest), console=Console(stderr=True), refresh_per_second=5, transient=True
+        )
+        self._live.start()
 
     def event(self, event: Event) -> None:
         """Move the bar; a worker's line goes above it."""
         super().event(event)
         if event.line:
-            self._bar.console.print(event.line, markup=False, highlight=False)
+            self._live.console.print(event.line, markup=False, highlight=False)
         self._update()
 
     def ended(self, pack: Pack) -> None:
@@ -158,20 +161,13 @@ class Bar(Display):
 
     def close(self) -> None:
         """Remove the bar."""
-        self._bar.stop()
+        self._live.stop()
 
     def _update(self) -> None:
-        from rich.markup import escape
-
         meter = self.meter
-        self._bar.update(
-            self._task,
-            completed=meter.share,
-            packs=f"{meter.done}/{meter.packs}",
-            rate=f"{meter.rate:,.0f}",
-            left=meter.left,
-            latest=escape(meter.latest),
-        )
+        packs, rate = f"{meter.done}/{meter.packs}", f"{meter.rate:,.0f}"
+        self._bar.update(self._task, completed=meter.share, packs=packs, rate=rate, left=meter.left)
+        self._latest.plain = meter.latest or "starting"
 
 
 def display_for(packs: Sequence[Pack], *, show: bool) -> Display:

@@ -77,7 +77,7 @@ def test_on_a_terminal_there_is_a_bar(packs: list[Pack], monkeypatch: pytest.Mon
     assert isinstance(display, Bar)
     display.event(Event(packs[0], Progress(16, 32, 3, 21.5)))
     display.event(Event(packs[0], line="[red] is not markup here"))
-    display._bar.refresh()
+    display._live.refresh()
     display.ended(packs[0])
     display.close()
     shown = terminal.getvalue()
