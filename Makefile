@@ -4,8 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 lecture: $(VENV)/.installed
-	$(BIN)/rlbench run experiments/ppo_vs_reinforce.py
-	$(BIN)/rlbench report experiments/ppo_vs_reinforce.py
+	$(BIN)/rlbench run experiments/ppo_vs_reinforce.py; status=$$?; \
+	$(BIN)/rlbench report experiments/ppo_vs_reinforce.py && exit $$status
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto

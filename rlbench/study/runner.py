@@ -72,12 +72,12 @@ def execute(
     if workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     store = Store(results_dir)
-    write_specification(results_dir, plan.document(), plan.planned)
     store.sweep()
     left, final = to_do(plan.cells, store)
+    _check_environments(left)
+    write_specification(results_dir, plan.document(), plan.planned)
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
-        _check_environments(left)
         packs = make_packs(left, max(workers, 1))
         try:
             _train_packs(packs, store, summary, workers, progress, train or _trainer())
