@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
-from rlbench.algorithm import Algorithm, configure, fields_of, pack_key, stack
+from rlbench.algorithm import Algorithm, Field, configure, fields_of, pack_key, stack
 from rlbench.data import Estimates, Samples, Stats, Trajectory
 from rlbench.errors import RlbenchError
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution
@@ -67,11 +67,10 @@ def _require(condition: bool, message: str) -> None:
 def _check_constructs(cls: type[Algorithm]) -> None:
     _require(bool(cls.name), "Give the class a name, such as name = 'my-variant'.")
     try:
-        algorithm = configure(cls, {name: field.default for name, field in fields_of(cls).items()}, cls.name)
+        configure(cls, {name: field.default for name, field in fields_of(cls).items()}, cls.name)
     except RlbenchError as error:
         raise _Broken(f"Its own defaults are refused: {error}") from error
     cls()
-    _require(pack_key(algorithm) == pack_key(cls()), "Declare every field by hyper(...) or static(...).")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +122,15 @@ def _check_surrogate(algorithm: Algorithm) -> None:
 
 def _check_replicas(algorithm: Algorithm) -> None:
     case = _case(Categorical, REPLICAS)
+    inputs = (case.head, case.x.advantage.requires_grad_())
     value = stack([algorithm] * REPLICAS).surrogate(case.x)
     if not value.requires_grad:
         return
     for r in range(REPLICAS):
-        (slope,) = torch.autograd.grad(value[r].sum(), case.head, retain_graph=True)
-        others = torch.cat([slope[:r], slope[r + 1 :]])
+        slopes = torch.autograd.grad(value[r].sum(), inputs, retain_graph=True, allow_unused=True)
+        others = [torch.cat([slope[:r], slope[r + 1 :]]) for slope in slopes if slope is not None]
         _require(
-            not bool(others.any()),
+            not any(bool(slope.any()) for slope in others),
             "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
             "rlbench.functional.mean.",
         )
@@ -152,11 +152,14 @@ def _check_stacking(algorithm: Algorithm) -> None:
 def _variants(algorithm: Algorithm) -> list[Algorithm]:
     """Return copies whose hyper fields differ a little, within their ranges."""
     hypers = [field for field in fields_of(type(algorithm)).values() if field.is_hyper]
-    factors = (1.0, 0.9, 0.8)
-    return [
-        algorithm.replace(**{f.name: max(getattr(algorithm, f.name) * k, f.low or -np.inf) for f in hypers})
-        for k in factors
-    ]
+
+    def varied(field: Field, factor: float) -> float:
+        value = getattr(algorithm, field.name)
+        other = value * factor if value else 1 - factor
+        inside = (field.low is None or other >= field.low) and (field.high is None or other <= field.high)
+        return float(other if inside else value)
+
+    return [algorithm.replace(**{field.name: varied(field, factor) for field in hypers}) for factor in (1.0, 0.9, 0.8)]
 
 
 def _check_policy_gradient(algorithm: Algorithm) -> None:
@@ -164,7 +167,13 @@ def _check_policy_gradient(algorithm: Algorithm) -> None:
         return
     case = _case(Categorical, None, moved=0.0)
     x = case.x
-    (slope,) = torch.autograd.grad(mean(algorithm.surrogate(x)).sum(), case.head, retain_graph=True)
+    value = mean(algorithm.surrogate(x)).sum()
+    _require(
+        value.requires_grad,
+        "The surrogate does not depend on the policy; use x.ratio, x.log_prob, x.entropy or x.kl, or declare "
+        "is_policy_gradient = False on the class if that is intended.",
+    )
+    (slope,) = torch.autograd.grad(value, case.head, retain_graph=True)
     (expected,) = torch.autograd.grad(mean(x.log_prob * x.advantage).sum(), case.head)
     _require(
         torch.allclose(slope, expected, rtol=1e-4, atol=1e-6),
@@ -174,21 +183,38 @@ def _check_policy_gradient(algorithm: Algorithm) -> None:
 
 
 def _check_adapt(algorithm: Algorithm) -> None:
-    stacked = stack([algorithm] * REPLICAS)
-    for kl in (0.0, 1e-4, 0.05, 5.0):
-        column = torch.full((REPLICAS, 1), kl)
-        stats = Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
-        new = stacked.adapt(stats)
-        _require(isinstance(new, type(algorithm)), "adapt must return an algorithm of the same class, by self.replace.")
-        _require(pack_key(new) == pack_key(stacked), "adapt must not change static fields; make the field a hyper.")
+    kls = (0.0, 1e-4, 0.05, 5.0)
+    for kl in kls:
+        _check_adapted(algorithm, stack([algorithm] * REPLICAS), _stats([kl] * REPLICAS))
+    together = stack([algorithm] * len(kls)).adapt(_stats(kls))
+    for r, kl in enumerate(kls):
+        alone = stack([algorithm]).adapt(_stats([kl]))
         for name, field in fields_of(type(algorithm)).items():
             if field.is_hyper:
-                value = getattr(new, name)
-                shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
                 _require(
-                    shape == (REPLICAS, 1),
-                    f"adapt made the field {name} {shape}; every hyper-parameter must stay [..., 1], one per replica.",
+                    torch.equal(getattr(together, name)[r], getattr(alone, name)[0]),
+                    f"adapt mixes replicas: the field {name} of one depends on the others' statistics; decide per "
+                    "replica, with torch.where instead of if and mean.",
                 )
+
+
+def _stats(kls: Sequence[float]) -> Stats:
+    column = torch.tensor(kls)[:, None]
+    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
+
+
+def _check_adapted(algorithm: Algorithm, stacked: Algorithm, stats: Stats) -> None:
+    new = stacked.adapt(stats)
+    _require(isinstance(new, type(algorithm)), "adapt must return an algorithm of the same class, by self.replace.")
+    _require(pack_key(new) == pack_key(stacked), "adapt must not change static fields; make the field a hyper.")
+    for name, field in fields_of(type(algorithm)).items():
+        if field.is_hyper:
+            value = getattr(new, name)
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            _require(
+                shape == (REPLICAS, 1),
+                f"adapt made the field {name} {shape}; every hyper-parameter must stay [..., 1], one per replica.",
+            )
 
 
 def _check_advantages(algorithm: Algorithm) -> None:
@@ -231,11 +257,33 @@ def _check_packs(algorithm: Algorithm) -> None:
     alone = _train(algorithm, "CartPole-v1", 2, [3])[0]
     packed = _train(algorithm, "CartPole-v1", 2, [7, 3, 5])[1]
     _require(
-        _same(alone, packed),
+        _same(alone, packed) and _rounds_alike(algorithm),
         "A run gives other numbers in a pack than alone: look for a reduction over a leading axis, state kept between "
         "calls, or a torch function whose rounding depends on the position (pow, sigmoid, softplus); exp, log and "
         "arithmetic do not.",
     )
+
+
+def _rounds_alike(algorithm: Algorithm) -> bool:
+    """Return whether the surrogate and its gradient are the same to the bit alone and in a pack."""
+    whole = _case(Categorical, REPLICAS)
+    values = stack([algorithm] * REPLICAS).surrogate(whole.x)
+    slopes = _slope(values, whole.head)
+    for r in range(REPLICAS):
+        part = slice(r, r + 1)
+        head = whole.head[part].detach().clone().requires_grad_()
+        x = Samples.from_heads(Categorical, head, whole.old_head[part], whole.action[part], whole.x.advantage[part])
+        value = stack([algorithm]).surrogate(x)
+        if not (torch.equal(value, values[part]) and torch.equal(_slope(value, head), slopes[part])):
+            return False
+    return True
+
+
+def _slope(value: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(head)
+    (slope,) = torch.autograd.grad(value.sum(), head)
+    return slope
 
 
 def _check_learns(algorithm: Algorithm) -> None:
