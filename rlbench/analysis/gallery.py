@@ -1,24 +1,20 @@
-"""The figures of a report: which ones, what they show in words, and how they become files."""
+"""The figures of a report: which ones, and what they show in words."""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.curves import list_arms
 from rlbench.analysis.figures.diagnostics import QUANTITIES, RULE
-from rlbench.analysis.figures.style import QUIET, rlbench_style
+from rlbench.analysis.figures.rows import rows_height
+from rlbench.analysis.figures.style import QUIET
+from rlbench.analysis.picturefiles import Picture, slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,64 +23,11 @@ if TYPE_CHECKING:
 
 _WIDTH = 6.2  # inches
 _WIDE = 7.6
-_PNG_DPI = 180
-# No dates: the same runs give the same bytes.
-_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-_SVG = {"svg.hashsalt": "rlbench", "svg.fonttype": "none"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure of the report; `make` draws it, `alt` describes it to those who cannot see it."""
-
-    name: str
-    section: str
-    title: str
-    caption: str
-    alt: str
-    make: Callable[[], Figure]
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A picture with its SVG as a data URI, for the page."""
-
-    picture: Picture
-    uri: str
 
 
 def pictures(results: Results) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown."""
     return [*_learning(results), *_scores(results), *_aggregate(results), *_compared(results), *_inside(results)]
-
-
-def render(picture: Picture, directory: Path) -> Rendered:
-    """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
-    import matplotlib
-
-    with rlbench_style(), matplotlib.rc_context(_SVG):  # type: ignore[arg-type]
-        figure = picture.make()
-        FigureCanvasAgg(figure)
-        figure.draw_without_rendering()  # lays out once; the three files then share the positions
-        figure.set_layout_engine("none")
-        files = {}
-        for kind, metadata in _METADATA.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata, dpi=_PNG_DPI if kind == "png" else "figure")
-            files[kind] = buffer.getvalue()
-            (directory / f"{picture.name}.{kind}").write_bytes(files[kind])
-    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
-
-
-def slug(label: str, taken: set[str]) -> str:
-    """Return a file name for a label that is not in `taken` yet, and add it there."""
-    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "environment"
-    name, number = base, 2
-    while name.lower() in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name.lower())
-    return name
 
 
 def _learning(results: Results) -> Iterator[Picture]:
@@ -128,7 +71,7 @@ def _scores(results: Results) -> Iterator[Picture]:
                 f"{meaning} Every dot is one training run; the diamond is their mean, the bar its 95 % interval.",
                 f"Dot plot of the {metric} score of every run on {environment}, one row for each of {_arms(results)}.",
                 partial(results.plot_scores, environment=environment, metric=metric),
-                height=_rows_height(results, 0.48),
+                height=rows_height(results.arms, 0.48),
             )
 
 
@@ -143,7 +86,7 @@ def _aggregate(results: Results) -> Iterator[Picture]:
             "The bars hold the true value with 95 % confidence.",
             f"Normalised {metric} score, interquartile mean and mean with intervals, for {_arms(results)}.",
             partial(results.plot_aggregate, metric=metric),
-            height=_rows_height(results, 0.42),
+            height=rows_height(results.arms, 0.42),
         )
     yield _one(
         "performance-profile",
@@ -174,7 +117,7 @@ def _compared(results: Results) -> Iterator[Picture]:
             "probability with 95 % confidence.",
             f"Probability of improvement over {base}, with intervals, one row per arm.",
             partial(results.plot_improvement, environment=place),
-            height=_rows_height(results, 0.36),
+            height=rows_height(results.arms, 0.36),
         )
     for environment, name in _named(results):
         if any(one.environment == environment for one in results.comparisons):
@@ -186,7 +129,7 @@ def _compared(results: Results) -> Iterator[Picture]:
                 "true difference with 95 % confidence; one that touches 0 leaves the question open.",
                 f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
                 partial(results.plot_difference, environment=environment),
-                height=_rows_height(results, 0.36),
+                height=rows_height(results.arms, 0.36),
             )
 
 
@@ -198,11 +141,11 @@ def _inside(results: Results) -> Iterator[Picture]:
             f"diagnostics-{name}",
             "Inside the training",
             environment,
-            "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy, "
-            "share of samples whose probability ratio left the clip range, entropy of the policy, share of the "
-            "return's variance that the value function explains, norm of the gradient. Lines are medians over the "
-            "runs, bands their middle half: a spread of runs, not a confidence interval. Dotted lines that end with a "
-            "cross are runs that failed or diverged.",
+            "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy; share "
+            "of samples whose probability ratio lies outside the clip range (0.2 for arms without one) in a gradient "
+            "step; entropy of the policy; share of the return's variance that the value function explains; norm of the "
+            "policy's gradient. Lines are medians over the runs, bands their middle half: a spread of runs, not a "
+            "confidence interval. Dotted lines that end with a cross are runs that failed or diverged.",
             f"Small line charts of the training diagnostics on {environment} for {_arms(results)}.",
             partial(_diagnostics, results, environment),
             wide=True,
@@ -258,7 +201,3 @@ def _together(results: Results) -> str:
 
 def _arms(results: Results) -> str:
     return ", ".join(results.arms)
-
-
-def _rows_height(results: Results, each: float) -> float:
-    return 1.9 + each * len(results.arms)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.analysis.answer import Answer, answer
-from rlbench.analysis.gallery import Rendered, pictures, render
+from rlbench.analysis.gallery import pictures
 from rlbench.analysis.method import Method, describe, warnings
+from rlbench.analysis.picturefiles import Rendered, render
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.analysis.tables import Table, all_tables

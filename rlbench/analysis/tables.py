@@ -152,7 +152,7 @@ def compute_table(results: Results) -> Table:
     columns = ["steps_done", "gradient_steps", "samples", "seconds"]
     finished = results.runs[results.runs["status"] == "finished"]
     data = _ordered(results, finished.groupby(["arm", "environment"], as_index=False)[columns].median())
-    names = ("Environment steps", "Gradient steps", "Samples processed", "Seconds")
+    names = ("Environment steps", "Gradient steps", "Samples", "Seconds")
     shown = pd.DataFrame(
         {"Environment": data["environment"], "Arm": data["arm"]}
         | {
@@ -165,7 +165,7 @@ def compute_table(results: Results) -> Table:
         "What a run cost",
         data,
         shown,
-        "Median over the finished runs. Samples processed counts a sample once per pass over it. Runs train "
+        "Median over the finished runs. Samples are environment steps that entered an update. Runs train "
         "together in batches; seconds are a run's share of its batch and depend on the machine.",
     )
 

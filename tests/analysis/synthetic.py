@@ -100,9 +100,7 @@ def experiment_document(
     }
 
 
-def _run(
-    cell: str, arm: str, environment: str, seed: int, steps: int, status: str, done: int
-) -> dict[str, Any]:
+def _run(cell: str, arm: str, environment: str, seed: int, steps: int, status: str, done: int) -> dict[str, Any]:
     reasons = {
         "finished": "",
         "missing": "not run yet",
@@ -138,9 +136,7 @@ def _competence(arm: str, progress: Any, rng: np.random.Generator) -> Any:
     return level / (1 + np.exp(-steepness * (progress - middle)))
 
 
-def _episodes(
-    cell: str, arm: str, environment: str, steps: int, done: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def _episodes(cell: str, arm: str, environment: str, steps: int, done: int, rng: np.random.Generator) -> pd.DataFrame:
     curve = _competence(arm, np.linspace(0, 1, 1001), rng)
     noise = rng.gamma(6.0, 1 / 6.0, size=steps)
     clock = np.zeros(NUM_ENVS, np.int64)  # environment steps of each copy

@@ -8,7 +8,8 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
-from rlbench.analysis.gallery import Rendered, pictures, render
+from rlbench.analysis.gallery import pictures
+from rlbench.analysis.picturefiles import Rendered, render
 from rlbench.analysis.report import page_html, write_report
 from rlbench.analysis.results import Results
 from rlbench.analysis.sentences import sentence

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
-from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
+from rlbench.analysis.figures.rows import ABOVE_LEGEND, draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import (
     INK,
@@ -97,14 +97,14 @@ def plot_aggregate(
     styles = styles or arm_styles(arms)
     estimates = aggregates(scores, arms, metric, seed)
     _, left_out, runs = normalised(scores, arms, metric)
-    with drawing(ax, height=1.9 + 0.42 * len(arms)) as ax:
+    with drawing(ax, height=rows_height(arms, 0.42)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
                 middle, mean = estimates[arm]
                 draw_estimate(ax, row - 0.14, middle, styles[arm], marker=styles[arm].marker)
                 draw_estimate(ax, row + 0.16, mean, styles[arm], marker=styles[arm].marker, hollow=True)
         name_rows(ax, arms)
-        ax.set_title(everything(scores))
+        ax.set_title(everything(scores), pad=ABOVE_LEGEND)
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         if estimates:
             _legend(ax)
@@ -112,7 +112,7 @@ def plot_aggregate(
             say(ax, NOTHING)
         add_footer(
             ax,
-            interval_note([one for one, _ in estimates.values()], "IQM with bar"),
+            interval_note([one for one, _ in estimates.values()], "IQM (mean of the middle half of the runs) with bar"),
             interval_note([one for _, one in estimates.values()], "Mean with bar"),
             left_out,
             run_counts(runs, arms),
@@ -186,7 +186,7 @@ def _legend(ax: Axes) -> None:
             linewidth=2.6,
             marker="o",
             markersize=6.5,
-            label="IQM (middle half of the runs)",
+            label="IQM",
         ),
         Line2D(
             [],
@@ -201,8 +201,8 @@ def _legend(ax: Axes) -> None:
     ]
     ax.legend(
         handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
         ncols=2,
         borderaxespad=0.2,
         columnspacing=1.2,

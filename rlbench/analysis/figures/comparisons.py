@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from rlbench.analysis.compare import ALL, Comparison
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
-from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
+from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate
@@ -34,7 +34,7 @@ def plot_improvement(
     `comparisons` come from `rlbench.analysis.compare`. Without an `environment`: all of them together.
     """
     chosen = _choose(comparisons, environment)
-    with drawing(ax, height=1.9 + 0.36 * max(1, len(chosen))) as ax:
+    with drawing(ax, height=rows_height([one.arm for one in chosen], 0.36)) as ax:
         _draw_rows(ax, chosen, [one.improvement for one in chosen], scores, styles, middle=0.5)
         if chosen:
             ax.set_xlim(-0.03, 1.03)
@@ -62,7 +62,7 @@ def plot_difference(
     On one `environment` in its own returns; without one, on all of them together, in normalised score.
     """
     chosen = _choose(comparisons, environment)
-    with drawing(ax, height=1.9 + 0.36 * max(1, len(chosen))) as ax:
+    with drawing(ax, height=rows_height([one.arm for one in chosen], 0.36)) as ax:
         _draw_rows(ax, chosen, [one.difference for one in chosen], scores, styles, middle=0.0)
         if chosen:
             unit = "normalised return" if chosen[0].normalised else "return"

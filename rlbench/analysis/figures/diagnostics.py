@@ -17,7 +17,7 @@ from rlbench.errors import RlbenchError, nearest
 
 QUANTITIES: Mapping[str, str] = {
     "kl": "KL(old || new) per update",
-    "clip_fraction": "share of samples clipped",
+    "clip_fraction": "share outside the clip range",
     "entropy": "entropy of the policy",
     "explained_variance": "explained variance of the value",
     "grad_norm": "gradient norm",
@@ -59,7 +59,7 @@ def plot_diagnostics(
         _scale(ax, table["value"].to_numpy(np.float64))
         ax.set_title(environment)
         ax.set_xlabel("environment steps")
-        ax.set_ylabel(QUANTITIES.get(quantity, quantity))
+        ax.set_ylabel(QUANTITIES.get(quantity, quantity.replace("field.", "adapted: ")))
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         if table.empty:
             say(ax, "No run recorded this.")

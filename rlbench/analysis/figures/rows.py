@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from rlbench.analysis.figures.style import ArmStyle, wrapped
 from rlbench.analysis.intervals import Estimate
 
+ABOVE_LEGEND = 24.0  # points between axes and title that leave room for a line of legend
+
 
 def name_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Write the labels at the rows 0, 1, ... from the top and leave only the vertical grid."""
@@ -18,6 +20,12 @@ def name_rows(ax: Axes, labels: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
+
+
+def rows_height(labels: Sequence[str], each: float) -> float:
+    """Return the height in inches of a figure with one row per label, of `each` inches unless a label needs more."""
+    lines = max((len(wrapped(label).splitlines()) for label in labels), default=1)
+    return 2.0 + max(each, 0.17 * lines + 0.04) * max(1, len(labels))
 
 
 def label_width(labels: Sequence[str]) -> float:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
-from rlbench.analysis.figures.rows import draw_estimate, label_width, name_rows
+from rlbench.analysis.figures.rows import ABOVE_LEGEND, draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate, mean_interval
 from rlbench.analysis.statistics import Array
@@ -48,12 +48,12 @@ def plot_scores(
     table = scores if environment is None else scores[scores["environment"] == environment]
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    with drawing(ax, height=1.9 + 0.48 * len(arms)) as ax:
+    with drawing(ax, height=rows_height(arms, 0.48)) as ax:
         means = [
             _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed) for row, arm in enumerate(arms)
         ]
         name_rows(ax, arms)
-        ax.set_title(environment or "All environments")
+        ax.set_title(environment or "All environments", pad=ABOVE_LEGEND)
         ax.set_xlabel(METRIC_NAMES[column])
         if table[column].notna().any():
             _legend(ax, stopped=bool((table[column].notna() & ~table["used"].astype(bool)).any()))
@@ -106,8 +106,8 @@ def _legend(ax: Axes, *, stopped: bool) -> None:
         handles.append(Line2D([], [], color=INK, linestyle="", marker="x", markersize=5, label="stopped early"))
     ax.legend(
         handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
         ncols=len(handles),
         borderaxespad=0.2,
         columnspacing=1.2,

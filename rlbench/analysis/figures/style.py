@@ -51,7 +51,7 @@ _MORE_COLORS = (
     "#CC6677",
     *(style.color for style in FIXED.values()),
 )
-_MORE_MARKERS = ("h", "*", "<", ">", "p", "d", "8", "X")
+_MORE_MARKERS = ("h", "<", "p", ">", "8", "d", "*")
 _MORE_DASHES: tuple[Dash, ...] = ((), (6.0, 2.0), (2.0, 1.0), (8.0, 2.0, 2.0, 2.0), (1.0, 1.0))
 
 INK = "#262626"

@@ -1,0 +1,69 @@
+"""Figures as files: SVG, PDF and PNG, the same bytes for the same figure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rlbench.analysis.figures.style import rlbench_style
+
+_PNG_DPI = 180
+# No dates: the same runs give the same bytes.
+_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+_SVG = {"svg.hashsalt": "rlbench", "svg.fonttype": "none"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report; `make` draws it, `alt` describes it to those who cannot see it."""
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    alt: str
+    make: Callable[[], Figure]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture with its SVG as a data URI, for the page."""
+
+    picture: Picture
+    uri: str
+
+
+def render(picture: Picture, directory: Path) -> Rendered:
+    """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
+    import matplotlib
+
+    with rlbench_style(), matplotlib.rc_context(_SVG):  # type: ignore[arg-type]
+        figure = picture.make()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()  # lays out once; the three files then share the positions
+        figure.set_layout_engine("none")
+        files = {}
+        for kind, metadata in _METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=_PNG_DPI if kind == "png" else "figure")
+            files[kind] = buffer.getvalue()
+            (directory / f"{picture.name}.{kind}").write_bytes(files[kind])
+    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
+
+
+def slug(label: str, taken: set[str]) -> str:
+    """Return a file name for a label that is not in `taken` yet, and add it there."""
+    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "environment"
+    name, number = base, 2
+    while name.lower() in taken:
+        name, number = f"{base}-{number}", number + 1
+    taken.add(name.lower())
+    return name
