@@ -114,7 +114,7 @@ def _how(results: Results) -> list[tuple[str, str]]:
         (
             "Which runs count",
             "Finished runs with at least one ended episode. Failed, diverged and missing runs are counted on every "
-            "figure and listed below, and their scores enter no average.",
+            "figure and listed under Runs, and their scores enter no average.",
         ),
         (
             "Interval of a mean or a difference of means",
