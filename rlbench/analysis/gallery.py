@@ -141,11 +141,12 @@ def _inside(results: Results) -> Iterator[Picture]:
             f"diagnostics-{name}",
             "Inside the training",
             environment,
-            "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy; "
-            "share of samples whose probability ratio lies outside the clip range (0.2 for arms without one) in a "
-            "gradient step; entropy of the policy; share of the return's variance that the value function explains; "
-            "norm of the policy's gradient. Lines are medians over the runs, bands their middle half: a spread of runs, not a "
-            "confidence interval. Dotted lines that end with a cross are runs that failed or diverged.",
+            "What the updates did, defined the same way for every arm: KL divergence from the old to the new "
+            "policy; share of samples whose probability ratio lies outside the clip range (0.2 for arms without "
+            "one) in a gradient step; entropy of the policy; share of the return's variance that the value function "
+            "explains; norm of the policy's gradient. Lines are medians over the runs, bands their middle half: a "
+            "spread of runs, not a confidence interval. Dotted lines that end with a cross are runs that failed or "
+            "diverged.",
             f"Small line charts of the training diagnostics on {environment} for {_arms(results)}.",
             partial(_diagnostics, results, environment),
             wide=True,
