@@ -60,6 +60,10 @@ class Meter:
         result: Array = np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
         return result
 
+    def total(self, name: str) -> Array:
+        """Return the sum of the measurements of each replica, `[R]`."""
+        return self._sums.get(name, np.zeros(self._replicas))
+
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
         return self._counts.get(name, np.zeros(self._replicas, np.int64))

@@ -138,7 +138,7 @@ class Problem:
         result.sum().backward()  # type: ignore[no-untyped-call]
         grad = self._network.backward(flat, output.tape, _grad(head), _grad(values))
         counted = self.alive if active is None else active
-        self.meter.add("gradient_steps", np.ones(len(flat)), counted)
+        self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
         if policy:
             self.meter.clipping(x, self.algorithm.band, counted)
             self.meter.add("grad_norm", norms(grad[:, : self.policy_size]), counted)
@@ -162,9 +162,7 @@ class Problem:
 
         return product
 
-    def ascend(
-        self, params: Params, grad: Params, active: Array, *, policy: bool = True, value: bool = True
-    ) -> Params:
+    def ascend(self, params: Params, grad: Params, active: Array, *, policy: bool = True, value: bool = True) -> Params:
         """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
 
         `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's

@@ -50,7 +50,8 @@ class RunRecord:
 
     `status` is "finished" (the whole budget), "diverged" (a parameter or a loss became NaN or infinite) or
     "failed" (the environment or the plugin raised); `reason` is empty for a finished run and one sentence
-    otherwise. The tables of a run that ended early hold what happened until then.
+    otherwise. The tables of a run that ended early hold what happened until then. `samples` counts each sample as
+    often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time.
     """
 
     status: Status

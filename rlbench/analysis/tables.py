@@ -165,8 +165,8 @@ def compute_table(results: Results) -> Table:
         "What a run cost",
         data,
         shown,
-        "Median over the finished runs. Samples are environment steps that entered an update. Runs train "
-        "together in batches; seconds are a run's share of its batch and depend on the machine.",
+        "Median over the finished runs. Samples are those that gradients were computed from, each as often as it was "
+        "used. Runs train together in batches; seconds are a run's share of its batch and depend on the machine.",
     )
 
 

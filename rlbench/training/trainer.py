@@ -101,6 +101,7 @@ class _Training:
         self.rows: list[dict[str, Array]] = []
         self.learnt: list[Array] = []  # which replicas [R] each row is true of
         self.gradient_steps = np.zeros(replicas, np.int64)
+        self.samples = np.zeros(replicas, np.int64)
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
         """Spend the budget and return the records."""
@@ -134,7 +135,8 @@ class _Training:
         measured = measure_update(problem, new)
         self.params = new.numpy()
         self.learnt.append(self.outcomes.alive.copy())
-        self.gradient_steps += problem.meter.count("gradient_steps")
+        self.gradient_steps += problem.meter.count("samples")
+        self.samples += problem.meter.total("samples").astype(np.int64)
         progress = self.collector.step / self.steps
         row = {
             "step": np.full(len(self.params), self.collector.step),
@@ -172,7 +174,7 @@ class _Training:
             episodes=self.collector.episodes.table(replica),
             updates=updates,
             gradient_steps=int(self.gradient_steps[replica]),
-            samples=len(kept) * self.horizon * self.num_envs,
+            samples=int(self.samples[replica]),
             seconds=seconds,
         )
 

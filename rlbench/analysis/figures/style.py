@@ -1,6 +1,6 @@
 """How everything is drawn: one look per arm in every figure, colours told apart by colour-blind readers.
 
-The colours are those of Okabe and Ito (2008, "Color Universal Design"), without the yellow that vanishes on
+The ground is seaborn's "ticks" style, the colours are its "colorblind" palette, without the yellow that vanishes on
 white, continued with Tol's "muted" scheme. Colour is never the only sign: each arm has its own marker and line.
 """
 
@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import seaborn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +32,16 @@ class ArmStyle(NamedTuple):
         return (0.0, self.dash) if self.dash else "solid"
 
 
+_BLUE, _ORANGE, _GREEN, _RED, _PINK, *_, _SKY = seaborn.color_palette("colorblind").as_hex()
+
 # The built-in algorithms look the same in every experiment.
 FIXED: Mapping[str, ArmStyle] = {
-    "reinforce": ArmStyle("#D55E00", "s", (5.0, 1.5)),
-    "trpo": ArmStyle("#009E73", "^", (3.0, 1.0, 1.0, 1.0)),
-    "ppo-clip": ArmStyle("#0072B2", "o", ()),
-    "ppo-penalty": ArmStyle("#CC79A7", "D", (7.0, 1.5, 1.0, 1.5)),
-    "ppo-adaptive": ArmStyle("#E69F00", "v", (3.0, 1.5)),
-    "actor-critic": ArmStyle("#56B4E9", "P", (1.5, 1.0)),
+    "reinforce": ArmStyle(_RED, "s", (5.0, 1.5)),
+    "trpo": ArmStyle(_GREEN, "^", (3.0, 1.0, 1.0, 1.0)),
+    "ppo-clip": ArmStyle(_BLUE, "o", ()),
+    "ppo-penalty": ArmStyle(_PINK, "D", (7.0, 1.5, 1.0, 1.5)),
+    "ppo-adaptive": ArmStyle(_ORANGE, "v", (3.0, 1.5)),
+    "actor-critic": ArmStyle(_SKY, "P", (1.5, 1.0)),
     "random": ArmStyle("#4D4D4D", "X", (1.0, 1.5)),
 }
 _MORE_COLORS = (
@@ -59,6 +63,7 @@ QUIET = "#6b6b6b"
 GRID = "#e3e3e3"
 
 RC: dict[str, Any] = {
+    **seaborn.axes_style("ticks"),
     "font.size": 10.0,
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
