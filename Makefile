@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# One thread per process: the tests and the trainings run side by side.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
 lecture: $(VENV)/.installed
 	$(BIN)/rlbench run experiments/ppo_vs_reinforce.py; status=$$?; \
 	$(BIN)/rlbench report experiments/ppo_vs_reinforce.py && exit $$status

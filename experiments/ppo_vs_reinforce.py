@@ -11,7 +11,6 @@ EXPERIMENT = Experiment(
         "ppo-clip",
         "ppo-penalty",
         "ppo-adaptive",
-        "random",
     ],
     environments=["CartPole-v1", "Acrobot-v1"],
     seeds=10,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rlbench.analysis.compare import ALL, Comparison
-from rlbench.analysis.sentences import sentence
+from rlbench.analysis.sentences import everywhere, sentence
 from rlbench.analysis.tables import number
 
 if TYPE_CHECKING:
@@ -63,24 +65,37 @@ def _short(results: Results) -> list[str]:
     """Return the answer in a sentence per place: all environments together first, then each one."""
     present = [one.environment for one in results.comparisons]
     places = [place for place in (ALL, *results.environments) if place in present]
-    return [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
+    said = [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
+    key = (
+        f"In brackets: the mean return over the whole training less that of {results.baseline}, with its 95 % interval"
+    )
+    scale = "; over all environments on a scale from random policy = 0 to target = 1" if ALL in present else ""
+    return [*said, f"{key}{scale}."]
 
 
 def _at(place: str, comparisons: list[Comparison]) -> str:
     baseline = comparisons[0].baseline
-    where = f"Over all {len(comparisons[0].environments)} environments" if place == ALL else f"On {place}"
+    where = everywhere(comparisons[0].environments) if place == ALL else f"On {place}"
     parts = []
     for verdict, text in (("better", "better than"), ("worse", "worse than")):
-        arms = [one.arm for one in comparisons if one.verdict == verdict]
+        arms = [_with_effect(one) for one in comparisons if one.verdict == verdict]
         if arms:
             parts.append(f"{_join(arms)} {'is' if len(arms) == 1 else 'are'} {text} {baseline}")
     without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
-    undecided = [one.arm for one in comparisons if one.verdict == "undecided" and one.arm not in without]
+    undecided = [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]
     if undecided:
         parts.append(f"for {_join(undecided)} the runs do not decide it")
     if without:
         parts.append(f"{_join(without)} cannot be compared for want of finished runs")
     return f"{where}, {'; '.join(parts)}."
+
+
+def _with_effect(one: Comparison) -> str:
+    """Return the arm and by how much it scores higher than the baseline."""
+    effect, digits = one.difference, 2 if one.environment == ALL else 1
+    spread = "" if np.isnan(effect.low) else f", {number(effect.low, digits)} to {number(effect.high, digits)}"
+    sign = "+" if effect.point > 0 else ""
+    return f"{one.arm} ({sign}{number(effect.point, digits)}{spread})"
 
 
 def _overall(own: list[Comparison]) -> str:

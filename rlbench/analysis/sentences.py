@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rlbench.analysis.compare import ALL, ALPHA, Comparison
@@ -97,9 +99,14 @@ def _left_out(c: Comparison) -> str:
     return f"Left out: {' and '.join(missing)}, which did not finish or ended no episode{validity}."
 
 
+def everywhere(environments: Sequence[str]) -> str:
+    """Return how a sentence over all environments begins."""
+    return "Over both environments" if len(environments) == 2 else f"Over all {len(environments)} environments"
+
+
 def _where(c: Comparison) -> str:
     if c.environment == ALL:
-        return f"Over all {len(c.environments)} environments"
+        return everywhere(c.environments)
     return f"On {c.environment}"
 
 

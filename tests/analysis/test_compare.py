@@ -193,7 +193,7 @@ def test_the_sentence_of_a_decided_comparison():
 
 def test_the_sentence_over_all_environments_names_the_scale():
     text = sentence(co.compare(two_environments(), "ppo", "reinforce")[-1])
-    assert text.startswith("Over all 2 environments, ppo is better than reinforce.")
+    assert text.startswith("Over both environments, ppo is better than reinforce.")
     assert "normalised to random policy = 0 and target = 1" in text
     assert "corrected for 3 comparisons" in text
 

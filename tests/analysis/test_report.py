@@ -89,7 +89,7 @@ def test_page_is_well_formed_and_self_contained(out):
 def test_page_opens_with_the_answer(out, troubled):
     page = Page((out / "report.html").read_text(encoding="utf-8"))
     results = Results(experiment_document(steps=16_000), troubled)
-    assert page.text.index("Does PPO beat REINFORCE") < page.text.index("Over all 2 environments")
+    assert page.text.index("Does PPO beat REINFORCE") < page.text.index("Over both environments")
     for one in results.comparisons:
         assert " ".join(sentence(one).split()) in page.text
     order = ["Scores and verdicts", "Learning curves", "Runs that did not finish", "How the numbers are made"]
