@@ -100,6 +100,8 @@ class _Training:
         self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
         self.rows: list[dict[str, Array]] = []
         self.learnt: list[Array] = []  # which replicas [R] each row is true of
+        self.hypers = [name for name, field in fields_of(type(first)).items() if field.is_hyper]
+        self.adapted: set[str] = set()  # the columns of fields that `adapt` has changed
         self.gradient_steps = np.zeros(replicas, np.int64)
         self.samples = np.zeros(replicas, np.int64)
 
@@ -153,18 +155,15 @@ class _Training:
             **{name: _column(row[name]) for name in ("kl", "entropy", "surrogate", "mean_return", "progress")}
         )
         self.algorithm = algorithm.adapt(stats)
-        adapted = [
-            name
-            for name, field in fields_of(type(algorithm)).items()
-            if field.is_hyper and getattr(algorithm, name) is not getattr(self.algorithm, name)
-        ]
-        self.rows.append(row | {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in adapted})
+        used = {f"field.{name}": getattr(algorithm, name) for name in self.hypers}
+        self.rows.append(row | {name: value.numpy()[:, 0].copy() for name, value in used.items()})
+        self.adapted |= {name for name in used if getattr(self.algorithm, name[6:]) is not used[name]}
 
     def record(self, replica: int, seconds: float) -> RunRecord:
         """Return what one replica leaves behind."""
         outcome = self.outcomes[replica]
         kept = [row for row, learnt in zip(self.rows, self.learnt, strict=True) if learnt[replica]]
-        names = self.rows[-1].keys() if self.rows else ()
+        names = [n for n in (self.rows[-1] if self.rows else ()) if not n.startswith("field.") or n in self.adapted]
         updates: Table = {name: np.array([row[name][replica] for row in kept]) for name in names}
         return RunRecord(
             status=outcome.status,

@@ -1,0 +1,121 @@
+"""A replica's results do not depend on its pack, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlbench import registry
+from rlbench.algorithm import Algorithm, fields_of
+from rlbench.fields import configure
+
+# Batches of 20 and 100 samples: no multiples of a vector register, where unequal rounding would show.
+SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
+
+
+def make(name: str, **settings: Any) -> Algorithm:
+    cls = registry.load(name)
+    known = fields_of(cls)
+    chosen = SMALL | ({"value_minibatches": 5} if "value_minibatches" in known else {})
+    if name == "reinforce":
+        chosen |= {"epochs": 1, "minibatches": 1}
+    return configure(cls, {key: value for key, value in (chosen | settings).items() if key in known}, "test")
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_alone_in_a_pack_of_3_and_of_20(name: str, train_on: Any, same_runs: Any) -> None:
+    algorithm = make(name)
+    (alone,) = train_on([algorithm], "CartPole-v1", 6, [3])
+    three = train_on([algorithm] * 3, "CartPole-v1", 6, [7, 3, 5])
+    twenty = train_on([algorithm] * 20, "CartPole-v1", 6, range(20))
+    same_runs(alone, three[1])
+    same_runs(alone, twenty[3])
+    same_runs(three[0], twenty[7])
+    assert not np.array_equal(three[0].updates["mean_return"], alone.updates["mean_return"])
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "normalised": {"normalize_observation": True, "normalize_reward": True},
+    "target_kl": {"target_kl": 0.002, "lr": 3e-3, "epochs": 8},
+    "value clip and entropy": {"value_clip": 0.2, "entropy_coef": 0.01, "normalize_advantage": "none"},
+    "shared relu": {"shared_trunk": True, "activation": "relu", "orthogonal_init": False},
+    "odd batch": {"horizon": 49, "num_envs": 1, "minibatches": 7, "normalize_advantage": "batch"},
+    "one copy": {"num_envs": 1, "hidden": (5,)},
+}
+IDENTIFIERS = [
+    "Pendulum-v1",
+    "Acrobot-v1",
+    "rlbench-train/MultiDiscrete-v0",
+    "rlbench-train/MultiBinary-v0",
+    "rlbench-train/Box-v0",
+    "rlbench-train/DiscreteObservation-v0",
+]
+
+
+@pytest.mark.parametrize("identifier", IDENTIFIERS)
+@pytest.mark.parametrize("name", ["ppo-clip", "trpo", "ppo-penalty"])
+def test_every_kind_of_space(identifier: str, name: str, train_on: Any, same_runs: Any) -> None:
+    algorithm = make(name, **SETTINGS["normalised"])
+    (alone,) = train_on([algorithm], identifier, 4, [3])
+    packed = train_on([algorithm] * 4, identifier, 4, [7, 3, 5, 8])
+    same_runs(alone, packed[1])
+    assert alone.status == "finished"
+    assert len(alone.episodes["return"]) > 0 or identifier == "Acrobot-v1"
+
+
+@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_every_switch(settings: dict[str, Any], identifier: str, train_on: Any, same_runs: Any) -> None:
+    algorithm = make("ppo-clip", **settings)
+    (alone,) = train_on([algorithm], identifier, 6, [3])
+    packed = train_on([algorithm] * 3, identifier, 6, [7, 3, 5])
+    same_runs(alone, packed[1])
+
+
+def test_the_target_stops_replicas_at_different_steps(train_on: Any) -> None:
+    algorithm = make("ppo-clip", **SETTINGS["target_kl"])
+    records = train_on([algorithm] * 3, "CartPole-v1", 6, [7, 3, 5])
+    assert len({record.gradient_steps for record in records}) > 1
+    assert all(record.gradient_steps < 6 * 8 * 5 for record in records)
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"lr": 1e-3, "clip": 0.1},
+    {"lr": 1e-2, "clip": 0.3, "entropy_coef": 0.05, "gamma": 0.9},
+    {"lr": 0.0, "value_clip": 0.1, "max_grad_norm": float("inf")},
+    {"target_kl": 0.001, "adam_eps": 1e-8, "gae_lambda": 0.5},
+    {},
+]
+
+
+@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1"])
+def test_hyper_parameters_may_differ_within_a_pack(identifier: str, train_on: Any, same_runs: Any) -> None:
+    pack = [make("ppo-clip", normalize_reward=True, **variant) for variant in VARIANTS]
+    together = train_on(pack, identifier, 5, [3] * len(pack))
+    for algorithm, record in zip(pack, together, strict=True):
+        (alone,) = train_on([algorithm], identifier, 5, [3])
+        same_runs(alone, record)
+    entropies = [record.updates["entropy"][-1] for record in together]
+    assert len(set(entropies)) == len(pack)
+
+
+def test_one_seed_twice_in_a_pack_is_one_run_twice(train_on: Any, same_runs: Any) -> None:
+    first, second, other = train_on([make("ppo-clip")] * 3, "CartPole-v1", 4, [3, 3, 4])
+    same_runs(first, second)
+    assert not np.array_equal(first.episodes["return"], other.episodes["return"])
+
+
+def test_runs_do_not_touch_the_global_generators(train_on: Any, same_runs: Any) -> None:
+    import random
+
+    import torch
+
+    states: list[Callable[[], Any]] = [random.getstate, lambda: torch.get_rng_state().tolist()]
+    before = [state() for state in states]
+    threads = torch.get_num_threads()
+    train_on([make("ppo-clip")], "rlbench-train/MultiDiscrete-v0", 2, [3])
+    assert [state() for state in states] == before
+    assert torch.get_num_threads() == threads
