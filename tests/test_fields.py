@@ -1,0 +1,121 @@
+"""Hyper-parameters: declared, listed, read from any type a user may give, and refused in one clear sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from rlbench import Algorithm, hyper, static
+from rlbench.errors import RlbenchError
+from rlbench.fields import configure, fields_of, settings
+
+
+class Toy(Algorithm):
+    name = "toy"
+
+    strength: float = hyper(0.5, low=0.0, high=1.0, doc="a float")
+    shape: str = static("round", choices=("round", "square"), doc="a word")
+    offset: float = static(-1.0, low=-2.0, doc="a static float")
+
+    def validate(self) -> None:
+        if self.shape == "square" and self.offset > 0:
+            raise ValueError("a square shape needs an offset below 0.")
+
+
+def test_fields_are_listed_with_what_was_declared() -> None:
+    fields = fields_of(Toy)
+    assert list(fields)[-3:] == ["strength", "shape", "offset"]
+    strength = fields["strength"]
+    assert (strength.kind, strength.default, strength.low, strength.high) == ("hyper", 0.5, 0.0, 1.0)
+    assert fields["shape"].choices == ("round", "square")
+    assert not fields["shape"].is_hyper
+    assert all(field.doc for field in fields_of(Algorithm).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "parsed"),
+    [
+        ("strength", 1, 1.0),
+        ("strength", "0.25", 0.25),
+        ("value_clip", "inf", math.inf),
+        ("epochs", 4.0, 4),
+        ("epochs", "4", 4),
+        ("horizon", 1e3, 1000),
+        ("anneal_lr", "False", False),
+        ("anneal_lr", "true", True),
+        ("anneal_lr", True, True),
+        ("hidden", "32,16", (32, 16)),
+        ("hidden", [32, 16], (32, 16)),
+        ("hidden", ("8",), (8,)),
+        ("shape", "square", "square"),
+        ("offset", "-2", -2.0),
+    ],
+)
+def test_values_are_read(name: str, given: Any, parsed: Any) -> None:
+    value = getattr(configure(Toy, {name: given, "minibatches": 1}, "here"), name)
+    assert value == parsed
+    assert type(value) is type(parsed)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("strenght", 1, "toy has no field 'strenght'. Did you mean 'strength'?"),
+        ("strength", 1.5, "strength must be at most 1, not 1.5"),
+        ("strength", -0.1, "strength must be at least 0, not -0.1"),
+        ("strength", "much", "strength must be a number, not 'much'"),
+        ("strength", True, "strength must be a number, not True"),
+        ("strength", None, "strength must be a number, not None"),
+        ("strength", math.nan, "strength must be a number, not NaN"),
+        ("strength", [0.1, 0.2], "strength must be a number, not [0.1, 0.2] (one value per arm: make it several arms)"),
+        ("epochs", 2.5, "epochs must be a whole number, not 2.5"),
+        ("epochs", 0, "epochs must be at least 1, not 0"),
+        ("epochs", "inf", "epochs must be a whole number, not 'inf'"),
+        ("epochs", math.nan, "epochs must be a whole number, not nan"),
+        ("lr", 10**400, "lr must be a number, not 1000"),
+        ("anneal_lr", "maybe", "anneal_lr must be true or false, not 'maybe'"),
+        ("anneal_lr", 1, "anneal_lr must be true or false, not 1"),
+        ("hidden", "64,wide", "hidden must be a list such as 64,64, not '64,wide'"),
+        ("hidden", [], "hidden must be a list such as 64,64, not []"),
+        ("hidden", [64, 0], "hidden must be at least 1, not 0"),
+        ("hidden", 64, "hidden must be a list such as 64,64, not 64"),
+        ("activation", "gelu", "activation must be one of 'tanh', 'relu', not 'gelu'"),
+        ("shape", 3, "shape must be a word, not 3"),
+        ("gamma", 1.01, "gamma must be at most 1, not 1.01"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_place_and_the_remedy(name: str, given: Any, complaint: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        configure(Toy, {name: given}, "experiment 'x', arm 'y'")
+    message = str(caught.value)
+    assert message.startswith("experiment 'x', arm 'y': ")
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_a_rollout_must_split_into_equal_minibatches() -> None:
+    with pytest.raises(
+        RlbenchError, match=r"horizon x num_envs = 100 samples .* 3 equal minibatches; .* divisor of 100"
+    ):
+        configure(Toy, {"horizon": 50, "num_envs": 2, "minibatches": 3}, "here")
+
+
+def test_an_algorithms_own_rule_is_checked_after_the_ranges() -> None:
+    with pytest.raises(RlbenchError, match=r"^here: a square shape needs an offset below 0\.$"):
+        configure(Toy, {"shape": "square", "offset": 1}, "here")
+
+
+def test_settings_are_all_fields_as_sorted_json() -> None:
+    document = settings(configure(Toy, {"hidden": "8,8"}, "here"))
+    assert list(document) == sorted(fields_of(Toy))
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert (document["hidden"], document["value_clip"], document["strength"]) == ([8, 8], "inf", 0.5)
+
+
+def test_settings_give_the_same_algorithm_back() -> None:
+    one = configure(Toy, {"strength": 0.1, "target_kl": 0.02, "shape": "square"}, "here")
+    again = configure(Toy, settings(one), "here")
+    assert settings(again) == settings(one)

@@ -1,0 +1,226 @@
+"""Discovery: entry points, files, classes; whatever is broken or doubled is named and breaks nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlbench import Algorithm, registry
+from rlbench.errors import RlbenchError
+
+PLUGIN = """
+import torch
+from rlbench import Algorithm, hyper
+
+class Mine(Algorithm):
+    name = "{name}"
+    strength: float = hyper(0.5)
+
+    def surrogate(self, x):
+        return self.strength * x.ratio * x.advantage
+"""
+BUILT_IN = ["actor-critic", "ppo-adaptive", "ppo-clip", "ppo-penalty", "random", "reinforce", "trpo"]
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each test a registry of its own, and forget the modules it has imported."""
+    registry.names()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(registry, "_broken", dict(registry._broken))
+    monkeypatch.setattr(registry, "_discovered", True)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("rlbench_plugin_", "third_party")):
+            del sys.modules[name]
+
+
+def write(folder: Path, text: str, name: str = "plugin.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_the_built_ins_come_through_the_entry_point() -> None:
+    assert set(BUILT_IN) <= set(registry.names())
+    assert registry.names() == sorted(registry.names())
+    assert registry.load("trpo").__module__ == "algorithms.trpo"
+    assert registry.broken() == {}
+    assert registry.origin(registry.load("trpo")).endswith("/algorithms/trpo.py")
+
+
+def test_an_unknown_name_gets_the_nearest_one() -> None:
+    with pytest.raises(RlbenchError, match=r"There is no algorithm 'ppo-clp'\. Did you mean 'ppo-clip'\?"):
+        registry.load("ppo-clp")
+    with pytest.raises(RlbenchError, match="Known: actor-critic, ppo-adaptive"):
+        registry.load("zzzzzz")
+
+
+def test_a_plugin_file(tmp_path: Path) -> None:
+    (cls,) = registry.add_file(write(tmp_path, PLUGIN.format(name="mine")))
+    assert registry.load("mine") is cls
+    assert registry.origin(cls) == str(tmp_path / "plugin.py")
+    assert registry.add_file(tmp_path / "plugin.py") == [cls]  # a second time is the first time's answer
+    assert cls().strength == 0.5  # type: ignore[attr-defined]
+
+
+def test_only_what_a_file_defines_itself_is_its_algorithm(tmp_path: Path) -> None:
+    text = "from algorithms.ppo_clip import PPOClip\nfrom rlbench import hyper\n"
+    text += "class Base(PPOClip):\n    pass\nclass Mine(PPOClip):\n    name = 'mine'\n"
+    assert [cls.name for cls in registry.add_file(write(tmp_path, text))] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("def f(:\n    pass\n", r"cannot be loaded, line 1: SyntaxError"),
+        ("import rlbench\n\nx = 1 / 0\n", r"cannot be loaded, line 3: ZeroDivisionError: division by zero"),
+        ("import not_installed_anywhere\n", r"cannot be loaded, line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\n", r"defines no Algorithm subclass with a name, such as name = 'my-variant'"),
+        ("from rlbench import Algorithm\nclass A(Algorithm):\n    pass\n", "defines no Algorithm subclass with a name"),
+        (
+            "from rlbench import Algorithm\nclass A(Algorithm):\n    name = 'a'\n    lr = 0.1\n",
+            r"line 2: TypeError: A\.lr is a field: declare it by lr: TYPE = hyper",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why_each_time(tmp_path: Path, text: str, complaint: str) -> None:
+    path = write(tmp_path, text)
+    known = registry.names()
+    for _ in range(2):
+        with pytest.raises(RlbenchError, match=complaint) as caught:
+            registry.add_file(path)
+        assert "plugin.py" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert registry.names() == known
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(RlbenchError, match=r"There is no plugin file 'nowhere/x\.py'"):
+        registry.add_file("nowhere/x.py")
+
+
+def test_a_name_that_is_taken_names_both_files_each_time(tmp_path: Path) -> None:
+    path = write(tmp_path, PLUGIN.format(name="ppo-clip"))
+    for _ in range(2):
+        with pytest.raises(RlbenchError, match=r"Two algorithms are called 'ppo-clip'") as caught:
+            registry.add_file(path)
+        assert "algorithms/ppo_clip.py" in str(caught.value)
+        assert str(path) in str(caught.value)
+    assert registry.load("ppo-clip").__module__ == "algorithms.ppo_clip"
+
+
+def test_a_class_from_python() -> None:
+    class Mine(Algorithm):
+        name = "from-python"
+
+    registry.add_class(Mine)
+    registry.add_class(Mine)
+    assert registry.load("from-python") is Mine
+
+    class Other(Algorithm):
+        name = "from-python"
+
+    with pytest.raises(RlbenchError, match="Two algorithms are called 'from-python'"):
+        registry.add_class(Other)
+
+
+def third_party(folder: Path, monkeypatch: pytest.MonkeyPatch, modules: dict[str, str]) -> None:
+    """Install modules as if by pip, each named by an entry point, besides the built-ins."""
+    for name, text in modules.items():
+        write(folder, text, f"{name}.py")
+    monkeypatch.syspath_prepend(folder)
+    points = [EntryPoint(name, name, registry.GROUP) for name in modules]
+    points.append(EntryPoint("builtin", "algorithms", registry.GROUP))
+    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(points))
+    monkeypatch.setattr(registry, "_classes", {})
+    monkeypatch.setattr(registry, "_broken", {})
+    monkeypatch.setattr(registry, "_discovered", False)
+
+
+def test_a_broken_installed_plugin_is_reported_and_breaks_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = {"third_party_bad": "raise OSError('no licence')", "third_party_good": PLUGIN.format(name="good")}
+    third_party(tmp_path, monkeypatch, modules)
+    assert {"good", *BUILT_IN} <= set(registry.names())
+    assert list(registry.broken()) == ["third_party_bad"]
+    assert "OSError: no licence" in registry.broken()["third_party_bad"]
+    with pytest.raises(RlbenchError, match="Broken plugins: third_party_bad"):
+        registry.load("bad")
+
+
+def test_two_installed_plugins_of_one_name_are_an_error_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_party(tmp_path, monkeypatch, {"third_party_twin": PLUGIN.format(name="trpo")})
+    for _ in range(2):
+        with pytest.raises(RlbenchError, match="Two algorithms are called 'trpo'") as caught:
+            registry.names()
+        assert "third_party_twin.py" in str(caught.value)
+
+
+def fingerprint_of(path: Path) -> str:
+    registry._classes.pop("mine", None)
+    for name in [name for name in sys.modules if name.startswith("rlbench_plugin_")]:
+        del sys.modules[name]
+    (cls,) = registry.add_file(path)
+    return registry.fingerprint(cls)
+
+
+def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:
+    path = write(tmp_path, PLUGIN.format(name="mine"))
+    first = fingerprint_of(path)
+    assert fingerprint_of(path) == first
+    path.write_bytes(PLUGIN.format(name="mine").replace("\n", "\r\n").encode())
+    assert fingerprint_of(path) == first  # other line ends are no other code
+    write(tmp_path, PLUGIN.format(name="mine").replace("x.ratio", "2 * x.ratio"))
+    assert fingerprint_of(path) != first
+    elsewhere = tmp_path / "sub"
+    elsewhere.mkdir()
+    assert fingerprint_of(write(elsewhere, PLUGIN.format(name="mine"))) == first  # nor is another folder
+
+
+def test_the_fingerprint_follows_the_source_of_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from algorithms.ppo_adaptive import PPOAdaptive
+
+    real = registry.inspect.getsource
+    first, unrelated = registry.fingerprint(PPOAdaptive), registry.fingerprint(registry.load("trpo"))
+
+    def edited(thing: Any) -> str:
+        return real(thing) + ("\n# edited" if getattr(thing, "__name__", "") == "algorithms.ppo_clip" else "")
+
+    monkeypatch.setattr(registry, "inspect", SimpleNamespace(getsource=edited))
+    assert registry.fingerprint(PPOAdaptive) != first
+    assert registry.fingerprint(registry.load("trpo")) == unrelated
+
+
+WITHOUT_FILE = """
+import sys
+from rlbench import Algorithm, hyper, registry
+source = '''
+class Mine(Algorithm):
+    name = "prompt"
+    def surrogate(self, x):
+        return (lambda r: BODY)(x.ratio)
+'''
+exec(source.replace("BODY", sys.argv[1]))
+Mine.__module__ = "nowhere"
+print(registry.fingerprint(Mine))
+"""
+
+
+def test_a_class_without_a_file_has_the_same_fingerprint_in_every_process() -> None:
+    def of(body: str) -> str:
+        command = [sys.executable, "-W", "ignore", "-c", WITHOUT_FILE, body]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert of("r * 2") == of("r * 2") != of("r * 3")
