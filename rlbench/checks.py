@@ -111,13 +111,18 @@ def _check_surrogate(algorithm: Algorithm) -> None:
     for build in (Categorical, DiagonalGaussian):
         for replicas in (None, REPLICAS):
             x = _case(build, replicas).x
-            value = (algorithm if replicas is None else stack([algorithm] * replicas)).surrogate(x)
+            one = algorithm if replicas is None else stack([algorithm] * replicas)
+            value = one.surrogate(x)
             _require(
                 value.shape == x.advantage.shape,
                 f"surrogate must return one number per sample, {tuple(x.advantage.shape)}, not {tuple(value.shape)}; "
                 "reduce only with rlbench.functional.mean, which keeps the axis.",
             )
             _require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
+            _require(
+                torch.equal(value, one.surrogate(x)),
+                "surrogate must return the same numbers for the same samples: draw no random numbers, keep no state.",
+            )
 
 
 def _check_replicas(algorithm: Algorithm) -> None:
