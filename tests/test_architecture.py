@@ -1,0 +1,168 @@
+"""Which part may import which: the directions of the design, read from the source; and what an import may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "rlbench"
+
+BASE = {"errors", "records"}
+LEARNING = BASE | {"functional", "data", "diagnostics", "problem", "improve", "fields", "algorithm"}
+STORED = BASE | {"entry", "store", "specification"}
+TRAINING = LEARNING | {"registry", "training"}
+# Each part of the package and the parts that it may import, beside itself. Two chains that meet in the study and the
+# command line: what learns (it needs torch), and what is stored and analysed (it must not).
+MAY_IMPORT = {
+    "errors": set(),
+    "records": set(),
+    "functional": set(),
+    "data": {"functional"},
+    "diagnostics": {"functional", "data"},
+    "problem": {"functional", "data", "diagnostics"},
+    "improve": {"functional", "data", "diagnostics", "problem"},
+    "fields": {"errors"},
+    "algorithm": LEARNING - {"algorithm"},
+    "registry": LEARNING,
+    "training": LEARNING,
+    "checks": TRAINING,
+    "entry": BASE,
+    "store": BASE | {"entry"},
+    "specification": BASE | {"entry", "store"},
+    "analysis": STORED,
+    "study": TRAINING | STORED | {""},  # the package itself: where its source lies
+    "api": TRAINING | STORED | {"study", "analysis"},
+    "cli": TRAINING | STORED | {"study", "analysis", "api", "checks", ""},
+    "__main__": {"cli"},
+}
+FREE_OF_TORCH = sorted(STORED | {"analysis"})
+
+
+def without_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module that run, so not what is imported for annotations only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from without_type_checking(node)
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, at its top or inside a function, in full."""
+    for node in without_type_checking(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file} imports relatively"
+            module = str(node.module)
+            # `from rlbench import registry` names a module, `from rlbench.errors import RlbenchError` does not.
+            for alias in node.names:
+                path = ROOT.joinpath(*module.split("."), alias.name)
+                inside = path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+                yield f"{module}.{alias.name}" if inside else module
+
+
+def files_of(part: str) -> list[Path]:
+    folder = CORE / part
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [CORE / f"{part}.py"]
+
+
+def parts() -> list[str]:
+    found = {path.stem if path.suffix else path.name for path in CORE.iterdir() if path.suffix in ("", ".py")}
+    return sorted(found - {"__init__", "__pycache__"})
+
+
+def test_every_part_has_its_place() -> None:
+    assert parts() == sorted(MAY_IMPORT)
+
+
+def test_no_part_imports_in_a_circle() -> None:
+    done: set[str] = set()
+    left = {part: allowed - {""} for part, allowed in MAY_IMPORT.items()}
+    while left:
+        ready = {part for part, allowed in left.items() if allowed <= done}
+        assert ready, f"a circle among {sorted(left)}"
+        done |= ready
+        left = {part: allowed for part, allowed in left.items() if part not in ready}
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_a_part_imports_only_what_stands_before_it(part: str) -> None:
+    allowed = MAY_IMPORT[part] | {part}
+    for file in files_of(part):
+        for module in imports(file):
+            top, _, rest = module.partition(".")
+            assert top != "algorithms", f"{file} imports an algorithm: the core knows none by name"
+            if top == "rlbench":
+                assert rest.split(".")[0] in allowed, f"{file} imports {module}"
+
+
+@pytest.mark.parametrize("part", FREE_OF_TORCH)
+def test_what_is_stored_and_analysed_never_imports_torch(part: str) -> None:
+    for file in files_of(part):
+        assert not {module.partition(".")[0] for module in imports(file)} & {"torch"}, file
+
+
+def test_the_mathematics_needs_torch_and_numpy_only() -> None:
+    for file in files_of("functional"):
+        outside = {module.partition(".")[0] for module in imports(file)} - set(sys.stdlib_module_names)
+        assert outside <= {"torch", "numpy", "rlbench"}, file
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "algorithms").glob("*.py")), ids=lambda file: file.stem)
+def test_algorithms_use_the_public_names_only(file: Path) -> None:
+    siblings = {f"algorithms.{one.stem}" for one in file.parent.glob("*.py")}
+    for module in imports(file):
+        outside = module.partition(".")[0] in {"torch", "__future__"} | set(sys.stdlib_module_names)
+        assert outside or module in {"rlbench", "rlbench.functional"} | siblings, f"{file} imports {module}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "algorithms").glob("*.py")), ids=lambda file: file.stem)
+def test_built_ins_are_short(file: Path) -> None:
+    """A variant costs a few lines: without docstrings, imports and blank lines at most 30, TRPO 60."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    lines = [line for line in ast.unparse(tree).splitlines() if line.strip()]
+    assert len(lines) <= (60 if file.stem == "trpo" else 35)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that are loaded in a fresh interpreter after a statement."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+HEAVY = {"torch", "pandas", "matplotlib", "seaborn", "scipy", "gymnasium", "pyarrow"}
+
+
+@pytest.mark.parametrize("statement", ["import rlbench", "import rlbench.cli", "from rlbench import Experiment, Arm"])
+def test_starting_is_light(statement: str) -> None:
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_a_report_loads_no_torch() -> None:
+    assert not loaded_by("import rlbench.analysis.report, rlbench.store, rlbench.specification") & {
+        "torch",
+        "gymnasium",
+    }
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*.py")), ids=lambda file: file.stem)
+def test_every_experiment_can_be_planned(file: Path) -> None:
+    from rlbench.study.files import load_experiment
+    from rlbench.study.plan import make_plan
+
+    experiment = load_experiment(file)
+    plan = make_plan(experiment)
+    assert len(plan.planned) == len(experiment.environments) * len(experiment.seeds) * len(plan.document()["arms"])
+    assert experiment.question
