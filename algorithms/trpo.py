@@ -40,7 +40,7 @@ class TRPO(Algorithm):
         def objective(x: Samples) -> torch.Tensor:
             return weighted_mean(self.surrogate(x), x.weight)
 
-        start, gradient, _ = problem.gradient(old, batch, objective, value=False)
+        start, gradient, _ = problem.gradient(old, batch, objective)
         fisher = problem.fisher(old, batch)
 
         def damped(v: Params) -> Params:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
@@ -60,6 +60,26 @@ class Stats:
     progress: torch.Tensor
 
 
+class Terms(Protocol):
+    """Where samples get from what depends on the parameters being optimised; every tensor is `[..., B]`."""
+
+    def log_prob(self) -> torch.Tensor:
+        """Return the log-probabilities of the actions."""
+        ...
+
+    def entropy(self) -> torch.Tensor:
+        """Return the entropies of the policy."""
+        ...
+
+    def kl(self) -> torch.Tensor:
+        """Return KL(old || new)."""
+        ...
+
+    def value(self) -> torch.Tensor:
+        """Return the values."""
+        ...
+
+
 class Samples:
     """One minibatch. Every tensor is `[..., B]`; those under "lazy" carry gradient and are computed when first used.
 
@@ -78,21 +98,15 @@ class Samples:
         old_log_prob: torch.Tensor,
         old_value: torch.Tensor,
         target: torch.Tensor,
-        value: torch.Tensor,
-        action: torch.Tensor,
-        policy: Callable[[], Distribution],
-        old_policy: Callable[[], Distribution],
+        terms: Terms,
         weight: torch.Tensor | None = None,
     ) -> None:
         self.advantage = advantage
         self.old_log_prob = old_log_prob
         self.old_value = old_value
         self.target = target
-        self.value = value
         self.weight = weight
-        self._action = action
-        self._policy = policy
-        self._old_policy = old_policy
+        self._terms = terms
 
     @classmethod
     def from_heads(
@@ -110,26 +124,13 @@ class Samples:
         zero = torch.zeros_like(advantage)
         with torch.no_grad():
             old_log_prob = build(old_head).log_prob(action)
-        return cls(
-            advantage=advantage,
-            old_log_prob=old_log_prob,
-            old_value=zero,
-            target=zero,
-            value=zero,
-            action=action,
-            policy=lambda: build(head),
-            old_policy=lambda: build(old_head),
-        )
-
-    @cached_property
-    def policy(self) -> Distribution:
-        """The distribution of actions under the parameters being optimised."""
-        return self._policy()
+        terms = _HeadTerms(build(head), build(old_head), action, zero)
+        return cls(advantage=advantage, old_log_prob=old_log_prob, old_value=zero, target=zero, terms=terms)
 
     @cached_property
     def log_prob(self) -> torch.Tensor:
         """Log-probability of the action under the parameters being optimised."""
-        return self.policy.log_prob(self._action)
+        return self._terms.log_prob()
 
     @cached_property
     def log_ratio(self) -> torch.Tensor:
@@ -144,9 +145,36 @@ class Samples:
     @cached_property
     def entropy(self) -> torch.Tensor:
         """Entropy of the policy in each state, nats."""
-        return self.policy.entropy()
+        return self._terms.entropy()
 
     @cached_property
     def kl(self) -> torch.Tensor:
         """KL(old || new) in each state, analytic; the papers' direction."""
-        return self.policy.kl_from(self._old_policy())
+        return self._terms.kl()
+
+    @cached_property
+    def value(self) -> torch.Tensor:
+        """V(s) under the parameters being optimised."""
+        return self._terms.value()
+
+
+@dataclass(frozen=True, eq=False)
+class _HeadTerms:
+    """Terms by autograd through two distributions."""
+
+    policy: Distribution
+    old_policy: Distribution
+    action: torch.Tensor
+    values: torch.Tensor
+
+    def log_prob(self) -> torch.Tensor:
+        return self.policy.log_prob(self.action)
+
+    def entropy(self) -> torch.Tensor:
+        return self.policy.entropy()
+
+    def kl(self) -> torch.Tensor:
+        return self.policy.kl_from(self.old_policy)
+
+    def value(self) -> torch.Tensor:
+        return self.values

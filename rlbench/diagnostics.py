@@ -44,13 +44,16 @@ class Meter:
         self._counts: dict[str, Array] = {}
         self._replicas = replicas
 
-    def add(self, name: str, values: Array | torch.Tensor, active: Array) -> None:
-        """Add one measurement per replica, `[R]` or `[R, 1]`, of the replicas in `active` `[R]`."""
-        numbers = torch.as_tensor(values).to(torch.float64).numpy().reshape(self._replicas)
-        sums = self._sums.setdefault(name, np.zeros(self._replicas))
-        counts = self._counts.setdefault(name, np.zeros(self._replicas, np.int64))
-        sums[active] += numbers[active]
-        counts += active
+    def add(self, name: str, values: Array, active: Array) -> None:
+        """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
+        if name not in self._sums:
+            self._sums[name] = np.zeros(self._replicas)
+            self._counts[name] = np.zeros(self._replicas, np.int64)
+        if active.all():
+            self._sums[name] += values
+        else:
+            self._sums[name][active] += values[active]
+        self._counts[name] += active
 
     def mean(self, name: str) -> Array:
         """Return the mean per replica `[R]`; NaN where nothing was measured."""
@@ -68,17 +71,20 @@ class Meter:
         """Return how often each replica was measured, `[R]`."""
         return self._counts.get(name, np.zeros(self._replicas, np.int64))
 
-    def clipping(self, x: Samples, band: float | torch.Tensor, active: Array) -> None:
-        """Add the clip fractions of one gradient step; `x.log_prob.grad` is the surrogate's gradient."""
-        with torch.no_grad():
-            counts = _ones(x.advantage) if x.weight is None else (x.weight > 0)
-            total = counts.sum(-1).clamp(min=1)
-            outside = ((x.ratio - 1).abs() > band) & counts
-            self.add("clip_fraction", outside.sum(-1) / total, active)
-            slope = x.log_prob.grad
-            if slope is not None:
-                killed = (slope == 0) & (x.advantage != 0) & counts
-                self.add("clip_killed", killed.sum(-1) / total, active)
+    def clipping(self, x: Samples, slope: Array | None, band: float | torch.Tensor, active: Array) -> None:
+        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at the log-probability."""
+        outside = np.abs(x.ratio.detach().numpy() - np.float32(1)) > np.asarray(band)
+        # Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
+        killed = None if slope is None else (slope == 0) & (x.advantage.numpy() != 0)
+        total: Array | int = outside.shape[-1]
+        if x.weight is not None:
+            counts = (x.weight > 0).numpy()
+            total = np.maximum(np.count_nonzero(counts, axis=-1), 1)
+            outside &= counts
+            killed = None if killed is None else killed & counts
+        self.add("clip_fraction", np.count_nonzero(outside, axis=-1) / total, active)
+        if killed is not None:
+            self.add("clip_killed", np.count_nonzero(killed, axis=-1) / total, active)
 
 
 def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
@@ -112,7 +118,3 @@ def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.
 
 def _variance(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     return weighted_mean((x - weighted_mean(x, weight)).square(), weight).squeeze(-1)
-
-
-def _ones(like: torch.Tensor) -> torch.Tensor:
-    return torch.ones_like(like, dtype=torch.bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlbench.data import Params, Samples
-from rlbench.functional.surrogates import kl_estimate, value_loss, weighted_mean
+from rlbench.functional.surrogates import kl_estimate, weighted_mean
 from rlbench.problem import Problem
 
 
@@ -25,28 +25,19 @@ def first_order(
     """
     algorithm = problem.algorithm
     params = (problem.params if start is None else start).clone()
-    value_clip = algorithm.value_clip if bool(torch.isfinite(torch.as_tensor(algorithm.value_clip)).any()) else None
     stops = torch.as_tensor(algorithm.target_kl)
     may_stop = policy and bool(torch.isfinite(stops).any())
     going = problem.alive.copy()
 
-    def objective(x: Samples) -> torch.Tensor:
-        total = torch.zeros(())
-        if policy:
-            total = total + weighted_mean(algorithm.surrogate(x), x.weight)
-            if bool((torch.as_tensor(algorithm.entropy_coef) > 0).any()):
-                total = total + algorithm.entropy_coef * weighted_mean(x.entropy, x.weight)
-        if value:
-            loss = weighted_mean(value_loss(x.value, x.old_value, x.target, value_clip), x.weight)
-            problem.meter.add("value_loss", loss.detach(), going)
-            total = total - algorithm.value_coef * loss
-        return total
+    def surrogate(x: Samples) -> torch.Tensor:
+        return weighted_mean(algorithm.surrogate(x), x.weight)
 
+    objective = surrogate if policy else None
     count = minibatches or algorithm.minibatches
     for batch in problem.minibatches(epochs=epochs or algorithm.epochs, count=count):
         if not going.any():
             break
-        _, grad, x = problem.gradient(params, batch, objective, policy=policy, value=value, active=going)
+        _, grad, x = problem.gradient(params, batch, objective, entropy=policy, value=value, active=going)
         if may_stop:
             kl = weighted_mean(kl_estimate(x.log_ratio.detach()), x.weight)
             going = going & ~(kl > 1.5 * stops).numpy()[:, 0]

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.batches import Batch, Rollout, gather
 from rlbench.data import Params, Samples
 from rlbench.diagnostics import Meter
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
-from rlbench.functional.surrogates import standardise
+from rlbench.functional.values import value_loss
+from rlbench.leaves import Leaves
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
-    from rlbench.functional.distributions import Family
+    from rlbench.functional.families import Family
 
 Array = npt.NDArray[Any]
 Objective = Callable[[Samples], torch.Tensor]
-
-
-@dataclass(eq=False)
-class Batch:
-    """Some samples of every replica: `observation` `[R, B, obs]`, `action` `[R, B]` or `[R, B, K]`, the rest `[R, B]`.
-
-    `old_head` `[R, B, H]` and `old_log_prob` describe the policy that acted; `weight` is None if all samples count.
-    """
-
-    observation: Array
-    action: torch.Tensor
-    advantage: torch.Tensor
-    target: torch.Tensor
-    old_value: torch.Tensor
-    weight: torch.Tensor | None
-    old_head: torch.Tensor
-    old_log_prob: torch.Tensor
-
-
-@dataclass(eq=False)
-class Rollout:
-    """The samples of one rollout, flattened to n = T N per replica, in the shapes of `Batch` with B = n."""
-
-    observation: Array
-    action: torch.Tensor
-    advantage: torch.Tensor
-    target: torch.Tensor
-    old_value: torch.Tensor
-    weight: torch.Tensor | None
 
 
 class Problem:
@@ -67,7 +39,7 @@ class Problem:
         network: ActorCritic,
         family: Family,
         params: Array,
-        optimizers: tuple[AdamState, AdamState],
+        optimizer: AdamState,
         rollout: Rollout,
         *,
         lr: Array,
@@ -81,8 +53,12 @@ class Problem:
         self.progress = progress
         self.alive = alive  # bool [R]: replicas that still learn
         self.meter = Meter(len(params))
-        self._network, self._family, self._optimizers = network, family, optimizers
+        self._network, self._family, self._optimizer = network, family, optimizer
         self._rollout, self._lr, self._permute = rollout, lr, permute
+        self._eps, self._max_norm = _column(algorithm.adam_eps), _column(algorithm.max_grad_norm)
+        self._entropy_coef, self._value_coef = _column(algorithm.entropy_coef), _column(algorithm.value_coef)
+        value_clip = _column(algorithm.value_clip)
+        self._value_clip = value_clip if np.isfinite(value_clip).any() else None
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
         self.reference: list[Batch] = []
@@ -107,40 +83,42 @@ class Problem:
 
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
-        output = self._network.forward(params.numpy(), batch.observation, value=False)
-        return self._samples(batch, torch.from_numpy(np.ascontiguousarray(output.head)), batch.old_value)
+        head = self._network.forward(params.numpy(), batch.observation, value=False).head
+        return self._samples(batch, self._leaves(batch, head, batch.old_value.numpy(), live=False))
 
     def gradient(
         self,
         params: Params,
         batch: Batch,
-        objective: Objective,
+        objective: Objective | None,
         *,
-        policy: bool = True,
-        value: bool = True,
+        entropy: bool = False,
+        value: bool = False,
         active: Array | None = None,
     ) -> tuple[torch.Tensor, Params, Samples]:
-        """Return the objective `[R, 1]`, its gradient `[R, P]`, and the samples it was computed from.
+        """Return the objective `[R, 1]`, the gradient `[R, P]` of all that is to be maximised, and the samples.
 
-        `policy` and `value` say which networks take part. Surrogate autograd reaches heads and values; from there the
-        networks' own backward pass goes on. The clip fractions of replicas in `active` `[R]` (default: all that are
-        alive) and the norm of the gradient enter the diagnostics of the update.
+        `objective` maps samples to one number per replica, `[R, 1]`; None leaves the policy out. `entropy` adds
+        entropy_coef times the mean entropy to what is maximised, `value` takes off value_coef times the mean value
+        loss. What was measured of the replicas in `active` `[R]` (default: all that are alive) enters the diagnostics.
         """
-        flat = params.numpy()
-        output = self._network.forward(flat, batch.observation, policy=policy, value=value)
-        head = torch.from_numpy(np.ascontiguousarray(output.head)).requires_grad_(policy)
-        values = torch.from_numpy(np.ascontiguousarray(output.value)).requires_grad_(value)
-        x = self._samples(batch, head, values)
-        result = objective(x)
-        if policy and "log_prob" in x.__dict__ and x.log_prob.requires_grad:
-            x.log_prob.retain_grad()
-        # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
-        result.sum().backward()  # type: ignore[no-untyped-call]
-        grad = self._network.backward(flat, output.tape, _grad(head), _grad(values))
-        counted = self.alive if active is None else active
+        flat, counted = params.numpy(), self.alive if active is None else active
+        output = self._network.forward(flat, batch.observation, policy=objective is not None)
+        leaves = self._leaves(batch, output.head, output.value, live=True)
+        x = self._samples(batch, leaves)
+        result = torch.zeros((len(flat), 1)) if objective is None else objective(x)
+        if result.requires_grad:
+            # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
+            result.sum().backward()  # type: ignore[no-untyped-call]
+        bonus = self._entropy_coef * batch.shares if entropy and self._entropy_coef.any() else None
+        at_head = leaves.pull(bonus)
+        at_value = self._value_slope(batch, output.value, counted) if value else None
+        if (slope := leaves.slope("value")) is not None:
+            at_value = slope if at_value is None else at_value + slope
+        grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
-        if policy:
-            self.meter.clipping(x, self.algorithm.band, counted)
+        if objective is not None:
+            self.meter.clipping(x, leaves.slope("log_prob"), self.algorithm.band, counted)
             self.meter.add("grad_norm", norms(grad[:, : self.policy_size]), counted)
         return result.detach(), torch.from_numpy(grad), x
 
@@ -152,13 +130,12 @@ class Problem:
         """
         flat = params.numpy()
         output = self._network.forward(flat, batch.observation, value=False)
-        distribution = self._family.build(torch.from_numpy(np.ascontiguousarray(output.head)))
-        weights = _sample_weights(batch)[..., None]
+        likelihood = self._family.likelihood(output.head)
+        shares = batch.shares[..., None]
 
         def product(vector: Params) -> Params:
             moved = self._network.jvp_head(flat, output.tape, vector.numpy())
-            weighed = distribution.fisher(torch.from_numpy(np.ascontiguousarray(moved))) * weights
-            return torch.from_numpy(self._network.backward(flat, output.tape, weighed.numpy(), None))
+            return torch.from_numpy(self._network.backward(flat, output.tape, likelihood.fisher(moved) * shares, None))
 
         return product
 
@@ -166,18 +143,14 @@ class Problem:
         """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
 
         `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's
-        state: a zero gradient would not do, since Adam's momentum moves on without one.
+        state: a zero gradient would not do, since Adam's momentum moves on without one. `grad` is used up.
         """
-        algorithm = self.algorithm
-        down = -grad.numpy()
-        clip_by_norm(down, _numpy(algorithm.max_grad_norm))
-        split = self.policy_size
-        shared = split == down.shape[1]
-        parts = ((policy or shared, slice(0, split)), (value and not shared, slice(split, None)))
-        for (takes, part), state in zip(parts, self._optimizers, strict=True):
-            if takes:
-                flat = params.numpy()[:, part]
-                adam(flat, down[:, part], state, lr=self._lr, eps=_numpy(algorithm.adam_eps), active=active)
+        slopes = grad.numpy()
+        clip_by_norm(slopes, self._max_norm)
+        adam(
+            params.numpy(), slopes, self._optimizer,
+            lr=-self._lr, eps=self._eps, active=active, parts=self._parts(policy, value),
+        )  # fmt: skip
         return params
 
     def usable(self, batch: Batch) -> Array:
@@ -187,21 +160,32 @@ class Problem:
         weighty: Array = (batch.weight.sum(-1) > 0).numpy()
         return self.alive & weighty
 
-    def _samples(self, batch: Batch, head: torch.Tensor, value: torch.Tensor) -> Samples:
-        advantage = batch.advantage
-        if self.algorithm.normalize_advantage == "minibatch":
-            advantage = standardise(advantage, batch.weight)
-        build = self._family.build
+    def _parts(self, policy: bool, value: bool) -> tuple[bool, bool]:
+        return (True, True) if self._network.shared else (policy, value)
+
+    def _value_slope(self, batch: Batch, value: Array, counted: Array) -> Array:
+        """Return the gradient of -value_coef * mean value loss at the values, and note the loss."""
+        loss, slope = value_loss(value, batch.old_value.numpy(), batch.target.numpy(), self._value_clip)
+        shares = batch.shares
+        self.meter.add("value_loss", (loss * shares).sum(-1), counted)
+        weighed: Array = slope * (-self._value_coef * shares)
+        return weighed
+
+    def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> Leaves:
+        likelihood = self._family.likelihood
+        return Leaves(
+            lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action.numpy(), value, live=live
+        )
+
+    @staticmethod
+    def _samples(batch: Batch, leaves: Leaves) -> Samples:
         return Samples(
-            advantage=advantage,
+            advantage=batch.advantage,
             old_log_prob=batch.old_log_prob,
             old_value=batch.old_value,
             target=batch.target,
             weight=batch.weight,
-            value=value,
-            action=batch.action,
-            policy=lambda: build(head),
-            old_policy=lambda: build(batch.old_head),
+            terms=leaves,
         )
 
     def _order(self, count: int) -> Array:
@@ -210,7 +194,7 @@ class Problem:
         if count == 1:
             return np.tile(np.arange(self.size), (1, replicas, 1))
         order = self._permute(self.size)  # [R, n]
-        return order.reshape(replicas, count, -1).transpose(1, 0, 2)
+        return np.ascontiguousarray(order.reshape(replicas, count, -1).transpose(1, 0, 2))
 
     def _evaluate_old_policy(self, order: Array) -> None:
         """Record heads and log-probabilities of the acting policy, in the very batches of the first epoch.
@@ -219,55 +203,23 @@ class Problem:
         step is exactly 1 for every sample.
         """
         rollout, rows = self._rollout, np.arange(len(self.params))[:, None]
+        actions = rollout.action.numpy()
         self._old_heads = np.empty((*rollout.observation.shape[:2], self._family.head_size), np.float32)
         self._old_log_probs = np.empty(rollout.observation.shape[:2], np.float32)
         for index in order:
-            output = self._network.forward(self.params.numpy(), rollout.observation[rows, index], value=False)
-            head = torch.from_numpy(np.ascontiguousarray(output.head))
-            self._old_heads[rows, index] = output.head
-            action = rollout.action[torch.from_numpy(rows), torch.from_numpy(np.ascontiguousarray(index))]
-            self._old_log_probs[rows, index] = self._family.build(head).log_prob(action).numpy()
+            head = self._network.forward(self.params.numpy(), rollout.observation[rows, index], value=False).head
+            self._old_heads[rows, index] = head
+            self._old_log_probs[rows, index] = self._family.likelihood(head).log_prob(actions[rows, index])
         self.reference = list(self._gather(order))
 
     def _gather(self, order: Array) -> Iterator[Batch]:
-        """Yield the batches of an order `[M, R, B]`, gathered in one go per epoch."""
-        rollout, rows = self._rollout, np.arange(order.shape[1])[:, None]
-        index = np.ascontiguousarray(order)
-
-        def take(values: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(values.numpy()[rows, index])
-
         assert self._old_heads is not None
         assert self._old_log_probs is not None
-        observation = rollout.observation[rows, index]
-        weight = None if rollout.weight is None else take(rollout.weight)
-        tensors = (rollout.action, rollout.advantage, rollout.target, rollout.old_value)
-        action, advantage, target, old_value = (take(values) for values in tensors)
-        old_head, old_log_prob = self._old_heads[rows, index], self._old_log_probs[rows, index]
-        for k in range(len(index)):
-            yield Batch(
-                observation=observation[k],
-                action=action[k],
-                advantage=advantage[k],
-                target=target[k],
-                old_value=old_value[k],
-                weight=None if weight is None else weight[k],
-                old_head=torch.from_numpy(old_head[k]),
-                old_log_prob=torch.from_numpy(old_log_prob[k]),
-            )
+        per_batch = self.algorithm.normalize_advantage == "minibatch"
+        return gather(self._rollout, self._old_heads, self._old_log_probs, order, standardised=per_batch)
 
 
-def _grad(leaf: torch.Tensor) -> Array | None:
-    return None if leaf.grad is None else leaf.grad.numpy()
-
-
-def _numpy(coefficient: float | torch.Tensor) -> Array:
+def _column(coefficient: float | torch.Tensor) -> Array:
+    """Return a coefficient as `[R, 1]` or, if it is one number for all, `[1, 1]`."""
     column: Array = torch.as_tensor(coefficient, dtype=torch.float32).numpy().reshape(-1, 1)
     return column
-
-
-def _sample_weights(batch: Batch) -> torch.Tensor:
-    """Return weights that sum to 1 over the samples of each replica, `[R, B]`."""
-    if batch.weight is None:
-        return torch.full_like(batch.advantage, 1 / batch.advantage.shape[-1])
-    return batch.weight / batch.weight.sum(-1, keepdim=True).clamp(min=1e-8)

@@ -1,8 +1,7 @@
 """Action distributions, built from a policy head `[..., B, H]`; actions are `[..., B]` or `[..., B, K]`.
 
-A class turns a head into log-probabilities, entropies and analytic KL divergences, all `[..., B]`; into the product of
-its Fisher information with a tangent of the head; and samples in numpy from noise that was drawn beforehand, so that
-randomness stays data.
+A class turns a head into log-probabilities, entropies and analytic KL divergences, all `[..., B]`, through autograd.
+Training uses the same mathematics with its derivatives written out, `rlbench.functional.likelihoods`.
 """
 
 from __future__ import annotations
@@ -12,11 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-
-Array = npt.NDArray[Any]
 
 
 class Distribution(ABC):
@@ -34,30 +29,6 @@ class Distribution(ABC):
     def kl_from(self, old: Any) -> torch.Tensor:
         """Return KL(old || self) per state, `[..., B]`; `old` is of the same class."""
 
-    @abstractmethod
-    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
-        """Return the Fisher information with respect to the head times `tangent`, both `[..., B, H]`."""
-
-
-class Family(ABC):
-    """A kind of distribution for one action space: the width of its head, its noise and its samples."""
-
-    head_size: int
-    log_std_size: int = 0
-    """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
-
-    @abstractmethod
-    def build(self, head: torch.Tensor) -> Distribution:
-        """Return the distributions of a head `[..., B, H]`."""
-
-    @abstractmethod
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        """Return noise for actions of leading shape `shape`, as `sample` wants it."""
-
-    @abstractmethod
-    def sample(self, head: Array, noise: Array) -> Array:
-        """Return one action for each head, a function of the head and its noise alone."""
-
 
 class Categorical(Distribution):
     """One choice among n; head: n logits; action: an index `[..., B]`."""
@@ -74,10 +45,6 @@ class Categorical(Distribution):
     def kl_from(self, old: Categorical) -> torch.Tensor:
         return (old.log_probs.exp() * (old.log_probs - self.log_probs)).sum(-1)
 
-    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
-        probs = self.log_probs.exp()
-        return probs * (tangent - (probs * tangent).sum(-1, keepdim=True))
-
 
 class Independent(Distribution):
     """Several independent choices, for MultiDiscrete and MultiBinary spaces; action: indices `[..., B, K]`."""
@@ -93,11 +60,6 @@ class Independent(Distribution):
 
     def kl_from(self, old: Independent) -> torch.Tensor:
         return _total([part.kl_from(other) for part, other in zip(self.parts, old.parts, strict=True)])
-
-    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
-        widths = [part.log_probs.shape[-1] for part in self.parts]
-        pieces = torch.split(tangent, widths, -1)
-        return torch.cat([part.fisher(piece) for part, piece in zip(self.parts, pieces, strict=True)], -1)
 
 
 class DiagonalGaussian(Distribution):
@@ -117,77 +79,6 @@ class DiagonalGaussian(Distribution):
         variance_ratio = (2 * (old.log_std - self.log_std)).exp()
         shift = (old.mean - self.mean) * (-self.log_std).exp()
         return (self.log_std - old.log_std + 0.5 * (variance_ratio + shift * shift - 1)).sum(-1)
-
-    def fisher(self, tangent: torch.Tensor) -> torch.Tensor:
-        of_mean, of_log_std = tangent.chunk(2, -1)
-        return torch.cat([of_mean * (-2 * self.log_std).exp(), 2 * of_log_std], -1)
-
-
-class CategoricalFamily(Family):
-    """Discrete(n)."""
-
-    def __init__(self, n: int) -> None:
-        self.head_size = n
-
-    def build(self, head: torch.Tensor) -> Categorical:
-        return Categorical(head)
-
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
-
-    def sample(self, head: Array, noise: Array) -> Array:
-        # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
-        choice: Array = np.argmax(head + noise, axis=-1)
-        return choice
-
-
-class IndependentFamily(Family):
-    """MultiDiscrete(sizes); MultiBinary(K) is the case of K twos."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = tuple(sizes)
-        self.head_size = sum(self.sizes)
-
-    def build(self, head: torch.Tensor) -> Independent:
-        return Independent([Categorical(part) for part in torch.split(head, list(self.sizes), -1)])
-
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
-
-    def sample(self, head: Array, noise: Array) -> Array:
-        parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
-        return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
-
-
-class GaussianFamily(Family):
-    """Box, flattened to A numbers; the standard deviation does not depend on the state."""
-
-    def __init__(self, size: int) -> None:
-        self.head_size = 2 * size
-        self.log_std_size = size
-
-    def build(self, head: torch.Tensor) -> DiagonalGaussian:
-        return DiagonalGaussian(head)
-
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
-
-    def sample(self, head: Array, noise: Array) -> Array:
-        action: Array = head[..., : self.log_std_size] + np.exp(head[..., self.log_std_size :]) * noise
-        return action
-
-
-def family(kind: str, sizes: Sequence[int]) -> Family:
-    """Return the family of an action space, by the kinds and sizes of `rlbench.training.envs.ActionSpec`."""
-    if kind == "categorical":
-        return CategoricalFamily(sizes[0])
-    if kind == "multicategorical":
-        return IndependentFamily(sizes)
-    if kind == "bernoulli":
-        return IndependentFamily([2] * sizes[0])
-    if kind == "gaussian":
-        return GaussianFamily(sizes[0])
-    raise ValueError(f"there is no distribution for actions of kind {kind!r}")
 
 
 def _total(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,12 +43,12 @@ class Stack:
     offset: int
     activation: str = "tanh"
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each layer."""
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
-    @property
+    @cached_property
     def end(self) -> int:
         """Where the next thing in the buffer begins."""
         return self.offset + sum(i * o + o for i, o in self.shapes)
@@ -121,17 +122,17 @@ class ActorCritic:
     activation: str = "tanh"
     shared: bool = False
 
-    @property
+    @cached_property
     def policy(self) -> Stack:
         """The policy's stack; with a shared trunk its last output is the value."""
         return Stack((self.observations, *self.hidden, self.outputs + self.shared), 0, self.activation)
 
-    @property
+    @cached_property
     def value(self) -> Stack:
         """The value's stack (of separate networks)."""
         return Stack((self.observations, *self.hidden, 1), self.policy_size, self.activation)
 
-    @property
+    @cached_property
     def policy_size(self) -> int:
         """How many leading parameters the policy depends on."""
         return self.policy.end + self.log_std

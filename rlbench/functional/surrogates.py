@@ -47,22 +47,6 @@ def standardise(x: torch.Tensor, weight: torch.Tensor | None = None, eps: float 
     return centred / (variance.sqrt() + eps)
 
 
-def value_loss(
-    value: torch.Tensor, old_value: torch.Tensor, target: torch.Tensor, value_clip: Bound | None
-) -> torch.Tensor:
-    """Return 0.5 (V - target)^2 per sample, `[..., B]`; with `value_clip` the larger of that and its clipped form.
-
-    The clipped form moves V at most `value_clip` away from the old value (the PPO2 code's rule; not in the paper).
-    """
-    loss = (value - target).square()
-    if value_clip is not None:
-        moved = value - old_value
-        # Inside the range this is V itself, not old + (V - old), which rounds differently.
-        near = torch.where(moved.abs() <= value_clip, value, old_value + clip(moved, -value_clip, value_clip))
-        loss = torch.maximum(loss, (near - target).square())
-    return 0.5 * loss
-
-
 def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
     """Return the sample estimate of KL(old || new), (r - 1) - log r >= 0 (Schulman 2020, "k3"), `[..., B]`."""
     return torch.expm1(log_ratio) - log_ratio

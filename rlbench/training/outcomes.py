@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,7 @@ class Outcomes:
         for replica in np.flatnonzero(~np.isfinite(sums)):
             self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
 
-    def check_divergence(self, params: Array, optimizers: Iterable[AdamState], step: int) -> None:
+    def check_divergence(self, params: Array, optimizer: AdamState, step: int) -> None:
         """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
         broken = ~np.isfinite(params).all(axis=1)
         for replica in np.flatnonzero(broken):
@@ -65,9 +64,8 @@ class Outcomes:
             )
         if broken.any():
             params[broken] = 0
-            for state in optimizers:
-                state.first[broken] = 0
-                state.second[broken] = 0
+            optimizer.first[broken] = 0
+            optimizer.second[broken] = 0
 
     def _end(self, replica: int, status: Status, reason: str, step: int, detail: str = "") -> None:
         if self.alive[replica]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.algorithm import Algorithm
-from rlbench.functional.distributions import Family
+from rlbench.functional.families import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.records import Table
 from rlbench.training.envs import EnvBatch

@@ -16,7 +16,7 @@ from rlbench.data import Stats
 from rlbench.diagnostics import explained_variance, measure_update
 from rlbench.errors import RlbenchError
 from rlbench.fields import fields_of
-from rlbench.functional.distributions import family
+from rlbench.functional.families import family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
 from rlbench.problem import Problem
@@ -91,11 +91,7 @@ class _Training:
                 for rng, one in zip(self.streams.weights, algorithms, strict=True)
             ]
         )
-        policy_size = self.network.policy_size
-        self.optimizers = (
-            AdamState.zeros(replicas, policy_size),
-            AdamState.zeros(replicas, self.network.size - policy_size),
-        )
+        self.optimizer = AdamState.zeros(*self.params.shape, split=self.network.policy_size)
         self.outcomes = Outcomes(replicas)
         self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
         self.rows: list[dict[str, Array]] = []
@@ -130,7 +126,7 @@ class _Training:
         # Annealed as in CleanRL: the first update takes the full step, the last nearly none.
         rate = torch.as_tensor(algorithm.lr).numpy() * np.float32(1 - progress if algorithm.anneal_lr else 1)
         problem = Problem(
-            algorithm, self.network, self.family, self.params, self.optimizers, rollout,
+            algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
         )  # fmt: skip
         new = algorithm.improve(problem)
@@ -150,7 +146,7 @@ class _Training:
             "lr": rate[:, 0],
             "gradient_steps": self.gradient_steps.copy(),
         }
-        self.outcomes.check_divergence(self.params, self.optimizers, self.collector.step)
+        self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
         stats = Stats(
             **{name: _column(row[name]) for name in ("kl", "entropy", "surrogate", "mean_return", "progress")}
         )

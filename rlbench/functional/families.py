@@ -1,0 +1,109 @@
+"""Which distribution an action space gets: the width of its head, its noise, its samples and its likelihood.
+
+Samples are functions of noise that was drawn beforehand, so that randomness stays data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlbench.functional.likelihoods import (
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    IndependentLikelihood,
+    Likelihood,
+)
+
+Array = npt.NDArray[Any]
+
+
+class Family(ABC):
+    """A kind of distribution for one action space: the width of its head, its noise and its samples."""
+
+    head_size: int
+    log_std_size: int = 0
+    """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
+
+    @abstractmethod
+    def likelihood(self, head: Array) -> Likelihood:
+        """Return the distributions of a head `[R, B, H]`."""
+
+    @abstractmethod
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Return noise for actions of leading shape `shape`, as `sample` wants it."""
+
+    @abstractmethod
+    def sample(self, head: Array, noise: Array) -> Array:
+        """Return one action for each head, a function of the head and its noise alone."""
+
+
+class CategoricalFamily(Family):
+    """Discrete(n)."""
+
+    def __init__(self, n: int) -> None:
+        self.head_size = n
+
+    def likelihood(self, head: Array) -> CategoricalLikelihood:
+        return CategoricalLikelihood(head)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
+        choice: Array = np.argmax(head + noise, axis=-1)
+        return choice
+
+
+class IndependentFamily(Family):
+    """MultiDiscrete(sizes); MultiBinary(K) is the case of K twos."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = tuple(sizes)
+        self.head_size = sum(self.sizes)
+
+    def likelihood(self, head: Array) -> IndependentLikelihood:
+        return IndependentLikelihood(head, self.sizes)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
+        return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
+
+
+class GaussianFamily(Family):
+    """Box, flattened to A numbers; the standard deviation does not depend on the state."""
+
+    def __init__(self, size: int) -> None:
+        self.head_size = 2 * size
+        self.log_std_size = size
+
+    def likelihood(self, head: Array) -> GaussianLikelihood:
+        return GaussianLikelihood(head)
+
+    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
+
+    def sample(self, head: Array, noise: Array) -> Array:
+        action: Array = head[..., : self.log_std_size] + np.exp(head[..., self.log_std_size :]) * noise
+        return action
+
+
+def family(kind: str, sizes: Sequence[int]) -> Family:
+    """Return the family of an action space, by the kinds and sizes of `rlbench.training.envs.ActionSpec`."""
+    if kind == "categorical":
+        return CategoricalFamily(sizes[0])
+    if kind == "multicategorical":
+        return IndependentFamily(sizes)
+    if kind == "bernoulli":
+        return IndependentFamily([2] * sizes[0])
+    if kind == "gaussian":
+        return GaussianFamily(sizes[0])
+    raise ValueError(f"there is no distribution for actions of kind {kind!r}")
