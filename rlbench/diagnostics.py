@@ -72,7 +72,7 @@ class Meter:
         return self._counts.get(name, np.zeros(self._replicas, np.int64))
 
     def clipping(self, x: Samples, slope: Array | None, band: float | torch.Tensor, active: Array) -> None:
-        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at the log-probability."""
+        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at `log_prob`."""
         outside = np.abs(x.ratio.detach().numpy() - np.float32(1)) > np.asarray(band)
         # Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
         killed = None if slope is None else (slope == 0) & (x.advantage.numpy() != 0)

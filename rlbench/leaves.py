@@ -66,7 +66,7 @@ class Leaves:
         return None if leaf is None or leaf.grad is None else leaf.grad.numpy()
 
     def pull(self, entropy_slope: Array | None) -> Array | None:
-        """Return the gradient at the policy's head, `[R, B, H]`, or None; `entropy_slope` `[R, B]` or `[R, 1]` is added."""
+        """Return the gradient at the policy's head, `[R, B, H]`, or None; `entropy_slope` `[R, B or 1]` is added."""
         parts = []
         if (slope := self.slope("log_prob")) is not None:
             parts.append(self.likelihood.pull_log_prob(self._action, slope))

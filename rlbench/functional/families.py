@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution, Independent
 from rlbench.functional.likelihoods import (
     CategoricalLikelihood,
     GaussianLikelihood,
@@ -30,8 +32,12 @@ class Family(ABC):
     """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
 
     @abstractmethod
+    def build(self, head: torch.Tensor) -> Distribution:
+        """Return the distributions of a head `[..., B, H]`, for autograd."""
+
+    @abstractmethod
     def likelihood(self, head: Array) -> Likelihood:
-        """Return the distributions of a head `[R, B, H]`."""
+        """Return the distributions of a head `[..., B, H]`, with their derivatives written out."""
 
     @abstractmethod
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -47,6 +53,9 @@ class CategoricalFamily(Family):
 
     def __init__(self, n: int) -> None:
         self.head_size = n
+
+    def build(self, head: torch.Tensor) -> Categorical:
+        return Categorical(head)
 
     def likelihood(self, head: Array) -> CategoricalLikelihood:
         return CategoricalLikelihood(head)
@@ -67,6 +76,9 @@ class IndependentFamily(Family):
         self.sizes = tuple(sizes)
         self.head_size = sum(self.sizes)
 
+    def build(self, head: torch.Tensor) -> Independent:
+        return Independent([Categorical(part) for part in torch.split(head, list(self.sizes), -1)])
+
     def likelihood(self, head: Array) -> IndependentLikelihood:
         return IndependentLikelihood(head, self.sizes)
 
@@ -84,6 +96,9 @@ class GaussianFamily(Family):
     def __init__(self, size: int) -> None:
         self.head_size = 2 * size
         self.log_std_size = size
+
+    def build(self, head: torch.Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(head)
 
     def likelihood(self, head: Array) -> GaussianLikelihood:
         return GaussianLikelihood(head)

@@ -136,11 +136,11 @@ class GaussianLikelihood(Likelihood):
 
     def log_prob(self, action: Array) -> Array:
         z = (action - self.mean) * self.precision
-        density: Array = -(0.5 * z * z + self.log_std + np.float32(_HALF_LOG_2PI)).sum(-1)
+        density: Array = -(0.5 * z * z + self.log_std + _HALF_LOG_2PI).sum(-1)
         return density
 
     def entropy(self) -> Array:
-        result: Array = (self.log_std + np.float32(_HALF_LOG_2PI + 0.5)).sum(-1)
+        result: Array = (self.log_std + _HALF_LOG_2PI + 0.5).sum(-1)
         return result
 
     def kl_from(self, old: GaussianLikelihood) -> Array:
@@ -173,7 +173,8 @@ class GaussianLikelihood(Likelihood):
 def _over_choices(combine: np.ufunc, x: Array) -> Array:
     """Return `x` combined by a ufunc over its last axis, which stays with length 1."""
     if x.shape[-1] > _FEW:
-        return combine.reduce(x, axis=-1, keepdims=True)
+        reduced: Array = combine.reduce(x, axis=-1, keepdims=True)
+        return reduced
     # Over a short axis numpy's reduction costs more than taking the numbers column by column.
     result = x[..., 0:1]
     for k in range(1, x.shape[-1]):

@@ -91,7 +91,7 @@ class _Training:
                 for rng, one in zip(self.streams.weights, algorithms, strict=True)
             ]
         )
-        self.optimizer = AdamState.zeros(*self.params.shape, split=self.network.policy_size)
+        self.optimizer = AdamState.zeros(replicas, self.network.size, self.network.policy_size)
         self.outcomes = Outcomes(replicas)
         self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
         self.rows: list[dict[str, Array]] = []

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from rlbench.functional import clip, kl_estimate, mean, standardise, weighted_mean
-from rlbench.functional.surrogates import value_loss
 
 
 @pytest.mark.parametrize("low", [-0.5, torch.tensor([[-0.5], [-0.5]])])
@@ -66,35 +65,6 @@ def test_standardise_with_weights_uses_the_samples_that_count() -> None:
 def test_standardise_of_one_sample_is_finite(weight: torch.Tensor | None) -> None:
     assert torch.isfinite(standardise(torch.tensor([5.0]), weight)).all()
     assert torch.isfinite(standardise(torch.full((7,), 3.0))).all()
-
-
-def test_value_loss_by_hand() -> None:
-    value, old, target = torch.tensor([1.0, 3.0, 3.0]), torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 4.0, 0.0])
-    assert value_loss(value, old, target, None).tolist() == [0.5, 0.5, 4.5]
-    # Clipped to 1.5 the second loses (4 - 1.5)^2 / 2, which is more; the third (1.5)^2 / 2, which is less.
-    assert value_loss(value, old, target, 0.5).tolist() == [0.5, 3.125, 4.5]
-
-
-def test_value_loss_gradients() -> None:
-    value = torch.tensor([1.0, 3.0, 3.0], requires_grad=True)
-    old, target = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 4.0, 0.0])
-    value_loss(value, old, target, 0.5).sum().backward()
-    assert value.grad is not None
-    # V - target inside; zero where the clipped form, which does not depend on V, is the larger one.
-    assert value.grad.tolist() == [-1.0, 0.0, 3.0]
-
-
-def test_an_infinite_value_clip_is_none_to_the_bit() -> None:
-    generator = torch.Generator().manual_seed(0)
-    old, target, value = (torch.randn(101, generator=generator) for _ in range(3))
-    results = []
-    for value_clip in (None, torch.tensor([math.inf])):
-        leaf = value.clone().requires_grad_()
-        loss = value_loss(leaf, old, target, value_clip)
-        loss.sum().backward()
-        results.append((loss.detach(), leaf.grad))
-    assert torch.equal(results[0][0], results[1][0])
-    assert torch.equal(results[0][1], results[1][1])  # type: ignore[arg-type]
 
 
 def test_kl_estimate_is_never_negative_and_unbiased() -> None:
