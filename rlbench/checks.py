@@ -18,6 +18,7 @@ from rlbench.records import Environment, RunRecord
 from rlbench.training.envs.probes import register_probes
 from rlbench.training.trainer import train
 
+SOLVED = 0.8  # return on the probe, of at most 1
 REPLICAS, SAMPLES, ACTIONS = 3, 50, 4  # 50: no multiple of a vector register, where unequal rounding shows
 
 
@@ -295,13 +296,16 @@ def _check_learns(algorithm: Algorithm) -> None:
     if not algorithm.learns:
         return
     register_probes()
-    updates = -(-20_000 // algorithm.samples_per_update)
-    record = _train(algorithm, "rlbench/ProbeContext-v0", max(updates, 10), [0])[0]
-    reached = float(record.episodes["return"][-200:].mean())
-    _require(
-        reached > 0.8,
+    reached = 0.0
+    for steps, least in ((10_000, 5), (20_000, 10)):  # many need half the budget only
+        updates = max(-(-steps // algorithm.samples_per_update), least)
+        record = _train(algorithm, "rlbench/ProbeContext-v0", updates, [0])[0]
+        reached = float(record.episodes["return"][-200:].mean())
+        if reached > SOLVED:
+            return
+    raise _Broken(
         f"It does not solve the probe (act by the sign of the observation): return {reached:.2f} at the end, best 1; "
-        "check the sign of the surrogate, or declare learns = False on the class.",
+        "check the sign of the surrogate, or declare learns = False on the class."
     )
 
 

@@ -49,6 +49,10 @@ class Outcomes:
             cause = trace.strip().splitlines()[-1]
             self._end(failed, "failed", f"the environment raised {cause}", step, trace)
         sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
+        # Also what is only bootstrapped from: the state after the rollout, and final observations.
+        sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)
+        for cut, (_, _, finals) in experience.cuts.items():
+            sums[cut] += finals.sum(dtype=np.float64)
         for replica in np.flatnonzero(~np.isfinite(sums)):
             self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
 

@@ -31,8 +31,8 @@ def last_returns(name: str, environment: str, steps: int, seeds: int, **settings
 
 
 def test_ppo_clip_makes_progress_on_cartpole_in_40_000_steps() -> None:
-    # A random policy gets 22; twelve seeds got 293 to 319, so four of them never average below 250.
-    assert last_returns("ppo-clip", "CartPole-v1", 40_000, 4).mean() > 250
+    # A random policy gets 22; twelve seeds got 293 to 319.
+    assert last_returns("ppo-clip", "CartPole-v1", 40_000, 2).mean() > 250
 
 
 @pytest.mark.slow

@@ -58,6 +58,14 @@ def test_what_happened_before_the_failure_is_what_would_have_happened(train_on: 
     np.testing.assert_array_equal(failed.episodes["return"], finished.episodes["return"][early])
 
 
+@pytest.mark.parametrize("at", [11, 200])
+def test_a_state_that_is_only_bootstrapped_from_is_looked_at_too(at: int, train_on: Any) -> None:
+    # Every episode lasts eleven steps at most, so step 11 is (for this seed) a cut; step 200 is the rollout's last.
+    (record,) = train_on([make()], FRAGILE, 3, [3], broken_seed=3, at=at, how="observation")
+    assert (record.status, record.steps) == ("failed", 200)
+    assert "returned NaN or infinity" in record.reason
+
+
 def test_an_environment_that_breaks_before_the_first_update(train_on: Any) -> None:
     (record,) = train_on([make()], FRAGILE, 3, [3], broken_seed=3, at=5, how="raises")
     assert (record.status, record.steps, record.samples) == ("failed", 200, 0)
