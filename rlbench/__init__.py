@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from rlbench.api import compare, run
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
-    from rlbench.improve import first_order
-    from rlbench.problem import Problem
+    from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
     from rlbench.study.spec import Arm, Experiment
 
@@ -24,7 +23,7 @@ _HOMES = {
     "Estimates": "data",
     "Experiment": "study.spec",
     "Params": "data",
-    "Problem": "problem",
+    "Problem": "improve",
     "Results": "analysis.results",
     "RlbenchError": "errors",
     "Samples": "data",

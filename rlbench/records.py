@@ -10,7 +10,7 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 `updates`, one row per improvement step
     step, progress, mean_return, kl, kl_max, entropy, outside_band, ratio_max, surrogate, explained_variance,
     clip_fraction, clip_killed, value_loss, grad_norm, lr, gradient_steps; and `field.NAME` for every
-    hyper-parameter that `adapt` changes. Definitions: `rlbench.diagnostics`.
+    hyper-parameter that `adapt` changes. Definitions: `rlbench.improve.diagnostics`.
 """
 
 from __future__ import annotations

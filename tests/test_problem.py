@@ -10,13 +10,13 @@ import torch
 
 from rlbench import Problem, Samples, registry
 from rlbench.algorithm import Algorithm, stack
-from rlbench.batches import Rollout
-from rlbench.diagnostics import Meter, explained_variance, measure_update
 from rlbench.fields import configure
 from rlbench.functional import weighted_mean
 from rlbench.functional.families import Family, family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
+from rlbench.improve.batches import Rollout
+from rlbench.improve.diagnostics import Meter, explained_variance, measure_update
 from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3
@@ -96,7 +96,7 @@ def test_before_the_first_step_every_ratio_is_exactly_one(kind: str, minibatches
 
 
 def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
-    setting = Setting([make()] * REPLICAS)
+    setting = Setting([make(normalize_advantage="none")] * REPLICAS)
     batches = list(setting.problem.minibatches(epochs=2, count=4))
     assert len(batches) == 8
     orders = []
@@ -112,10 +112,18 @@ def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
 
 
 def test_a_single_batch_keeps_the_rollouts_order() -> None:
-    setting = Setting([make()] * REPLICAS)
+    setting = Setting([make(normalize_advantage="none")] * REPLICAS)
     batch = setting.problem.full()
     np.testing.assert_array_equal(batch.observation, setting.rollout.observation)
     assert torch.equal(batch.advantage, setting.rollout.advantage)
+
+
+def test_advantages_are_standardised_over_what_the_algorithm_says() -> None:
+    for minibatches in (1, 4):
+        problem = Setting([make(normalize_advantage="minibatch", minibatches=minibatches)] * REPLICAS).problem
+        for batch in problem.minibatches(epochs=1, count=minibatches):
+            torch.testing.assert_close(batch.advantage.mean(-1), torch.zeros(REPLICAS), rtol=0, atol=1e-6)
+            torch.testing.assert_close(batch.advantage.std(-1), torch.ones(REPLICAS))
 
 
 def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:
@@ -249,7 +257,8 @@ def test_clip_fractions_by_hand() -> None:
     x.__dict__.update(ratio=log_prob.exp(), advantage=advantage, weight=weight, log_prob=log_prob)
     registry.load("ppo-clip")(clip=0.2).surrogate(x).sum().backward()  # type: ignore[arg-type]
     meter = Meter(1)
-    meter.clipping(x, 0.2, np.array([True]))  # type: ignore[arg-type]
+    assert log_prob.grad is not None
+    meter.clipping(x, log_prob.grad.numpy(), 0.2, np.array([True]))  # type: ignore[arg-type]
     assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
     assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
 
@@ -257,7 +266,7 @@ def test_clip_fractions_by_hand() -> None:
 def test_the_meter_counts_active_replicas_only() -> None:
     meter = Meter(3)
     meter.add("loss", np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
-    meter.add("loss", torch.tensor([[3.0], [4.0], [5.0]]), np.array([True, False, False]))
+    meter.add("loss", np.array([3.0, 4.0, 5.0]), np.array([True, False, False]))
     np.testing.assert_array_equal(meter.mean("loss"), [2.0, np.nan, 3.0])
     assert meter.count("loss").tolist() == [2, 0, 1]
     assert np.isnan(meter.mean("unknown")).all()

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlbench import store as store_module
-from rlbench.entry import canonical, cell_id
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord, Status, empty_episodes
 from rlbench.store import Planned, Store, load_table
+from rlbench.store import runs as store_module
+from rlbench.store.entry import canonical, cell_id
 
 PROVENANCE = {"commit": "abc", "dirty": True}
 

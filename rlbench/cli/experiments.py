@@ -96,7 +96,7 @@ def report(
         plan = _plan(experiment, plugin, settings, seeds, steps)
         document, cells = plan.document(), plan.planned
     else:
-        from rlbench.specification import read_specification
+        from rlbench.store.specification import read_specification
 
         document, cells = read_specification(results, experiment)
     click.echo(f"Report: {_write_report(document, cells, results, out)}")

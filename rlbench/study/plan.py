@@ -18,10 +18,10 @@ from typing import Any
 
 from rlbench import registry
 from rlbench.algorithm import Algorithm, pack_key
-from rlbench.entry import canonical, cell_id
 from rlbench.fields import settings
 from rlbench.records import Environment
 from rlbench.store import Planned, Store
+from rlbench.store.entry import canonical, cell_id
 from rlbench.study.arms import ResolvedArm, baseline_of, resolve
 from rlbench.study.spec import Experiment
 

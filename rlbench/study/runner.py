@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
-from rlbench.specification import write_specification
 from rlbench.store import Store
+from rlbench.store.specification import write_specification
 from rlbench.study.executors import Train, default_workers, in_process, in_workers
 from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
 from rlbench.study.progress import display_for

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from rlbench.entry import canonical
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
+from rlbench.store.entry import canonical
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm

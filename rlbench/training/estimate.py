@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm
-from rlbench.batches import Rollout
 from rlbench.data import Estimates, Trajectory
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.surrogates import standardise
+from rlbench.improve.batches import Rollout
 from rlbench.training.rollout import Experience
 
 Array = npt.NDArray[Any]

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm, stack
 from rlbench.data import Stats
-from rlbench.diagnostics import explained_variance, measure_update
 from rlbench.errors import RlbenchError
 from rlbench.fields import fields_of
 from rlbench.functional.families import family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
-from rlbench.problem import Problem
+from rlbench.improve.diagnostics import explained_variance, measure_update
+from rlbench.improve.problem import Problem
 from rlbench.records import Environment, Progress, RunRecord, Table
 from rlbench.training import envs as environments
 from rlbench.training.estimate import estimate

@@ -14,8 +14,8 @@ import pytest
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord, empty_episodes
-from rlbench.specification import read_specification
 from rlbench.store import Store, load_table
+from rlbench.store.specification import read_specification
 from rlbench.study.plan import Plan
 from rlbench.study.runner import Interrupted, Summary, execute
 

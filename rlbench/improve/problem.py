@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rlbench.batches import Batch, Rollout, gather
 from rlbench.data import Params, Samples
-from rlbench.diagnostics import Meter
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
 from rlbench.functional.values import value_loss
-from rlbench.leaves import Leaves
+from rlbench.improve.batches import Batch, Rollout, gather
+from rlbench.improve.diagnostics import Meter
+from rlbench.improve.leaves import Leaves
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm

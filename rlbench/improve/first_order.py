@@ -6,7 +6,7 @@ import torch
 
 from rlbench.data import Params, Samples
 from rlbench.functional.surrogates import kl_estimate, weighted_mean
-from rlbench.problem import Problem
+from rlbench.improve.problem import Problem
 
 
 def first_order(

@@ -31,7 +31,7 @@ from rlbench.functional.surrogates import weighted_mean
 
 if TYPE_CHECKING:
     from rlbench.data import Params, Samples
-    from rlbench.problem import Problem
+    from rlbench.improve.problem import Problem
 
 Array = npt.NDArray[Any]
 

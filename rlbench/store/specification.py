@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
-from rlbench.store import Planned
+from rlbench.store.runs import Planned
 
 FILE = "experiment.json"
 

@@ -5,7 +5,7 @@
         episodes.parquet   columns: see `rlbench.records`
         updates.parquet
 
-The name of an entry is the hash of its identity document (`rlbench.entry.cell_id`). An entry is written under
+The name of an entry is the hash of its identity document (`rlbench.store.entry.cell_id`). An entry is written under
 a temporary name and renamed, so it exists whole or not at all. An entry that does not read as what its name
 says is never trusted and never deleted: it counts as missing, `Store.messages` says why, and a new result for
 the cell sets it aside.
@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rlbench.entry import TABLES, cell_id, read_bytes, read_manifest, read_table, write_entry
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
+from rlbench.store.entry import TABLES, cell_id, read_bytes, read_manifest, read_table, write_entry
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,5 @@
+"""Results on disk: every run whole or not at all, readable without rlbench (Parquet and JSON)."""
+
+from rlbench.store.runs import Planned, Store, Tables, load_table
+
+__all__ = ["Planned", "Store", "Tables", "load_table"]
