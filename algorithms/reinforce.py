@@ -53,7 +53,9 @@ class Reinforce(Algorithm):
         )
 
     def validate(self) -> None:
-        """The value's minibatches must be equal, too."""
+        """The value's minibatches must be equal, too, and its fit must leave the policy alone."""
+        if self.shared_trunk and self.baseline == "value":
+            raise ValueError("reinforce with baseline value needs separate networks; set shared_trunk to false.")
         if self.samples_per_update % self.value_minibatches:
             raise ValueError(
                 f"horizon x num_envs = {self.samples_per_update} samples cannot be split into "

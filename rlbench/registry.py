@@ -27,6 +27,7 @@ GROUP = "rlbench.algorithms"
 
 _classes: dict[str, type[Algorithm]] = {}
 _broken: dict[str, str] = {}
+_fingerprints: dict[type[Algorithm], str] = {}
 _discovered = False
 
 
@@ -66,7 +67,8 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
     file = Path(path).resolve()
     if not file.is_file():
         raise RlbenchError(f"There is no plugin file {str(path)!r}.")
-    name = f"rlbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    # The content is part of the name: an edited file is another module, an unchanged one is imported once.
+    name = f"rlbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()[:8]}"
     if name in sys.modules:
         return _algorithms_in(sys.modules[name])
     module = _import_file(name, file, path)
@@ -99,8 +101,13 @@ def origin(cls: type[Algorithm]) -> str:
 def fingerprint(cls: type[Algorithm]) -> str:
     """Return a hash of the plugin's own source: the files of `cls` and of its bases, up to `Algorithm`.
 
-    A class without a file (defined at a prompt) is hashed by its methods' compiled code.
+    It is that of the source when the class became known, even if the file is edited later. A class without a file
+    (defined at a prompt) is hashed by its methods' compiled code.
     """
+    return _fingerprints.get(cls) or _hash_source(cls)
+
+
+def _hash_source(cls: type[Algorithm]) -> str:
     digest = hashlib.sha256()
     for base in cls.__mro__:
         if base in (Algorithm, object):
@@ -199,6 +206,7 @@ def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:
 def _add(cls: type[Algorithm]) -> None:
     _refuse_duplicate(cls)
     _classes[cls.name] = cls
+    _fingerprints.setdefault(cls, _hash_source(cls))
 
 
 def _refuse_duplicate(cls: type[Algorithm]) -> None:

@@ -199,6 +199,7 @@ def test_the_fingerprint_follows_the_source_of_the_bases(tmp_path: Path, monkeyp
         return real(thing) + ("\n# edited" if getattr(thing, "__name__", "") == "algorithms.ppo_clip" else "")
 
     monkeypatch.setattr(registry, "inspect", SimpleNamespace(getsource=edited))
+    monkeypatch.setattr(registry, "_fingerprints", {})  # as a new process begins
     assert registry.fingerprint(PPOAdaptive) != first
     assert registry.fingerprint(registry.load("trpo")) == unrelated
 
@@ -227,3 +228,19 @@ def test_a_class_without_a_file_has_the_same_fingerprint_in_every_process() -> N
     there = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     assert here("r * 2") == there
     assert here("r * 3") != there
+
+
+def test_an_edited_plugin_is_imported_anew_and_the_old_class_keeps_its_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "edited.py"
+    text = (
+        "from rlbench import Algorithm\n\nclass Edited(Algorithm):\n    name = 'edited-in-a-session'\n    rate = RATE\n"
+    )
+    file.write_text(text.replace("RATE", "1"), encoding="utf-8")
+    (old,) = registry.add_file(file)
+    before = registry.fingerprint(old)
+    file.write_text(text.replace("RATE", "22"), encoding="utf-8")
+    assert registry.fingerprint(old) == before
+    (new,) = registry.add_file(file)
+    assert (old.rate, new.rate) == (1, 22)  # type: ignore[attr-defined]
+    assert registry.fingerprint(new) != before
+    assert registry.load("edited-in-a-session") is new

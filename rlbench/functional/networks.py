@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Layers = list[tuple[Array, Array]]
 
 
 class Tape(NamedTuple):
@@ -53,8 +54,19 @@ class Stack:
         """Where the next thing in the buffer begins."""
         return self.offset + sum(i * o + o for i, o in self.shapes)
 
-    def layers(self, flat: Array) -> list[tuple[Array, Array]]:
+    @cached_property
+    def _latest(self) -> list[tuple[Array, Layers]]:
+        """The buffer that was used last, with its views: making them costs as much as a small product."""
+        return []
+
+    def layers(self, flat: Array) -> Layers:
         """Return views (weight `[R, in, out]`, bias `[R, 1, out]`) of a buffer `[R, P]`."""
+        if not self._latest or self._latest[0][0] is not flat:
+            self._latest[:] = [(flat, self.views(flat))]
+        return self._latest[0][1]
+
+    def views(self, flat: Array) -> Layers:
+        """Return what `layers` returns, for a buffer that is used only once."""
         replicas, views, at = len(flat), [], self.offset
         for i, o in self.shapes:
             weight = flat[:, at : at + i * o].reshape(replicas, i, o)
@@ -77,7 +89,7 @@ class Stack:
 
     def backward(self, flat: Array, inputs: list[Array], grad_out: Array, grad: Array) -> None:
         """Write into `grad`, `[R, P]`, the gradient of a loss whose gradient at the output is `grad_out`."""
-        layers, slots = self.layers(flat), self.layers(grad)
+        layers, slots = self.layers(flat), self.views(grad)
         delta = grad_out
         for k in range(len(layers) - 1, -1, -1):
             np.matmul(inputs[k].transpose(0, 2, 1), delta, out=slots[k][0])
@@ -88,7 +100,7 @@ class Stack:
 
     def jvp(self, flat: Array, inputs: list[Array], tangent: Array) -> Array:
         """Return the derivative of the output, `[R, B, out]`, along a direction `[R, P]` of the parameters."""
-        layers, directions = self.layers(flat), self.layers(tangent)
+        layers, directions = self.layers(flat), self.views(tangent)
         moved: Array = np.matmul(inputs[0], directions[0][0])
         moved += directions[0][1]
         for k in range(1, len(layers)):

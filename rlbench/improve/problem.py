@@ -59,6 +59,7 @@ class Problem:
         self._entropy_coef, self._value_coef = _column(algorithm.entropy_coef), _column(algorithm.value_coef)
         value_clip = _column(algorithm.value_clip)
         self._value_clip = value_clip if np.isfinite(value_clip).any() else None
+        self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
         self.reference: list[Batch] = []
@@ -83,7 +84,7 @@ class Problem:
 
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
-        head = self._network.forward(params.numpy(), batch.observation, value=False).head
+        head = self._network.forward(self._flat(params), batch.observation, value=False).head
         return self._samples(batch, self._leaves(batch, head, batch.old_value.numpy(), live=False))
 
     def gradient(
@@ -102,7 +103,7 @@ class Problem:
         entropy_coef times the mean entropy to what is maximised, `value` takes off value_coef times the mean value
         loss. What was measured of the replicas in `active` `[R]` (default: all that are alive) enters the diagnostics.
         """
-        flat, counted = params.numpy(), self.alive if active is None else active
+        flat, counted = self._flat(params), self.alive if active is None else active
         output = self._network.forward(flat, batch.observation, policy=objective is not None)
         leaves = self._leaves(batch, output.head, output.value, live=True)
         x = self._samples(batch, leaves)
@@ -128,7 +129,7 @@ class Problem:
         J^T F J v with J the Jacobian of the heads and F the distribution's own Fisher matrix: exact, and without
         differentiating twice (Schulman et al. 2015, appendix C.1).
         """
-        flat = params.numpy()
+        flat = self._flat(params)
         output = self._network.forward(flat, batch.observation, value=False)
         likelihood = self._family.likelihood(output.head)
         shares = batch.shares[..., None]
@@ -148,7 +149,7 @@ class Problem:
         slopes = grad.numpy()
         clip_by_norm(slopes, self._max_norm)
         adam(
-            params.numpy(), slopes, self._optimizer,
+            self._flat(params), slopes, self._optimizer,
             lr=-self._lr, eps=self._eps, active=active, parts=self._parts(policy, value),
         )  # fmt: skip
         return params
@@ -159,6 +160,12 @@ class Problem:
             return self.alive
         weighty: Array = (batch.weight.sum(-1) > 0).numpy()
         return self.alive & weighty
+
+    def _flat(self, params: Params) -> Array:
+        """Return parameters as the same array each time, by which the network knows the views it has made."""
+        if self._latest[0] is not params:
+            self._latest = (params, params.numpy())
+        return self._latest[1]
 
     def _parts(self, policy: bool, value: bool) -> tuple[bool, bool]:
         return (True, True) if self._network.shared else (policy, value)
@@ -207,7 +214,7 @@ class Problem:
         self._old_heads = np.empty((*rollout.observation.shape[:2], self._family.head_size), np.float32)
         self._old_log_probs = np.empty(rollout.observation.shape[:2], np.float32)
         for index in order:
-            head = self._network.forward(self.params.numpy(), rollout.observation[rows, index], value=False).head
+            head = self._network.forward(self._flat(self.params), rollout.observation[rows, index], value=False).head
             self._old_heads[rows, index] = head
             self._old_log_probs[rows, index] = self._family.likelihood(head).log_prob(actions[rows, index])
         self.reference = list(self._gather(order))
