@@ -1,0 +1,70 @@
+"""The contract suite: what every algorithm must keep, ours and anybody's; `rlbench check` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from rlbench.algorithm import Algorithm, configure, fields_of
+from rlbench.checks import formulas, trainings
+from rlbench.checks.cases import Broken, require
+from rlbench.errors import RlbenchError
+
+__all__ = ["CheckResult", "check_algorithm"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's outcome; `message` says in one sentence what to change, and is empty if the check passed."""
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+def check_algorithm(cls: type[Algorithm]) -> Iterator[CheckResult]:
+    """Run the contract suite on an algorithm, cheapest checks first, and yield each result as it is known.
+
+    A check that raises counts as failed, with the exception as its message. If the algorithm cannot be constructed
+    without arguments, nothing else is tried.
+    """
+    built = _result("constructs without arguments", partial(_check_constructs, cls))
+    yield built
+    if not built.passed:
+        return
+    algorithm = configure(cls, {}, cls.name)
+    for name, check in _CHECKS.items():
+        yield _result(name, partial(check, algorithm))
+
+
+def _result(name: str, check: Callable[[], None]) -> CheckResult:
+    try:
+        check()
+    except Broken as broken:
+        return CheckResult(name, False, str(broken))
+    except Exception as error:  # a plugin may raise anything
+        return CheckResult(name, False, f"It raised {type(error).__name__}: {error}")
+    return CheckResult(name, True)
+
+
+def _check_constructs(cls: type[Algorithm]) -> None:
+    require(bool(cls.name), "Give the class a name, such as name = 'my-variant'.")
+    try:
+        configure(cls, {name: field.default for name, field in fields_of(cls).items()}, cls.name)
+    except RlbenchError as error:
+        raise Broken(f"Its own defaults are refused: {error}") from error
+    cls()
+
+
+_CHECKS: dict[str, Callable[[Algorithm], None]] = {
+    "surrogate is one finite number per sample": formulas.check_surrogate,
+    "replicas are independent": formulas.check_replicas,
+    "stacked equals single": formulas.check_stacking,
+    "policy gradient at ratio 1": formulas.check_policy_gradient,
+    "adapt keeps class, static fields and shapes": formulas.check_adapt,
+    "advantages keep their shape": formulas.check_advantages,
+    "one seed, one result": trainings.check_repeats,
+    "alone equals in a pack": trainings.check_packs,
+    "solves a probe environment": trainings.check_learns,
+}

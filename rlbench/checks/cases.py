@@ -1,0 +1,58 @@
+"""What the checks are made on: samples of a policy that moved, and the way to say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rlbench.data import Samples
+from rlbench.functional.distributions import Categorical, Distribution
+
+REPLICAS, SAMPLES, ACTIONS = 3, 50, 4  # 50: no multiple of a vector register, where unequal rounding shows
+
+
+class Broken(Exception):
+    """A check failed; the message says what to change."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise Broken with `message` unless `condition` holds."""
+    if not condition:
+        raise Broken(message)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Samples with what they were made of."""
+
+    x: Samples
+    head: torch.Tensor
+    old_head: torch.Tensor
+    action: torch.Tensor
+
+    def replica(self, r: int) -> Samples:
+        """Return the samples of one replica, without the leading axis."""
+        return Samples.from_heads(
+            Categorical, self.head[r].detach(), self.old_head[r], self.action[r], self.x.advantage[r]
+        )
+
+
+def make_case(build: Callable[[torch.Tensor], Distribution], replicas: int | None, *, moved: float = 0.3) -> Case:
+    """Return samples of a policy that moved away from the old one; `[B]` tensors without `replicas`, else `[R, B]`."""
+    rng = np.random.default_rng(0)
+    lead = (SAMPLES,) if replicas is None else (replicas, SAMPLES)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+
+    old_head = normal(*lead, ACTIONS)
+    head = (old_head + moved * normal(*lead, ACTIONS)).requires_grad_()
+    if build is Categorical:
+        action = torch.from_numpy(rng.integers(ACTIONS, size=lead))
+    else:
+        center, log_std = old_head.chunk(2, -1)
+        action = center + log_std.exp() * normal(*lead, ACTIONS // 2)
+    return Case(Samples.from_heads(build, head, old_head, action, normal(*lead)), head, old_head, action)

@@ -1,0 +1,150 @@
+"""Checks of the formulas: surrogate, adapt and advantages, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from rlbench.algorithm import Algorithm, Field, fields_of, pack_key, stack
+from rlbench.checks.cases import REPLICAS, make_case, require
+from rlbench.data import Estimates, Stats, Trajectory
+from rlbench.functional.distributions import Categorical, DiagonalGaussian
+from rlbench.functional.surrogates import mean
+
+
+def check_surrogate(algorithm: Algorithm) -> None:
+    """The surrogate returns one finite number per sample, the same each time."""
+    for build in (Categorical, DiagonalGaussian):
+        for replicas in (None, REPLICAS):
+            x = make_case(build, replicas).x
+            one = algorithm if replicas is None else stack([algorithm] * replicas)
+            value = one.surrogate(x)
+            require(
+                value.shape == x.advantage.shape,
+                f"surrogate must return one number per sample, {tuple(x.advantage.shape)}, not {tuple(value.shape)}; "
+                "reduce only with rlbench.functional.mean, which keeps the axis.",
+            )
+            require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
+            require(
+                torch.equal(value, one.surrogate(x)),
+                "surrogate must return the same numbers for the same samples: draw no random numbers, keep no state.",
+            )
+
+
+def check_replicas(algorithm: Algorithm) -> None:
+    """No replica's surrogate depends on another replica's samples."""
+    case = make_case(Categorical, REPLICAS)
+    inputs = (case.head, case.x.advantage.requires_grad_())
+    value = stack([algorithm] * REPLICAS).surrogate(case.x)
+    if not value.requires_grad:
+        return
+    for r in range(REPLICAS):
+        slopes = torch.autograd.grad(value[r].sum(), inputs, retain_graph=True, allow_unused=True)
+        others = [torch.cat([slope[:r], slope[r + 1 :]]) for slope in slopes if slope is not None]
+        require(
+            not any(bool(slope.any()) for slope in others),
+            "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
+            "rlbench.functional.mean.",
+        )
+
+
+def check_stacking(algorithm: Algorithm) -> None:
+    """Hyper-parameters `[R, 1]` give what floats give."""
+    variants = _variants(algorithm)
+    case = make_case(Categorical, len(variants))
+    together = stack(variants).surrogate(case.x)
+    for r, one in enumerate(variants):
+        alone = one.surrogate(case.replica(r))
+        require(
+            torch.allclose(together[r], alone, rtol=1e-4, atol=1e-5),
+            "surrogate gives other numbers for hyper-parameters [R, 1] than for floats; use tensor operations that "
+            "broadcast, such as rlbench.functional.clip.",
+        )
+
+
+def _variants(algorithm: Algorithm) -> list[Algorithm]:
+    """Return copies whose hyper fields differ a little, within their ranges."""
+    hypers = [field for field in fields_of(type(algorithm)).values() if field.is_hyper]
+
+    def varied(field: Field, factor: float) -> float:
+        value = getattr(algorithm, field.name)
+        other = value * factor if value else 1 - factor
+        inside = (field.low is None or other >= field.low) and (field.high is None or other <= field.high)
+        return float(other if inside else value)
+
+    return [algorithm.replace(**{field.name: varied(field, factor) for field in hypers}) for factor in (1.0, 0.9, 0.8)]
+
+
+def check_policy_gradient(algorithm: Algorithm) -> None:
+    """At ratio 1 the surrogate's gradient is the policy gradient."""
+    if not algorithm.is_policy_gradient:
+        return
+    case = make_case(Categorical, None, moved=0.0)
+    x = case.x
+    value = mean(algorithm.surrogate(x)).sum()
+    require(
+        value.requires_grad,
+        "The surrogate does not depend on the policy; use x.ratio, x.log_prob, x.entropy or x.kl, or declare "
+        "is_policy_gradient = False on the class if that is intended.",
+    )
+    (slope,) = torch.autograd.grad(value, case.head, retain_graph=True)
+    (expected,) = torch.autograd.grad(mean(x.log_prob * x.advantage).sum(), case.head)
+    require(
+        torch.allclose(slope, expected, rtol=1e-4, atol=1e-6),
+        "At ratio 1 the surrogate's gradient is not the policy gradient of log_prob * advantage; correct it, or "
+        "declare is_policy_gradient = False on the class if that is intended.",
+    )
+
+
+def check_adapt(algorithm: Algorithm) -> None:
+    """`adapt` keeps class, static fields and shapes, and decides for each replica by itself."""
+    kls = (0.0, 1e-4, 0.05, 5.0)
+    for kl in kls:
+        _check_adapted(algorithm, stack([algorithm] * REPLICAS), _stats([kl] * REPLICAS))
+    together = stack([algorithm] * len(kls)).adapt(_stats(kls))
+    for r, kl in enumerate(kls):
+        alone = stack([algorithm]).adapt(_stats([kl]))
+        for name, field in fields_of(type(algorithm)).items():
+            if field.is_hyper:
+                require(
+                    torch.equal(getattr(together, name)[r], getattr(alone, name)[0]),
+                    f"adapt mixes replicas: the field {name} of one depends on the others' statistics; decide per "
+                    "replica, with torch.where instead of if and mean.",
+                )
+
+
+def _stats(kls: Sequence[float]) -> Stats:
+    column = torch.tensor(kls)[:, None]
+    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
+
+
+def _check_adapted(algorithm: Algorithm, stacked: Algorithm, stats: Stats) -> None:
+    new = stacked.adapt(stats)
+    require(isinstance(new, type(algorithm)), "adapt must return an algorithm of the same class, by self.replace.")
+    require(pack_key(new) == pack_key(stacked), "adapt must not change static fields; make the field a hyper.")
+    for name, field in fields_of(type(algorithm)).items():
+        if field.is_hyper:
+            value = getattr(new, name)
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            require(
+                shape == (REPLICAS, 1),
+                f"adapt made the field {name} {shape}; every hyper-parameter must stay [..., 1], one per replica.",
+            )
+
+
+def check_advantages(algorithm: Algorithm) -> None:
+    """`advantages` keeps shapes and gives finite numbers."""
+    rng = np.random.default_rng(0)
+    for lead, one in (((), algorithm), ((REPLICAS,), stack([algorithm] * REPLICAS))):
+        shape = (20, *lead, 2)
+        reward, value, following = (torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for _ in range(3))
+        terminated = torch.from_numpy(rng.random(shape) < 0.1)
+        ended = terminated | torch.from_numpy(rng.random(shape) < 0.1)
+        estimates = Estimates(*one.advantages(Trajectory(reward, value, following, terminated, ended)))
+        for name, tensor in estimates._asdict().items():
+            if tensor is None:
+                continue
+            require(tensor.shape == shape, f"advantages must return {name} {shape}, not {tuple(tensor.shape)}.")
+            require(bool(torch.isfinite(tensor).all()), f"advantages must return a finite {name}.")

@@ -1,0 +1,91 @@
+"""Checks by training: the same numbers again, alone and in a pack, and a probe that must be solved."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlbench.algorithm import Algorithm, stack
+from rlbench.checks.cases import Broken, make_case, require
+from rlbench.data import Samples
+from rlbench.functional.distributions import Categorical
+from rlbench.records import Environment, RunRecord
+from rlbench.training.envs.probes import register_probes
+from rlbench.training.trainer import train
+
+SOLVED = 0.8  # return on the probe, of at most 1
+MANY = 20  # replicas, more than a vector register holds: rounding may depend on the place in it
+
+
+def _train(algorithm: Algorithm, environment: str, updates: int, seeds: list[int]) -> list[RunRecord]:
+    steps = updates * algorithm.samples_per_update
+    records = train([algorithm] * len(seeds), Environment(environment), steps, seeds)
+    for record in records:
+        require(record.status == "finished", f"Training on {environment} ended early: {record.reason}.")
+    return records
+
+
+def _same(a: RunRecord, b: RunRecord) -> bool:
+    tables = ((a.episodes, b.episodes), (a.updates, b.updates))
+    return all(
+        left.keys() == right.keys() and all(np.array_equal(left[k], right[k], equal_nan=True) for k in left)
+        for left, right in tables
+    )
+
+
+def check_repeats(algorithm: Algorithm) -> None:
+    """One seed gives one result."""
+    first, second = (_train(algorithm, "CartPole-v1", 2, [3])[0] for _ in range(2))
+    require(_same(first, second), "Two trainings with one seed differ: draw no random numbers in the algorithm.")
+
+
+def check_packs(algorithm: Algorithm) -> None:
+    """A run has the same numbers alone and in a pack."""
+    alone = _train(algorithm, "CartPole-v1", 2, [3])[0]
+    packed = _train(algorithm, "CartPole-v1", 2, [7, 3, 5])[1]
+    require(
+        _same(alone, packed) and _rounds_alike(algorithm),
+        "A run gives other numbers in a pack than alone: look for a reduction over a leading axis, state kept between "
+        "calls, or a torch function whose rounding depends on the position (pow, sigmoid, softplus); exp, log and "
+        "arithmetic do not.",
+    )
+
+
+def _rounds_alike(algorithm: Algorithm) -> bool:
+    """Return whether the surrogate and its gradient are the same to the bit alone and in a pack."""
+    whole = make_case(Categorical, MANY)
+    values = stack([algorithm] * MANY).surrogate(whole.x)
+    slopes = _slope(values, whole.head)
+    for r in range(MANY):
+        part = slice(r, r + 1)
+        head = whole.head[part].detach().clone().requires_grad_()
+        x = Samples.from_heads(Categorical, head, whole.old_head[part], whole.action[part], whole.x.advantage[part])
+        value = stack([algorithm]).surrogate(x)
+        if not (torch.equal(value, values[part]) and torch.equal(_slope(value, head), slopes[part])):
+            return False
+    return True
+
+
+def _slope(value: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(head)
+    (slope,) = torch.autograd.grad(value.sum(), head)
+    return slope
+
+
+def check_learns(algorithm: Algorithm) -> None:
+    """Training solves a probe environment."""
+    if not algorithm.learns:
+        return
+    register_probes()
+    reached = 0.0
+    for steps, least in ((10_000, 5), (20_000, 10)):  # many need half the budget only
+        updates = max(-(-steps // algorithm.samples_per_update), least)
+        record = _train(algorithm, "rlbench/ProbeContext-v0", updates, [0])[0]
+        reached = float(record.episodes["return"][-200:].mean())
+        if reached > SOLVED:
+            return
+    raise Broken(
+        f"It does not solve the probe (act by the sign of the observation): return {reached:.2f} at the end, best 1; "
+        "check the sign of the surrogate, or declare learns = False on the class."
+    )
