@@ -12,17 +12,16 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm, stack
-from rlbench.data import Stats
 from rlbench.errors import RlbenchError
-from rlbench.fields import fields_of
 from rlbench.functional.families import family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
 from rlbench.improve.diagnostics import explained_variance, measure_update
 from rlbench.improve.problem import Problem
-from rlbench.records import Environment, Progress, RunRecord, Table
+from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import envs as environments
 from rlbench.training.estimate import estimate
+from rlbench.training.history import History
 from rlbench.training.noise import Streams
 from rlbench.training.outcomes import Outcomes
 from rlbench.training.rollout import Collector, Experience
@@ -94,12 +93,7 @@ class _Training:
         self.optimizer = AdamState.zeros(replicas, self.network.size, self.network.policy_size)
         self.outcomes = Outcomes(replicas)
         self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
-        self.rows: list[dict[str, Array]] = []
-        self.learnt: list[Array] = []  # which replicas [R] each row is true of
-        self.hypers = [name for name, field in fields_of(type(first)).items() if field.is_hyper]
-        self.adapted: set[str] = set()  # the columns of fields that `adapt` has changed
-        self.gradient_steps = np.zeros(replicas, np.int64)
-        self.samples = np.zeros(replicas, np.int64)
+        self.history = History(self.algorithm)
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
         """Spend the budget and return the records."""
@@ -130,52 +124,31 @@ class _Training:
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
         )  # fmt: skip
         new = algorithm.improve(problem)
-        measured = measure_update(problem, new)
-        self.params = new.numpy()
-        self.learnt.append(self.outcomes.alive.copy())
-        self.gradient_steps += problem.meter.count("samples")
-        self.samples += problem.meter.total("samples").astype(np.int64)
-        progress = self.collector.step / self.steps
-        row = {
-            "step": np.full(len(self.params), self.collector.step),
-            "progress": np.full(len(self.params), progress),
+        columns: dict[str, Array | float] = {
+            "step": self.collector.step,
+            "progress": self.collector.step / self.steps,
             "mean_return": mean_return,
-            **measured,
+            **measure_update(problem, new),
             "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
-            **{name: problem.meter.mean(name) for name in _METERED},
             "lr": rate[:, 0],
-            "gradient_steps": self.gradient_steps.copy(),
         }
+        self.history.add(algorithm, problem.meter, columns, self.outcomes.alive)
+        self.params = new.numpy()
         self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
-        stats = Stats(
-            **{name: _column(row[name]) for name in ("kl", "entropy", "surrogate", "mean_return", "progress")}
-        )
-        self.algorithm = algorithm.adapt(stats)
-        used = {f"field.{name}": getattr(algorithm, name) for name in self.hypers}
-        self.rows.append(row | {name: value.numpy()[:, 0].copy() for name, value in used.items()})
-        self.adapted |= {name for name in used if getattr(self.algorithm, name[6:]) is not used[name]}
+        self.algorithm = algorithm.adapt(self.history.stats())
+        self.history.note_adapted(algorithm, self.algorithm)
 
     def record(self, replica: int, seconds: float) -> RunRecord:
         """Return what one replica leaves behind."""
         outcome = self.outcomes[replica]
-        kept = [row for row, learnt in zip(self.rows, self.learnt, strict=True) if learnt[replica]]
-        names = [n for n in (self.rows[-1] if self.rows else ()) if not n.startswith("field.") or n in self.adapted]
-        updates: Table = {name: np.array([row[name][replica] for row in kept]) for name in names}
         return RunRecord(
             status=outcome.status,
             reason=outcome.reason,
             detail=outcome.detail,
             steps=self.collector.step if outcome.status == "finished" else outcome.step,
             episodes=self.collector.episodes.table(replica),
-            updates=updates,
-            gradient_steps=int(self.gradient_steps[replica]),
-            samples=int(self.samples[replica]),
+            updates=self.history.table(replica),
+            gradient_steps=int(self.history.gradient_steps[replica]),
+            samples=int(self.history.samples[replica]),
             seconds=seconds,
         )
-
-
-_METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
-
-
-def _column(values: Array) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(values, np.float32)[:, None])

@@ -1,0 +1,62 @@
+"""The `updates` table in the making: one row per update, a number per replica in every column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rlbench.algorithm import Algorithm
+from rlbench.data import Stats
+from rlbench.fields import fields_of
+from rlbench.improve.diagnostics import Meter
+from rlbench.records import Table
+
+Array = npt.NDArray[Any]
+_METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
+
+
+class History:
+    """The rows so far, and what the gradients cost: `gradient_steps` and `samples`, `[R]`."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._hypers = [name for name, field in fields_of(type(algorithm)).items() if field.is_hyper]
+        replicas = len(getattr(algorithm, self._hypers[0]))
+        self.gradient_steps = np.zeros(replicas, np.int64)
+        self.samples = np.zeros(replicas, np.int64)
+        self._rows: list[dict[str, Array]] = []
+        self._learnt: list[Array] = []  # which replicas [R] each row is true of
+        self._adapted: set[str] = set()  # the fields that `adapt` has changed
+
+    def add(self, algorithm: Algorithm, meter: Meter, columns: dict[str, Array | float], alive: Array) -> None:
+        """Add the row of one update that `algorithm` made, for the replicas in `alive` `[R]`."""
+        replicas = len(alive)
+        self.gradient_steps += meter.count("samples")
+        self.samples += meter.total("samples").astype(np.int64)
+        row = {name: np.broadcast_to(values, replicas) for name, values in columns.items()}
+        row |= {name: meter.mean(name) for name in _METERED}
+        row |= {"gradient_steps": self.gradient_steps.copy()}
+        row |= {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in self._hypers}
+        self._rows.append(row)
+        self._learnt.append(alive.copy())
+
+    def stats(self) -> Stats:
+        """Return what `adapt` sees of the latest update."""
+        names = ("kl", "entropy", "surrogate", "mean_return", "progress")
+        return Stats(**{name: torch.tensor(self._rows[-1][name], dtype=torch.float32)[:, None] for name in names})
+
+    def note_adapted(self, before: Algorithm, after: Algorithm) -> None:
+        """Note which fields `adapt` replaced: they get a column for the whole run."""
+        self._adapted |= {name for name in self._hypers if getattr(after, name) is not getattr(before, name)}
+
+    def table(self, replica: int) -> Table:
+        """Return the `updates` table of one replica."""
+        kept = [row for row, learnt in zip(self._rows, self._learnt, strict=True) if learnt[replica]]
+        return {name: np.array([row[name][replica] for row in kept]) for name in self._columns()}
+
+    def _columns(self) -> Sequence[str]:
+        names = self._rows[-1] if self._rows else {}
+        return [name for name in names if not name.startswith("field.") or name[len("field.") :] in self._adapted]
