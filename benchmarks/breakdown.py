@@ -1,0 +1,163 @@
+"""Where each microsecond of training goes: the functions of a step are wrapped and their own time is summed by row.
+
+A wrapped function's time is its own: what wrapped functions inside it take is theirs. Inside a phase (estimates, old
+policy, diagnostics after the update) everything belongs to the phase. What is not wrapped is the last row.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# row -> where its functions are looked up, "module:name" or "module:Class.name"
+PHASES = {
+    "update: advantages and values": ["rlbench.training.trainer:estimate"],
+    "update: old policy": ["rlbench.improve.problem:Problem._evaluate_old_policy"],
+    "update: diagnostics after it": [
+        "rlbench.training.trainer:measure_update",
+        "rlbench.training.trainer:explained_variance",
+    ],
+}
+ROLLOUT = {
+    "rollout: inference": ["rlbench.functional.networks:ActorCritic.forward"],
+    "rollout: sampling": [
+        "rlbench.functional.families:CategoricalFamily.sample",
+        "rlbench.functional.families:CategoricalFamily.draw_noise",
+    ],
+    "rollout: environment": ["rlbench.training.envs.classic:ClassicBatch.step"],
+    "rollout: bookkeeping": ["rlbench.training.rollout:Collector.collect"],
+}
+UPDATE = {
+    "update: gather": [
+        "rlbench.improve.problem:gather",
+        "rlbench.improve.problem:Problem._order",
+    ],
+    "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
+    "update: surrogate and autograd": ["rlbench.improve.problem:Problem.gradient"],
+    "update: likelihood": [
+        f"rlbench.functional.likelihoods:CategoricalLikelihood.{name}"
+        for name in ("__init__", "log_prob", "entropy", "kl_from", "pull_log_prob", "pull_entropy", "pull_kl")
+    ],
+    "update: value loss": ["rlbench.improve.problem:Problem._value_slope"],
+    "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],
+    "update: optimiser": ["rlbench.improve.problem:Problem.ascend"],
+    "update: diagnostics per gradient step": [
+        "rlbench.improve.diagnostics:Meter.clipping",
+        "rlbench.improve.diagnostics:Meter.add",
+    ],
+}
+REST = "the loop and what is not wrapped"
+ROWS = [*ROLLOUT, *PHASES, *UPDATE, REST]
+ROWS.sort(key=lambda row: (row == REST, not row.startswith("rollout")))
+
+
+class Clock:
+    """Own time per row, by a stack of what is running."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(ROWS, 0.0)
+        self._running: list[str] = []
+        self._since = 0.0
+
+    def enter(self, row: str | None, *, collecting: str | None) -> None:
+        """Begin a function of `row`, of `collecting` instead while a rollout is collected."""
+        now = time.perf_counter()
+        running = self._running[-1] if self._running else ""
+        if running:
+            self.seconds[running] += now - self._since
+        if running in PHASES:
+            chosen = running
+        elif running in ROLLOUT:
+            chosen = collecting or running
+        else:
+            chosen = row or collecting or REST
+        self._running.append(chosen)
+        self._since = time.perf_counter()
+
+    def leave(self) -> None:
+        """End what began last."""
+        now = time.perf_counter()
+        self.seconds[self._running.pop()] += now - self._since
+        self._since = time.perf_counter()
+
+
+def targets() -> dict[str, dict[str, str]]:
+    """Return for each function to wrap its row in the update, "update", and in the rollout, "rollout"."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, table in (("update", PHASES), ("rollout", ROLLOUT), ("update", UPDATE)):
+        for row, places in table.items():
+            for place in places:
+                found.setdefault(place, {})[kind] = row
+    return found
+
+
+def find(place: str) -> tuple[Any, str]:
+    """Return (owner, name) of "module:Class.name"; AttributeError where the function has moved."""
+    module, _, path = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    getattr(owner, name)
+    return owner, name
+
+
+@contextmanager
+def clocked() -> Iterator[Clock]:
+    """Wrap the functions while the context lasts."""
+    clock, replaced = Clock(), []
+    try:
+        for place, rows in targets().items():
+            owner, name = find(place)
+            original = owner.__dict__[name] if inspect.isclass(owner) else getattr(owner, name)
+            replaced.append((owner, name, original))
+            setattr(owner, name, _wrapped(original, clock, rows.get("update"), rows.get("rollout")))
+        yield clock
+    finally:
+        for owner, name, original in reversed(replaced):
+            setattr(owner, name, original)
+
+
+def _wrapped(function: Callable[..., Any], clock: Clock, row: str | None, collecting: str | None) -> Callable[..., Any]:
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            running = function(*args, **kwargs)
+            while True:
+                clock.enter(row, collecting=collecting)
+                try:
+                    item = next(running)
+                except StopIteration:
+                    return
+                finally:
+                    clock.leave()
+                yield item
+
+        return generator
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        clock.enter(row, collecting=collecting)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            clock.leave()
+
+    return plain
+
+
+def break_down(train: Callable[[], float], steps: int) -> dict[str, float]:
+    """Return microseconds per environment step of each row, for a `train` that returns its loop's seconds.
+
+    `steps` counts those of all replicas.
+    """
+    with clocked() as clock:
+        total = train()
+    clock.seconds[REST] += total - sum(clock.seconds.values())
+    return {row: 1e6 * seconds / steps for row, seconds in clock.seconds.items()}

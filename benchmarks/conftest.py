@@ -1,0 +1,81 @@
+"""`measure`: rounds of some work, each beside the calibration workload and, where given, beside a reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.calibration import calibrate
+from benchmarks.machine import Bystanders, describe
+
+Measure = Callable[..., None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --quick, for trying the benchmarks out."""
+    parser.addoption("--quick", action="store_true", help="tiny sizes: to try benchmarks out, not to quote")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note how busy the machine is before anything is measured."""
+    config.stash[_BYSTANDERS] = Bystanders()
+
+
+_BYSTANDERS = pytest.StashKey[Bystanders]()
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """Put the machine, without its name, beside the measurements, and who else was using it."""
+    quick = bool(config.getoption("--quick"))
+    output_json["rlbench"] = {**describe(), **config.stash[_BYSTANDERS].report(), "quick": quick}
+
+
+@pytest.fixture
+def quick(request: pytest.FixtureRequest) -> bool:
+    """Whether to use tiny sizes."""
+    return bool(request.config.getoption("--quick"))
+
+
+@pytest.fixture
+def measure(benchmark: Any, quick: bool) -> Measure:
+    """Return measure(work, rounds=..., reference=..., **info): time `work()`, interleaved with `reference()`.
+
+    `reference` returns the seconds of what is compared with, `work` a mapping of numbers of this round, or None. All
+    ends up in `extra_info`: `calibration`, `reference`, the numbers as lists with an entry per round, and `info`.
+    """
+
+    def run(
+        work: Callable[[], dict[str, float] | None],
+        *,
+        rounds: int = 3,
+        reference: Callable[[], float] | None = None,
+        **info: Any,
+    ) -> None:
+        lists: dict[str, list[float]] = {"calibration": []}
+
+        def before() -> None:
+            lists["calibration"].append(calibrate())
+            if reference is not None:
+                lists.setdefault("reference", []).append(reference())
+
+        def round_() -> None:
+            for name, number in (work() or {}).items():
+                lists.setdefault(name, []).append(number)
+
+        benchmark.pedantic(round_, setup=before, rounds=2 if quick else rounds)
+        lists["calibration"].append(calibrate())
+        benchmark.extra_info.update(info, **lists)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what processes of a benchmark write out of the working tree, and to one thread."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setitem(os.environ, name, "1")

@@ -1,0 +1,92 @@
+"""What surrounds training: environments, statistics, the report, start-up."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import rlbench
+from benchmarks import processes
+from benchmarks.cases import ALGORITHMS, SETTINGS, fields
+from benchmarks.conftest import Measure
+from rlbench.analysis import intervals, report
+from rlbench.records import Environment
+from rlbench.training import envs
+
+
+@pytest.mark.benchmark(group="environments")
+@pytest.mark.parametrize("copies", [10, 100])
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])
+def test_stepping(measure: Measure, quick: bool, name: str, copies: int) -> None:
+    """The batched environment beside as many of gymnasium's own in its SyncVectorEnv, the same actions."""
+    steps = (10_000 if quick else 50_000) // copies
+    batch = envs.make(Environment(name), copies, 1)
+    theirs = gymnasium.make_vec(name, num_envs=copies, vectorization_mode="sync")
+    theirs.action_space.seed(0)
+    actions = [np.asarray(theirs.action_space.sample()) for _ in range(steps)]
+    ours = [action.reshape(copies, 1, *action.shape[1:]) for action in actions]
+
+    def reference() -> float:
+        theirs.reset(seed=0)
+        started = time.perf_counter()
+        for action in actions:
+            theirs.step(action)
+        return time.perf_counter() - started
+
+    def work() -> None:
+        for action in ours:
+            batch.step(action)
+
+    batch.reset(range(copies))
+    measure(work, rounds=5, reference=reference, environment=name, copies=copies, steps=steps)
+    theirs.close()
+
+
+@pytest.mark.benchmark(group="statistics")
+def test_bootstrap(measure: Measure, quick: bool) -> None:
+    """Stratified bootstrap of the interquartile mean: 5 arms x 3 environments x 10 seeds."""
+    repetitions = 2000 if quick else 50_000
+    scores = np.random.default_rng(0).normal(size=(5, 3, 10))
+
+    def work() -> None:
+        for arm in scores:
+            intervals.bootstrap(list(arm), repetitions=repetitions)
+
+    measure(work, rounds=5, repetitions=repetitions, arms=5, environments=3, seeds=10)
+
+
+@pytest.mark.benchmark(group="report")
+def test_report(measure: Measure, quick: bool, tmp_path: Path) -> None:
+    """The whole report of 5 arms x 2 environments x 10 seeds = 100 short runs."""
+    arms = [rlbench.Arm(name, **fields(name, SETTINGS["b"])) for name in ALGORITHMS]
+    seeds = 2 if quick else 10
+    experiment = rlbench.Experiment("benchmark", arms, ["CartPole-v1", "Acrobot-v1"], seeds, 8192, "reinforce")
+    results = rlbench.run(experiment, tmp_path, progress=False)
+
+    def work() -> None:
+        fresh = rlbench.Results(results.experiment, results.tables)
+        report.write_report(fresh, None, tmp_path / "report")
+
+    measure(work, rounds=3, runs=len(results.runs))
+
+
+@pytest.mark.benchmark(group="start-up")
+@pytest.mark.parametrize(
+    "words", [["-c", "import rlbench"], ["-m", "rlbench", "--help"]], ids=["import rlbench", "rlbench --help"]
+)
+def test_start(measure: Measure, words: list[str]) -> None:
+    """A fresh interpreter that does this, beside one that does nothing."""
+
+    def reference() -> float:
+        started = time.perf_counter()
+        processes.finish(processes.start(["-c", "pass"]))
+        return time.perf_counter() - started
+
+    def work() -> None:
+        processes.finish(processes.start(words))
+
+    measure(work, rounds=15, reference=reference, what=" ".join(words[1:]) if words[0] == "-c" else "rlbench --help")
