@@ -115,11 +115,12 @@ class GymBatch:
             if replica in self.failures:
                 continue
             try:
-                fields = self._step_replica(replica, sent[replica])
+                parts: tuple[npt.NDArray[Any], ...] = self._step_replica(replica, sent[replica])
             except Exception:
                 self.failures[replica] = traceback.format_exc()
                 continue
-            for whole, part in zip(outcome, fields, strict=True):
+            wholes: tuple[npt.NDArray[Any], ...] = outcome
+            for whole, part in zip(wholes, parts, strict=True):
                 whole[replica] = part
         return outcome
 
