@@ -23,8 +23,13 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# Measures, compares with the committed figures and writes results/benchmarks; a part of them, as in
+# `make bench BENCH_ARGS="-k job"`, is compared but not written.
 bench: $(VENV)/.installed-dev
-	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
+	mkdir -p build
+	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-columns=min,median,max,rounds \
+	    --benchmark-json=build/benchmarks.json -q $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.publish build/benchmarks.json $(if $(BENCH_ARGS),--dry-run)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -42,7 +42,7 @@ def quick(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def measure(benchmark: Any, quick: bool) -> Measure:
-    """Return measure(work, rounds=..., reference=..., **info): time `work()`, interleaved with `reference()`.
+    """Return a function (work, rounds, reference, **info) that times `work()`, interleaved with `reference()`.
 
     `reference` returns the seconds of what is compared with, `work` a mapping of numbers of this round, or None. All
     ends up in `extra_info`: `calibration`, `reference`, the numbers as lists with an entry per round, and `info`.

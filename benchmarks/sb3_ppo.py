@@ -1,7 +1,7 @@
 """Train Stable-Baselines3's PPO once on one core and print the seconds of its `learn`; run as a program.
 
-Arguments: a JSON object with `environment`, `num_envs`, `horizon`, `minibatch`, `epochs`, `steps`, `seed`. The networks are
-its default, two of 64 x 64 tanh units, as in rlbench.
+Arguments: a JSON object with `environment`, `num_envs`, `horizon`, `minibatch`, `epochs`, `steps`, `seed`. The networks
+are its default, two of 64 x 64 tanh units, as in rlbench.
 """
 
 from __future__ import annotations
