@@ -25,7 +25,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> None:
         for column, (key, setting) in enumerate(SETTINGS.items()):
             _rates(axes[0][column], found, key, sns.color_palette("colorblind", len(ALGORITHMS)))
             axes[0][column].set_title(f"({key}) {setting.title}")
-            _where(axes[1][column], found, key, sns.color_palette("husl", len(ROWS)))
+            _where(axes[1][column], found, key, sns.color_palette("tab20", len(ROWS)))
         handles, labels = axes[1][0].get_legend_handles_labels()
         if handles:
             figure.legend(handles[::-1], labels[::-1], loc="outside right lower", fontsize=8)

@@ -11,6 +11,9 @@ from benchmarks.breakdown import ROWS
 from benchmarks.cases import ALGORITHMS, JOB_SEEDS, REPLICAS, SETTINGS
 from benchmarks.results import Measurement, measurements, spread
 
+NEVER_RISES = 1.05
+"""What counts as no rise of the cost per replica with R, given the noise."""
+
 BUSY = 0.1
 """Cores kept busy by other processes from which the page says that the machine was shared."""
 
@@ -80,14 +83,15 @@ def _aims(found: list[Measurement]) -> list[tuple[str, float, bool, float]]:
     for setting in SETTINGS:
         packs = {(m.info["algorithm"], m.info["replicas"]): m for m in _of(found, "training", setting=setting)}
         clip = {r: median(m.timed) for (name, r), m in packs.items() if name == "ppo-clip"}
-        if {1, 20} <= set(clip):
+        if setting == "a" and {1, 20} <= set(clip):
             aims.append(
                 (f"time of a pack of 20 to that of one run, ppo-clip ({setting})", 5.0, True, clip[20] / clip[1])
             )
-        each = [clip[r] / r for r in sorted(clip)]
-        if len(each) > 1:
-            rise = max(later / earlier for earlier, later in itertools.pairwise(each))
-            aims.append((f"largest rise of cost per replica from one R to the next ({setting})", 1.05, True, rise))
+        rises = {name: _rise([m for (other, _), m in packs.items() if other == name]) for name in ALGORITHMS}
+        if packs:
+            worst = max(rises, key=rises.__getitem__)
+            text = f"cost per replica to the least at a smaller R ({setting}); the worst of the five is {worst}"
+            aims.append((text, NEVER_RISES, True, rises[worst]))
         for name in ALGORITHMS:
             if name != "ppo-clip" and (name, 10) in packs and 10 in clip:
                 text = f"{name} to ppo-clip, time at R = 10 and equal epochs ({setting})"
@@ -98,6 +102,12 @@ def _aims(found: list[Measurement]) -> list[tuple[str, float, bool, float]]:
         text = f"peak memory of a pack of 100 ({one.info['setting']}), GiB"
         aims.append((text, 1.0, True, max(one.series["peak"]) / 1024))
     return aims
+
+
+def _rise(packs: list[Measurement]) -> float:
+    """Return how far the cost per replica rises above what it was at some smaller R; at most 1 where it only falls."""
+    each = {m.info["replicas"]: median(m.timed) / m.info["replicas"] for m in packs}
+    return max((each[r] / each[s] for r, s in itertools.combinations(sorted(each, reverse=True), 2)), default=0.0)
 
 
 def training(found: list[Measurement]) -> str:
