@@ -41,8 +41,10 @@ def describe(changes: Sequence[Change], tolerance: float) -> str:
     lines = [
         f"{change.factor:6.2f} x  {change.name}{'   REGRESSION' if change.regressed(tolerance) else ''}"
         for change in changes
-        if change.regressed(tolerance) or change.factor < 1 / tolerance
+        if change.regressed(tolerance) or (change.factor < 1 / tolerance and not change.uncertain)
     ]
+    if unsure := [change.name for change in changes if change.uncertain]:
+        lines.append(f"Not judged, since the machine was slow for a while in one of the two runs: {', '.join(unsure)}")
     worse = sum(change.regressed(tolerance) for change in changes)
     head = (
         f"{len(changes)} benchmarks compared with the committed ones: {worse} more than {tolerance:g} times as costly"

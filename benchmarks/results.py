@@ -12,6 +12,14 @@ TOLERANCE = 1.3
 """How many times its earlier cost a benchmark may have before it is flagged; single ones vary by a tenth or two."""
 
 
+SLOW = 1.1
+"""Above this factor of its best in the run, the calibration workload says that the machine was slow for a while.
+
+Another tenant of the processor does that; it costs the interpreter more than the calibration workload, so the ratio of
+the two does not make up for it.
+"""
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One benchmark: seconds of every round, of the calibration workload around them and of the reference beside them.
@@ -54,14 +62,18 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Change:
-    """A benchmark in two measurements: `factor` is how many times as costly it has become."""
+    """A benchmark in two measurements: `factor` is how many times as costly it has become.
+
+    `uncertain`: the machine was slow for a while during one of the two, which then says nothing.
+    """
 
     name: str
     factor: float
+    uncertain: bool = False
 
     def regressed(self, tolerance: float = TOLERANCE) -> bool:
         """Return whether that is more than chance explains."""
-        return self.factor > tolerance
+        return self.factor > tolerance and not self.uncertain
 
 
 def from_pytest(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,13 +93,21 @@ def compare(now: Iterable[Measurement], then: Iterable[Measurement]) -> list[Cha
 
     Costs are ratios to the calibration workload of the same run, so a slower machine changes nothing.
     """
-    earlier = {one.name: one for one in then}
+    listed, earlier = list(now), {one.name: one for one in then}
+    uncertain = {*slowed(listed), *slowed(earlier.values())}
     changes = [
-        Change(one.name, one.cost / earlier[one.name].cost)
-        for one in now
+        Change(one.name, one.cost / earlier[one.name].cost, one.name in uncertain)
+        for one in listed
         if one.name in earlier and one.info == earlier[one.name].info
     ]
     return sorted(changes, key=lambda change: -change.factor)
+
+
+def slowed(found: Iterable[Measurement]) -> dict[str, float]:
+    """Return the benchmarks whose every round fell into a time in which the machine was slow, and by what factor."""
+    listed = [one for one in found if one.group != "memory"]
+    best = min((min(one.calibration) for one in listed), default=0.0)
+    return {one.name: min(one.calibration) / best for one in listed if min(one.calibration) > SLOW * best}
 
 
 def spread(values: Iterable[float]) -> str:

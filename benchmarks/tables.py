@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.breakdown import ROWS
 from benchmarks.cases import ALGORITHMS, JOB_SEEDS, REPLICAS, SETTINGS
-from benchmarks.results import Measurement, measurements, spread
+from benchmarks.results import Measurement, measurements, slowed, spread
 
 NEVER_RISES = 1.05
 """What counts as no rise of the cost per replica with R, given the noise."""
@@ -21,7 +21,7 @@ BUSY = 0.1
 def page(document: Mapping[str, Any]) -> str:
     """Return the page of a document; groups that were not measured are left out."""
     found = measurements(document)
-    parts = ["# Benchmarks\n", machine(document), "\n".join(_SETTINGS)]
+    parts = ["# Benchmarks\n", machine(document), _slow(found), "\n".join(_SETTINGS)]
     for title, section in _SECTIONS.items():
         if text := section(found):
             parts.append(f"## {title}\n\n{text}")
@@ -49,6 +49,18 @@ def machine(document: Mapping[str, Any]) -> str:
         f"Commit {commit}, {document['created'][:10]}. {it['processor']}, {it['cpus']} cores, {it['memory_gib']} GiB; "
         f"{it['system']}; {packages}. {shared} Numbers are the median (smallest to largest) of the repetitions.\n"
         f"{quick}"
+    )
+
+
+def _slow(found: list[Measurement]) -> str:
+    """Return which benchmarks to distrust because the machine was slow during all their rounds."""
+    slow = slowed(found)
+    if not slow:
+        return ""
+    names = ", ".join(f"{name} ({factor:.2f})" for name, factor in slow.items())
+    return (
+        "**The machine was slow during these**, by what the calibration workload took beside them, as a factor of its "
+        f"best in this run; the interpreter suffers more, so their numbers are too high: {names}.\n"
     )
 
 

@@ -72,6 +72,15 @@ def test_a_regression_on_a_faster_machine_is_flagged() -> None:
     assert change.regressed()
 
 
+def test_what_was_measured_while_the_machine_was_slow_is_not_judged() -> None:
+    slow = replace(pack(1.6), calibration=[0.025, 0.026])
+    changes = compare([slow, pack(1.0, replicas=50)], [pack(1.0), pack(1.0, replicas=50)])
+    assert [(change.name, change.uncertain) for change in changes] == [("pack[10]", True), ("pack[50]", False)]
+    assert not changes[0].regressed()
+    assert "Not judged" in publish.describe(changes, 1.3)
+    assert "pack[10] (1.25)" in page(document(slow, pack(1.0, replicas=50)))
+
+
 def test_other_sizes_are_not_compared() -> None:
     other = pack(1.0)
     assert compare([replace(other, info={**other.info, "steps": 2048}), pack(1.0, replicas=50)], [other]) == []
