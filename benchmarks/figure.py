@@ -23,7 +23,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> None:
         figure = Figure(figsize=(11, 8), layout="constrained")
         axes = figure.subplots(2, 2)
         for column, (key, setting) in enumerate(SETTINGS.items()):
-            _rates(axes[0][column], found, key, sns.color_palette("colorblind", len(ALGORITHMS)))
+            _rates(axes[0][column], found, key)
             axes[0][column].set_title(f"({key}) {setting.title}")
             _where(axes[1][column], found, key, sns.color_palette("tab20", len(ROWS)))
         handles, labels = axes[1][0].get_legend_handles_labels()
@@ -38,17 +38,20 @@ def draw(document: Mapping[str, Any], folder: Path) -> None:
         figure.savefig(folder / "figure.png", dpi=150)
 
 
-def _rates(ax: Any, found: list[Measurement], setting: str, colors: Any) -> None:
-    for name, color in zip(ALGORITHMS, colors, strict=True):
+def _rates(ax: Any, found: list[Measurement], setting: str) -> None:
+    from rlbench.analysis.figures.style import arm_styles
+
+    for name, style in arm_styles(ALGORITHMS).items():
         ones = {
             one.info["replicas"]: one.rates()
             for one in found
             if one.group == "training" and one.info["algorithm"] == name and one.info["setting"] == setting
         }
         replicas = sorted(ones)
-        ax.plot(replicas, [median(ones[r]) for r in replicas], "o-", markersize=3, color=color, label=name)
+        middle = [median(ones[r]) for r in replicas]
+        ax.plot(replicas, middle, style.marker, ls=style.line, markersize=4, color=style.color, label=name)
         ax.fill_between(
-            replicas, [min(ones[r]) for r in replicas], [max(ones[r]) for r in replicas], color=color, alpha=0.2
+            replicas, [min(ones[r]) for r in replicas], [max(ones[r]) for r in replicas], color=style.color, alpha=0.2
         )
     ax.set_xscale("log")
     ax.set_xticks(REPLICAS, [str(r) for r in REPLICAS])
