@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -18,10 +17,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
 
-import cloudpickle
-
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError, nearest
+from rlbench.userfiles import forget, import_file
 
 GROUP = "rlbench.algorithms"
 
@@ -64,14 +62,7 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
     The file is code and runs. Raises RlbenchError if it is missing, raises, or defines no algorithm.
     """
     _discover()
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise RlbenchError(f"There is no plugin file {str(path)!r}.")
-    # The content is part of the name: an edited file is another module, an unchanged one is imported once.
-    name = f"rlbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return _algorithms_in(sys.modules[name])
-    module = _import_file(name, file, path)
+    module = import_file(path, "plugin")
     found = _algorithms_in(module)
     try:
         if not found:
@@ -81,12 +72,10 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
         for cls in found:
             _refuse_duplicate(cls)
     except RlbenchError:
-        del sys.modules[name]  # so that trying again says the same
+        forget(module)
         raise
     for cls in found:
         _add(cls)
-    # Worker processes cannot import this module by name, so its classes travel whole.
-    cloudpickle.register_pickle_by_value(module)
     return found
 
 
@@ -172,26 +161,6 @@ def _import(name: str) -> ModuleType | None:
     except Exception:  # a plugin may raise anything, and must not break the others
         _broken[name] = traceback.format_exc()
         return None
-
-
-def _import_file(name: str, file: Path, shown: str | Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise RlbenchError(f"Plugin {str(shown)!r} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        line = next(
-            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)),
-            None,
-        )
-        line = error.lineno if isinstance(error, SyntaxError) else line
-        at = f", line {line}" if line else ""
-        raise RlbenchError(f"Plugin {str(shown)!r} cannot be loaded{at}: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:

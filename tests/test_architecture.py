@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rlbench"
 
-BASE = {"errors", "records"}
+BASE = {"errors", "records", "userfiles"}
 LEARNING = BASE | {"functional", "data", "improve", "fields", "algorithm"}
 STORED = BASE | {"store"}
 TRAINING = LEARNING | {"registry", "training"}
@@ -22,6 +22,7 @@ TRAINING = LEARNING | {"registry", "training"}
 MAY_IMPORT = {
     "errors": set(),
     "records": set(),
+    "userfiles": {"errors"},
     "functional": set(),
     "data": {"functional"},
     "improve": {"functional", "data"},

@@ -81,9 +81,9 @@ def test_only_what_a_file_defines_itself_is_its_algorithm(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("def f(:\n    pass\n", r"cannot be loaded, line 1: SyntaxError"),
-        ("import rlbench\n\nx = 1 / 0\n", r"cannot be loaded, line 3: ZeroDivisionError: division by zero"),
-        ("import not_installed_anywhere\n", r"cannot be loaded, line 1: ModuleNotFoundError: No module named"),
+        ("def f(:\n    pass\n", r"plugin.py, line 1: SyntaxError"),
+        ("import rlbench\n\nx = 1 / 0\n", r"plugin.py, line 3: ZeroDivisionError: division by zero"),
+        ("import not_installed_anywhere\n", r"plugin.py, line 1: ModuleNotFoundError: No module named"),
         ("x = 1\n", r"defines no Algorithm subclass with a name, such as name = 'my-variant'"),
         ("from rlbench import Algorithm\nclass A(Algorithm):\n    pass\n", "defines no Algorithm subclass with a name"),
         (

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-import cloudpickle
 
 from rlbench import registry
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import fields_of
 from rlbench.study.spec import Arm, Experiment
+from rlbench.userfiles import import_file
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -24,41 +18,12 @@ def load_experiment(path: str | Path) -> Experiment:
 
     Raises RlbenchError, with file and line where there is one, if the file is missing, raises or has none.
     """
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise RlbenchError(f"There is no experiment file {str(path)!r}.")
-    module = _import_file(file, str(path))
+    module = import_file(path, "experiment")
     experiment = getattr(module, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
         what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
         raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...).")
-    # Worker processes cannot import the module by name, so what it defines travels whole.
-    cloudpickle.register_pickle_by_value(module)
     return experiment
-
-
-def _import_file(file: Path, shown: str) -> ModuleType:
-    name = f"rlbench_experiment_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise RlbenchError(f"{shown} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        message = str(error) if isinstance(error, RlbenchError) else f"{type(error).__name__}: {error}"
-        raise RlbenchError(f"{shown}{_line(error, file)}: {message}") from error
-    return module
-
-
-def _line(error: Exception, file: Path) -> str:
-    """Return `, line 12`: where in the file an exception came from."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}" if error.lineno else ""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f", line {lines[-1]}" if lines else ""
 
 
 def override(
