@@ -82,7 +82,8 @@ def execute(
         try:
             _train_packs(packs, store, summary, workers, progress, train or _trainer())
         except KeyboardInterrupt:
-            stored = summary.skipped + summary.trained
+            # Asked of the store: the interruption may have come between storing a run and counting it.
+            stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
             raise Interrupted(
                 f"Interrupted: {stored} of {len(plan.cells)} runs are stored; the same command continues from there."
             ) from None
