@@ -32,19 +32,13 @@ class Rollout:
 
 
 @dataclass(eq=False)
-class Batch:
+class Batch(Rollout):
     """Some samples of every replica, in the shapes of `Rollout` with B for n.
 
     `old_head` `[R, B, H]` and `old_log_prob` `[R, B]` describe the policy that acted. Advantages are standardised if
     the algorithm wants that per minibatch.
     """
 
-    observation: Array
-    action: torch.Tensor
-    advantage: torch.Tensor
-    target: torch.Tensor
-    old_value: torch.Tensor
-    weight: torch.Tensor | None
     old_head: Array
     old_log_prob: torch.Tensor
 
