@@ -11,6 +11,7 @@ import click
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
     from rlbench.store import Planned
     from rlbench.study.plan import Plan
     from rlbench.study.spec import Experiment
@@ -99,7 +100,7 @@ def report(
         from rlbench.store.specification import read_specification
 
         document, cells = read_specification(results, experiment)
-    click.echo(f"Report: {_write_report(document, cells, results, out)}")
+    click.echo(f"Report: {_write_report(_stored(document, cells, results), results, out)}")
 
 
 @click.command()
@@ -136,6 +137,7 @@ def compare(
     """
     from rlbench import registry
     from rlbench.api import comparison
+    from rlbench.cli.output import show_comparisons
     from rlbench.study.files import override
     from rlbench.study.plan import make_plan
 
@@ -146,8 +148,9 @@ def compare(
     if len(plan.arms) < 2:
         raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
     fine = _execute(plan, results, workers, ctx.obj["debug"])
-    where = _write_report(plan.document(), plan.planned, results, out)
-    _show_answer(plan, results)
+    stored = _stored(plan.document(), plan.planned, results)
+    where = _write_report(stored, results, out)
+    show_comparisons(stored.comparisons, plan.document()["baseline"])
     click.echo(f"Report: {where}")
     if not fine:
         ctx.exit(FAILED_RUNS)
@@ -187,19 +190,16 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     return summary.fine
 
 
-def _write_report(document: dict[str, Any], cells: list[Planned], results: str, out: str | None) -> Path:
-    from rlbench.analysis.report import write_report
+def _stored(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
+    """Return the results of an experiment of which at least one run is stored."""
+    from rlbench.analysis.results import Results
     from rlbench.store import load_table
 
     tables = load_table(results, cells)
     if (tables.runs["status"] == "missing").all():
         raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
-    folder = Path(out) if out else Path(results) / str(document["name"])
-    return Path(write_report(tables, document, folder))
+    return Results(document, tables)
 
 
-def _show_answer(plan: Plan, results: str) -> None:
-    from rlbench.cli.output import show_comparisons
-    from rlbench.store import load_table
-
-    show_comparisons(load_table(results, plan.planned), plan.document()["baseline"])
+def _write_report(stored: Results, results: str, out: str | None) -> Path:
+    return stored.report(Path(out) if out else Path(results) / str(stored.experiment["name"]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from rlbench.analysis.compare import Comparison
-    from rlbench.store import Tables
     from rlbench.study.plan import Cell, Plan
     from rlbench.study.runner import Summary
 
@@ -44,13 +44,10 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {shown}{more}"
 
 
-def show_comparisons(tables: Tables, baseline: str) -> None:
+def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
     """Print one table of all comparisons with the baseline, and each of them as a sentence."""
-    from rlbench.analysis.compare import compare_all
-    from rlbench.analysis.scores import scores
     from rlbench.analysis.sentences import sentence
 
-    comparisons = compare_all(scores(tables), baseline)
     header = ["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]
     _print_table([header, *(_cells(one) for one in comparisons)])
     for one in comparisons:

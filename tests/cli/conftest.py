@@ -41,7 +41,9 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     calls: list[Any] = []
 
-    def write_report(tables: Any, document: Any, folder: Path) -> Path:
+    def write_report(results: Any, document: Any, folder: Path, seed: int) -> Path:
+        assert (document, seed) == (None, 0)
+        tables, document = results.tables, results.experiment
         calls.append((tables, document, folder))
         return folder / "report.html"
 

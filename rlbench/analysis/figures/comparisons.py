@@ -34,19 +34,10 @@ def plot_improvement(
     `comparisons` come from `rlbench.analysis.compare`. Without an `environment`: all of them together.
     """
     chosen = _choose(comparisons, environment)
-    with drawing(ax, height=rows_height([one.arm for one in chosen], 0.36)) as ax:
-        _draw_rows(ax, chosen, [one.improvement for one in chosen], scores, styles, middle=0.5)
-        if chosen:
-            ax.set_xlim(-0.03, 1.03)
-            ax.set_xlabel(f"probability that a run scores higher than one of {chosen[0].baseline}")
-        add_footer(
-            ax,
-            interval_note([one.improvement for one in chosen], "0.5: neither is better. Bar"),
-            _metric(chosen),
-            _counts(chosen, scores),
-            left=label_width([one.arm for one in chosen]),
-        )
-    return ax
+    label = f"probability that a run scores higher than one of {chosen[0].baseline}" if chosen else ""
+    estimates = [one.improvement for one in chosen]
+    meaning = "0.5: neither is better. Bar"
+    return _plot(chosen, estimates, scores, styles, ax, middle=0.5, meaning=meaning, label=label, limits=(-0.03, 1.03))
 
 
 def plot_difference(
@@ -62,18 +53,34 @@ def plot_difference(
     On one `environment` in its own returns; without one, on all of them together, in normalised score.
     """
     chosen = _choose(comparisons, environment)
-    with drawing(ax, height=rows_height([one.arm for one in chosen], 0.36)) as ax:
-        _draw_rows(ax, chosen, [one.difference for one in chosen], scores, styles, middle=0.0)
+    unit = "normalised return" if chosen and chosen[0].normalised else "return"
+    label = f"difference to {chosen[0].baseline} in {unit}" if chosen else ""
+    estimates = [one.difference for one in chosen]
+    return _plot(chosen, estimates, scores, styles, ax, middle=0.0, meaning="0: no difference. Bar", label=label)
+
+
+def _plot(
+    chosen: Sequence[Comparison],
+    estimates: Sequence[Estimate],
+    scores: pd.DataFrame,
+    styles: Mapping[str, ArmStyle] | None,
+    ax: Axes | None,
+    *,
+    middle: float,
+    meaning: str,
+    label: str,
+    limits: tuple[float, float] | None = None,
+) -> Axes:
+    """Draw an estimate per comparison in rows, with the value that means no difference in the `middle`."""
+    arms = [one.arm for one in chosen]
+    with drawing(ax, height=rows_height(arms, 0.36)) as ax:
+        _draw_rows(ax, chosen, estimates, scores, styles, middle)
         if chosen:
-            unit = "normalised return" if chosen[0].normalised else "return"
-            ax.set_xlabel(f"difference to {chosen[0].baseline} in {unit}")
-        add_footer(
-            ax,
-            interval_note([one.difference for one in chosen], "0: no difference. Bar"),
-            _metric(chosen),
-            _counts(chosen, scores),
-            left=label_width([one.arm for one in chosen]),
-        )
+            if limits is not None:
+                ax.set_xlim(limits)
+            ax.set_xlabel(label)
+        note = interval_note(estimates, meaning)
+        add_footer(ax, note, _metric(chosen), _counts(chosen, scores), left=label_width(arms))
     return ax
 
 
