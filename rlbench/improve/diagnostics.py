@@ -27,13 +27,45 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.functional.compiled import kernel
 from rlbench.functional.surrogates import weighted_mean
 
 if TYPE_CHECKING:
-    from rlbench.data import Params, Samples
+    from rlbench.data import Params
+    from rlbench.improve.batches import Batch
     from rlbench.improve.problem import Problem
 
 Array = npt.NDArray[Any]
+
+_NONE = np.empty((0, 0), np.float32)
+
+
+@kernel
+def _accumulate(sums: Array, counts: Array, values: Array, active: Array) -> None:
+    for r in range(len(sums)):
+        if active[r]:
+            sums[r] += values[r]
+            counts[r] += 1
+
+
+@kernel
+def _count_clipped(
+    log_prob: Array, old_log_prob: Array, slope: Array, advantage: Array, weight: Array, band: Array, shares: Array
+) -> None:
+    """Fill `shares` `[2, R]`: of the samples that count, those outside the band and those without gradient.
+
+    An empty `slope` or `weight` `[R, B]` stands for none.
+    """
+    for r in range(len(log_prob)):
+        total, outside, killed = 0, 0, 0
+        for b in range(log_prob.shape[1]):
+            if weight.size > 0 and not weight[r, b] > 0:
+                continue
+            total += 1
+            outside += abs(np.exp(log_prob[r, b] - old_log_prob[r, b]) - np.float32(1)) > band[r]
+            if slope.size > 0:
+                killed += slope[r, b] == 0 and advantage[r, b] != 0
+        shares[0, r], shares[1, r] = outside / max(total, 1), killed / max(total, 1)
 
 
 class Meter:
@@ -49,11 +81,7 @@ class Meter:
         if name not in self._sums:
             self._sums[name] = np.zeros(self._replicas)
             self._counts[name] = np.zeros(self._replicas, np.int64)
-        if active.all():
-            self._sums[name] += values
-        else:
-            self._sums[name][active] += values[active]
-        self._counts[name] += active
+        _accumulate(self._sums[name], self._counts[name], values, active)
 
     def mean(self, name: str) -> Array:
         """Return the mean per replica `[R]`; NaN where nothing was measured."""
@@ -71,20 +99,19 @@ class Meter:
         """Return how often each replica was measured, `[R]`."""
         return self._counts.get(name, np.zeros(self._replicas, np.int64))
 
-    def clipping(self, x: Samples, slope: Array | None, band: float | torch.Tensor, active: Array) -> None:
-        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at `log_prob`."""
-        outside = np.abs(x.ratio.detach().numpy() - np.float32(1)) > np.asarray(band)
-        # Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
-        killed = None if slope is None else (slope == 0) & (x.advantage.numpy() != 0)
-        total: Array | int = outside.shape[-1]
-        if x.weight is not None:
-            counts = (x.weight > 0).numpy()
-            total = np.maximum(np.count_nonzero(counts, axis=-1), 1)
-            outside &= counts
-            killed = None if killed is None else killed & counts
-        self.add("clip_fraction", np.count_nonzero(outside, axis=-1) / total, active)
-        if killed is not None:
-            self.add("clip_killed", np.count_nonzero(killed, axis=-1) / total, active)
+    def clipping(self, batch: Batch, log_prob: Array, slope: Array | None, band: Array, active: Array) -> None:
+        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at `log_prob`.
+
+        Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
+        """
+        shares = np.empty((2, len(log_prob)))
+        _count_clipped(
+            log_prob, batch.old_log_prob, _NONE if slope is None else slope, batch.advantage,
+            _NONE if batch.weight is None else batch.weight, band, shares,
+        )  # fmt: skip
+        self.add("clip_fraction", shares[0], active)
+        if slope is not None:
+            self.add("clip_killed", shares[1], active)
 
 
 def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
