@@ -7,12 +7,12 @@ along the last axis, so none of them can mix replicas. Equal expressions are one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
-BOOLEAN = frozenset(
-    ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-    + ("logical_and", "logical_or", "logical_xor", "logical_not")
-)
+BOOLEAN = frozenset({
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+    "logical_and", "logical_or", "logical_xor", "logical_not",
+})  # fmt: skip
 """The numpy functions whose result is true or false; all others that a node may name give float32."""
 
 
@@ -42,7 +42,7 @@ class Node:
     fixed: bool
 
 
-Operand: TypeAlias = Union[Node, Constant]
+Operand: TypeAlias = Node | Constant
 
 
 class Graph:

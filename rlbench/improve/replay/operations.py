@@ -15,15 +15,15 @@ from rlbench.improve.replay.graph import Constant, Graph, Node, Operand, Refused
 Number = float | Operand
 Operation = Callable[..., Number]
 
-SAME = frozenset(
-    ("detach", "alias", "clone", "view", "_unsafe_view", "unsqueeze", "squeeze", "squeeze.dim")
-    + ("squeeze.dims", "expand")
-)
+SAME = frozenset({
+    "detach", "alias", "clone", "view", "_unsafe_view", "expand",
+    "unsqueeze", "squeeze", "squeeze.dim", "squeeze.dims",
+})  # fmt: skip
 """Operations that leave the numbers as they are; the recording sees from the result's shape how they are laid out."""
-CREATED = frozenset(
-    ("zeros", "ones", "full", "scalar_tensor", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones")
-    + ("new_full", "lift_fresh")
-)
+CREATED = frozenset({
+    "scalar_tensor", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like",
+    "new_zeros", "new_ones", "new_full", "lift_fresh",
+})  # fmt: skip
 """Operations that make a tensor without reading one; what comes of them may be a constant."""
 
 
@@ -32,11 +32,11 @@ def _function(name: str) -> Operation:
 
 
 def _add(graph: Graph, a: Number, b: Number, *, alpha: float = 1) -> Number:
-    return graph.apply("add", a, _times(graph, b, alpha))
+    return graph.apply("add", a, _scaled(graph, b, alpha))
 
 
 def _sub(graph: Graph, a: Number, b: Number, *, alpha: float = 1) -> Number:
-    return graph.apply("subtract", a, _times(graph, b, alpha))
+    return graph.apply("subtract", a, _scaled(graph, b, alpha))
 
 
 def _rsub(graph: Graph, a: Number, b: Number, alpha: float = 1) -> Number:
@@ -46,9 +46,14 @@ def _rsub(graph: Graph, a: Number, b: Number, alpha: float = 1) -> Number:
 def _times(graph: Graph, a: Number, b: Number) -> Number:
     if isinstance(a, Node) and isinstance(b, Node) and a.boolean and b.boolean:
         return graph.apply("logical_and", a, b)  # torch keeps the product of two truth values one
-    if not isinstance(b, Node) and _value(b) == 1:
-        return graph.number(a) if isinstance(a, Node) else a
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Node) and not isinstance(other, Node) and _value(other) == 1:
+            return graph.number(one)
     return graph.apply("multiply", a, b)
+
+
+def _scaled(graph: Graph, x: Number, factor: Number) -> Number:
+    return x if _value(factor) == 1 else _times(graph, x, factor)
 
 
 def _value(x: Number) -> float:
@@ -61,6 +66,10 @@ def _square(graph: Graph, x: Number) -> Node:
     return graph.apply("multiply", x, x)
 
 
+def _cube(graph: Graph, x: Number) -> Node:
+    return graph.apply("multiply", _square(graph, x), x)
+
+
 def _rsqrt(graph: Graph, x: Number) -> Node:
     return graph.apply("reciprocal", graph.apply("sqrt", x))
 
@@ -69,16 +78,20 @@ _POWERS: dict[float, Operation] = {
     0: lambda graph, x: Constant(1.0),
     1: lambda graph, x: x,
     2: _square,
-    3: lambda graph, x: graph.apply("multiply", _square(graph, x), x),
+    3: _cube,
+    4: lambda graph, x: _square(graph, _square(graph, x)),
     0.5: _function("sqrt"),
     -0.5: _rsqrt,
     -1: _function("reciprocal"),
     -2: lambda graph, x: graph.apply("reciprocal", _square(graph, x)),
+    -3: lambda graph, x: graph.apply("reciprocal", _cube(graph, x)),
+    1.5: lambda graph, x: graph.apply("multiply", x, graph.apply("sqrt", x)),
+    -1.5: lambda graph, x: graph.apply("reciprocal", graph.apply("multiply", x, graph.apply("sqrt", x))),
 }
 
 
 def _pow(graph: Graph, x: Number, exponent: Number) -> Number:
-    """The powers that torch, too, computes by multiplication, division and roots."""
+    """The powers that multiplication, division and roots give."""
     if (value := _value(exponent)) not in _POWERS:
         raise Refused(f"the power {value:g}")
     return _POWERS[value](graph, x)
@@ -115,13 +128,13 @@ def _tanh_backward(graph: Graph, slope: Number, y: Number) -> Node:
 
 
 def _softplus(graph: Graph, x: Number, beta: Number = 1, threshold: Number = 20) -> Number:
-    scaled = _times(graph, x, beta)
+    scaled = _scaled(graph, x, beta)
     soft = graph.apply("divide", graph.apply("log1p", graph.apply("exp", scaled)), beta)
     return graph.where(graph.apply("greater", scaled, threshold), x, soft)
 
 
 def _softplus_backward(graph: Graph, slope: Number, x: Number, beta: Number, threshold: Number) -> Number:
-    scaled = _times(graph, x, beta)
+    scaled = _scaled(graph, x, beta)
     z = graph.apply("exp", scaled)
     soft = graph.apply("divide", graph.apply("multiply", slope, z), graph.apply("add", z, 1))
     return graph.where(graph.apply("greater", scaled, threshold), slope, soft)

@@ -33,7 +33,6 @@ class Program:
     fix: Callable[..., tuple[Array, ...]]
     step: Callable[..., tuple[Array, ...]]
     buffers: tuple[Layout, ...]
-    source: str
 
     def allocate(self, replicas: int) -> tuple[Array, ...]:
         """Return the arrays that `step` works in, for R replicas."""
@@ -74,7 +73,6 @@ def compile_graph(graph: Graph, outputs: Sequence[Operand]) -> Program:
         fix=quiet(space["fix"]),
         step=quiet(space["step"]),
         buffers=tuple(writer.buffers.values()),
-        source=source,
     )
 
 
@@ -116,7 +114,8 @@ class _Writer:
             return [f"copyto({out}, {operands[0]})"]
         if node.step == "total":
             return [f"add.reduce({operands[0]}, -1, None, {out}, True)"]
-        return [f"{node.step}({', '.join(operands)}, {out})"]
+        # By keyword, which numpy insists on for some functions and takes as fast.
+        return [f"{node.step}({', '.join(operands)}, out={out})"]
 
     def _choice(self, node: Node, condition: str, chosen: str, other: str) -> list[str]:
         """Write `chosen` over `other`, in its place if nobody else needs it, else in a copy."""
@@ -177,7 +176,7 @@ def _space(graph: Graph, nodes: Sequence[Node], outputs: Sequence[Operand]) -> d
 
 
 def _constant_name(one: Constant) -> str:
-    return "c_" + "".join(letter if letter.isalnum() else {"-": "m", ".": "p", "+": "q"}[letter] for letter in text(one))
+    return "c_" + text(one).translate(str.maketrans("-+.", "mqp"))
 
 
 def _name(node: Node) -> str:

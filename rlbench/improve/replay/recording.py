@@ -18,21 +18,19 @@ from rlbench.improve.replay.graph import Constant, Graph, Node, Operand, Refused
 from rlbench.improve.replay.operations import CREATED, SAME, TABLE
 
 _LOOKS = (torch.Tensor, torch.Size, torch.dtype, torch.device, torch.layout)
-_MEASURES = frozenset(
-    {
-        torch.Tensor.dim, torch.Tensor.size, torch.Tensor.numel, torch.Tensor.nelement, torch.Tensor.__len__,
-        torch.Tensor.ndimension, torch.Tensor.is_floating_point, torch.Tensor.is_contiguous, torch.Tensor.stride,
-        torch.Tensor.ndim.__get__, torch.Tensor.requires_grad.__get__, torch.numel, torch.is_floating_point,
-    }  # fmt: skip
-)
+_MEASURES = frozenset({
+    torch.Tensor.dim, torch.Tensor.ndimension, torch.Tensor.size, torch.Tensor.stride, torch.Tensor.numel,
+    torch.Tensor.nelement, torch.Tensor.__len__, torch.Tensor.is_contiguous, torch.Tensor.is_floating_point,
+    torch.Tensor.ndim.__get__, torch.Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+})  # fmt: skip
 """What may be asked of a tensor although the answer is a plain value: none of them depends on its numbers."""
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's hooks for subclasses have no types
     """Translates each operation as it happens; `[R, B]` with R neither 1 nor B, so that shapes tell the axes apart."""
 
     def __init__(self, replicas: int, size: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = Graph(size)
         self.refusal: str | None = None
         self._replicas, self._size = replicas, size

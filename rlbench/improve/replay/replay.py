@@ -92,7 +92,7 @@ def attempt(algorithm: Algorithm, size: int, *, weighted: bool) -> Replay | str:
             settings[field.name] = value
         elif value.dtype != torch.float32 or value.dim() != 2 or value.shape[1] != 1:
             return f"the field {field.name} is {value.dtype} {tuple(value.shape)} instead of float32 [R, 1]"
-    return _attempt(type(algorithm), tuple(settings.items()), size, weighted)
+    return _attempt(type(algorithm), tuple(settings.items()), size, weighted)  # type: ignore[arg-type]  # hashable
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
-from rlbench.improve.replay.graph import Graph, Node, Operand, Refused, text
+from rlbench.improve.replay.graph import Graph, Operand, Refused, text
 from rlbench.improve.replay.program import needed
 from rlbench.improve.replay.recording import Recorder, Watch
 
@@ -42,7 +42,7 @@ class Trial:
     expected: tuple[Array, ...]
 
     def script(self) -> list[str]:
-        """Return what was recorded in writing; it must not depend on the numbers, nor on how many replicas there are."""
+        """Return what was recorded in writing; it must depend neither on the numbers nor on R."""
         nodes = needed(self.graph, self.outputs)
         lines = [
             f"{text(node)} = {node.step} {self.graph.names.get(node, '')} {[text(one) for one in node.operands]}"
@@ -62,7 +62,7 @@ def record_trial(
     inputs = _draw_samples(rng, replicas, size, weighted=weighted)
     upstream = rng.uniform(0.5, 1.5, (replicas, size if weighted else 1)).astype(np.float32)
     columns = {
-        field.name: torch.from_numpy(_draw_column(rng, field.default, replicas))
+        field.name: torch.from_numpy(_draw_column(rng, field.default, replicas))  # type: ignore[arg-type]  # a float
         for field in dataclasses.fields(kind)  # type: ignore[arg-type]  # a dataclass since subclassing
         if field.name not in settings
     }
@@ -117,10 +117,10 @@ def _differentiate(
         if not surrogate.requires_grad:
             return surrogate, [None] * len(leaves)
         _check_functions(surrogate.grad_fn)
+        # Given `share` as an argument instead, torch would import its symbolic shapes, which takes a quarter second.
+        objective = (surrogate * share).sum()
         with recorder:
-            return surrogate, torch.autograd.grad(
-                surrogate, leaves, share.expand(surrogate.shape), allow_unused=True
-            )
+            return surrogate, torch.autograd.grad(objective, leaves, allow_unused=True)
 
 
 def _check_functions(root: Any) -> None:
