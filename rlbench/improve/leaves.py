@@ -17,6 +17,9 @@ from rlbench.functional.likelihoods import Likelihood
 
 Array = npt.NDArray[Any]
 
+LEAVES = ("log_prob", "entropy", "kl", "value")
+"""What a surrogate may be differentiated by."""
+
 
 class Leaves:
     """The `Terms` of one batch, each computed when first asked for; with `live` they collect gradients."""

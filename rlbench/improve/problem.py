@@ -16,7 +16,8 @@ from rlbench.functional.surrogates import weighted_mean
 from rlbench.functional.values import value_loss
 from rlbench.improve.batches import Batch, Rollout, gather, take
 from rlbench.improve.diagnostics import Meter
-from rlbench.improve.leaves import Leaves
+from rlbench.improve.leaves import LEAVES, Leaves
+from rlbench.improve.replay import Replay
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -61,6 +62,7 @@ class Problem:
         self._value_clip, self._band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
         self._has_bonus = bool(self._entropy_coef.any())
         self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
+        self._replays: dict[tuple[int, bool], Replay | None] = {}
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
         self.reference: list[Batch] = []
@@ -125,11 +127,29 @@ class Problem:
 
     def _differentiate(self, x: Samples, leaves: Leaves, batch: Batch, objective: Objective | None) -> torch.Tensor:
         """Return the objective `[R, 1]`, leaving its gradients at the leaves."""
+        if objective is None and (replay := self._replay(batch)) is not None:
+            inputs = {name: self._input(name, batch, leaves) for name in replay.inputs}
+            share = batch.shares if batch.weight is not None else batch.shares[:, :1]
+            surrogate, slopes = replay(self.algorithm, inputs, share)
+            leaves.take_slopes(slopes)
+            return torch.from_numpy(np.vecdot(surrogate, batch.shares)[:, None])
         result = objective(x) if objective else weighted_mean(self.algorithm.surrogate(x), x.weight)
         if result.requires_grad:
             # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
             result.sum().backward()  # type: ignore[no-untyped-call]
         return result.detach()
+
+    def _replay(self, batch: Batch) -> Replay | None:
+        """Return the recorded surrogate for batches of this size; None leaves the surrogate to autograd."""
+        key = (batch.advantage.shape[1], batch.weight is not None)
+        if key not in self._replays:
+            self._replays[key] = Replay.record(self.algorithm, key[0], weighted=key[1])
+        return self._replays[key]
+
+    @staticmethod
+    def _input(name: str, batch: Batch, leaves: Leaves) -> Array:
+        found: Array = leaves.array(name) if name in LEAVES else getattr(batch, name)
+        return found
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
         """Return the map from a vector to the policy's Fisher information, averaged over the batch, times it, `[R, P]`.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
+from rlbench.improve.leaves import LEAVES
 from rlbench.improve.replay.graph import Graph, Operand, Refused, text
 from rlbench.improve.replay.program import needed
 from rlbench.improve.replay.recording import Recorder, Watch
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
 
 Array = npt.NDArray[Any]
-LEAVES = ("log_prob", "entropy", "kl", "value")
-"""What a surrogate may be differentiated by."""
 UPSTREAM = "upstream"
 
 
