@@ -261,18 +261,19 @@ def test_clip_fractions_by_hand() -> None:
     meter = Meter(1)
     assert log_prob.grad is not None
     slope, band = log_prob.grad.numpy(), np.array([0.2], np.float32)
-    meter.clipping(batch, log_prob.detach().numpy(), slope, band, np.array([True]))
+    meter.add_policy_step(batch, log_prob.detach().numpy(), slope, band, np.array([3.0]), np.array([True]))
+    assert meter.mean("grad_norm")[0] == 3
     assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
     assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
 
 
 def test_the_meter_counts_active_replicas_only() -> None:
     meter = Meter(3)
-    meter.add("loss", np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
-    meter.add("loss", np.array([3.0, 4.0, 5.0]), np.array([True, False, False]))
-    np.testing.assert_array_equal(meter.mean("loss"), [2.0, np.nan, 3.0])
-    assert meter.count("loss").tolist() == [2, 0, 1]
-    assert np.isnan(meter.mean("unknown")).all()
+    meter.add("value_loss", np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
+    meter.add("value_loss", np.array([3.0, 4.0, 5.0]), np.array([True, False, False]))
+    np.testing.assert_array_equal(meter.mean("value_loss"), [2.0, np.nan, 3.0])
+    assert meter.count("value_loss").tolist() == [2, 0, 1]
+    assert np.isnan(meter.mean("grad_norm")).all()
 
 
 def test_explained_variance_by_hand() -> None:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rlbench.functional.compiled import kernel
+from rlbench.functional.compiled import inlined, kernel
 from rlbench.functional.surrogates import weighted_mean
 
 if TYPE_CHECKING:
@@ -40,23 +40,40 @@ Array = npt.NDArray[Any]
 _NONE = np.empty((0, 0), np.float32)
 
 
+_NAMES = ("samples", "value_loss", "grad_norm", "clip_fraction", "clip_killed")
+_GRAD_NORM, _CLIP_FRACTION, _CLIP_KILLED = map(_NAMES.index, _NAMES[2:])
+
+
+@inlined
+def _add(sums: Array, counts: Array, name: int, replica: int, value: float) -> None:
+    sums[name, replica] += value
+    counts[name, replica] += 1
+
+
 @kernel
-def _accumulate(sums: Array, counts: Array, values: Array, active: Array) -> None:
-    for r in range(len(sums)):
+def _add_all(sums: Array, counts: Array, name: int, values: Array, active: Array) -> None:
+    for r in range(len(active)):
         if active[r]:
-            sums[r] += values[r]
-            counts[r] += 1
+            _add(sums, counts, name, r, values[r])
 
 
 @kernel
-def _count_clipped(
-    log_prob: Array, old_log_prob: Array, slope: Array, advantage: Array, weight: Array, band: Array, shares: Array
+def _add_step(
+    sums: Array,
+    counts: Array,
+    log_prob: Array,
+    old_log_prob: Array,
+    slope: Array,
+    advantage: Array,
+    weight: Array,
+    band: Array,
+    norm: Array,
+    active: Array,
 ) -> None:
-    """Fill `shares` `[2, R]`: of the samples that count, those outside the band and those without gradient.
-
-    An empty `slope` or `weight` `[R, B]` stands for none.
-    """
+    """Add one gradient step of the policy; an empty `slope` or `weight` `[R, B]` stands for none."""
     for r in range(len(log_prob)):
+        if not active[r]:
+            continue
         total, outside, killed = 0, 0, 0
         for b in range(log_prob.shape[1]):
             if weight.size > 0 and not weight[r, b] > 0:
@@ -65,53 +82,50 @@ def _count_clipped(
             outside += abs(np.exp(log_prob[r, b] - old_log_prob[r, b]) - np.float32(1)) > band[r]
             if slope.size > 0:
                 killed += slope[r, b] == 0 and advantage[r, b] != 0
-        shares[0, r], shares[1, r] = outside / max(total, 1), killed / max(total, 1)
+        _add(sums, counts, _GRAD_NORM, r, norm[r])
+        _add(sums, counts, _CLIP_FRACTION, r, outside / max(total, 1))
+        if slope.size > 0:
+            _add(sums, counts, _CLIP_KILLED, r, killed / max(total, 1))
 
 
 class Meter:
-    """Sums over the gradient steps of one update, per replica."""
+    """Sums over the gradient steps of one update, per replica, of the measures in `_NAMES`."""
 
     def __init__(self, replicas: int) -> None:
-        self._sums: dict[str, Array] = {}
-        self._counts: dict[str, Array] = {}
-        self._replicas = replicas
+        self._sums = np.zeros((len(_NAMES), replicas))
+        self._counts = np.zeros((len(_NAMES), replicas), np.int64)
 
     def add(self, name: str, values: Array, active: Array) -> None:
         """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
-        if name not in self._sums:
-            self._sums[name] = np.zeros(self._replicas)
-            self._counts[name] = np.zeros(self._replicas, np.int64)
-        _accumulate(self._sums[name], self._counts[name], values, active)
+        _add_all(self._sums, self._counts, _NAMES.index(name), values, active)
+
+    def add_policy_step(
+        self, batch: Batch, log_prob: Array, slope: Array | None, band: Array, norm: Array, active: Array
+    ) -> None:
+        """Add clip fractions and gradient norm `[R]` of one step; `slope` `[R, B]` is the surrogate's at `log_prob`.
+
+        Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
+        """
+        _add_step(
+            self._sums, self._counts, log_prob, batch.old_log_prob, _NONE if slope is None else slope,
+            batch.advantage, _NONE if batch.weight is None else batch.weight, band, norm, active,
+        )  # fmt: skip
 
     def mean(self, name: str) -> Array:
         """Return the mean per replica `[R]`; NaN where nothing was measured."""
-        if name not in self._sums:
-            return np.full(self._replicas, np.nan)
-        counts = self._counts[name]
-        result: Array = np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
+        sums, counts = self.total(name), self.count(name)
+        result: Array = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
         return result
 
     def total(self, name: str) -> Array:
         """Return the sum of the measurements of each replica, `[R]`."""
-        return self._sums.get(name, np.zeros(self._replicas))
+        total: Array = self._sums[_NAMES.index(name)]
+        return total
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
-        return self._counts.get(name, np.zeros(self._replicas, np.int64))
-
-    def clipping(self, batch: Batch, log_prob: Array, slope: Array | None, band: Array, active: Array) -> None:
-        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at `log_prob`.
-
-        Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
-        """
-        shares = np.empty((2, len(log_prob)))
-        _count_clipped(
-            log_prob, batch.old_log_prob, _NONE if slope is None else slope, batch.advantage,
-            _NONE if batch.weight is None else batch.weight, band, shares,
-        )  # fmt: skip
-        self.add("clip_fraction", shares[0], active)
-        if slope is not None:
-            self.add("clip_killed", shares[1], active)
+        count: Array = self._counts[_NAMES.index(name)]
+        return count
 
 
 def measure_update(problem: Problem, params: Params) -> dict[str, Array]:

@@ -121,8 +121,9 @@ class Problem:
         grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
         if policy:
-            self.meter.clipping(batch, leaves.array("log_prob"), leaves.slope("log_prob"), self._band, counted)
-            self.meter.add("grad_norm", norms(grad[:, : self.policy_size]), counted)
+            norm = norms(grad[:, : self.policy_size])
+            log_prob, slope = leaves.array("log_prob"), leaves.slope("log_prob")
+            self.meter.add_policy_step(batch, log_prob, slope, self._band, norm, counted)
         return result, torch.from_numpy(grad), x
 
     def _differentiate(self, x: Samples, leaves: Leaves, batch: Batch, objective: Objective | None) -> torch.Tensor:
