@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.functional.compiled import kernel
+from rlbench.functional.compiled import helper, kernel
 
 Array = npt.NDArray[Any]
 
@@ -64,6 +64,27 @@ def adam(
     )  # fmt: skip
 
 
+@helper
+def _move(
+    params: Array,
+    grad: Array,
+    first: Array,
+    second: Array,
+    factor: float,
+    rate: float,
+    small: float,
+    b1: float,
+    b2: float,
+) -> None:
+    """One replica's step; a function of its own, which the compiler turns into vector instructions."""
+    for i in range(len(params)):
+        slope = grad[i] * factor
+        mean = first[i] * b1 + slope
+        square = second[i] * b2 + slope * slope
+        first[i], second[i] = mean, square
+        params[i] -= rate * (mean / (np.sqrt(square) + small))
+
+
 @kernel
 def _adam(
     params: Array,
@@ -85,7 +106,6 @@ def _adam(
     for r in range(len(params)):
         if not active[r]:
             continue
-        p, g, m, v, scale = params[r], grad[r], first[r], second[r], factor[r]
         for part in range(2):
             if not (before if part == 0 else after):
                 continue
@@ -94,12 +114,11 @@ def _adam(
             # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
             stretch = np.sqrt(c2 / (1 - beta2))
             rate, small = np.float32(lr[r] * stretch * (1 - beta1) / c1), np.float32(eps[r] * stretch)
-            for i in range(0 if part == 0 else split, split if part == 0 else len(p)):
-                slope = g[i] * scale
-                mean = m[i] * b1 + slope
-                square = v[i] * b2 + slope * slope
-                m[i], v[i] = mean, square
-                p[i] -= rate * (mean / (np.sqrt(square) + small))
+            low, high = (0, split) if part == 0 else (split, params.shape[1])
+            _move(
+                params[r, low:high], grad[r, low:high], first[r, low:high], second[r, low:high],
+                factor[r], rate, small, b1, b2,
+            )  # fmt: skip
 
 
 def norms(grad: Array) -> Array:
