@@ -67,15 +67,7 @@ def adam(
 
 @helper
 def _move(
-    params: Array,
-    grad: Array,
-    first: Array,
-    second: Array,
-    factor: float,
-    rate: float,
-    small: float,
-    b1: float,
-    b2: float,
+    params: Array, grad: Array, first: Array, second: Array, factor: Any, rate: Any, small: Any, b1: Any, b2: Any
 ) -> None:
     """One replica's step; a function of its own, which the compiler turns into vector instructions."""
     for i in range(len(params)):

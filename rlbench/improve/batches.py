@@ -85,12 +85,12 @@ def _standardise(x: Array, weight: Array) -> None:
             row = x[m, r]
             total, count, squares = 0.0, 0.0, 0.0
             for b in range(len(row)):
-                share = weight[m, r, b] if weight.size > 0 else np.float32(1)
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
                 total += share * row[b]
                 count += share
             mean = total / max(count, 1e-8)
             for b in range(len(row)):
-                share = weight[m, r, b] if weight.size > 0 else np.float32(1)
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
                 squares += share * (row[b] - mean) * (row[b] - mean)
             deviation = np.sqrt(squares / max(count - 1, 1.0)) + 1e-8
             for b in range(len(row)):
