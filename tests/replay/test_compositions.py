@@ -40,6 +40,7 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "positive": lambda a: (a > 0).float(),
     "masked": lambda a: a.masked_fill(a < 0, 2.0),
     "filled": lambda a: (a + 0.5).masked_fill_(a != a, 0.0),
+    "either": lambda a: torch.where(a > 0.5, a + a, a + a),
     "zeros": torch.zeros_like,
 }
 BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
