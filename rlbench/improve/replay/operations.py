@@ -2,7 +2,8 @@
 
 Forward and backward pass are recorded as calls of torch's elementary operations ("aten"). Each entry says the same in
 numpy's functions, NaN and infinities included; an operation without an entry is refused. Where torch and numpy compute
-a function (exp, log, tanh) or a sum differently, the last places of a number may differ.
+a function (exp, log, tanh) or a sum differently, the last places of a number may differ, and so may the sign of a zero
+where a minimum or maximum has two of them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlbench.improve.replay.graph import Constant, Graph, Node, Operand, Refused, constant
-from rlbench.improve.replay.operations import CREATED, SAME, TABLE
+from rlbench.improve.replay.operations import CREATED, TABLE
 
 _LOOKS = (torch.Tensor, torch.Size, torch.dtype, torch.device, torch.layout)
 _MEASURES = frozenset({
@@ -90,15 +90,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's h
         elif name in CREATED or all(isinstance(self.operand(one), Constant) for one in tensors):
             value = _uniform(result)
         else:
-            value = self._translate(name, args, kwargs, tensors, result)
+            value = self._translate(name, args, kwargs, result)
         self._hold(result, value, again=in_place)
 
-    def _translate(
-        self, name: str, args: Iterable[Any], kwargs: Mapping[str, Any], tensors: list[torch.Tensor], result: Any
-    ) -> Operand:
-        varying = [one for one in tensors if isinstance(self.operand(one), Node)]
-        if name not in SAME:
-            self._check_axes(varying, result)
+    def _translate(self, name: str, args: Iterable[Any], kwargs: Mapping[str, Any], result: torch.Tensor) -> Operand:
         read = {key: self._read(value) for key, value in kwargs.items() if value is not None}
         try:
             value = TABLE[name](self.graph, *map(self._read, args), **read)
@@ -111,13 +106,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's h
             raise Refused(f"a result of type {result.dtype} and shape {tuple(result.shape)}")
         return self.graph.spread(value) if full else value
 
-    def _check_axes(self, tensors: list[torch.Tensor], result: torch.Tensor) -> None:
-        """Refuse tensors without the replica axis in front; sums that leave `[R]` may meet their like only."""
-        flat = {one.dim() for one in (*tensors, *([result] if result.dim() == 1 and len(tensors) > 1 else []))}
-        if any(one.shape[0] != self._replicas for one in tensors) or len(flat) > 1:
-            raise Refused("tensors whose axes are not those of [R, B], [R, 1]")
-
     def _is_full(self, tensor: torch.Tensor) -> bool:
+        """Return whether a tensor is `[R, B]`; if not, it must be `[R, 1]` or `[R]`, which holds the same numbers.
+
+        Operands that meet element by element have the replicas on the same axis, or the result has another shape: R is
+        neither 1 nor B.
+        """
         shape = tuple(tensor.shape)
         if shape not in ((self._replicas, self._size), (self._replicas, 1), (self._replicas,)):
             raise Refused(f"a result of shape {shape} instead of [R, B] or [R, 1]")

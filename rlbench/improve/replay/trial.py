@@ -65,18 +65,23 @@ def record_trial(
         for field in dataclasses.fields(kind)  # type: ignore[arg-type]  # a dataclass since subclassing
         if field.name not in settings
     }
-    algorithm = _build(kind, {**settings, **columns})
     tensors = {name: torch.from_numpy(values).requires_grad_(name in LEAVES) for name, values in inputs.items()}
+    share = torch.from_numpy(upstream)
     recorder = Recorder(replicas, size)
-    for name, tensor in tensors.items():
+    for name, tensor in [*tensors.items(), (UPSTREAM, share)]:
         recorder.name(tensor, name)
     for name, tensor in columns.items():
         recorder.name(tensor, name, fixed=True)
-    share = torch.from_numpy(upstream)
-    recorder.name(share, UPSTREAM)
     batch = {name: tensor for name, tensor in tensors.items() if name not in LEAVES}
     x = Samples(**{"weight": None, **batch}, terms=_Given(tensors))  # type: ignore[arg-type]
-    surrogate, slopes = _differentiate(recorder, algorithm, x, [tensors[name] for name in LEAVES], share)
+    try:
+        with torch.enable_grad():
+            algorithm = kind(**settings, **columns)
+            surrogate, slopes = _differentiate(recorder, algorithm, x, [tensors[name] for name in LEAVES], share)
+    except Refused:
+        raise
+    except Exception as error:  # an author's code may raise anything; where it is run in earnest, it will again
+        raise Refused(f"the surrogate raised {error!r}") from error
     if recorder.refusal is not None:
         raise Refused(recorder.refusal)
     found = {name: slope for name, slope in zip(LEAVES, slopes, strict=True) if slope is not None}
@@ -92,34 +97,23 @@ def record_trial(
     )
 
 
-def _build(kind: type[Algorithm], fields: Mapping[str, Any]) -> Algorithm:
-    try:
-        return kind(**fields)
-    except Exception as error:  # an author's code may raise anything
-        raise Refused(f"the algorithm raised {error!r}") from error
-
-
 def _differentiate(
     recorder: Recorder, algorithm: Algorithm, x: Samples, leaves: Sequence[torch.Tensor], share: torch.Tensor
 ) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
     """Return the surrogate and its gradients, with the recorder looking on."""
-    with torch.enable_grad():
-        try:
-            with recorder, Watch(recorder):
-                surrogate = algorithm.surrogate(x)
-        except Exception as error:  # an author's code may raise anything; where it's run in earnest, it will again
-            raise Refused(f"the surrogate raised {error!r}") from error
-        if not isinstance(surrogate, torch.Tensor) or surrogate.shape != x.advantage.shape:
-            raise Refused("a surrogate that is not one number per sample")
-        if surrogate.dtype != torch.float32:
-            raise Refused(f"a surrogate of type {surrogate.dtype}")
-        if not surrogate.requires_grad:
-            return surrogate, [None] * len(leaves)
-        _check_functions(surrogate.grad_fn)
-        # Given `share` as an argument instead, torch would import its symbolic shapes, which takes a quarter second.
-        objective = (surrogate * share).sum()
-        with recorder:
-            return surrogate, torch.autograd.grad(objective, leaves, allow_unused=True)
+    with recorder, Watch(recorder):
+        surrogate = algorithm.surrogate(x)
+    if not isinstance(surrogate, torch.Tensor) or surrogate.shape != x.advantage.shape:
+        raise Refused("a surrogate that is not one number per sample")
+    if surrogate.dtype != torch.float32:
+        raise Refused(f"a surrogate of type {surrogate.dtype}")
+    if not surrogate.requires_grad:
+        return surrogate, [None] * len(leaves)
+    _check_functions(surrogate.grad_fn)
+    # Given `share` as an argument instead, torch would import its symbolic shapes, which takes a quarter second.
+    objective = (surrogate * share).sum()
+    with recorder:
+        return surrogate, torch.autograd.grad(objective, leaves, allow_unused=True)
 
 
 def _check_functions(root: Any) -> None:
