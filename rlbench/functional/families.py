@@ -47,6 +47,10 @@ class Family(ABC):
     def sample(self, head: Array, noise: Array) -> Array:
         """Return one action for each head, a function of the head and its noise alone."""
 
+    @abstractmethod
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return what `sample` does, in torch on the device of the head."""
+
 
 class CategoricalFamily(Family):
     """Discrete(n)."""
@@ -67,6 +71,9 @@ class CategoricalFamily(Family):
         # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
         choice: Array = np.argmax(head + noise, axis=-1)
         return choice
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return torch.argmax(head + noise, -1)
 
 
 class IndependentFamily(Family):
@@ -89,6 +96,10 @@ class IndependentFamily(Family):
         parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
         return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
 
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        parts = torch.split(head + noise, list(self.sizes), -1)
+        return torch.stack([torch.argmax(part, -1) for part in parts], -1)
+
 
 class GaussianFamily(Family):
     """Box, flattened to A numbers; the standard deviation does not depend on the state."""
@@ -109,6 +120,9 @@ class GaussianFamily(Family):
     def sample(self, head: Array, noise: Array) -> Array:
         action: Array = head[..., : self.log_std_size] + np.exp(head[..., self.log_std_size :]) * noise
         return action
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return head[..., : self.log_std_size] + torch.exp(head[..., self.log_std_size :]) * noise
 
 
 def family(kind: str, sizes: Sequence[int]) -> Family:
