@@ -40,11 +40,19 @@ def seeded(seed: int, make: Callable[[], T]) -> T:
         return make()
 
 
-def build_modules(makers: Sequence[Callable[[], nn.Module]], seeds: Sequence[int]) -> list[nn.Module]:
-    """Return one module per maker and seed. Raises ModuleError if a seed does not decide the weights."""
-    modules = [seeded(seed, make) for make, seed in zip(makers, seeds, strict=True)]
+def build_modules(makers: Sequence[Callable[[], nn.Module | None]], seeds: Sequence[int]) -> list[nn.Module] | None:
+    """Return one module per maker and seed, or None if the makers give none.
+
+    Raises ModuleError if some give none, or if a seed does not decide the weights.
+    """
+    made = [seeded(seed, make) for make, seed in zip(makers, seeds, strict=True)]
+    modules = [module for module in made if module is not None]
+    if not modules:
+        return None
+    if len(modules) < len(made):
+        raise ModuleError("network() gave some replicas a module and others None; let it depend on static fields only")
     again = seeded(seeds[0], makers[0])
-    if not _same_state(modules[0], again):
+    if again is None or not _same_state(modules[0], again):
         raise ModuleError(
             "network() gave other weights when it was called again with the same seed; "
             "draw initial weights from torch's own generator only, and return a new module from each call"

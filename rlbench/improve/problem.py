@@ -12,6 +12,7 @@ import torch
 from rlbench.data import Params, Samples
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
+from rlbench.functional.surrogates import weighted_mean
 from rlbench.functional.values import value_loss
 from rlbench.improve.batches import Batch, Rollout, gather
 from rlbench.improve.diagnostics import Meter
@@ -91,23 +92,25 @@ class Problem:
         self,
         params: Params,
         batch: Batch,
-        objective: Objective | None,
+        objective: Objective | None = None,
         *,
+        policy: bool = True,
         entropy: bool = False,
         value: bool = False,
         active: Array | None = None,
     ) -> tuple[torch.Tensor, Params, Samples]:
         """Return the objective `[R, 1]`, the gradient `[R, P]` of all that is to be maximised, and the samples.
 
-        `objective` maps samples to one number per replica, `[R, 1]`; None leaves the policy out. `entropy` adds
-        entropy_coef times the mean entropy to what is maximised, `value` takes off value_coef times the mean value
-        loss. What was measured of the replicas in `active` `[R]` (default: all that are alive) enters the diagnostics.
+        `objective` maps samples to one number per replica, `[R, 1]`; without one it is the mean of the algorithm's
+        surrogate. `policy=False` leaves it out. `entropy` adds entropy_coef times the mean entropy to what is
+        maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
+        `[R]` (default: all that are alive) enters the diagnostics.
         """
         flat, counted = self._flat(params), self.alive if active is None else active
-        output = self._network.forward(flat, batch.observation, policy=objective is not None)
+        output = self._network.forward(flat, batch.observation, policy=policy)
         leaves = self._leaves(batch, output.head, output.value, live=True)
         x = self._samples(batch, leaves)
-        result = torch.zeros((len(flat), 1)) if objective is None else objective(x)
+        result = (objective or self._surrogate)(x) if policy else torch.zeros((len(flat), 1))
         if result.requires_grad:
             # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
             result.sum().backward()  # type: ignore[no-untyped-call]
@@ -118,7 +121,7 @@ class Problem:
             at_value = slope if at_value is None else at_value + slope
         grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
-        if objective is not None:
+        if policy:
             self.meter.clipping(x, leaves.slope("log_prob"), self.algorithm.band, counted)
             self.meter.add("grad_norm", norms(grad[:, : self.policy_size]), counted)
         return result.detach(), torch.from_numpy(grad), x
@@ -175,6 +178,9 @@ class Problem:
         if self._latest[0] is not params:
             self._latest = (params, params.numpy())
         return self._latest[1]
+
+    def _surrogate(self, x: Samples) -> torch.Tensor:
+        return weighted_mean(self.algorithm.surrogate(x), x.weight)
 
     def _parts(self, policy: bool, value: bool) -> tuple[bool, bool]:
         return (True, True) if self._network.shared else (policy, value)

@@ -11,7 +11,7 @@ import torch
 
 from rlbench.data import Params, Samples
 from rlbench.functional.replicas import norm
-from rlbench.functional.surrogates import clipped_value_loss
+from rlbench.functional.surrogates import clipped_value_loss, weighted_mean
 from rlbench.functional.tensor_networks import TensorNetwork, head_fisher
 from rlbench.functional.tensor_optimizers import TensorAdamState, adam_, clip_by_norm_
 from rlbench.improve.tensor_batches import HeadTerms, TensorBatch, TensorRollout, gather
@@ -95,34 +95,36 @@ class TensorProblem:
         self,
         params: Params,
         batch: TensorBatch,
-        objective: Objective | None,
+        objective: Objective | None = None,
         *,
+        policy: bool = True,
         entropy: bool = False,
         value: bool = False,
         active: Tensor | None = None,
     ) -> tuple[Tensor, Params, Samples]:
         """Return the objective `[R, 1]`, the gradient `[R, P]` of all that is to be maximised, and the samples.
 
-        `objective` maps samples to one number per replica, `[R, 1]`; None leaves the policy out. `entropy` adds
-        entropy_coef times the mean entropy to what is maximised, `value` takes off value_coef times the mean value
-        loss. What was measured of the replicas in `active` `[R]` (default: all that are alive) enters the diagnostics.
+        `objective` maps samples to one number per replica, `[R, 1]`; without one it is the mean of the algorithm's
+        surrogate. `policy=False` leaves it out. `entropy` adds entropy_coef times the mean entropy to what is
+        maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
+        `[R]` (default: all that are alive) enters the diagnostics.
         """
         counted = self.alive if active is None else active
-        there = self._network.forward(params, batch.observation, policy=objective is not None)
+        there = self._network.forward(params, batch.observation, policy=policy)
         terms = HeadTerms(self._family, batch, there.head.requires_grad_(), there.value.requires_grad_())
         x = batch.samples(terms)
         with torch.enable_grad():
-            result = torch.zeros_like(params[:, :1]) if objective is None else objective(x)
+            result = (objective or self._surrogate)(x) if policy else torch.zeros_like(params[:, :1])
             total = result.sum()  # replicas share no parameter: the sum's gradient holds each one's own
             if entropy and self._entropy_coef is not None:
                 total = total + (self._entropy_coef * x.entropy * batch.shares).sum()
             if value:
                 total = total - (self._value_coef * self._value_loss(batch, there.value, counted)).sum()
-            log_prob = None if objective is None else x.log_prob
+            log_prob = x.log_prob if policy else None
         at_head, at_value, at_log_prob = _slopes(total, (there.head, there.value, log_prob))
         grad = there.backward(at_head, at_value)
         self.meter.add("samples", torch.full_like(self._lr[:, 0], x.advantage.shape[1]), counted)
-        if objective is not None:
+        if policy:
             self.meter.clipping(x, at_log_prob, self.algorithm.band, counted)
             self.meter.add("grad_norm", norm(grad[:, : self.policy_size])[:, 0], counted)
         return result.detach(), grad, x
@@ -166,6 +168,9 @@ class TensorProblem:
     def none_left(self, going: Tensor) -> bool:
         """Return whether no replica takes part any more; on a GPU never, since asking would wait for it."""
         return going.device.type == "cpu" and not bool(going.any())
+
+    def _surrogate(self, x: Samples) -> Tensor:
+        return weighted_mean(self.algorithm.surrogate(x), x.weight)
 
     def _value_loss(self, batch: TensorBatch, value: Tensor, counted: Tensor) -> Tensor:
         """Return the mean value loss `[R, 1]`, and note it."""
