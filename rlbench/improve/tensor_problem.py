@@ -61,9 +61,9 @@ class TensorProblem:
         self._eps, self._max_norm = self._column(algorithm.adam_eps), self._column(algorithm.max_grad_norm)
         self._value_coef = self._column(algorithm.value_coef)
         # Which terms there are at all is asked of the device once, here.
-        entropy_coef, value_clip = self._column(algorithm.entropy_coef), self._column(algorithm.value_clip)
-        self._entropy_coef = entropy_coef if bool(entropy_coef.any()) else None
-        self._value_clip = value_clip if bool(value_clip.isfinite().any()) else None
+        bonus, clips = torch.as_tensor(algorithm.entropy_coef) != 0, torch.as_tensor(algorithm.value_clip).isfinite()
+        self._entropy_coef = self._column(algorithm.entropy_coef) if bool(bonus.any()) else None
+        self._value_clip = self._column(algorithm.value_clip) if bool(clips.any()) else None
         self._old_head: Tensor | None = None  # [R, n, H]
         self._old_log_prob: Tensor | None = None  # [R, n]
         self.reference: list[TensorBatch] = []

@@ -43,8 +43,8 @@ class Outcomes:
         if np.issubdtype(experience.action.dtype, np.floating):
             # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
             sane = np.isfinite(experience.observation).all(axis=-1)
-            wrong: Array = ~np.isfinite(experience.action).all(axis=-1) & sane  # [T, R, N]
-            wild = wrong.any(axis=(0, 2))
+            wrong = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
+            wild = np.asarray(wrong.any(axis=(0, 2)))
         sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
         # Also what is only bootstrapped from: the state after the rollout, and final observations.
         sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)

@@ -57,7 +57,7 @@ def train(
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            training = _engine(algorithms, environment, steps, seeds, resolve(device, [environment], len(seeds)))
+            training = engine_for(algorithms, environment, steps, seeds, resolve(device, [environment], len(seeds)))
             try:
                 return training.run(on_progress)
             finally:
@@ -66,7 +66,7 @@ def train(
         torch.set_num_threads(threads)
 
 
-def _engine(
+def engine_for(
     algorithms: Sequence[Algorithm], environment: Environment, steps: int, seeds: Sequence[int], device: str
 ) -> Loop[Any]:
     """Return the training of a pack by the engine that is fastest of those that can do it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,7 +54,8 @@ def train_tensor() -> Any:
         steps = updates * algorithms[0].samples_per_update
         loop = TensorTraining(algorithms, Environment(identifier, options), steps, seeds, device)
         try:
-            return loop.run(None)
+            with np.errstate(all="ignore"):
+                return loop.run(None)
         finally:
             loop.close()
 

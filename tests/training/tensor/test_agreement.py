@@ -81,6 +81,17 @@ def test_environments_in_torch(normalised: bool, identifier: str, make: Any, tra
     assert all(len(record.episodes["return"]) >= 6 for record in records)
 
 
+@pytest.mark.usefixtures("resident")
+@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("name", NAMES)
+def test_alone_and_in_a_pack_of_5(name: str, identifier: str, make: Any, train_tensor: Any, same_runs: Any) -> None:
+    algorithm = make(name, normalize_observation=True, normalize_reward=True)
+    (alone,) = train_tensor([algorithm], identifier, 3, [3], max_episode_steps=30)
+    packed = train_tensor([algorithm] * 5, identifier, 3, [7, 3, 5, 8, 9], max_episode_steps=30)
+    same_runs(alone, packed[1])
+    assert not np.array_equal(packed[0].episodes["return"], alone.episodes["return"])
+
+
 @pytest.mark.parametrize("how", ["raises", "observation", "inf"])
 def test_what_breaks_is_one_replicas_own_matter(
     how: str, make: Any, train_on: Any, train_tensor: Any, same_runs: Any
