@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
+from rlbench.functional.optimizers import AdamState, adam, norm_factors, norms
 
 R, P, STEPS = 4, 33, 25
 
@@ -67,8 +67,7 @@ def test_adam_works_on_columns_of_a_buffer() -> None:
 @pytest.mark.parametrize("bound", [0.5, 1e9, np.inf, 0.0])
 def test_clipping_is_torchs(bound: float) -> None:
     grad = gradients()[0]
-    clipped = grad.copy()
-    clip_by_norm(clipped, np.full((R, 1), bound, np.float32))
+    clipped = grad * norm_factors(grad, np.full((R, 1), bound, np.float32))[:, None]
     for r in range(R):
         leaf = torch.nn.Parameter(torch.zeros(P))
         leaf.grad = torch.from_numpy(grad[r].copy())
@@ -78,8 +77,7 @@ def test_clipping_is_torchs(bound: float) -> None:
 
 def test_clipping_has_a_bound_per_replica_and_leaves_short_gradients_to_the_bit() -> None:
     grad = gradients()[0]
-    clipped = grad.copy()
-    clip_by_norm(clipped, np.array([[0.5], [np.inf], [2.0], [0.5]], np.float32))
+    clipped = grad * norm_factors(grad, np.array([[0.5], [np.inf], [2.0], [0.5]], np.float32))[:, None]
     np.testing.assert_array_equal(clipped[:2], grad[:2])
     np.testing.assert_allclose(norms(clipped)[2:], [2.0, 0.5], rtol=1e-5)
 
@@ -87,11 +85,20 @@ def test_clipping_has_a_bound_per_replica_and_leaves_short_gradients_to_the_bit(
 def test_nan_stays_in_its_replica_and_looks_the_same_in_every_pack() -> None:
     grad = gradients()[0]
     grad[1, 3] = np.nan
-    together, alone = grad.copy(), grad[1:2].copy()
-    clip_by_norm(together, np.full((R, 1), 0.5, np.float32))
-    clip_by_norm(alone, np.full((1, 1), 0.5, np.float32))
+    together = norm_factors(grad, np.full((R, 1), 0.5, np.float32))
+    alone = norm_factors(grad[1:2], np.full((1, 1), 0.5, np.float32))
     np.testing.assert_array_equal(together[1:2], alone)
+    assert np.isnan(together[1])
     assert np.isfinite(together[[0, 2, 3]]).all()
+
+
+def test_a_factor_scales_the_gradient_of_its_replica() -> None:
+    params, grad = np.ones((R, P), np.float32), gradients()[0]
+    factor = np.array([1.0, 0.5, 0.25, 2.0], np.float32)
+    scaled = params.copy()
+    adam(scaled, grad * factor[:, None], AdamState.zeros(R, P), lr=LR, eps=EPS)
+    adam(params, grad, AdamState.zeros(R, P), lr=LR, eps=EPS, factor=factor)
+    np.testing.assert_array_equal(params, scaled)
 
 
 @pytest.mark.parametrize("size", [1, 7, 33, 9_000])

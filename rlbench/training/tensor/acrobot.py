@@ -20,7 +20,7 @@ class Acrobot(TensorDynamics):
         super().__init__(env, device)
         self._torques = torch.tensor(env.AVAIL_TORQUE, dtype=torch.float64, device=device)
 
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
         env, dt, torque = self._env, self._env.dt, self._torques[action]
         k1 = self._derivative(state, torque)

@@ -23,8 +23,8 @@ class TensorDynamics(ABC):
         self._env = env
 
     @abstractmethod
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next state, the reward and whether the episode is over; `fresh` `[M]` marks first steps."""
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the next state, the reward and whether the episode is over."""
 
     def observe(self, state: Tensor) -> Tensor:
         """Return the observations `[M, O]`, single precision; by default the state itself."""
@@ -39,7 +39,7 @@ class CartPole(TensorDynamics):
         super().__init__(env, device)
         self._costs = bool(env.spec.kwargs.get("sutton_barto_reward", False)) if env.spec else False
 
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one Euler step of `tau` seconds."""
         env = self._env
         x, x_dot, theta, theta_dot = state
@@ -58,7 +58,7 @@ class CartPole(TensorDynamics):
 class MountainCar(TensorDynamics):
     """`gymnasium.envs.classic_control.MountainCarEnv`; state: position and velocity."""
 
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Push left, not at all or right; each step costs 1."""
         env = self._env
         position, velocity = state
@@ -68,20 +68,24 @@ class MountainCar(TensorDynamics):
 
 
 class MountainCarContinuous(TensorDynamics):
-    """`gymnasium.envs.classic_control.Continuous_MountainCarEnv`; state: position and velocity.
+    """`gymnasium.envs.classic_control.Continuous_MountainCarEnv`; state: position, velocity, 1 at the start.
 
     Gymnasium keeps the state in single precision, save for the first step of an episode; so both are computed.
     """
 
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action."""
-        push = action[:, 0]
-        double, single = self._step(state, push), self._step(state.to(torch.float32), push)
+        push, fresh = action[:, 0], state[2] == 1
+        double, single = self._step(state[:2], push), self._step(state[:2].to(torch.float32), push)
         chosen = (torch.where(fresh, a.to(b.dtype), b) for a, b in zip(double, single, strict=True))
         position, velocity, terminated = chosen
         effort = push.to(torch.float64).square() * 0.1
         reward = torch.where(terminated, 100.0, 0.0).to(torch.float64) - effort
-        return torch.stack([position, velocity]).to(torch.float64), reward, terminated
+        return torch.stack([position, velocity, torch.zeros_like(velocity)]).to(torch.float64), reward, terminated
+
+    def observe(self, state: Tensor) -> Tensor:
+        """Return position and velocity."""
+        return super().observe(state[:2])
 
     def _step(self, state: Tensor, push: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         env = self._env
@@ -94,7 +98,7 @@ class MountainCarContinuous(TensorDynamics):
 class Pendulum(TensorDynamics):
     """`gymnasium.envs.classic_control.PendulumEnv`; state: angle (0 is upright) and angular velocity."""
 
-    def advance(self, state: Tensor, action: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it."""
         env = self._env
         theta, velocity = state

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.envs import classic_control
-from gymnasium.utils.seeding import np_random
 
 from rlbench.records import Environment
 from rlbench.training import envs as environments
 from rlbench.training.envs import ActionSpec, EnvBatch, copy_seeds
 from rlbench.training.envs.classic import DYNAMICS, is_known
+from rlbench.training.envs.classic.batch import Starts
 from rlbench.training.envs.gym import make_one
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.tensor.acrobot import Acrobot
@@ -129,7 +129,7 @@ class ResidentBatch:
         self.failures: dict[int, str] = {}
         self._device = device
         self._dynamics = _RESIDENT[type(env)](env, device)
-        self._draw = DYNAMICS[type(env)](env, 0).draw
+        self._exact = DYNAMICS[type(env)](env)
         self._limit = template.spec.max_episode_steps or int(np.iinfo(np.int64).max)
         self._bounds = [
             None if bound is None else torch.as_tensor(bound, device=device)
@@ -139,7 +139,8 @@ class ResidentBatch:
     def reset(self, seeds: Sequence[int]) -> Tensor:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         copies = [seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)]
-        self._starts = Starts(self._draw, [np_random(seed)[0] for seed in copies], self._device)
+        ahead = Starts(self._exact, copies, self.observation_size, _AHEAD)
+        self._starts = TensorStarts(ahead, self._device)
         everyone = torch.ones(len(copies), dtype=torch.bool, device=self._device)
         self._elapsed = torch.zeros(len(copies), dtype=torch.int64, device=self._device)  # [M]
         self._state = self._starts.take(everyone)  # [S, M]
@@ -148,7 +149,7 @@ class ResidentBatch:
     def step(self, action: Tensor) -> TensorStep:
         """Advance all copies by one step; `action` is the learner's, [R, N] or [R, N, K]."""
         sent = self._sent(action).flatten(0, 1)
-        state, reward, terminated = self._dynamics.advance(self._state, sent, self._elapsed == 0)
+        state, reward, terminated = self._dynamics.advance(self._state, sent)
         truncated = self._elapsed + 1 >= self._limit
         ended = terminated | truncated
         self._elapsed = torch.where(ended, 0, self._elapsed + 1)
@@ -172,41 +173,31 @@ class ResidentBatch:
         return one.reshape(self.replicas, self.num_envs, *one.shape[1:])
 
 
-class Starts:
-    """Initial states of M copies, drawn ahead on the CPU from each copy's own stream, in Gymnasium's order.
+class TensorStarts:
+    """Initial states of M copies on a device, drawn ahead on the CPU from each copy's own stream.
 
-    Only every `ahead` steps, when a copy might have used up its own, does this wait for the device.
+    Only every `starts.spare` steps, when a copy might have used up its own, does this wait for the device.
     """
 
-    def __init__(
-        self,
-        draw: Callable[[np.random.Generator], np.ndarray[Any, Any]],
-        generators: Sequence[np.random.Generator],
-        device: torch.device,
-        ahead: int = _AHEAD,
-    ) -> None:
-        self._draw, self._generators, self._ahead = draw, generators, ahead
-        drawn = [[draw(generator) for _ in range(ahead)] for generator in generators]
-        self._waiting = np.array(drawn, np.float64)  # [M, ahead, S]
-        self._next = torch.zeros(len(generators), dtype=torch.int64, device=device)  # [M]
-        self._copies = torch.arange(len(generators), device=device)
-        self._queue = torch.from_numpy(self._waiting).to(device, copy=True)
+    def __init__(self, starts: Starts, device: torch.device) -> None:
+        self._starts = starts
+        self._queue = torch.from_numpy(starts.states).to(device, copy=True)  # [M, Q, S]
+        self._copies = torch.arange(len(starts.used), device=device)
+        self._used = torch.zeros_like(self._copies)  # [M]
         self._calls = 0
 
     def take(self, who: Tensor) -> Tensor:
         """Return an initial state for every copy, `[S, M]`; only those in `who` `[M]` use theirs up."""
-        if self._calls == self._ahead:
+        if self._calls == self._starts.spare:
             self._refill()
         self._calls += 1
-        states = self._queue[self._copies, self._next]
-        self._next = self._next + who
+        states = self._queue[self._copies, self._used]
+        self._used = self._used + who
         return states.T
 
     def _refill(self) -> None:
-        used = self._next.cpu().numpy()
-        for copy in np.flatnonzero(used).tolist():
-            fresh = [self._draw(self._generators[copy]) for _ in range(used[copy])]
-            self._waiting[copy] = np.concatenate([self._waiting[copy, used[copy] :], np.array(fresh, np.float64)])
-        self._queue.copy_(torch.from_numpy(self._waiting))
-        self._next.zero_()
+        self._starts.used[:] = self._used.cpu().numpy()
+        self._starts.refill()
+        self._queue.copy_(torch.from_numpy(self._starts.states))
+        self._used.zero_()
         self._calls = 0

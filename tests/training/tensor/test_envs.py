@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.seeding import np_random
 
 from rlbench.records import Environment
 from rlbench.training.envs import make as make_batch
+from rlbench.training.envs.classic import DYNAMICS
+from rlbench.training.envs.classic.batch import Starts
 from rlbench.training.envs.gym import make_one
-from rlbench.training.tensor.envs import HostBatch, ResidentBatch, Starts, is_resident, make
+from rlbench.training.tensor.envs import HostBatch, ResidentBatch, TensorStarts, is_resident, make
 
 CPU = torch.device("cpu")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -72,19 +75,20 @@ def test_start_states_are_those_of_the_cpu_however_often_copies_end(identifier: 
         action = policy(identifier, observation, rng)
         observation = exact.step(action).observation
         ours.step(torch.from_numpy(action))
-        np.testing.assert_array_equal(ours._state.T, exact._dynamics.state)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(ours._state.T, exact._state)  # type: ignore[attr-defined]
 
 
 def test_states_drawn_ahead_come_in_the_streams_order() -> None:
-    generators = [np.random.default_rng(seed) for seed in (1, 2, 3)]
-    starts = Starts(lambda generator: generator.normal(size=2), generators, CPU, ahead=4)
-    expected = [np.random.default_rng(seed) for seed in (1, 2, 3)]
+    cartpole: Any = make_one(Environment("CartPole-v1")).unwrapped
+    dynamics, seeds = DYNAMICS[type(cartpole)](cartpole), [1, 2, 3]
+    starts = TensorStarts(Starts(dynamics, seeds, 4, spare=4), CPU)
+    expected = [np_random(seed)[0] for seed in seeds]
     rng = np.random.default_rng(0)
     for _ in range(50):
         who = rng.random(3) < (0.0, 0.5, 1.0)
         taken = starts.take(torch.from_numpy(who))
         for copy in np.flatnonzero(who):
-            np.testing.assert_array_equal(taken[:, copy], expected[copy].normal(size=2))
+            np.testing.assert_array_equal(taken[:, copy], dynamics.draw(expected[copy]))
 
 
 def test_only_copies_of_known_environments_are_resident_and_only_off_the_cpu() -> None:
