@@ -32,7 +32,7 @@ class Acrobot(TensorDynamics):
         velocity1 = velocity1.clamp(-env.MAX_VEL_1, env.MAX_VEL_1)
         velocity2 = velocity2.clamp(-env.MAX_VEL_2, env.MAX_VEL_2)
         terminated = -theta1.cos() - (theta2 + theta1).cos() > 1.0
-        reward = torch.where(terminated, 0.0, -1.0).to(torch.float64)
+        reward = terminated.to(torch.float64) - 1.0
         return torch.stack([theta1, theta2, velocity1, velocity2]), reward, terminated
 
     def _derivative(self, state: Tensor, torque: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 States are float64 as Gymnasium's, and the order of operations is Gymnasium's, too; but sines, cosines and powers round
 as the device does, so that episodes follow Gymnasium closely and not to the bit. `rlbench.training.envs.classic` does.
+
+Here and in all that is done at every step, numbers are chosen by arithmetic or `masked_fill`: `torch.where` copies a
+Python number to the device and waits for it.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ class MountainCarContinuous(TensorDynamics):
         chosen = (torch.where(fresh, a.to(b.dtype), b) for a, b in zip(double, single, strict=True))
         position, velocity, terminated = chosen
         effort = push.to(torch.float64).square() * 0.1
-        reward = torch.where(terminated, 100.0, 0.0).to(torch.float64) - effort
+        reward = 100.0 * terminated.to(torch.float64) - effort
         return torch.stack([position, velocity, torch.zeros_like(velocity)]).to(torch.float64), reward, terminated
 
     def observe(self, state: Tensor) -> Tensor:
@@ -120,5 +123,5 @@ def _drive(env: Any, position: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor
     """Bound the velocity, move the car, stop it at the left wall; say where it has arrived."""
     velocity = velocity.clamp(-env.max_speed, env.max_speed)
     position = (position + velocity).clamp(env.min_position, env.max_position)
-    velocity = torch.where((position == env.min_position) & (velocity < 0), 0.0, velocity)
+    velocity = velocity.masked_fill((position == env.min_position) & (velocity < 0), 0.0)
     return position, velocity, (position >= env.goal_position) & (velocity >= env.goal_velocity)

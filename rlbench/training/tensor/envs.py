@@ -152,7 +152,7 @@ class ResidentBatch:
         state, reward, terminated = self._dynamics.advance(self._state, sent)
         truncated = self._elapsed + 1 >= self._limit
         ended = terminated | truncated
-        self._elapsed = torch.where(ended, 0, self._elapsed + 1)
+        self._elapsed = (self._elapsed + 1).masked_fill(ended, 0)
         self._state = torch.where(ended, self._starts.take(ended), state)
         outcome = self._dynamics.observe(self._state), self._dynamics.observe(state), reward, terminated, truncated
         return TensorStep(*(self._shaped(one) for one in outcome))

@@ -66,5 +66,5 @@ class TensorRewardNormalizer:
         """Take in a step's rewards `[R, N]` and return them scaled; `ended` `[R, N]` is either kind of end."""
         self._returns = self._returns * self._gamma + reward
         self.moments.update(self._returns[..., None])
-        self._returns = torch.where(ended, 0.0, self._returns)
+        self._returns = self._returns.masked_fill(ended, 0.0)
         return (reward / self.moments.scale()).clamp(-CLIP, CLIP)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -44,13 +45,13 @@ class TensorTraining(Loop[TensorExperience]):
         self.envs = make(environment, self.replicas, self.num_envs, device)
         self.family = family(self.envs.action.kind, self.envs.action.sizes)
         self.streams = Streams(seeds)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
             network, params = self._network(algorithms)
-        except ModuleError as error:
-            raise RlbenchError(f"{self.algorithm.name}: {error}.") from error
-        self.network, self.params = network, params.to(device)
-        self.optimizer = TensorAdamState.zeros(self.params, network.policy_size)
-        self.collector = TensorCollector(self.envs, self.family, network, algorithms, seeds, self.streams, device)
+            self.network, self.params = network, params.to(device)
+            self.optimizer = TensorAdamState.zeros(self.params, network.policy_size)
+            self.collector = TensorCollector(self.envs, self.family, network, algorithms, seeds, self.streams, device)
+            undo.pop_all()
 
     def collect(self, horizon: int) -> TensorExperience:
         """Return the experience of `horizon` steps of every copy, and note which replicas it ends."""
@@ -70,10 +71,8 @@ class TensorTraining(Loop[TensorExperience]):
             permute=self.streams.permute, progress=progress,
         )  # fmt: skip
         problem = cast(Problem, by_autograd)  # which it is to everyone who improves
-        try:
+        with named(algorithm):
             new = algorithm.improve(problem)
-        except ModuleError as error:
-            raise RlbenchError(f"{algorithm.name}: {error}.") from error
         columns: dict[str, Array | float] = {
             "mean_return": mean_return,
             **measure_update(problem, new),
@@ -96,11 +95,12 @@ class TensorTraining(Loop[TensorExperience]):
         outputs = self.family.head_size - free
         makers = [partial(one.network, observations, outputs) for one in algorithms]
         if type(algorithms[0]).network is not Algorithm.network:
-            modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
-            if modules:
-                network = ModuleNetwork(modules, observations, outputs, free, one_by_one=one_by_one)
-                params = network.initial(modules, [one.initial_log_std for one in algorithms])
-                return network.to(self.device), params
+            with named(self.algorithm):
+                modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
+                if modules:
+                    network = ModuleNetwork(modules, observations, outputs, free, one_by_one=one_by_one)
+                    params = network.initial(modules, [one.initial_log_std for one in algorithms])
+                    return network.to(self.device), params
         built_in = layout(algorithms[0], observations, self.family)
         params = torch.from_numpy(initial(built_in, algorithms, self.streams))
         return TensorActorCritic(built_in, one_by_one=one_by_one), params
@@ -110,7 +110,16 @@ class TensorTraining(Loop[TensorExperience]):
         broken = ~self.params.isfinite().all(-1)
         self.outcomes.note_divergence(broken.cpu().numpy(), self.collector.step)
         for tensor in (self.params, self.optimizer.first, self.optimizer.second):
-            tensor.copy_(torch.where(broken[:, None], 0.0, tensor))
+            tensor.masked_fill_(broken[:, None], 0.0)
+
+
+@contextlib.contextmanager
+def named(algorithm: Algorithm) -> Iterator[None]:
+    """Say whose module cannot be trained."""
+    try:
+        yield
+    except ModuleError as error:
+        raise RlbenchError(f"{algorithm.name}: {error}.") from error
 
 
 def moved(algorithm: Algorithm, device: torch.device) -> Algorithm:

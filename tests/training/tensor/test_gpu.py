@@ -20,6 +20,7 @@ pytestmark = pytest.mark.gpu
 
 CUDA = torch.device("cuda")
 NAMES = ["actor-critic", "ppo-clip", "ppo-penalty", "ppo-adaptive", "reinforce", "trpo", "random"]
+IDENTIFIERS = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
 CLIP = registry.load("ppo-clip")
 
 
@@ -49,9 +50,7 @@ def test_the_first_update_of_every_algorithm_is_the_cpus(
     first_updates_agree(on_gpu, train_tensor(pack, identifier, 3, [3, 4]))
 
 
-@pytest.mark.parametrize(
-    "identifier", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
-)
+@pytest.mark.parametrize("identifier", IDENTIFIERS)
 def test_classic_control_stays_on_the_gpu(identifier: str, make: Any, train_tensor: Any) -> None:
     pack = [make(normalize_observation=True, normalize_reward=True)] * 2
     loop = TensorTraining(pack, Environment(identifier), 100, [3, 4], CUDA)
@@ -83,11 +82,10 @@ def test_a_replica_that_diverges_leaves_the_others_alone(make: Any, train_tensor
     assert [record.status for record in records] == ["finished", "diverged"]
 
 
-def test_gradient_steps_do_not_wait_for_the_gpu(make: Any) -> None:
+def test_gradient_steps_do_not_wait_for_the_gpu(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = [make(target_kl=0.01, entropy_coef=0.01)] * 3
     loop = TensorTraining(pack, Environment("CartPole-v1"), 100, [3, 4, 5], CUDA)
     experience = loop.collect(50)
-    improve = CLIP.improve
     waited: list[str] = []
 
     def watched(self: Any, problem: Any) -> torch.Tensor:
@@ -104,12 +102,24 @@ def test_gradient_steps_do_not_wait_for_the_gpu(make: Any) -> None:
             torch.cuda.set_sync_debug_mode("default")
         return params
 
-    CLIP.improve = watched
-    try:
-        loop.update(experience, np.full(3, np.nan), 0.0)
-    finally:
-        CLIP.improve = improve
+    monkeypatch.setattr(CLIP, "improve", watched)
+    loop.update(experience, np.full(3, np.nan), 0.0)
     assert waited == []
+
+
+@pytest.mark.parametrize("identifier", IDENTIFIERS)
+def test_environment_steps_do_not_wait_for_the_gpu(identifier: str, make: Any) -> None:
+    algorithm = make(normalize_observation=True, normalize_reward=True)
+    loop = TensorTraining([algorithm] * 3, Environment(identifier), 100, [3, 4, 5], CUDA)
+    loop.collect(5)
+    action = loop.family.sample_tensor(*(torch.zeros(3, 2, loop.family.head_size, device=CUDA) for _ in range(2)))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(20):
+            step = loop.envs.step(action)
+            loop.network.heads(loop.params, step.observation)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_device_is_found_and_named() -> None:

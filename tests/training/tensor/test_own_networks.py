@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from rlbench import Algorithm, Environment, registry, static
-from rlbench.checks.trainings import SOLVED
+from rlbench import Algorithm, Environment, hyper, registry, static
+from rlbench.checks import check_algorithm
 from rlbench.errors import RlbenchError
-from rlbench.training.envs.probes import register_probes
 from rlbench.training.networks import has_own_network
 from rlbench.training.tensor.training import TensorTraining
-from rlbench.training.trainer import Training, engine_for, train
+from rlbench.training.trainer import Training, engine_for
 
 CLIP = registry.load("ppo-clip")
 
@@ -156,11 +155,20 @@ def test_a_module_of_the_built_in_shape_learns_alike(make: Any, train_tensor: An
         np.testing.assert_allclose(ours.updates[name][0], theirs.updates[name][0], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_a_probe_is_solved() -> None:
-    register_probes()
-    algorithm = Joint(hidden=(16,), horizon=256, minibatches=8, lr=3e-3)
-    (record,) = train([algorithm], Environment("rlbench/ProbeContext-v0"), 20 * 256, [0])
-    assert record.episodes["return"][-200:].mean() > SOLVED
+class Quick(Joint):
+    """In small rollouts."""
+
+    name = "test-quick"
+    lr: float = hyper(1e-2, low=0.0)
+    horizon: int = static(16, low=1)
+    num_envs: int = static(32, low=1)
+    epochs: int = static(2, low=1)
+    minibatches: int = static(4, low=1)
+    hidden: tuple[int, ...] = static((16,), low=1)
+
+
+def test_the_contract_is_kept_and_a_probe_solved() -> None:
+    assert [result for result in check_algorithm(Quick) if not result.passed] == []
 
 
 class Dropping(CLIP):  # type: ignore[misc,valid-type]
