@@ -44,21 +44,22 @@ def adam(
     *,
     lr: Array,
     eps: Array,
-    factor: Array | None = None,
+    max_norm: Array | None = None,
     active: Array | None = None,
     parts: tuple[bool, bool] = (True, True),
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> None:
-    """Take one descent step along `grad` times `factor` in place (Kingma and Ba 2015, algorithm 1).
+    """Take one descent step along `grad` in place (Kingma and Ba 2015, algorithm 1).
 
-    `lr` and `eps` are `[R, 1]` or `[1, 1]`, `factor` (default 1) is `[R]`. Replicas outside `active` `[R]`, and the
-    part of the parameters that `parts` leaves out, keep parameters and state to the bit.
+    `lr`, `eps` and `max_norm` are `[R, 1]` or `[1, 1]`; the norm of a replica's whole gradient is clipped to
+    `max_norm`. Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters
+    and state to the bit.
     """
     replicas = len(params)
     _adam(
         params, grad, state.first, state.second, state.steps, state.split,
         _per_replica(lr, replicas), _per_replica(eps, replicas),
-        np.ones(replicas, np.float32) if factor is None else factor,
+        np.full(replicas, np.float32(np.inf)) if max_norm is None else _per_replica(max_norm, replicas),
         np.ones(replicas, np.bool_) if active is None else active,
         *parts, *betas,
     )  # fmt: skip
@@ -66,15 +67,7 @@ def adam(
 
 @helper
 def _move(
-    params: Array,
-    grad: Array,
-    first: Array,
-    second: Array,
-    factor: float,
-    rate: float,
-    small: float,
-    b1: float,
-    b2: float,
+    params: Array, grad: Array, first: Array, second: Array, factor: Any, rate: Any, small: Any, b1: Any, b2: Any
 ) -> None:
     """One replica's step; a function of its own, which the compiler turns into vector instructions."""
     for i in range(len(params)):
@@ -95,7 +88,7 @@ def _adam(
     split: int,
     lr: Array,
     eps: Array,
-    factor: Array,
+    max_norm: Array,
     active: Array,
     before: bool,
     after: bool,
@@ -106,6 +99,9 @@ def _adam(
     for r in range(len(params)):
         if not active[r]:
             continue
+        # The small number is torch.nn.utils.clip_grad_norm_'s. NaN goes on into every parameter.
+        norm = np.sqrt(np.dot(grad[r], grad[r]))
+        factor = np.minimum(max_norm[r] / (norm + np.float32(1e-6)), np.float32(1))
         for part in range(2):
             if not (before if part == 0 else after):
                 continue
@@ -117,7 +113,7 @@ def _adam(
             low, high = (0, split) if part == 0 else (split, params.shape[1])
             _move(
                 params[r, low:high], grad[r, low:high], first[r, low:high], second[r, low:high],
-                factor[r], rate, small, b1, b2,
+                factor, rate, small, b1, b2,
             )  # fmt: skip
 
 
@@ -126,13 +122,6 @@ def norms(grad: Array) -> Array:
     # Unlike einsum, vecdot sums a row the same way however many rows there are.
     result: Array = np.sqrt(np.vecdot(grad, grad))
     return result
-
-
-def norm_factors(grad: Array, max_norm: Array) -> Array:
-    """Return what to multiply each gradient `[R, P]` by for a norm of at most `max_norm` `[R, 1]`, `[R]`."""
-    # The small number is torch.nn.utils.clip_grad_norm_'s.
-    factors: Array = np.minimum(max_norm[:, 0] / (norms(grad) + np.float32(1e-6)), np.float32(1))
-    return factors
 
 
 def _per_replica(coefficient: Array, replicas: int) -> Array:

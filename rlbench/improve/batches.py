@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 
 from rlbench.functional.compiled import kernel
-from rlbench.functional.surrogates import standardise
 
 Array = npt.NDArray[Any]
+
+_NONE = np.empty((0, 0, 0), np.float32)
 
 
 @dataclass(eq=False)
@@ -53,8 +54,7 @@ class Batch:
 
 
 @kernel
-def _take(values: Array, order: Array, out: Array) -> None:
-    """Fill `out` `[M, R, B, K]` with rows of `values` `[R, n, K]` by their indices `order` `[M, R, B]`."""
+def _take_rows(values: Array, order: Array, out: Array) -> None:
     for m in range(order.shape[0]):
         for r in range(order.shape[1]):
             for b in range(order.shape[2]):
@@ -62,13 +62,39 @@ def _take(values: Array, order: Array, out: Array) -> None:
                     out[m, r, b, k] = values[r, order[m, r, b], k]
 
 
+@kernel
+def _take_numbers(values: Array, order: Array, out: Array) -> None:
+    for m in range(order.shape[0]):
+        for r in range(order.shape[1]):
+            for b in range(order.shape[2]):
+                out[m, r, b] = values[r, order[m, r, b]]
+
+
 def take(values: Array, order: Array) -> Array:
     """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
-    rest = values.shape[2:]
-    out = np.empty((*order.shape, *rest), values.dtype)
-    width = int(np.prod(rest))
-    _take(values.reshape(*values.shape[:2], width), order, out.reshape(*order.shape, width))
+    out = np.empty(order.shape + values.shape[2:], values.dtype)
+    (_take_numbers if values.ndim == 2 else _take_rows)(values, order, out)
     return out
+
+
+@kernel
+def _standardise(x: Array, weight: Array) -> None:
+    """Do in place what `rlbench.functional.surrogates.standardise` does, `[M, R, B]`; an empty weight is none."""
+    for m in range(x.shape[0]):
+        for r in range(x.shape[1]):
+            row = x[m, r]
+            total, count, squares = 0.0, 0.0, 0.0
+            for b in range(len(row)):
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
+                total += share * row[b]
+                count += share
+            mean = total / max(count, 1e-8)
+            for b in range(len(row)):
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
+                squares += share * (row[b] - mean) * (row[b] - mean)
+            deviation = np.sqrt(squares / max(count - 1, 1.0)) + 1e-8
+            for b in range(len(row)):
+                row[b] = (row[b] - mean) / deviation
 
 
 def gather(
@@ -79,8 +105,7 @@ def gather(
     action, advantage, target, old_value = (take(values.numpy(), order) for values in tensors)
     weight = None if rollout.weight is None else take(rollout.weight.numpy(), order)
     if standardised:
-        mask = None if weight is None else torch.from_numpy(weight)
-        advantage = standardise(torch.from_numpy(advantage), mask).numpy()
+        _standardise(advantage, _NONE if weight is None else weight)
     observation = take(rollout.observation, order)
     old_head, old_log_prob = take(old_heads, order), take(old_log_probs, order)
     shares = _shares(weight, order.shape)

@@ -11,7 +11,7 @@ import torch
 
 from rlbench.data import Params, Samples
 from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState, adam, norm_factors, norms
+from rlbench.functional.optimizers import AdamState, adam, norms
 from rlbench.functional.surrogates import weighted_mean
 from rlbench.functional.values import value_loss
 from rlbench.improve.batches import Batch, Rollout, gather, take
@@ -175,11 +175,9 @@ class Problem:
         `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's
         state: a zero gradient would not do, since Adam's momentum moves on without one.
         """
-        slopes = grad.numpy()
         adam(
-            self._flat(params), slopes, self._optimizer,
-            lr=-self._lr, eps=self._eps, factor=norm_factors(slopes, self._max_norm),
-            active=active, parts=self._parts(policy, value),
+            self._flat(params), grad.numpy(), self._optimizer,
+            lr=-self._lr, eps=self._eps, max_norm=self._max_norm, active=active, parts=self._parts(policy, value),
         )  # fmt: skip
         return params
 
