@@ -37,12 +37,28 @@ def _changes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _training(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how runs are trained."""
+    for option in (
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda|auto",
+            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+        ),
+        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -53,6 +69,7 @@ def run(
     seeds: int | None,
     steps: int | None,
     workers: int | None,
+    device: str,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet.
 
@@ -63,7 +80,7 @@ def run(
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
     plans = [_plan(file, plugin, settings, seeds, steps) for file in files]
-    fine = [_execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
+    fine = [_execute(plan, results, workers, device, ctx.obj["debug"]) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -110,7 +127,7 @@ def report(
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @_changes
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @click.pass_context
 def compare(
@@ -124,6 +141,7 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    device: str,
     out: str | None,
 ) -> None:
     """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
@@ -147,7 +165,7 @@ def compare(
     plan = make_plan(experiment)
     if len(plan.arms) < 2:
         raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
-    fine = _execute(plan, results, workers, ctx.obj["debug"])
+    fine = _execute(plan, results, workers, device, ctx.obj["debug"])
     stored = _stored(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
@@ -173,7 +191,7 @@ def _plan(file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: 
     return make_plan(experiment)
 
 
-def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
+def _execute(plan: Plan, results: str, workers: int | None, device: str, debug: bool) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
@@ -185,7 +203,7 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(plan, results, workers=workers)
+    summary = execute(plan, results, workers=workers, device=device)
     show_summary(plan, summary, debug=debug)
     return summary.fine
 

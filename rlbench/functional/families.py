@@ -50,6 +50,10 @@ class Family(ABC):
     def sample(self, head: Array, noise: Array) -> Array:
         """Return one action for each head, a function of the head and its noise alone."""
 
+    @abstractmethod
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return what `sample` does, in torch on the device of the head."""
+
     def actions(self, sampled: Array) -> Array:
         """Return what the compiled sampler drew, `[..., K]` in double precision, as this family's actions."""
         raise NotImplementedError
@@ -78,6 +82,9 @@ class CategoricalFamily(Family):
     def actions(self, sampled: Array) -> Array:
         return sampled[..., 0].astype(np.int64)
 
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return torch.argmax(head + noise, -1)
+
 
 class IndependentFamily(Family):
     """MultiDiscrete(sizes); MultiBinary(K) is the case of K twos."""
@@ -98,6 +105,10 @@ class IndependentFamily(Family):
     def sample(self, head: Array, noise: Array) -> Array:
         parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
         return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        parts = torch.split(head + noise, list(self.sizes), -1)
+        return torch.stack([torch.argmax(part, -1) for part in parts], -1)
 
 
 class GaussianFamily(Family):
@@ -123,6 +134,9 @@ class GaussianFamily(Family):
 
     def actions(self, sampled: Array) -> Array:
         return sampled.astype(np.float32)
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return head[..., : self.log_std_size] + torch.exp(head[..., self.log_std_size :]) * noise
 
 
 def _sampled(sampler: Callable[[Array, Array, Array], None], head: Array, noise: Array, width: int) -> Array:

@@ -132,8 +132,8 @@ def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
     """Return the measures after the update, one number per replica, `[R]` each."""
     if not problem.reference:
         problem.full()
-    sums: dict[str, Array] = {}
-    peaks: dict[str, Array] = {}
+    sums: dict[str, torch.Tensor] = {}
+    peaks: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         for batch in problem.reference:
             x = problem.policy_samples(params, batch)
@@ -144,17 +144,20 @@ def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
                 ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
                 ("surrogate", weighted_mean(problem.algorithm.surrogate(x), x.weight)),
             ):
-                sums[name] = sums.get(name, 0) + values.mean(-1).numpy().astype(np.float64)
+                share = values.mean(-1).to(torch.float64)
+                sums[name] = sums[name] + share if name in sums else share
             for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
-                peaks[name] = np.maximum(peaks.get(name, -np.inf), values.amax(-1).numpy())
-    return {name: total / len(problem.reference) for name, total in sums.items()} | peaks
+                peak = values.amax(-1)
+                peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
+    means = {name: total / len(problem.reference) for name, total in sums.items()}
+    return {name: values.cpu().numpy() for name, values in (means | peaks).items()}
 
 
 def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> Array:
     """Return 1 - Var(target - value) / Var(target) over the last axis; NaN where the target is constant."""
     variance = _variance(target, weight)
     left = _variance(target - value, weight)
-    return torch.where(variance > 0, 1 - left / variance, torch.nan).numpy()
+    return torch.where(variance > 0, 1 - left / variance, torch.nan).cpu().numpy()
 
 
 def _variance(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

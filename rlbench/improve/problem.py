@@ -192,6 +192,15 @@ class Problem:
         """Return a coefficient as one number per replica, `[R]`."""
         return np.ascontiguousarray(np.broadcast_to(_column(coefficient)[:, 0], len(self.params)))
 
+    def mask(self, condition: torch.Tensor) -> Array:
+        """Return a condition `[R, 1]` as a mask of replicas `[R]`."""
+        mask: Array = condition.numpy()[:, 0]
+        return mask
+
+    def none_left(self, going: Array) -> bool:
+        """Return whether no replica takes part any more."""
+        return not going.any()
+
     def _flat(self, params: Params) -> Array:
         """Return parameters as the same array each time, by which the network knows the views it has made."""
         if self._latest[0] is not params:

@@ -13,6 +13,7 @@ from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
 from rlbench.study.executors import Train, default_workers, in_process, in_workers
+from rlbench.study.placement import Placement, place
 from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
 from rlbench.study.progress import display_for
 from rlbench.study.provenance import provenance
@@ -59,28 +60,31 @@ def execute(
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     train: Train | None = None,
 ) -> Summary:
     """Train every run of the plan that is not stored yet, and store it.
 
-    `workers` processes, one per CPU if None; 0 trains in this process. Raises RlbenchError for an environment
-    that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    `workers` processes, one per CPU if None (on a GPU one); 0 trains in this process. `device` is "cpu", "cuda",
+    "cuda:N" or "auto". Raises RlbenchError for an environment that cannot be made, a device that is not there or a
+    disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
-    workers = default_workers() if workers is None else workers
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     store = Store(results_dir)
     store.sweep()
     left, final = to_do(plan.cells, store)
     _check_environments(left)
+    placement = place(device, left)
+    workers = placement.workers(default_workers()) if workers is None else workers
     write_specification(results_dir, plan.document(), plan.planned)
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
-        packs = make_packs(left, max(workers, 1))
+        packs = make_packs(left, max(workers, 1), placement.max_replicas)
         try:
-            _train_packs(packs, store, summary, workers, progress, train or _trainer())
+            _train_packs(packs, store, summary, workers, progress, placement.trainer(train) or _trainer(), placement)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
             stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
@@ -92,9 +96,15 @@ def execute(
 
 
 def _train_packs(
-    packs: Sequence[Pack], store: Store, summary: Summary, workers: int, progress: bool, train: Train
+    packs: Sequence[Pack],
+    store: Store,
+    summary: Summary,
+    workers: int,
+    progress: bool,
+    train: Train,
+    placement: Placement,
 ) -> None:
-    made_by = provenance(workers)
+    made_by = {**provenance(workers), "device": placement.label}
     display = display_for(packs, show=progress)
     try:
         if workers == 0:

@@ -11,7 +11,7 @@ from rlbench import Environment, registry
 from rlbench.fields import configure
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.rollout import Collector
-from rlbench.training.trainer import _Training
+from rlbench.training.trainer import Training
 
 ENVIRONMENTS = {
     "CartPole": Environment("CartPole-v1", {"max_episode_steps": 8}),  # more episodes than starts are drawn ahead
@@ -27,7 +27,7 @@ def collector(environment: Environment, **settings: Any) -> tuple[Collector, Any
     """Return a collector over three replicas of two copies, and their parameters."""
     fields = {"horizon": 150, "num_envs": 2, "minibatches": 1, "hidden": (16, 8)} | settings
     algorithm = configure(registry.load("ppo-clip"), fields, "test")
-    training = _Training([algorithm] * 3, environment, 300, [3, 4, 5])
+    training = Training([algorithm] * 3, environment, 300, [3, 4, 5])
     return training.collector, training.params
 
 

@@ -27,15 +27,18 @@ DYNAMICS: dict[type, type[Dynamics]] = {
 
 
 def supports(template: gymnasium.Env[Any, Any]) -> bool:
-    """Say whether the fast path reproduces this instance.
+    """Say whether the fast path reproduces this instance to the bit."""
+    return is_known(template) and rounds_as_numpy()
+
+
+def is_known(template: gymnasium.Env[Any, Any]) -> bool:
+    """Say whether there are equations for this instance.
 
     It must be one of the classes above, neither derived nor wrapped in anything that changes what it does,
     made with options that the fast path knows.
     """
     dynamics = DYNAMICS.get(type(template.unwrapped))
     if dynamics is None or template.spec is None or not set(template.spec.kwargs) <= dynamics.options:
-        return False
-    if not rounds_as_numpy():
         return False
     layer = template
     while isinstance(layer, gymnasium.Wrapper):

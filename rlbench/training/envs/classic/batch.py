@@ -23,10 +23,10 @@ _SPARE = 16  # start states that are drawn ahead for every copy
 class Starts:
     """Start states of M copies, drawn ahead from each copy's own generator, in the order in which they are used."""
 
-    def __init__(self, dynamics: Dynamics, seeds: Sequence[int], observation_size: int) -> None:
-        self._dynamics = dynamics
+    def __init__(self, dynamics: Dynamics, seeds: Sequence[int], observation_size: int, spare: int = _SPARE) -> None:
+        self._dynamics, self.spare = dynamics, spare
         self._generators = [np_random(seed)[0] for seed in seeds]
-        first = np.stack([self._draw(generator, _SPARE) for generator in self._generators])  # [M, Q, S]
+        first = np.stack([self._draw(generator, spare) for generator in self._generators])  # [M, Q, S]
         self.states = first.astype(np.float64)
         self.observations = np.stack([dynamics.observe(rows) for rows in first])  # [M, Q, O]
         self.used = np.zeros(len(seeds), np.int64)
@@ -42,7 +42,7 @@ class Starts:
 
     def take(self, copies: Array) -> tuple[Array, Observations]:
         """Return the next start states [K, S] of K copies and their observations [K, O]."""
-        if (self.used[copies] == _SPARE).any():
+        if (self.used[copies] == self.spare).any():
             self.refill()
         at = self.used[copies]
         self.used[copies] += 1

@@ -1,0 +1,53 @@
+"""On which device the runs of one command train, and what follows from it for packs and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rlbench.study.plan import MAX_REPLICAS, Cell, make_packs
+
+GPU_REPLICAS = 1024
+"""Replicas of one pack at most on a GPU: there a larger pack costs little more, as long as memory lasts."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A device that is there: "cpu", "cuda" or "cuda:N"; `label` is how a manifest records it."""
+
+    device: str = "cpu"
+    label: str = "cpu"
+
+    @property
+    def max_replicas(self) -> int:
+        """Replicas of one pack at most."""
+        return MAX_REPLICAS if self.device == "cpu" else GPU_REPLICAS
+
+    def workers(self, cpus: int) -> int:
+        """Return how many processes train by default: one per CPU, or one where they would share a GPU."""
+        return cpus if self.device == "cpu" else 1
+
+    def trainer(self, train: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        """Return what trains there; `train` (None: the default trainer) as it is on the CPU."""
+        if self.device == "cpu":
+            return train
+        from rlbench.training import trainer
+
+        return partial(train or trainer.train, device=self.device)
+
+
+def place(device: str, cells: Sequence[Cell]) -> Placement:
+    """Return where `cells` train for what a user asked for; RlbenchError if that device is not there.
+
+    "auto" decides once for all cells, so that the runs of one command are comparable to the bit.
+    """
+    if device == "cpu":  # without importing torch
+        return Placement()
+    from rlbench.training.devices import describe, resolve
+
+    environments = list({cell.environment.label: cell.environment for cell in cells}.values())
+    largest = max((len(pack.cells) for pack in make_packs(cells, 1, GPU_REPLICAS)), default=0)
+    resolved = resolve(device, environments, largest)
+    return Placement(resolved, describe(resolved))
