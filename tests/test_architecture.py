@@ -106,10 +106,10 @@ def test_what_is_stored_and_analysed_never_imports_torch(part: str) -> None:
         assert not {module.partition(".")[0] for module in imports(file)} & {"torch"}, file
 
 
-def test_the_mathematics_needs_torch_and_numpy_only() -> None:
+def test_the_mathematics_needs_torch_numpy_and_numba_only() -> None:
     for file in files_of("functional"):
         outside = {module.partition(".")[0] for module in imports(file)} - set(sys.stdlib_module_names)
-        assert outside <= {"torch", "numpy", "rlbench"}, file
+        assert outside <= {"torch", "numpy", "numba", "rlbench"}, file
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "algorithms").glob("*.py")), ids=lambda file: file.stem)

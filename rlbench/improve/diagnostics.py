@@ -128,29 +128,39 @@ class Meter:
         return count
 
 
+@kernel
+def _add_samples(
+    log_prob: Array, old_log_prob: Array, kl: Array, entropy: Array, band: Array, sums: Array, peaks: Array
+) -> None:
+    """Add a batch to the sums of kl, entropy and outside_band `[3, R]` and to the peaks of kl and ratio `[2, R]`."""
+    for r in range(len(log_prob)):
+        for b in range(log_prob.shape[1]):
+            ratio = np.exp(log_prob[r, b] - old_log_prob[r, b])
+            sums[0, r] += kl[r, b]
+            sums[1, r] += entropy[r, b]
+            sums[2, r] += abs(ratio - np.float32(1)) > band[r]
+            peaks[0, r] = np.maximum(peaks[0, r], kl[r, b])
+            peaks[1, r] = np.maximum(peaks[1, r], ratio)
+
+
 def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
     """Return the measures after the update, one number per replica, `[R]` each."""
     if not problem.reference:
         problem.full()
-    sums: dict[str, torch.Tensor] = {}
-    peaks: dict[str, torch.Tensor] = {}
-    with torch.no_grad():
-        for batch in problem.reference:
-            x = problem.policy_samples(params, batch)
-            distance = (x.ratio - 1).abs()
-            for name, values in (
-                ("kl", x.kl),
-                ("entropy", x.entropy),
-                ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
-                ("surrogate", weighted_mean(problem.algorithm.surrogate(x), x.weight)),
-            ):
-                share = values.mean(-1).to(torch.float64)
-                sums[name] = sums[name] + share if name in sums else share
-            for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
-                peak = values.amax(-1)
-                peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
-    means = {name: total / len(problem.reference) for name, total in sums.items()}
-    return {name: values.cpu().numpy() for name, values in (means | peaks).items()}
+    replicas = len(problem.alive)
+    sums, peaks, surrogate = np.zeros((3, replicas)), np.full((2, replicas), -np.inf), np.zeros(replicas)
+    for batch in problem.reference:
+        leaves, mean_surrogate = problem.evaluate(params, batch)
+        log_prob, kl, entropy = (leaves.array(name) for name in ("log_prob", "kl", "entropy"))
+        _add_samples(log_prob, batch.old_log_prob, kl, entropy, problem.band, sums, peaks)
+        surrogate += mean_surrogate
+    means = dict(zip(("kl", "entropy", "outside_band"), sums / problem.size, strict=True))
+    return {
+        **means,
+        "surrogate": surrogate / len(problem.reference),
+        "kl_max": peaks[0],
+        "ratio_max": peaks[1],
+    }
 
 
 def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> Array:

@@ -33,6 +33,7 @@ class Problem:
     algorithm   the replicas' algorithm, hyper fields `[R, 1]`
     params      parameters before the step `[R, P]`; the first `policy_size` are the policy's. Leave them unchanged.
     progress    share of the budget that is used
+    band        half-width of the ratio band that clip fractions refer to, `[R]`
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Problem:
         self._rollout, self._lr, self._permute = rollout, lr, permute
         self._eps, self._max_norm = _column(algorithm.adam_eps), _column(algorithm.max_grad_norm)
         self._entropy_coef, self._value_coef = _column(algorithm.entropy_coef), _column(algorithm.value_coef)
-        self._value_clip, self._band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
+        self._value_clip, self.band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
         self._has_bonus = bool(self._entropy_coef.any())
         self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
         self._replays: dict[tuple[int, bool], Replay | None] = {}
@@ -89,6 +90,13 @@ class Problem:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
         head = self._network.forward(self._flat(params), batch.observation, value=False).head
         return self._samples(batch, self._leaves(batch, head, batch.old_value, live=False))
+
+    def evaluate(self, params: Params, batch: Batch) -> tuple[Leaves, Array]:
+        """Return the terms of a batch under the policy of `params`, and its mean surrogate `[R]`."""
+        head = self._network.forward(self._flat(params), batch.observation, value=False).head
+        leaves = self._leaves(batch, head, batch.old_value, live=False)
+        mean: Array = self._differentiate(self._samples(batch, leaves), leaves, batch, None).numpy()[:, 0]
+        return leaves, mean
 
     def gradient(
         self,
@@ -123,7 +131,7 @@ class Problem:
         if policy:
             norm = norms(grad[:, : self.policy_size])
             log_prob, slope = leaves.array("log_prob"), leaves.slope("log_prob")
-            self.meter.add_policy_step(batch, log_prob, slope, self._band, norm, counted)
+            self.meter.add_policy_step(batch, log_prob, slope, self.band, norm, counted)
         return result, torch.from_numpy(grad), x
 
     def _differentiate(self, x: Samples, leaves: Leaves, batch: Batch, objective: Objective | None) -> torch.Tensor:

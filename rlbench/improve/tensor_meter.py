@@ -1,4 +1,4 @@
-"""What `rlbench.improve.diagnostics` measures of gradient steps, summed up on the device that trains."""
+"""What `rlbench.improve.diagnostics` measures, on the device that trains."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.functional.surrogates import weighted_mean
+
 if TYPE_CHECKING:
-    from rlbench.data import Samples
+    from rlbench.data import Params, Samples
+    from rlbench.improve.tensor_problem import TensorProblem
 
 Array = npt.NDArray[Any]
 
@@ -55,3 +58,28 @@ class TensorMeter:
         if slope is not None:  # else the surrogate does not depend on the log-probability: there is nothing to kill
             killed = (slope == 0) & (x.advantage != 0) & counts
             self.add("clip_killed", killed.sum(-1) / total, active)
+
+
+def measure_update(problem: TensorProblem, params: Params) -> dict[str, Array]:
+    """Return the measures after the update, one number per replica, `[R]` each."""
+    if not problem.reference:
+        problem.full()
+    sums: dict[str, torch.Tensor] = {}
+    peaks: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        for batch in problem.reference:
+            x = problem.policy_samples(params, batch)
+            distance = (x.ratio - 1).abs()
+            for name, values in (
+                ("kl", x.kl),
+                ("entropy", x.entropy),
+                ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
+                ("surrogate", weighted_mean(problem.algorithm.surrogate(x), x.weight)),
+            ):
+                share = values.mean(-1).to(torch.float64)
+                sums[name] = sums[name] + share if name in sums else share
+            for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
+                peak = values.amax(-1)
+                peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
+    means = {name: total / len(problem.reference) for name, total in sums.items()}
+    return {name: values.cpu().numpy() for name, values in (means | peaks).items()}

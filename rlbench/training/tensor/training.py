@@ -16,8 +16,9 @@ from rlbench.functional.families import family
 from rlbench.functional.modules import ModuleError, ModuleNetwork, build_modules
 from rlbench.functional.tensor_networks import TensorActorCritic, TensorNetwork
 from rlbench.functional.tensor_optimizers import TensorAdamState
-from rlbench.improve.diagnostics import explained_variance, measure_update
+from rlbench.improve.diagnostics import explained_variance
 from rlbench.improve.problem import Problem
+from rlbench.improve.tensor_meter import measure_update
 from rlbench.improve.tensor_problem import TensorProblem
 from rlbench.records import Environment
 from rlbench.training.loop import Array, Loop
@@ -75,7 +76,7 @@ class TensorTraining(Loop[TensorExperience]):
             new = algorithm.improve(problem)
         columns: dict[str, Array | float] = {
             "mean_return": mean_return,
-            **measure_update(problem, new),
+            **measure_update(by_autograd, new),
             "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
             "lr": rate[:, 0],
         }
