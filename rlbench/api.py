@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
+from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 
 if TYPE_CHECKING:
@@ -28,12 +27,25 @@ def run(
     `workers` is the number of processes: one per CPU if None, 0 to train in this one. Runs are stored in
     `results_dir` as they end; the same call continues after an interruption.
     """
-    from rlbench.analysis.results import Results
     from rlbench.store import load_table
+    from rlbench.store.specification import seems_stored
 
-    plan = make_plan(experiment)
-    execute(plan, results_dir, workers=workers, progress=progress)
+    with Launcher() as launcher:
+        if workers != 0 and not seems_stored(results_dir, experiment.document()):
+            launcher.prepare()  # before this process imports anything heavy itself
+        from rlbench.study.plan import make_plan
+        from rlbench.study.runner import execute
+
+        plan = make_plan(experiment)
+        execute(plan, results_dir, workers=workers, progress=progress, launcher=launcher, meanwhile=import_analysis)
+    from rlbench.analysis.results import Results
+
     return Results(plan.document(), load_table(results_dir, plan.planned))
+
+
+def import_analysis() -> None:
+    """Import what reading and comparing results needs."""
+    import rlbench.analysis.results  # noqa: F401
 
 
 def compare(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
 from rlbench.study.executors import Train, default_workers, in_process, in_workers
+from rlbench.study.launcher import Launcher
 from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
 from rlbench.study.progress import display_for
 from rlbench.study.provenance import provenance
@@ -61,11 +63,14 @@ def execute(
     workers: int | None = None,
     progress: bool = True,
     train: Train | None = None,
+    launcher: Launcher | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Train every run of the plan that is not stored yet, and store it.
 
-    `workers` processes, one per CPU if None; 0 trains in this process. Raises RlbenchError for an environment
-    that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    `workers` processes, one per CPU if None; 0 trains in this process. `launcher` starts them and stays open;
+    `meanwhile` is called once while they train, to import what is needed afterwards. Raises RlbenchError for an
+    environment that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     workers = default_workers() if workers is None else workers
@@ -75,12 +80,13 @@ def execute(
     store.sweep()
     left, final = to_do(plan.cells, store)
     _check_environments(left)
-    write_specification(results_dir, plan.document(), plan.planned)
+    write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document())
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
         packs = make_packs(left, max(workers, 1))
         try:
-            _train_packs(packs, store, summary, workers, progress, train or _trainer())
+            with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
+                _train_packs(packs, store, summary, workers, progress, train, starting, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
             stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
@@ -92,15 +98,31 @@ def execute(
 
 
 def _train_packs(
-    packs: Sequence[Pack], store: Store, summary: Summary, workers: int, progress: bool, train: Train
+    packs: Sequence[Pack],
+    store: Store,
+    summary: Summary,
+    workers: int,
+    progress: bool,
+    train: Train | None,
+    launcher: Launcher,
+    meanwhile: Callable[[], None],
 ) -> None:
-    made_by = provenance(workers)
+    made_by: dict[str, Any] = {}
+
+    def prepare() -> None:
+        """Do what storing needs and starting does not."""
+        import pyarrow.parquet  # noqa: F401
+
+        made_by.update(provenance(workers))
+        meanwhile()
+
     display = display_for(packs, show=progress)
     try:
         if workers == 0:
+            prepare()
             results = in_process(packs, train, display.event)
         else:
-            results = in_workers(packs, train, display.event, workers)
+            results = in_workers(packs, train, display.event, workers, launcher, prepare)
         with contextlib.closing(results):
             for pack, records in results:
                 for cell, record in zip(pack.cells, records, strict=True):
@@ -117,9 +139,3 @@ def _check_environments(cells: Sequence[Cell]) -> None:
 
     for environment in {cell.environment.label: cell.environment for cell in cells}.values():
         envs.make(environment, 1, 1).close()
-
-
-def _trainer() -> Train:
-    from rlbench.training.trainer import train
-
-    return train
