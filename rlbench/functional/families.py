@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.functional import choices
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution, Independent
 from rlbench.functional.likelihoods import (
     CategoricalLikelihood,
@@ -65,7 +66,8 @@ class CategoricalFamily(Family):
 
     def sample(self, head: Array, noise: Array) -> Array:
         # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
-        choice: Array = np.argmax(head + noise, axis=-1)
+        choice = np.empty(head.shape[:-1], np.int64)
+        choices.sample(head.reshape(-1, self.head_size), noise.reshape(-1, self.head_size), choice.reshape(-1))
         return choice
 
 

@@ -1,4 +1,4 @@
-"""The batched fast path of Gymnasium's classic-control environments: numpy over all copies at once."""
+"""The batched fast path of Gymnasium's classic-control environments: compiled loops over all copies at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ from gymnasium.envs import classic_control
 from gymnasium.utils.seeding import np_random
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from rlbench.training.envs.batch import Observations, Step, copy_seeds
+from rlbench.functional.compiled import exact
+from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.acrobot import Acrobot
 from rlbench.training.envs.classic.cartpole import CartPole
-from rlbench.training.envs.classic.dynamics import Dynamics
+from rlbench.training.envs.classic.dynamics import Dynamics, rounds_as_numpy
 from rlbench.training.envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from rlbench.training.envs.classic.pendulum import Pendulum
 from rlbench.training.envs.spaces import action_spec
+
+
+@exact
+def _count_ends(elapsed: npt.NDArray[Any], limit: int, terminated: Flags, truncated: Flags) -> int:
+    """Add a step to every copy [M], fill `truncated`, set the clocks of ended copies to 0; return how many ended."""
+    ended = 0
+    for m in range(len(elapsed)):
+        elapsed[m] += 1
+        truncated[m] = elapsed[m] >= limit
+        if terminated[m] or truncated[m]:
+            elapsed[m] = 0
+            ended += 1
+    return ended
+
 
 DYNAMICS: dict[type, type[Dynamics]] = {
     classic_control.AcrobotEnv: Acrobot,
@@ -37,6 +52,8 @@ def supports(template: gymnasium.Env[Any, Any]) -> bool:
     """
     dynamics = DYNAMICS.get(type(template.unwrapped))
     if dynamics is None or template.spec is None or not set(template.spec.kwargs) <= dynamics.options:
+        return False
+    if not rounds_as_numpy():
         return False
     layer = template
     while isinstance(layer, gymnasium.Wrapper):
@@ -59,7 +76,7 @@ class ClassicBatch:
         copies = replicas * num_envs
         env = template.unwrapped
         self._dynamics = DYNAMICS[type(env)](env, copies)
-        self._limit = template.spec.max_episode_steps or np.iinfo(np.int64).max
+        self._limit = template.spec.max_episode_steps or int(np.iinfo(np.int64).max)
         self._elapsed = np.zeros(copies, np.int64)  # [M] steps of the running episodes
         self._generators: list[np.random.Generator] = []
         assert template.observation_space.shape is not None
@@ -77,25 +94,19 @@ class ClassicBatch:
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action)
-        reward, terminated = self._dynamics.advance(sent.reshape(-1, *self.action.shape))
-        self._elapsed += 1
-        truncated = self._elapsed >= self._limit
-        following = self._dynamics.observe(self._dynamics.state)
+        following = np.empty((len(self._elapsed), self.observation_size), np.float32)
+        reward, terminated = np.empty(self._shape), np.empty(self._shape, np.bool_)
+        truncated = np.empty(self._shape, np.bool_)
+        self._dynamics.advance(
+            sent.reshape(-1, *self.action.shape), following, reward.reshape(-1), terminated.reshape(-1)
+        )
         observation = following
-        ended = terminated | truncated
-        if ended.any():
-            copies = np.flatnonzero(ended)
+        if _count_ends(self._elapsed, self._limit, terminated.reshape(-1), truncated.reshape(-1)):
+            copies = np.flatnonzero(terminated | truncated)
             observation = following.copy()
             observation[copies] = self._dynamics.restart(copies, [self._generators[copy] for copy in copies])
-            self._elapsed[copies] = 0
         rows = (*self._shape, self.observation_size)
-        return Step(
-            observation.reshape(rows),
-            following.reshape(rows),
-            reward.reshape(self._shape),
-            terminated.reshape(self._shape),
-            truncated.reshape(self._shape),
-        )
+        return Step(observation.reshape(rows), following.reshape(rows), reward, terminated, truncated)
 
     def close(self) -> None:
         """Nothing is held."""
