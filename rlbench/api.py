@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.study.imports import uncollected
 from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 
@@ -33,8 +34,9 @@ def run(
     with Launcher() as launcher:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
             launcher.prepare()  # before this process imports anything heavy itself
-        from rlbench.study.plan import make_plan
-        from rlbench.study.runner import execute
+        with uncollected():
+            from rlbench.study.plan import make_plan
+            from rlbench.study.runner import execute
 
         plan = make_plan(experiment)
         execute(plan, results_dir, workers=workers, progress=progress, launcher=launcher, meanwhile=import_analysis)
@@ -45,7 +47,8 @@ def run(
 
 def import_analysis() -> None:
     """Import what reading and comparing results needs."""
-    import rlbench.analysis.results  # noqa: F401
+    with uncollected():
+        import rlbench.analysis.results  # noqa: F401
 
 
 def compare(

@@ -165,7 +165,7 @@ def test_workers_are_started_before_anything_is_imported_that_only_storing_and_a
     )
     found = loaded_by(statement)
     assert "torch" in found  # which plugins import
-    assert not found & {"pandas", "matplotlib", "seaborn", "scipy", "pyarrow", "jinja2", "numba"}
+    assert not found & {"pandas", "matplotlib", "seaborn", "scipy", "pyarrow", "jinja2"}
 
 
 def test_results_are_loaded_without_drawing_or_scipys_distributions() -> None:

@@ -199,15 +199,21 @@ def _load(file: str, seeds: int | None, steps: int | None) -> Experiment:
 def _plan(experiment: Experiment, settings: tuple[str, ...]) -> Plan:
     """Return the plan of an experiment with the settings of the command line."""
     from rlbench.study.files import override
-    from rlbench.study.plan import make_plan
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        from rlbench.study.plan import make_plan
 
     return make_plan(override(experiment, settings))
 
 
 def _import_report() -> None:
     """Import what a report needs."""
-    import rlbench.analysis.figures
-    import rlbench.analysis.report  # noqa: F401
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        import rlbench.analysis.figures
+        import rlbench.analysis.report  # noqa: F401
 
 
 def _execute(

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from rlbench.study.imports import uncollected
 from rlbench.study.worker import ONE_THREAD, receive
 
 MESSAGE = struct.Struct("=cIi")
@@ -49,12 +50,12 @@ def main(descriptor: int) -> None:
 
 
 def _import() -> None:
-    """Import what every pack needs; collecting garbage meanwhile would only take time."""
-    gc.disable()
-    import rlbench.training.trainer  # noqa: F401
+    """Import what every pack needs, and let no worker search it for garbage."""
+    with uncollected():
+        from rlbench.study.warmup import warm_up
 
-    gc.freeze()
-    gc.enable()
+        warm_up()
+        gc.freeze()
 
 
 def _has_one_thread() -> bool:
