@@ -158,10 +158,10 @@ def test_starting_is_light(statement: str) -> None:
 
 def test_workers_are_started_before_anything_is_imported_that_only_storing_and_analysing_need() -> None:
     statement = (
-        "from rlbench import Experiment; from rlbench.study import executors, plan, runner\n"
+        "from rlbench import Experiment; from rlbench.study import executors, packs, plan, runner\n"
         "ready = plan.make_plan(Experiment('x', ['ppo-clip'], ['CartPole-v1']))\n"
         "runner._check_environments(ready.cells)\n"
-        "executors._payload(plan.make_packs(ready.cells, 2)[0], None)"
+        "executors._payload(packs.make_packs(ready.cells, 2)[0], None)"
     )
     found = loaded_by(statement)
     assert "torch" in found  # which plugins import

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.study.launcher import Launcher
-from rlbench.study.plan import Pack
+from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
 from rlbench.study.worker import describe, trainer
 

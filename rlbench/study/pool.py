@@ -13,7 +13,7 @@ from typing import Any
 
 from rlbench.records import Progress
 from rlbench.study.launcher import Launcher, Process
-from rlbench.study.plan import Pack
+from rlbench.study.packs import Pack
 from rlbench.study.worker import receive, send
 
 

@@ -13,11 +13,15 @@ from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
+from rlbench.study.costs import Costs
 from rlbench.study.executors import Train, default_workers, in_process, in_workers
 from rlbench.study.launcher import Launcher
-from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
+from rlbench.study.memory import room
+from rlbench.study.packs import Pack, make_packs
+from rlbench.study.plan import Cell, Plan, to_do
 from rlbench.study.progress import display_for
 from rlbench.study.provenance import provenance
+from rlbench.study.trials import try_out, worth_trying
 
 
 class Interrupted(KeyboardInterrupt):
@@ -79,14 +83,17 @@ def execute(
     store = Store(results_dir)
     store.sweep()
     left, final = to_do(plan.cells, store)
-    _check_environments(left)
+    observations = _check_environments(left)
     write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document())
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
-        packs = make_packs(left, max(workers, 1))
+        costs = Costs(store.directory, observations)
         try:
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
-                _train_packs(packs, store, summary, workers, progress, train, starting, meanwhile)
+                if workers and train is None:
+                    try_out(worth_trying(left, workers, costs), workers, starting, costs)
+                packs = make_packs(left, max(workers, 1), costs, room(max(workers, 1)))
+                _train_packs(packs, store, summary, workers, progress, train, starting, meanwhile, costs)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
             stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
@@ -106,6 +113,7 @@ def _train_packs(
     train: Train | None,
     launcher: Launcher,
     meanwhile: Callable[[], None],
+    costs: Costs,
 ) -> None:
     made_by: dict[str, Any] = {}
 
@@ -128,14 +136,22 @@ def _train_packs(
                 for cell, record in zip(pack.cells, records, strict=True):
                     store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
                     summary.add(cell, record)
+                costs.note_pack(pack.cells[0], records)
                 display.ended(pack)
     finally:
         display.close()
+        costs.save()
 
 
-def _check_environments(cells: Sequence[Cell]) -> None:
-    """Make each environment once, so that a wrong id or an unsupported space is said before training."""
+def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
+    """Make each environment once, so that a wrong id or an unsupported space is said before training.
+
+    Return the size of an observation by the environment's label.
+    """
     from rlbench.training import envs
 
+    sizes: dict[str, int] = {}
     for environment in {cell.environment.label: cell.environment for cell in cells}.values():
-        envs.make(environment, 1, 1).close()
+        with contextlib.closing(envs.make(environment, 1, 1)) as batch:
+            sizes[environment.label] = batch.observation_size
+    return sizes

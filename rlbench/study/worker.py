@@ -15,7 +15,10 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
+
+from rlbench.study import memory
 
 if TYPE_CHECKING:
     from rlbench.records import RunRecord
@@ -72,14 +75,25 @@ def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
         return "error", describe(error), traceback.format_exc()
 
 
-def _train(payload: bytes, on_progress: Any) -> list[Any]:
+def _train(payload: bytes, on_progress: Any) -> list[RunRecord]:
     import gymnasium
 
     train, *arguments, registered = pickle.loads(payload)
     if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
         gymnasium.registry.setdefault(registered.id, registered)
-    records: list[Any] = (train or trainer())(*arguments, on_progress=on_progress)
+    train = train or trainer()
+    imported = _imported()
+    memory.forget_peak()
+    records: list[RunRecord] = train(*arguments, on_progress=on_progress)
+    for record in records:
+        record.peak_bytes = max(memory.peak() - imported, 0)
     return records
+
+
+@cache
+def _imported() -> int:
+    """Return the memory that was held before the first pack, bytes."""
+    return memory.held()
 
 
 def trainer() -> Callable[..., list[RunRecord]]:

@@ -16,7 +16,8 @@ import pytest
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.study.executors import in_process, in_workers
 from rlbench.study.launcher import Launcher
-from rlbench.study.plan import Cell, Pack, Plan, make_packs
+from rlbench.study.packs import Pack, make_packs
+from rlbench.study.plan import Cell, Plan
 from rlbench.study.pool import Event
 from rlbench.training.trainer import train
 
