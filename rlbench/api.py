@@ -21,11 +21,13 @@ def run(
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
-    `workers` is the number of processes: one per CPU if None, 0 to train in this one. Runs are stored in
+    `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
+    "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
     `results_dir` as they end; the same call continues after an interruption.
     """
     from rlbench.store import load_table
@@ -39,7 +41,15 @@ def run(
             from rlbench.study.runner import execute
 
         plan = make_plan(experiment)
-        execute(plan, results_dir, workers=workers, progress=progress, launcher=launcher, meanwhile=import_analysis)
+        execute(
+            plan,
+            results_dir,
+            workers=workers,
+            device=device,
+            progress=progress,
+            launcher=launcher,
+            meanwhile=import_analysis,
+        )
     from rlbench.analysis.results import Results
 
     return Results(plan.document(), load_table(results_dir, plan.planned))

@@ -106,10 +106,10 @@ def test_what_is_stored_and_analysed_never_imports_torch(part: str) -> None:
         assert not {module.partition(".")[0] for module in imports(file)} & {"torch"}, file
 
 
-def test_the_mathematics_needs_torch_and_numpy_only() -> None:
+def test_the_mathematics_needs_torch_numpy_and_numba_only() -> None:
     for file in files_of("functional"):
         outside = {module.partition(".")[0] for module in imports(file)} - set(sys.stdlib_module_names)
-        assert outside <= {"torch", "numpy", "rlbench"}, file
+        assert outside <= {"torch", "numpy", "numba", "rlbench"}, file
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "algorithms").glob("*.py")), ids=lambda file: file.stem)
@@ -165,7 +165,7 @@ def test_workers_are_started_before_anything_is_imported_that_only_storing_and_a
     )
     found = loaded_by(statement)
     assert "torch" in found  # which plugins import
-    assert not found & {"pandas", "matplotlib", "seaborn", "scipy", "pyarrow", "jinja2"}
+    assert not found & {"pandas", "matplotlib", "seaborn", "pyarrow"}
 
 
 def test_results_are_loaded_without_drawing_or_scipys_distributions() -> None:

@@ -38,12 +38,28 @@ def _changes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _training(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how runs are trained."""
+    for option in (
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda|auto",
+            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+        ),
+        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -54,6 +70,7 @@ def run(
     seeds: int | None,
     steps: int | None,
     workers: int | None,
+    device: str,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet.
 
@@ -68,7 +85,7 @@ def run(
         _prepare(launcher, experiments, settings, results, workers)
         _load_plugins(plugin)
         plans = [_plan(experiment, settings) for experiment in experiments]
-        fine = [_execute(plan, results, workers, launcher, ctx.obj["debug"]) for plan in plans]
+        fine = [_execute(ctx, plan, launcher) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -116,7 +133,7 @@ def report(
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @_changes
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @click.pass_context
 def compare(
@@ -130,6 +147,7 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    device: str,
     out: str | None,
 ) -> None:
     """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
@@ -153,7 +171,7 @@ def compare(
         plan = _plan(comparison(arms, environments, seeds, steps, baseline), settings)
         if len(plan.arms) < 2:
             raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
-        fine = _execute(plan, results, workers, launcher, ctx.obj["debug"], _import_report)
+        fine = _execute(ctx, plan, launcher, _import_report)
     stored = _stored(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
@@ -216,14 +234,7 @@ def _import_report() -> None:
         import rlbench.analysis.report  # noqa: F401
 
 
-def _execute(
-    plan: Plan,
-    results: str,
-    workers: int | None,
-    launcher: Launcher,
-    debug: bool,
-    meanwhile: Callable[[], None] = lambda: None,
-) -> bool:
+def _execute(ctx: click.Context, plan: Plan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
@@ -235,8 +246,15 @@ def _execute(
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(plan, results, workers=workers, launcher=launcher, meanwhile=meanwhile)
-    show_summary(plan, summary, debug=debug)
+    summary = execute(
+        plan,
+        ctx.params["results"],
+        workers=ctx.params["workers"],
+        device=ctx.params["device"],
+        launcher=launcher,
+        meanwhile=meanwhile,
+    )
+    show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine
 
 

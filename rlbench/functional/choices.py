@@ -104,10 +104,13 @@ def fisher(probs: Array, tangent: Array, out: Array) -> None:
 
 @kernel
 def sample(head: Array, noise: Array, out: Array) -> None:
-    """Fill `out` `[M]` with the index of the largest logit plus Gumbel noise, both `[M, H]`."""
+    """Fill `out` `[M, 1]` with the index of the largest logit plus Gumbel noise, both `[M, H]`.
+
+    The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
+    """
     for m in range(len(out)):
         best = 0
         for k in range(1, head.shape[1]):
             if head[m, k] + noise[m, k] > head[m, best] + noise[m, best]:
                 best = k
-        out[m] = best
+        out[m, 0] = best

@@ -24,8 +24,14 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def helper(function: F) -> F:
+    """Compile a function that kernels in the same file call."""
+    compiled: F = njit(**_CONTRACT)(function)
+    return compiled
+
+
 def inlined(function: F) -> F:
-    """Compile a helper of the kernels in the same file."""
+    """Compile a few lines that are put in place of their call, in kernels of the same file."""
     compiled: F = njit(inline="always", **_CONTRACT)(function)
     return compiled
 
@@ -37,6 +43,6 @@ def exact(function: F) -> F:
 
 
 def exact_inlined(function: F) -> F:
-    """Compile a helper of the exact functions in the same file."""
+    """Compile what `inlined` does, for the exact functions in the same file."""
     compiled: F = njit(inline="always", **_COMMON)(function)
     return compiled

@@ -58,7 +58,7 @@ class Stack:
         return self.offset + sum(i * o + o for i, o in self.shapes)
 
     @cached_property
-    def _plan(self) -> tuple[int, Array, int]:
+    def plan(self) -> tuple[int, Array, int]:
         """What the kernels are told of the stack: offset, sizes, activation."""
         return self.offset, np.array(self.sizes), _ACTIVATIONS[self.activation]
 
@@ -75,17 +75,17 @@ class Stack:
         replicas, batch = x.shape[:2]
         hidden = np.empty((replicas, batch * sum(self.sizes[1:-1])), np.float32)
         out = np.empty((replicas, batch, self.sizes[-1]), np.float32)
-        layers.forward(flat, *self._plan, x, hidden, out)
+        layers.forward(flat, *self.plan, x, hidden, out)
         return out, hidden
 
     def backward(self, flat: Array, x: Array, hidden: Array, grad_out: Array, grad: Array) -> None:
         """Write into `grad`, `[R, P]`, the gradient of a loss whose gradient at the output is `grad_out`."""
-        layers.backward(flat, *self._plan, x, hidden, grad_out, grad)
+        layers.backward(flat, *self.plan, x, hidden, grad_out, grad)
 
     def jvp(self, flat: Array, x: Array, hidden: Array, tangent: Array) -> Array:
         """Return the derivative of the output, `[R, B, out]`, along a direction `[R, P]` of the parameters."""
         out = np.empty((*x.shape[:2], self.sizes[-1]), np.float32)
-        layers.along(flat, *self._plan, x, hidden, tangent, out)
+        layers.along(flat, *self.plan, x, hidden, tangent, out)
         return out
 
 
@@ -170,7 +170,8 @@ class ActorCritic:
 
     def backward(self, flat: Array, tape: Tape, grad_head: Array | None, grad_value: Array | None) -> Array:
         """Return the gradient `[R, P]` of a loss from its gradients at heads and values; None stands for zero."""
-        grad = np.zeros_like(flat)
+        complete = grad_head is not None and (self.shared or grad_value is not None)
+        grad = np.empty_like(flat) if complete else np.zeros_like(flat)
         if self.shared:
             joint = np.zeros((*tape.x.shape[:-1], self.outputs + 1), np.float32)
             if grad_head is not None:

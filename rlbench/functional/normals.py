@@ -101,3 +101,12 @@ def fisher(head: Array, tangent: Array, out: Array) -> None:
             precision = np.exp(-head[m, size + k])
             out[m, k] = tangent[m, k] * precision * precision
             out[m, size + k] = _TWO * tangent[m, size + k]
+
+
+@kernel
+def sample(head: Array, noise: Array, out: Array) -> None:
+    """Fill `out` `[M, A]` with mean + standard deviation * `noise` `[M, A]`."""
+    size = noise.shape[1]
+    for m in range(len(out)):
+        for k in range(size):
+            out[m, k] = head[m, k] + np.exp(head[m, size + k]) * noise[m, k]

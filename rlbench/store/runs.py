@@ -50,7 +50,7 @@ class Tables(NamedTuple):
 
     `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
     status ("finished", "diverged", "failed" or "missing"), reason, steps_done, gradient_steps, samples,
-    seconds, commit, dirty. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
+    seconds, commit, dirty, device. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
     order of `runs`; a column that a run did not record is NaN there.
     """
 
@@ -194,6 +194,7 @@ def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
         "seconds": float(outcome.get("seconds", 0.0)),
         "commit": str(provenance.get("commit") or ""),
         "dirty": bool(provenance.get("dirty", False)),
+        "device": str(provenance.get("device", "cpu" if manifest else "")),
     }
 
 

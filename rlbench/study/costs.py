@@ -28,6 +28,7 @@ from rlbench.study.provenance import processor
 
 FILE = "costs.json"
 SAVING = 0.05  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
+_GPU_EACH = 0.009  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
 _LEAST_ROLLOUTS = 10  # of a pack whose time is kept: the first one loads and compiles
 _OBSERVATIONS = 16  # numbers in an observation, where nobody has looked
 
@@ -51,10 +52,14 @@ class Cost(NamedTuple):
 class Costs:
     """The costs of all kinds; kept in `folder`, if there is one, from one call to the next.
 
-    `observations` gives the size of an observation by the label of an environment, for the estimate of memory.
+    `observations` gives the size of an observation by the label of an environment, for the estimate of memory; `device`
+    is the one that packs train on, a GPU with its model.
     """
 
-    def __init__(self, folder: Path | None = None, observations: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, observations: Mapping[str, int] | None = None, device: str = "cpu"
+    ) -> None:
+        self.device = device
         self._path = folder / FILE if folder else None
         self._observations = observations or {}
         self._kinds: dict[tuple[Any, ...], str] = {}
@@ -67,7 +72,7 @@ class Costs:
     def of(self, cell: Cell) -> Cost:
         """Return the cost of packs of the cell's kind."""
         points = {int(replicas): values[0] for replicas, values in self._known.get(self.kind(cell), {}).items()}
-        return _fit(points, rule_of_thumb(cell))
+        return _fit(points, rule_of_thumb(cell, self.device))
 
     def seconds(self, cell: Cell, replicas: int) -> float:
         """Return the expected duration of `replicas` such runs in one pack."""
@@ -94,7 +99,9 @@ class Costs:
         rollouts = cell.steps / cell.algorithm.samples_per_update
         if rollouts >= _LEAST_ROLLOUTS and any(record.status == "finished" for record in records):
             seconds = sum(record.seconds for record in records)
-            self.note(cell, len(records), seconds / cell.steps, max(record.peak_bytes for record in records))
+            # What the process held says nothing of a GPU's memory.
+            peak = max(record.peak_bytes for record in records) if self.device == "cpu" else 0
+            self.note(cell, len(records), seconds / cell.steps, peak)
 
     def save(self) -> None:
         """Write what is known; a disk that refuses is no matter here."""
@@ -118,22 +125,23 @@ class Costs:
                     "fingerprint": cell.fingerprint,
                     "static": statics,
                     "environment": cell.environment.label,
-                    "processor": processor(),
+                    "processor": processor() if self.device == "cpu" else self.device,
                 }
             )
         return self._kinds[key]
 
 
-def rule_of_thumb(cell: Cell) -> Cost:
-    """Return what a kind costs about, where it was never measured: small networks and environments, one core."""
+def rule_of_thumb(cell: Cell, device: str = "cpu") -> Cost:
+    """Return what a kind costs about, where it was never measured: small networks and environments, one core.
+
+    On a GPU every call takes its time and a replica next to none.
+    """
     algorithm = cell.algorithm
     gradient_steps = algorithm.epochs * algorithm.minibatches / algorithm.samples_per_update
     widths = algorithm.hidden
     size = (1000 + sum(before * after for before, after in itertools.pairwise(widths))) / 5096
-    return Cost(
-        fixed=30e-6 / algorithm.num_envs + 350e-6 * gradient_steps,
-        each=1e-6 + 2e-6 * algorithm.epochs * size,
-    )
+    fixed = 30e-6 / algorithm.num_envs + 350e-6 * gradient_steps
+    return Cost(fixed, 1e-6 + 2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
 
 
 def _fit(points: Mapping[int, float], prior: Cost) -> Cost:

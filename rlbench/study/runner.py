@@ -14,12 +14,12 @@ from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
 from rlbench.study.costs import Costs
-from rlbench.study.executors import Train, default_workers, in_process, in_workers
+from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
 from rlbench.study.launcher import Launcher
-from rlbench.study.memory import room
 from rlbench.study.packs import Pack, make_packs
+from rlbench.study.placement import Placement, place
 from rlbench.study.plan import Cell, Plan, to_do
-from rlbench.study.progress import display_for
+from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
 from rlbench.study.trials import try_out, worth_trying
 
@@ -65,6 +65,7 @@ def execute(
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     train: Train | None = None,
     launcher: Launcher | None = None,
@@ -72,28 +73,28 @@ def execute(
 ) -> Summary:
     """Train every run of the plan that is not stored yet, and store it.
 
-    `workers` processes, one per CPU if None; 0 trains in this process. `launcher` starts them and stays open;
-    `meanwhile` is called once while they train, to import what is needed afterwards. Raises RlbenchError for an
-    environment that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    `workers` processes, one per CPU if None (on a GPU one); 0 trains in this process. `device` is "cpu", "cuda",
+    "cuda:N" or "auto". `launcher` starts the processes and stays open; `meanwhile` is called once while they train, to
+    import what is needed afterwards. Raises RlbenchError for an environment that cannot be made, a device that is not
+    there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
-    workers = default_workers() if workers is None else workers
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     store = Store(results_dir)
     store.sweep()
     left, final = to_do(plan.cells, store)
     observations = _check_environments(left)
+    placement = place(device, left)
+    workers = placement.workers(default_workers()) if workers is None else workers
     write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document())
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
-        costs = Costs(store.directory, observations)
+        costs = Costs(store.directory, observations, placement.label)
         try:
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
-                if workers and train is None:
-                    try_out(worth_trying(left, workers, costs), workers, starting, costs)
-                packs = make_packs(left, max(workers, 1), costs, room(max(workers, 1)))
-                _train_packs(packs, store, summary, workers, progress, train, starting, meanwhile, costs)
+                execution = _Execution(store, summary, costs, placement, workers, train, starting, progress)
+                execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
             stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
@@ -104,43 +105,58 @@ def execute(
     return summary
 
 
-def _train_packs(
-    packs: Sequence[Pack],
-    store: Store,
-    summary: Summary,
-    workers: int,
-    progress: bool,
-    train: Train | None,
-    launcher: Launcher,
-    meanwhile: Callable[[], None],
-    costs: Costs,
-) -> None:
-    made_by: dict[str, Any] = {}
+@dataclass
+class _Execution:
+    """With what the cells that are left are trained, and where it is noted what became of them."""
 
-    def prepare() -> None:
-        """Do what storing needs and starting does not."""
-        import pyarrow.parquet  # noqa: F401
+    store: Store
+    summary: Summary
+    costs: Costs
+    placement: Placement
+    workers: int
+    train: Train | None
+    launcher: Launcher
+    progress: bool
 
-        made_by.update(provenance(workers))
-        meanwhile()
+    def train_all(self, cells: Sequence[Cell], meanwhile: Callable[[], None]) -> None:
+        """Train and store every cell."""
+        packs = self._packs(cells)
+        display = display_for(packs, show=self.progress)
+        try:
+            made_by: dict[str, Any] = {}
+            with contextlib.closing(self._results(packs, display, made_by, meanwhile)) as results:
+                for pack, records in results:
+                    for cell, record in zip(pack.cells, records, strict=True):
+                        self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
+                        self.summary.add(cell, record)
+                    self.costs.note_pack(pack.cells[0], records)
+                    display.ended(pack)
+        finally:
+            display.close()
+            self.costs.save()
 
-    display = display_for(packs, show=progress)
-    try:
-        if workers == 0:
-            prepare()
-            results = in_process(packs, train, display.event)
-        else:
-            results = in_workers(packs, train, display.event, workers, launcher, prepare)
-        with contextlib.closing(results):
-            for pack, records in results:
-                for cell, record in zip(pack.cells, records, strict=True):
-                    store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
-                    summary.add(cell, record)
-                costs.note_pack(pack.cells[0], records)
-                display.ended(pack)
-    finally:
-        display.close()
-        costs.save()
+    def _packs(self, cells: Sequence[Cell]) -> list[Pack]:
+        processes = max(self.workers, 1)
+        if self.workers and self.train is None and self.placement.device == "cpu":
+            try_out(worth_trying(cells, processes, self.costs), processes, self.launcher, self.costs)
+        return make_packs(cells, processes, self.costs, self.placement.room(processes))
+
+    def _results(
+        self, packs: Sequence[Pack], display: Display, made_by: dict[str, Any], meanwhile: Callable[[], None]
+    ) -> Results:
+        """Return the generator of results; what storing needs and starting does not is done once packs train."""
+
+        def prepare() -> None:
+            import pyarrow.parquet  # noqa: F401
+
+            made_by.update(provenance(self.workers), device=self.placement.label)
+            meanwhile()
+
+        train = self.placement.trainer(self.train)
+        if self.workers:
+            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare)
+        prepare()
+        return in_process(packs, train, display.event)
 
 
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:

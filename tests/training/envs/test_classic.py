@@ -92,7 +92,8 @@ def test_the_fast_path_follows_gymnasium_bit_for_bit(case: str) -> None:
         expected = reference.step(batch.action.to_environment(action))
         for field, ours, theirs in zip(step._fields, step, expected, strict=True):
             np.testing.assert_array_equal(ours, np.array(theirs), err_msg=field)
-        np.testing.assert_array_equal(batch._dynamics.state, reference.state())
+        expected_state = reference.state()
+        np.testing.assert_array_equal(batch._state[:, : expected_state.shape[1]], expected_state)
         observation = step.observation
         terminations += int(step.terminated.sum())
         truncations += int(step.truncated.sum())

@@ -24,7 +24,7 @@ def _derivative(
     theta1: float, theta2: float, velocity1: float, velocity2: float, torque: float, constants: Floats
 ) -> tuple[float, float]:
     """Return the accelerations of the two joints."""
-    m1_lc1, m2, lc2, links, inertia, d_const, turn, fall1, fall2, spin1, spin2, spin12, two = constants
+    m1_lc1, m2, lc2, links, inertia, d_const, turn, fall1, fall2, spin1, spin2, spin12, two = constants[:13]
     cos2 = turn * math.cos(theta2)
     gravity1 = fall1 * math.cos(theta1 - math.pi / 2)
     phi2 = fall2 * math.cos(theta1 + theta2 - math.pi / 2)
@@ -51,19 +51,18 @@ def _wrap(angle: float) -> float:
 @exact
 def _advance(
     state: Floats,
-    action: npt.NDArray[Any],
-    torques: Floats,
-    dt: float,
-    fastest: Floats,
+    action: Floats,
     constants: Floats,
     observation: Observations,
     reward: Floats,
     terminated: Flags,
 ) -> None:
     """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
+    dt, fastest1, fastest2 = constants[13:16]
+    torques = constants[16:]
     half, sixth = dt / 2.0, dt / 6.0
     for m in range(len(state)):
-        torque = torques[min(max(action[m], 0), len(torques) - 1)]
+        torque = torques[min(max(int(action[m, 0]), 0), len(torques) - 1)]
         a, b, v, w = state[m]
         k1v, k1w = _derivative(a, b, v, w, torque, constants)
         v2, w2 = v + half * k1v, w + half * k1w
@@ -74,8 +73,8 @@ def _advance(
         k4v, k4w = _derivative(a + dt * v3, b + dt * w3, v4, w4, torque, constants)
         theta1 = _wrap(a + sixth * (v + 2 * v2 + 2 * v3 + v4))
         theta2 = _wrap(b + sixth * (w + 2 * w2 + 2 * w3 + w4))
-        velocity1 = min(max(v + sixth * (k1v + 2 * k2v + 2 * k3v + k4v), -fastest[0]), fastest[0])
-        velocity2 = min(max(w + sixth * (k1w + 2 * k2w + 2 * k3w + k4w), -fastest[1]), fastest[1])
+        velocity1 = min(max(v + sixth * (k1v + 2 * k2v + 2 * k3v + k4v), -fastest1), fastest1)
+        velocity2 = min(max(w + sixth * (k1w + 2 * k2w + 2 * k3w + k4w), -fastest2), fastest2)
         state[m, 0], state[m, 1], state[m, 2], state[m, 3] = theta1, theta2, velocity1, velocity2
         terminated[m] = -math.cos(theta1) - math.cos(theta2 + theta1) > 1.0
         reward[m] = 0.0 if terminated[m] else -1.0
@@ -87,32 +86,22 @@ def _advance(
 class Acrobot(Dynamics):
     """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities."""
 
-    variables = 4
+    advance = staticmethod(_advance)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env` and fold those that Gymnasium multiplies first."""
-        super().__init__(env, copies)
         c: Any = env
-        self._dt = float(c.dt)
-        self._torques = np.array(c.AVAIL_TORQUE, np.float64)
-        self._fastest = np.array([c.MAX_VEL_1, c.MAX_VEL_2])
         m1, m2, l1 = c.LINK_MASS_1, c.LINK_MASS_2, c.LINK_LENGTH_1
         lc1, lc2, inertia = c.LINK_COM_POS_1, c.LINK_COM_POS_2, c.LINK_MOI
         masses = (m1 * lc1**2, m2, lc2**2, l1**2 + lc2**2, inertia, m2 * lc2**2 + inertia)
         factors = (2 * l1 * lc2, (m1 * lc1 + m2 * l1) * GRAVITY, m2 * lc2 * GRAVITY)
         spins = (m2 * l1 * lc2, -m2 * l1 * lc2, 2 * m2 * l1 * lc2)
-        self._constants = np.array([*masses, *factors, *spins, TWO], np.float64)
+        bounds = (c.dt, c.MAX_VEL_1, c.MAX_VEL_2)
+        self.constants = np.array([*masses, *factors, *spins, TWO, *bounds, *c.AVAIL_TORQUE], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw the four variables uniformly from [-0.1, 0.1], in single precision."""
         return generator.uniform(low=-0.1, high=0.1, size=(4,)).astype(np.float32)
-
-    def advance(self, action: npt.NDArray[Any], observation: Observations, reward: Floats, terminated: Flags) -> None:
-        """Take one step; each costs 1 but the last."""
-        _advance(
-            self.state, action, self._torques, self._dt, self._fastest, self._constants,
-            observation, reward, terminated,
-        )  # fmt: skip
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         """Return cosine and sine of each angle and the velocities; computed in the dtype of `state`."""

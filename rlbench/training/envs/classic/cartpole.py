@@ -17,18 +17,17 @@ from rlbench.training.envs.classic.dynamics import Dynamics
 @exact
 def _advance(
     state: Floats,
-    action: npt.NDArray[Any],
+    action: Floats,
     constants: Floats,
-    sutton_barto: bool,
     observation: Observations,
     reward: Floats,
     terminated: Flags,
 ) -> None:
-    """Take one Euler step of `tau` seconds."""
-    gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning = constants
+    """Take one Euler step of `tau` seconds; every step that does not end the episode is worth the same."""
+    gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning, on_way, at_end = constants
     for m in range(len(state)):
         x, x_dot, theta, theta_dot = state[m]
-        force = force_mag if action[m] == 1 else -force_mag
+        force = force_mag if action[m, 0] == 1 else -force_mag
         cos, sin = math.cos(theta), math.sin(theta)
         temp = (force + polemass_length * (theta_dot * theta_dot) * sin) / total_mass
         angular = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * (cos * cos) / total_mass))
@@ -37,9 +36,8 @@ def _advance(
         state[m, 1] = x_dot + tau * linear
         state[m, 2] = theta + tau * theta_dot
         state[m, 3] = theta_dot + tau * angular
-        ended = abs(state[m, 0]) > far or abs(state[m, 2]) > leaning
-        terminated[m] = ended
-        reward[m] = 1.0 if not sutton_barto else (-1.0 if ended else 0.0)
+        terminated[m] = abs(state[m, 0]) > far or abs(state[m, 2]) > leaning
+        reward[m] = at_end if terminated[m] else on_way
         for k in range(4):
             observation[m, k] = state[m, k]
 
@@ -48,26 +46,21 @@ class CartPole(Dynamics):
     """`gymnasium.envs.classic_control.CartPoleEnv`; state: position, velocity, angle, angular velocity."""
 
     options = frozenset({"sutton_barto_reward"})
-    variables = 4
+    advance = staticmethod(_advance)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env`."""
-        super().__init__(env, copies)
         names = (
             *("gravity", "masspole", "total_mass", "length", "polemass_length", "force_mag", "tau"),
             *("x_threshold", "theta_threshold_radians"),
         )
-        self._constants = np.array([getattr(env, name) for name in names])
         kwargs = env.spec.kwargs if env.spec else {}
-        self._sutton_barto = bool(kwargs.get("sutton_barto_reward", False))
+        rewards = (0.0, -1.0) if kwargs.get("sutton_barto_reward", False) else (1.0, 1.0)
+        self.constants = np.array([*(getattr(env, name) for name in names), *rewards], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw the four variables uniformly from [-0.05, 0.05]."""
         return generator.uniform(low=-0.05, high=0.05, size=(4,))
-
-    def advance(self, action: npt.NDArray[Any], observation: Observations, reward: Floats, terminated: Flags) -> None:
-        """Take one step; every step that does not end the episode is worth the same."""
-        _advance(self.state, action, self._constants, self._sutton_barto, observation, reward, terminated)
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         """Return the state itself."""

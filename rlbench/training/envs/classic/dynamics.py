@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
@@ -19,37 +19,30 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.training.envs.batch import Flags, Floats, Observations
+from rlbench.training.envs.batch import Observations
 
 TWO = 2.0
 
 
 class Dynamics(ABC):
-    """The equations of one environment over M copies; `state` is [M, S], a row per copy.
+    """The equations of one environment over M copies; a state is a row of S numbers in double precision.
 
-    Every copy is computed by itself, so its numbers do not depend on M.
+    `advance(state [M, S], action [M, K], constants, observation [M, O], reward [M], terminated [M])` is compiled. It
+    moves every copy by one step and fills the last three; actions are in double precision, too, an index as a whole
+    number. Every copy is computed by itself, so its numbers do not depend on M.
     """
 
     options: ClassVar[frozenset[str]] = frozenset()  # the constructor's keyword arguments that are understood
-    variables: ClassVar[int]  # S
+    advance: ClassVar[Callable[..., None]]
+    constants: npt.NDArray[np.float64]
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    @abstractmethod
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env`, an unwrapped instance made with the user's options."""
-        self.state: Floats = np.zeros((copies, self.variables))  # [M, S]
 
     @abstractmethod
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw one initial state [S] exactly as Gymnasium's `reset` does, in its dtype."""
-
-    def restart(self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]) -> Observations:
-        """Give K copies new initial states, each from its generator; return their observations [K, O]."""
-        rows = np.stack([self.draw(generator) for generator in generators])  # [K, S]
-        self.state[copies] = rows
-        return self.observe(rows)
-
-    @abstractmethod
-    def advance(self, action: npt.NDArray[Any], observation: Observations, reward: Floats, terminated: Flags) -> None:
-        """Move `state` by one step under actions [M] or [M, A]; fill observations [M, O], rewards and ends [M]."""
 
     @abstractmethod
     def observe(self, state: npt.NDArray[Any]) -> Observations:

@@ -17,18 +17,21 @@ from rlbench.training.envs.classic.dynamics import TWO, Dynamics
 @exact
 def _advance(
     state: Floats,
-    action: npt.NDArray[Any],
+    action: Floats,
     constants: Floats,
-    single: npt.NDArray[Any],
     observation: Observations,
     reward: Floats,
+    terminated: Flags,
 ) -> None:
-    """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it."""
-    fall, dt, max_speed, two = constants
-    max_torque, lever, thousandth, single_two = single
+    """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it.
+
+    Constants that meet the action are in its single precision.
+    """
+    fall, dt, max_speed, two = constants[:4]
+    max_torque, lever, thousandth, single_two = constants[4:].astype(np.float32)
     for m in range(len(state)):
         theta, velocity = state[m]
-        torque = min(max(action[m, 0], -max_torque), max_torque)
+        torque = min(max(np.float32(action[m, 0]), -max_torque), max_torque)
         angle = ((theta + math.pi) % (2 * math.pi)) - math.pi
         effort = thousandth * math.pow(torque, single_two)
         cost = math.pow(angle, two) + 0.1 * math.pow(velocity, two) + effort
@@ -36,6 +39,7 @@ def _advance(
         faster = min(max(velocity + pull * dt, -max_speed), max_speed)
         after = theta + faster * dt
         state[m, 0], state[m, 1] = after, faster
+        terminated[m] = False
         reward[m] = -cost
         observation[m, 0], observation[m, 1], observation[m, 2] = math.cos(after), math.sin(after), faster
 
@@ -44,24 +48,19 @@ class Pendulum(Dynamics):
     """`gymnasium.envs.classic_control.PendulumEnv`; state: angle (0 is upright) and angular velocity."""
 
     options = frozenset({"g"})
-    variables = 2
+    advance = staticmethod(_advance)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
-        """Read the constants from `env`; those that meet the action are in its single precision."""
-        super().__init__(env, copies)
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Read the constants from `env`."""
         c: Any = env
-        self._constants = np.array([3 * c.g / (2 * c.l), c.dt, c.max_speed, TWO], np.float64)
-        self._single = np.array([c.max_torque, 3.0 / (c.m * c.l**2), 0.001, TWO], np.float32)
+        motion = (3 * c.g / (2 * c.l), c.dt, c.max_speed, TWO)
+        engine = (c.max_torque, 3.0 / (c.m * c.l**2), 0.001, TWO)
+        self.constants = np.array([*motion, *engine], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw the angle uniformly from [-pi, pi] and the velocity from [-1, 1]."""
         high = np.array([np.pi, 1.0])
         return generator.uniform(low=-high, high=high)
-
-    def advance(self, action: npt.NDArray[Any], observation: Observations, reward: Floats, terminated: Flags) -> None:
-        """Take one step; an episode never ends by itself."""
-        _advance(self.state, action, self._constants, self._single, observation, reward)
-        terminated[:] = False
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         """Return cosine and sine of the angle, and the velocity."""
