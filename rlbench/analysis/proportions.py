@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis.statistics import Array
 
@@ -20,7 +20,7 @@ _HALVINGS = 60  # of an interval no longer than 1: as exact as a float
 
 def wilson(shares: npt.ArrayLike, n: int, level: float) -> tuple[Array, Array]:
     """Score interval of proportions of `n` runs (E. B. Wilson, JASA 22, 1927); low and high, `[points]`."""
-    p, z2 = np.asarray(shares, np.float64), stats.norm.ppf((1 + level) / 2) ** 2
+    p, z2 = np.asarray(shares, np.float64), special.ndtri((1 + level) / 2) ** 2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return np.minimum(np.maximum(centre - half, 0.0), p), np.maximum(np.minimum(centre + half, 1.0), p)
@@ -32,7 +32,7 @@ def newcombe(theta: float, n: int, m: int, level: float) -> tuple[float, float]:
     Method 5 of R. G. Newcombe, Statistics in Medicine 25, 2006: the values t with (theta - t)^2 <= z^2 V(t),
     where V is Hanley and McNeil's variance with both sample sizes replaced by their mean in the numerator.
     """
-    z2, half = stats.norm.ppf((1 + level) / 2) ** 2, (n + m) / 2 - 1
+    z2, half = special.ndtri((1 + level) / 2) ** 2, (n + m) / 2 - 1
 
     def outside(t: float) -> bool:
         variance = t * (1 - t) * (1 + half * (1 - t) / (2 - t) + half * t / (1 + t)) / (n * m)

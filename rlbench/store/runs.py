@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+STORE = "store"  # the folder of the entries
 _STALE_SECONDS = 3600.0  # an unfinished temporary entry this old belongs to a process that was killed
 
 
@@ -63,7 +64,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self.directory = self.root / "store"
+        self.directory = self.root / STORE
         self.messages: list[str] = []
 
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:

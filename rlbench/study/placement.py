@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rlbench.study.plan import MAX_REPLICAS, Cell, make_packs
-
-GPU_REPLICAS = 1024
-"""Replicas of one pack at most on a GPU: there a larger pack costs little more, as long as memory lasts."""
+from rlbench.study import memory
+from rlbench.study.packs import groups_of
+from rlbench.study.plan import Cell
 
 
 @dataclass(frozen=True)
@@ -20,14 +19,18 @@ class Placement:
     device: str = "cpu"
     label: str = "cpu"
 
-    @property
-    def max_replicas(self) -> int:
-        """Replicas of one pack at most."""
-        return MAX_REPLICAS if self.device == "cpu" else GPU_REPLICAS
-
     def workers(self, cpus: int) -> int:
         """Return how many processes train by default: one per CPU, or one where they would share a GPU."""
         return cpus if self.device == "cpu" else 1
+
+    def room(self, workers: int) -> float:
+        """Return the bytes that the pack of each of `workers` processes may take."""
+        if self.device == "cpu":
+            return memory.room(workers)
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(self.device))
+        return memory.SHARE * float(free) / workers
 
     def trainer(self, train: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """Return what trains there; `train` (None: the default trainer) as it is on the CPU."""
@@ -48,6 +51,6 @@ def place(device: str, cells: Sequence[Cell]) -> Placement:
     from rlbench.training.devices import describe, resolve
 
     environments = list({cell.environment.label: cell.environment for cell in cells}.values())
-    largest = max((len(pack.cells) for pack in make_packs(cells, 1, GPU_REPLICAS)), default=0)
+    largest = max(map(len, groups_of(cells)), default=0)
     resolved = resolve(device, environments, largest)
     return Placement(resolved, describe(resolved))
