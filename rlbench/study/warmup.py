@@ -1,4 +1,4 @@
-"""A training of two steps that learns nothing: much of what training needs is loaded only when it is first used."""
+"""A training of two steps: much of what training needs is loaded, or on a new machine compiled, when first used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 
 from rlbench.algorithm import Algorithm, configure, static
 from rlbench.data import Params, Samples
-from rlbench.improve import Problem
+from rlbench.improve import Problem, first_order
 from rlbench.records import Environment
 from rlbench.training.trainer import train
 
 
 class Idle(Algorithm):
-    """Keeps its parameters. Nothing is differentiated, since torch's autograd may start threads."""
+    """Fits its value only. Nothing is differentiated by autograd, which may start threads."""
 
     name = "idle"
     horizon: int = static(1)
@@ -24,10 +24,14 @@ class Idle(Algorithm):
         return x.advantage
 
     def improve(self, problem: Problem) -> Params:
-        """Return the parameters as they are."""
-        return problem.params
+        """Take the default step."""
+        return first_order(problem)
 
 
 def warm_up() -> None:
     """Train for a moment."""
     train([configure(Idle, {}, "warm-up")], Environment("CartPole-v1"), 2, [0])
+
+
+if __name__ == "__main__":
+    warm_up()
