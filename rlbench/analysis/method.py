@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlbench.analysis.compare import ALPHA
-from rlbench.analysis.intervals import BAND_REPETITIONS, LEVEL, REPETITIONS
+from rlbench.analysis.estimates import BAND_REPETITIONS, LEVEL, REPETITIONS
 from rlbench.analysis.references import reference
 from rlbench.analysis.scores import POINTS
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from rlbench.analysis.estimates import Band, Estimate
 from rlbench.analysis.figures.style import QUIET
-from rlbench.analysis.intervals import Band, Estimate
 
 _DEFAULT_SHARE = 0.775  # width of the axes in a figure of one subplot, before a layout engine moves them
 _CHARACTER = 4.3  # width in points of a character of the small print

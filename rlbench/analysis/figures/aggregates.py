@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from rlbench.analysis.bands import profile_band
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.rows import ABOVE_LEGEND, draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
@@ -23,7 +24,7 @@ from rlbench.analysis.figures.style import (
     say,
     wrapped,
 )
-from rlbench.analysis.intervals import Estimate, bootstrap, mean_interval, profile_band
+from rlbench.analysis.intervals import Estimate, bootstrap, mean_interval
 from rlbench.analysis.statistics import Array, iqm
 
 NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."

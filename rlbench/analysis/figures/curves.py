@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from rlbench.analysis.bands import curve_band
+from rlbench.analysis.estimates import Band
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
-from rlbench.analysis.intervals import Band, curve_band
 from rlbench.analysis.references import Reference, normalise, reference
 from rlbench.analysis.statistics import Array
 
