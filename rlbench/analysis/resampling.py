@@ -127,21 +127,35 @@ def bootstrap_t(
 def sup_t(groups: Sequence[Array], weights: Sequence[float], seed: int, level: float, repetitions: int) -> float:
     """Return the `level` quantile of max |t| over the points of a weighted sum of mean curves `[runs, points]`.
 
-    The t of all points at once is drawn as a Gaussian process with the runs' own covariance, over the root of one
-    chi-square: J. L. Montiel Olea and M. Plagborg-Moller, "Simultaneous confidence bands", Journal of Applied
-    Econometrics 34, 2019, with Student's correction for few runs. Points without spread have no t.
+    J. L. Montiel Olea and M. Plagborg-Moller, "Simultaneous confidence bands", Journal of Applied Econometrics 34,
+    2019: t is drawn as a Gaussian process with the runs' own covariance. With few runs its denominator is as uncertain
+    at each point: so whole experiments of Gaussian curves with that covariance are drawn, and t computed from each.
+    Points without spread have no t.
     """
     _, error, _ = student(groups, weights, level)
     spread = np.flatnonzero(error > 0)
-    streams = _streams(seed, len(groups) + 1)
-    process = np.zeros((repetitions, spread.size))
-    for group, weight, rng in zip(groups, weights, streams, strict=False):
+    streams = _streams(seed, len(groups))
+    shift = np.zeros((repetitions, spread.size))
+    variance = np.zeros_like(shift)
+    for group, weight, rng in zip(groups, weights, streams, strict=True):
         n = len(group)
-        residual = weight * _centred(group)[:, spread] / error[spread] / np.sqrt(n * (n - 1))
-        process += np.einsum("bn,np->bp", rng.normal(size=(repetitions, n)), residual)
-    freedom = sum(len(group) - 1 for group in groups)
-    chi = np.sqrt(streams[-1].chisquare(freedom, repetitions) / freedom)
-    return float(np.quantile(np.abs(process).max(1, initial=0.0) / chi, level))
+        factor = weight * _factor(group[:, spread] / error[spread])  # [directions, points]
+        piece = max(1, _CELLS // (n * factor.size))
+        for start in range(0, repetitions, piece):
+            part = slice(start, min(start + piece, repetitions))
+            normal = rng.normal(size=(part.stop - start, n, len(factor)))
+            curves = np.einsum("bnd,dp->bnp", normal, factor)
+            shift[part] += curves.mean(1)
+            variance[part] += curves.var(1, ddof=1) / n
+    return float(np.quantile((np.abs(shift) / np.sqrt(variance)).max(1, initial=0.0), level))
+
+
+def _factor(group: Array) -> Array:
+    """Return a root of the covariance of curves `[runs, points]`: fewest rows, `[directions, points]`."""
+    _, size, direction = np.linalg.svd(_centred(group) / np.sqrt(len(group) - 1), full_matrices=False)
+    kept = np.cumsum(size**2) <= (1 - 1e-4) * (size**2).sum()
+    count = min(int(kept.sum()) + 1, len(size))
+    return np.asarray(size[:count, None] * direction[:count])
 
 
 def _resampled_t(
