@@ -116,13 +116,17 @@ def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
 
 def _runs(curves: pd.DataFrame, references: Mapping[str, Reference] | None) -> Iterator[_Run]:
     """Yield the runs that have a curve, on environments that have a reference, in order."""
-    ordered = curves.sort_values(["environment", "arm", "seed", "step"])
-    for (environment, arm, seed), run in ordered.groupby(["environment", "arm", "seed"], sort=True):
+    keys = ["environment", "arm", "seed"]
+    for environment, rows in curves.groupby("environment", sort=True):
         if reference(str(environment), references) is None:
             continue
-        value = normalise(run["return"].to_numpy(np.float64), str(environment), references)
-        status = str(run["status"].iloc[0])
-        if status == "finished" and not np.isfinite(value).all():
-            continue  # no episode ended, so there is no curve
-        step, known = run["step"].to_numpy(np.float64), run["observed"].to_numpy(bool)
-        yield _Run((str(arm), str(environment), seed), step, value, known, status)
+        ordered = rows.sort_values([*keys, "step"])
+        value = normalise(ordered["return"].to_numpy(np.float64), str(environment), references)
+        step, known = ordered["step"].to_numpy(np.float64), ordered["observed"].to_numpy(bool)
+        first = np.flatnonzero(~ordered.duplicated(keys).to_numpy())
+        named = ordered.iloc[first][["arm", "seed", "status"]].itertuples(index=False)
+        for start, end, (arm, seed, status) in zip(first, [*first[1:], len(ordered)], named, strict=True):
+            own = slice(start, end)
+            if status == "finished" and not np.isfinite(value[own]).all():
+                continue  # no episode ended, so there is no curve
+            yield _Run((str(arm), str(environment), seed), step[own], value[own], known[own], str(status))
