@@ -36,8 +36,8 @@ def _learning(results: Results) -> Iterator[Picture]:
         return
     caption = (
         "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, each "
-        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band holds "
-        "the true mean with 95 % confidence at each step by itself, not the whole line at once."
+        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band is the "
+        "interval of that mean at each step by itself, not for the whole line at once."
     )
     for environment, name in _named(results):
         yield _one(
@@ -89,7 +89,7 @@ def _aggregate(results: Results) -> Iterator[Picture]:
             f"{titles[metric]}IQM and mean",
             "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves "
             "out the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. "
-            "The bars are meant to hold the true value in 95 of 100 such experiments; how often they do is said below.",
+            "The bars are their intervals.",
             f"Normalised {metric} score, interquartile mean and mean with intervals, for {_arms(results)}.",
             partial(results.plot_aggregate, metric=metric),
             height=rows_height(results.arms, 0.42),
@@ -99,8 +99,8 @@ def _aggregate(results: Results) -> Iterator[Picture]:
         _together(results),
         "Performance profile",
         "For each normalised score, the share of runs that do better. A line further right and higher is better; where "
-        "lines cross, the order depends on what counts as good. The band holds the true share with 95 % confidence at "
-        "each score by itself.",
+        "lines cross, the order depends on what counts as good. The band is the interval of the share at each "
+        "score by itself.",
         f"Step lines of the share of runs above each normalised score for {_arms(results)}.",
         results.plot_profile,
     )
@@ -119,8 +119,8 @@ def _compared(results: Results) -> Iterator[Picture]:
             section,
             "How often better" + (f" on {place}" if place else ""),
             f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
-            "neither is better, 1 that every run wins. It says how often, not by how much. The bar holds the true "
-            "probability with 95 % confidence.",
+            "neither is better, 1 that every run wins. It says how often, not by how much. The bar is its "
+            "interval.",
             f"Probability of improvement over {base}, with intervals, one row per arm.",
             partial(results.plot_improvement, environment=place),
             height=rows_height(results.arms, 0.36),
@@ -131,8 +131,8 @@ def _compared(results: Results) -> Iterator[Picture]:
                 f"difference-{name}",
                 section,
                 f"How much better on {environment}",
-                f"Mean {METRIC_NAMES[results.metrics[0]]} minus that of {base}. The bar holds the true difference with "
-                "95 % confidence; one that touches 0 leaves the question open.",
+                f"Mean {METRIC_NAMES[results.metrics[0]]} minus that of {base}. The bar is the interval of the true "
+                "difference; one that touches 0 leaves the question open.",
                 f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
                 partial(results.plot_difference, environment=environment),
                 height=rows_height(results.arms, 0.36),

@@ -250,3 +250,23 @@ def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
+    data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, steps=8_000)
+    drawn = {}
+    for name, options in {"mean": {}, "whole": {"simultaneous": True}, "iqm": {"line": "iqm"}}.items():
+        for environment in ("CartPole-v1", None):
+            ax = figures.plot_learning_curves(
+                data.curves, data.scores, environment, arms=data.arms, ax=new_axes(), **options
+            )
+            low, high = ax.collections[0].get_datalim(ax.transData).intervaly
+            drawn[name, environment] = high - low, ax.lines[0].get_ydata(), footer(ax)
+    for environment in ("CartPole-v1", None):
+        assert drawn["whole", environment][0] > drawn["mean", environment][0]
+        assert (drawn["whole", environment][1] == drawn["mean", environment][1]).all()
+        assert (drawn["iqm", environment][1] != drawn["mean", environment][1]).any()
+    assert "Line: mean of the used runs. Band, for the whole line: nominal 95 %" in drawn["whole", None][2]
+    assert "Line: IQM of the used runs. Band, at each step by itself: 95 % interval" in drawn["iqm", "CartPole-v1"][2]
+    with pytest.raises(RlbenchError, match="for the mean only"):
+        figures.plot_learning_curves(data.curves, data.scores, line="iqm", simultaneous=True, ax=new_axes())
