@@ -142,6 +142,7 @@ def _tables(table: pd.DataFrame) -> Tables:
             "seconds": 0.0,
             "commit": "",
             "dirty": False,
+            "device": "",
         }
     )
     episodes = pd.DataFrame({"cell": cell, "step": step.astype(np.int64), "return": table["score"], "length": 0})

@@ -31,7 +31,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis import proportions, resampling, statistics
 from rlbench.analysis.bands import mean_band
@@ -184,9 +184,9 @@ def tail_share(level: float, sizes: Sequence[int], *, several_tasks: bool, diffe
     plain = (1 - level) / 2
     if difference and not several_tasks:
         return plain
-    quantile = stats.t.ppf(1 - plain, sum(sizes) - len(sizes))
+    quantile = special.stdtrit(sum(sizes) - len(sizes), 1 - plain)
     factor = np.sqrt(min(sizes) / (min(sizes) - 1)) if several_tasks else 1.0
-    return float(stats.norm.cdf(-factor * quantile))
+    return float(special.ndtr(-factor * quantile))
 
 
 @lru_cache(maxsize=1024)
@@ -257,4 +257,4 @@ def _trimmed_t(groups: Sequence[Array], level: float) -> float:
     if variance == 0:
         return 0.0
     welch = variance**2 / sum(part**2 / df for part, df in zip(parts, freedom, strict=True))
-    return float(stats.t.ppf((1 + level) / 2, welch) * np.sqrt(variance))
+    return float(special.stdtrit(welch, (1 + level) / 2) * np.sqrt(variance))

@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from rlbench.analysis.estimates import LEVEL, NO_RUN, Estimate
 from rlbench.analysis.proportions import wilson
@@ -108,6 +107,8 @@ def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
     """
     if first.empty or second.empty:
         return float("nan")
+    from scipy import stats
+
     table = [[int(first.sum()), int(second.sum())], [int((~first).sum()), int((~second).sum())]]
     if 0 in (sum(table[0]), sum(table[1])):
         return 1.0

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis.statistics import Array
 
@@ -95,7 +95,7 @@ def student(groups: Sequence[Array], weights: Sequence[float], level: float) -> 
     spread = np.where(variance > 0, variance, 1.0)
     shares = parts / spread
     welch = 1.0 / np.where(variance > 0, (shares**2 / freedom).sum(0), 1.0)
-    return np.asarray(point), np.sqrt(variance), stats.t.ppf((1 + level) / 2, welch)
+    return np.asarray(point), np.sqrt(variance), special.stdtrit(welch, (1 + level) / 2)
 
 
 def bootstrap_t(

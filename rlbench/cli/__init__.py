@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import traceback
 from typing import Any
 
@@ -66,6 +68,7 @@ def main(ctx: click.Context, debug: bool) -> None:
     rlbench new my-variant
     """
     ctx.obj = {"debug": debug}
+    atexit.register(gc.freeze)  # or Python, on leaving, searches all that was imported for garbage
 
 
 for command in (run, report, compare, algorithms, check, new):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from rlbench.errors import RlbenchError
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
+    from rlbench.study.launcher import Launcher
     from rlbench.study.plan import Plan
     from rlbench.study.spec import Experiment
 
@@ -38,12 +39,28 @@ def _changes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _training(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how runs are trained."""
+    for option in (
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda|auto",
+            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+        ),
+        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -54,6 +71,7 @@ def run(
     seeds: int | None,
     steps: int | None,
     workers: int | None,
+    device: str,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet.
 
@@ -63,8 +81,12 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
-    plans = [_plan(file, plugin, settings, seeds, steps) for file in files]
-    fine = [_execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
+    with _launcher() as launcher:
+        experiments = [_load(file, seeds, steps) for file in files]
+        _prepare(launcher, experiments, settings, results, workers)
+        _load_plugins(plugin)
+        plans = [_plan(experiment, settings) for experiment in experiments]
+        fine = [_execute(ctx, plan, launcher) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -95,7 +117,8 @@ def report(
     rlbench report ppo-vs-reinforce --out /tmp/report
     """
     if experiment.endswith(".py") or Path(experiment).is_file():
-        plan = _plan(experiment, plugin, settings, seeds, steps)
+        _load_plugins(plugin)
+        plan = _plan(_load(experiment, seeds, steps), settings)
         document, cells = plan.document(), plan.planned
     else:
         from rlbench.store.specification import read_specification
@@ -111,7 +134,7 @@ def report(
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @_changes
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @from_file
 @click.pass_context
@@ -126,6 +149,7 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    device: str,
     out: str | None,
     file: str | None,
     reference: tuple[str, ...],
@@ -149,19 +173,19 @@ def compare(
     for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
         if not given:
             raise click.UsageError(f"Missing {what}.")
-    from rlbench import registry
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons
-    from rlbench.study.files import override
-    from rlbench.study.plan import make_plan
 
-    _load_plugins(plugin)
-    arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
-    experiment = override(comparison(arms, environments, seeds, steps, baseline), settings)
-    plan = make_plan(experiment)
-    if len(plan.arms) < 2:
-        raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
-    fine = _execute(plan, results, workers, ctx.obj["debug"])
+    with _launcher() as launcher:
+        _prepare(launcher, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
+        from rlbench import registry
+
+        _load_plugins(plugin)
+        arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
+        plan = _plan(comparison(arms, environments, seeds, steps, baseline), settings)
+        if len(plan.arms) < 2:
+            raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
+        fine = _execute(ctx, plan, launcher, _import_report)
     stored = _stored(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
@@ -177,17 +201,54 @@ def _load_plugins(files: tuple[str, ...]) -> None:
         registry.add_file(file)
 
 
-def _plan(file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None) -> Plan:
-    """Return the plan of an experiment file with what the command line changes."""
+def _launcher() -> Launcher:
+    from rlbench.study.launcher import Launcher
+
+    return Launcher()
+
+
+def _prepare(
+    launcher: Launcher,
+    experiments: Sequence[Experiment],
+    settings: tuple[str, ...],
+    results: str,
+    workers: int | None,
+) -> None:
+    """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
+    from rlbench.store.specification import seems_stored
+
+    if workers != 0 and (settings or not all(seems_stored(results, one.document()) for one in experiments)):
+        launcher.prepare()
+
+
+def _load(file: str, seeds: int | None, steps: int | None) -> Experiment:
+    """Return the experiment of a file with the seeds and steps of the command line."""
     from rlbench.study.files import load_experiment, override
-    from rlbench.study.plan import make_plan
 
-    _load_plugins(plugin)
-    experiment: Experiment = override(load_experiment(file), settings, seeds, steps)
-    return make_plan(experiment)
+    return override(load_experiment(file), (), seeds, steps)
 
 
-def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
+def _plan(experiment: Experiment, settings: tuple[str, ...]) -> Plan:
+    """Return the plan of an experiment with the settings of the command line."""
+    from rlbench.study.files import override
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        from rlbench.study.plan import make_plan
+
+    return make_plan(override(experiment, settings))
+
+
+def _import_report() -> None:
+    """Import what a report needs."""
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        import rlbench.analysis.figures
+        import rlbench.analysis.report  # noqa: F401
+
+
+def _execute(ctx: click.Context, plan: Plan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
@@ -199,8 +260,15 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(plan, results, workers=workers)
-    show_summary(plan, summary, debug=debug)
+    summary = execute(
+        plan,
+        ctx.params["results"],
+        workers=ctx.params["workers"],
+        device=ctx.params["device"],
+        launcher=launcher,
+        meanwhile=meanwhile,
+    )
+    show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine
 
 

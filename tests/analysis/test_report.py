@@ -199,6 +199,15 @@ def test_poor_data_still_gives_a_report(data, document, said):
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
 
 
+def test_mixed_devices_are_flagged_and_one_device_is_not():
+    tables = make_tables(FEW, ["CartPole-v1"], seeds=2, steps=8_000)
+    document = experiment_document(FEW, ["CartPole-v1"], seeds=2)
+    assert "different devices" not in words_of(tables, document).text
+    tables.runs.loc[0, "device"] = "cuda (NVIDIA H100)"
+    text = words_of(tables, document).text
+    assert "trained on different devices, which round differently: cpu, cuda (NVIDIA H100)." in text
+
+
 def test_mixed_and_uncommitted_code_is_flagged():
     tables = make_tables(FEW, ["CartPole-v1"], seeds=2, steps=8_000)
     tables.runs.loc[0, "commit"] = "fedcba9876543210"

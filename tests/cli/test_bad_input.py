@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 
 from rlbench.store import Store
 
 Cli = Callable[..., Result]
 
+WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
 BROKEN = "import torch\nraise RuntimeError('half\\nwritten')\n"
 
 
@@ -40,6 +42,8 @@ def said(result: Result) -> str:
         ("run tiny.py --steps -1", "steps must be a whole number of at least 1, not -1"),
         ("run tiny.py --steps 8", "8 steps are less than one rollout of horizon 16"),
         ("run tiny.py --workers -1", "workers must be at least 0"),
+        ("run tiny.py --device tpu", "There is no device 'tpu'; it is cpu, cuda, cuda:N or auto"),
+        pytest.param("run tiny.py --device cuda", "device=cuda needs a CUDA GPU, but", marks=WITHOUT_GPU),
         ("run tiny.py --set ppo-clip.clpi=0.1", "no field 'clpi'. Did you mean 'clip'"),
         ("run tiny.py --set ppo-clop.clip=0.1", "no arm 'ppo-clop'. Did you mean 'ppo-clip'"),
         ("run tiny.py --set ppo-clip.gamma=1.1", "gamma must be at most 1, not 1.1"),
