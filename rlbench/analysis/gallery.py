@@ -16,6 +16,7 @@ from rlbench.analysis.figures.rows import rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.picturefiles import Picture, slug
+from rlbench.analysis.references import reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,8 @@ _WIDE = 7.6
 
 def pictures(results: Results) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown."""
-    return [*_learning(results), *_scores(results), *_aggregate(results), *_compared(results), *_inside(results)]
+    shown = (_learning, _reached, _scores, _aggregate, _compared, _inside)
+    return [picture for part in shown for picture in part(results)]
 
 
 def _learning(results: Results) -> Iterator[Picture]:
@@ -58,6 +60,21 @@ def _learning(results: Results) -> Iterator[Picture]:
             f"Line chart of normalised return against the share of the budget for {_arms(results)}.",
             results.plot_learning_curves,
         )
+
+
+def _reached(results: Results) -> Iterator[Picture]:
+    for environment, name in _named(results):
+        if not results.curves.empty and reference(environment, results.references) is not None:
+            yield _one(
+                f"reached-{name}",
+                "Learning curves",
+                f"{environment}: half-way there",
+                "The share of the runs whose learning curve had reached half of the way from the random policy to the "
+                "target, after so many steps; runs that never do are counted, not dropped. The band is its interval at "
+                "each step by itself.",
+                f"Step lines of the share of runs half-way to the target on {environment} for {_arms(results)}.",
+                partial(results.plot_reached, environment=environment),
+            )
 
 
 def _scores(results: Results) -> Iterator[Picture]:

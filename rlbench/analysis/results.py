@@ -162,6 +162,21 @@ class Results:
             ax=ax,
         )
 
+    def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
+        """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_reached(
+            self.curves,
+            self.scores,
+            self._known(environment) or self.environments[0],
+            threshold,
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            ax=ax,
+        )
+
     def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
         """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
         from rlbench.analysis import figures
