@@ -17,6 +17,7 @@ from rlbench.analysis.answer import Answer, answer
 from rlbench.analysis.gallery import pictures
 from rlbench.analysis.method import Method, describe, warnings
 from rlbench.analysis.picturefiles import Rendered, render
+from rlbench.analysis.reliability import reliability_tables
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.analysis.tables import Table, all_tables
@@ -41,7 +42,7 @@ def write_report(
         results = Results(experiment or {}, results, seed=seed)
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = all_tables(results)
+    tables = [*all_tables(results), *reliability_tables(results)]
     out = Path(out_dir)
     try:
         figures = _folder(out / "figures", ("svg", "pdf", "png"))

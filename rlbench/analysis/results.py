@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from rlbench.analysis.figures.style import ArmStyle
+    from rlbench.analysis.sensitivity import Sensitivity
 
 
 class Results:
@@ -29,7 +30,10 @@ class Results:
 
     `experiment` is the JSON document of the experiment (name, question, arms, environments, seeds, steps,
     baseline); `references` add to or replace `rlbench.analysis.references`; all resampling comes from `seed`.
+    `metrics` are the scores that a report shows, columns of `scores`, the primary one first.
     """
+
+    metrics: tuple[str, ...] = ("auc", "final")
 
     def __init__(
         self,
@@ -96,29 +100,53 @@ class Results:
 
         return arm_styles(self.arms)
 
-    def compare(self, arm: str | None = None, baseline: str | None = None, metric: str = "auc") -> list[Comparison]:
+    def compare(
+        self, arm: str | None = None, baseline: str | None = None, metric: str | None = None
+    ) -> list[Comparison]:
         """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
 
-        Per environment and over all of them; see `rlbench.analysis.compare`.
+        Per environment and over all of them; see `rlbench.analysis.compare`. `metric` is the primary one if None.
         """
-        baseline = baseline or self.baseline
+        baseline, metric = baseline or self.baseline, metric or self.metrics[0]
         if arm is not None and baseline is not None:
-            return comparing.compare(self.scores, arm, baseline, metric, seed=self.seed)
+            return comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references)
         if arm is not None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
         if baseline is None:
             return []
         # In the order of the experiment, environments before all of them together.
         pairs = [(one, baseline) for one in self.arms if one != baseline]
-        return comparing.compare_all(self.scores, pairs=pairs, metric=metric, seed=self.seed) if pairs else []
+        if not pairs:
+            return []
+        return comparing.compare_all(
+            self.scores, pairs=pairs, metric=metric, seed=self.seed, references=self.references
+        )
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every arm against the baseline in the primary score, the area under the learning curve."""
+        """Every arm against the baseline in the primary score."""
         return self.compare()
 
-    def plot_learning_curves(self, ax: Axes | None = None, environment: str | None = None) -> Axes:
-        """Draw the mean learning curve of every arm; of all environments, normalised, unless one is named."""
+    @cached_property
+    def sensitivity(self) -> list[Sensitivity]:
+        """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
+        from rlbench.analysis.sensitivity import sensitivity
+
+        return sensitivity(self.scores, self.comparisons, seed=self.seed, references=self.references)
+
+    def plot_learning_curves(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        *,
+        line: Literal["mean", "iqm"] = "mean",
+        simultaneous: bool = False,
+    ) -> Axes:
+        """Draw the learning curve of every arm; of all environments, normalised, unless one is named.
+
+        `line` "iqm" draws the interquartile mean of the runs instead of their mean; the band holds each point by
+        itself, or the whole mean curve at once if `simultaneous`.
+        """
         from rlbench.analysis import figures
 
         return figures.plot_learning_curves(
@@ -128,48 +156,78 @@ class Results:
             arms=self.arms,
             styles=self.styles,
             references=self.references,
+            line=line,
+            simultaneous=simultaneous,
             seed=self.seed,
             ax=ax,
         )
 
-    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
+        """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_reached(
+            self.curves,
+            self.scores,
+            self._known(environment) or self.environments[0],
+            threshold,
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            ax=ax,
+        )
+
+    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
         """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
         from rlbench.analysis import figures
 
         return figures.plot_scores(
             self.scores,
-            metric,
+            metric or self.metrics[0],
             self._known(environment),
             arms=self.arms,
             styles=self.styles,
+            references=self.references,
             seed=self.seed,
             ax=ax,
         )
 
-    def plot_aggregate(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+    def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw interquartile mean and mean of the normalised scores of all environments."""
         from rlbench.analysis import figures
 
-        return figures.plot_aggregate(self.scores, metric, arms=self.arms, styles=self.styles, seed=self.seed, ax=ax)
+        return figures.plot_aggregate(
+            self.scores,
+            metric or self.metrics[0],
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            seed=self.seed,
+            ax=ax,
+        )
 
-    def plot_profile(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+    def plot_profile(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw the share of runs that score more than each normalised score."""
         from rlbench.analysis import figures
 
-        return figures.plot_profile(self.scores, metric, arms=self.arms, styles=self.styles, ax=ax)
+        return figures.plot_profile(self.scores, metric or self.metrics[0], arms=self.arms, styles=self.styles, ax=ax)
 
-    def plot_improvement(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_improvement(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
         """Draw the probability that a run of each arm scores higher than one of the baseline."""
         from rlbench.analysis import figures
 
-        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
         return figures.plot_improvement(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
 
-    def plot_difference(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_difference(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
         """Draw by how much the mean score of each arm exceeds the baseline's."""
         from rlbench.analysis import figures
 
-        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
         return figures.plot_difference(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
 
     def plot_diagnostics(

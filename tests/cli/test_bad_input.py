@@ -69,6 +69,16 @@ def said(result: Result) -> str:
         ("compare ppo-clip reinforce --env CartPole-v1 --steps 10", "less than one rollout"),
         ("compare ppo-clip reinforce --env CartPole-v1 --baseline reinforced", "Did you mean 'reinforce'"),
         ("compare ppo-clip reinforce", "Missing option '--env'"),
+        ("compare --env CartPole-v1", "Missing argument 'ALGORITHM...'"),
+        ("compare ppo-clip reinforce --env CartPole-v1 --reference a=0,1", "--reference goes with --from"),
+        ("compare --from nowhere.csv", "Cannot read nowhere.csv: No such file or directory"),
+        ("compare --from runs.csv --seeds 3", "--seeds is for training, and --from trains nothing"),
+        ("compare --from runs.csv --env E", "--env is for training"),
+        ("compare --from runs.csv c", "There is no algorithm 'c' in runs.csv"),
+        ("compare --from runs.csv a", "A comparison needs two algorithms, and runs.csv has only a"),
+        ("compare --from runs.csv --reference E=1", "A reference is two different scores, as in Walker2d-v5=2,5000"),
+        ("compare --from runs.csv --reference E=1,1", "A reference is two different scores"),
+        ("compare --from a_file", "a_file has no column 'algorithm'"),
         ("compare ppo-clip --env CartPole-v1", "A comparison needs two algorithms"),
         ("compare ppo-clip ppo-clip --env CartPole-v1", "two arms are called 'ppo-clip'"),
         ("check ppo-clop", "Did you mean 'ppo-clip'"),
@@ -85,6 +95,7 @@ def test_bad_input_is_one_clear_line(cli: Cli, experiment: Path, arguments: str,
     (folder / "broken.py").write_text(BROKEN)
     (folder / "taken_name.py").write_text("mine\n")
     (folder / "a_file").write_text("mine\n")
+    (folder / "runs.csv").write_text("algorithm,environment,seed,score\na,E,0,1\na,E,1,2\nb,E,0,3\nb,E,1,5\n")
     (folder / "static.py").write_text(experiment.read_text().replace("epochs=1", "epochs=[1, 2]", 1))
     result = cli(*arguments.split())
     assert message in said(result)
