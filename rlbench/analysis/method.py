@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rlbench.analysis.compare import ALPHA
 from rlbench.analysis.intervals import BAND_REPETITIONS, LEVEL, REPETITIONS
 from rlbench.analysis.references import reference
@@ -136,12 +138,31 @@ def _how(results: Results) -> list[tuple[str, str]]:
         ("Performance profile", f"The share of runs above a score; {level} interval after Wilson at each score."),
         (
             "Verdict",
-            f"“better” or “worse” if a permutation test gives p < {ALPHA} after Holm's correction for all "
+            f"“better” or “worse” if a permutation test gives p < {ALPHA} after correction for all "
             f"{len(results.comparisons)} comparisons of this report's primary score, and the interval of the "
-            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal.",
+            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal. "
+            "The statistic is Welch's t; runs are permuted within their environment among all arms that are compared, "
+            "and corrected by the step-down of the largest t (Westfall and Young).",
         ),
+        ("What so many runs can find", _detectable(results)),
         ("Random numbers", f"All resampling is drawn from seed {results.seed}; the same runs give the same report."),
     ]
+
+
+def _detectable(results: Results) -> str:
+    """Say the minimum detectable effect of every comparison, or what a test that cannot decide would need."""
+    said = []
+    for one in results.comparisons:
+        pair = f"{one.arm} against {one.baseline} on {one.environment}"
+        if one.smallest_p >= ALPHA:
+            said.append(f"{pair}: nothing, at least {one.fewest} runs per arm are needed")
+        elif np.isfinite(one.detectable):
+            said.append(f"{pair}: {one.detectable:.{2 if one.normalised else 1}f}")
+    lead = (
+        "The smallest true difference of means that a test at this level would find with a probability of 80 %, if "
+        "runs are as spread as these"
+    )
+    return f"{lead}. {'; '.join(said)}." if said else "Nothing is compared, or no arm has two runs."
 
 
 def _references(results: Results) -> str:
