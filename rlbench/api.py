@@ -30,10 +30,12 @@ def run(
     """
     from rlbench.analysis.results import Results
     from rlbench.store import load_table
+    from rlbench.store.registration import read_register
 
     plan = make_plan(experiment)
     execute(plan, results_dir, workers=workers, progress=progress)
-    return Results(plan.document(), load_table(results_dir, plan.planned))
+    register = read_register(Path(results_dir) / experiment.name)
+    return Results({**plan.document(), "register": register}, load_table(results_dir, plan.planned))
 
 
 def compare(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlbench.analysis.claimtable import registration
 from rlbench.analysis.compare import ALPHA
 from rlbench.analysis.intervals import BAND_REPETITIONS, LEVEL, REPETITIONS
 from rlbench.analysis.references import reference
@@ -50,6 +51,8 @@ def warnings(results: Results) -> list[str]:
             "that have to do with the algorithm, its score is too good."
         )
     said += _few_runs(results)
+    if results.claims and not registration(results.experiment)[1]:
+        said.append(registration(results.experiment)[0])
     unknown = [name for name in results.environments if reference(name, results.references) is None]
     if unknown:
         said.append(
@@ -145,7 +148,24 @@ def _how(results: Results) -> list[tuple[str, str]]:
             "and corrected by the step-down of the largest t (Westfall and Young).",
         ),
         ("What so many runs can find", _detectable(results)),
+        *_claims(results),
         ("Random numbers", f"All resampling is drawn from seed {results.seed}; the same runs give the same report."),
+    ]
+
+
+def _claims(results: Results) -> list[tuple[str, str]]:
+    """Say how claims are judged, if there are any."""
+    if not results.claims:
+        return []
+    return [
+        (
+            "Claim",
+            "Each part of a claim (a pair of arms on an environment) is supported if the interval of its effect lies "
+            "wholly on the side of the claim, beyond the smallest effect of interest, and refuted if it lies wholly "
+            "where the claim cannot be true; a permutation test, corrected for the parts of the claim, must agree. "
+            "Everything else is inconclusive. A claim is supported if all its parts are, refuted if one is. Claims are "
+            "not corrected for each other.",
+        )
     ]
 
 

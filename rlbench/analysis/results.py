@@ -14,6 +14,7 @@ from rlbench.analysis import compare as comparing
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import Comparison
 from rlbench.analysis.references import Reference
+from rlbench.claims import Claim, from_document
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
 from rlbench.store import Tables
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from rlbench.analysis.figures.style import ArmStyle
+    from rlbench.analysis.verdicts import Verdict
 
 
 class Results:
@@ -116,6 +118,24 @@ class Results:
     def comparisons(self) -> list[Comparison]:
         """Every arm against the baseline in the primary score, the area under the learning curve."""
         return self.compare()
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The claims that the experiment makes."""
+        return [from_document(one) for one in self._list("claims")]
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What the runs say of every claim: supported, refuted or inconclusive."""
+        from rlbench.analysis.verdicts import judge_all
+
+        return judge_all(self.claims, self, seed=self.seed)
+
+    def judge(self, claim: Claim) -> Verdict:
+        """Return what the runs say of a claim, also of one that the experiment does not make."""
+        from rlbench.analysis.verdicts import judge
+
+        return judge(claim, self, seed=self.seed)
 
     def plot_learning_curves(self, ax: Axes | None = None, environment: str | None = None) -> Axes:
         """Draw the mean learning curve of every arm; of all environments, normalised, unless one is named."""

@@ -34,10 +34,13 @@ class Table:
 
 def all_tables(results: Results) -> list[Table]:
     """Return every table of a report, the most important first."""
+    from rlbench.analysis.claimtable import claims_table
+
     tables = [
         summary_table(results),
         aggregate_table(results),
         comparison_table(results),
+        claims_table(results),
         accounts_table(results),
         stopped_table(results),
         compute_table(results),

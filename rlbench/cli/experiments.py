@@ -194,11 +194,12 @@ def _stored(document: dict[str, Any], cells: list[Planned], results: str) -> Res
     """Return the results of an experiment of which at least one run is stored."""
     from rlbench.analysis.results import Results
     from rlbench.store import load_table
+    from rlbench.store.registration import read_register
 
     tables = load_table(results, cells)
     if (tables.runs["status"] == "missing").all():
         raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
-    return Results(document, tables)
+    return Results(document | {"register": read_register(Path(results) / str(document["name"]))}, tables)
 
 
 def _write_report(stored: Results, results: str, out: str | None) -> Path:

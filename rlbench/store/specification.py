@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
+from rlbench.store.registration import register_claims
 from rlbench.store.runs import Planned
 
 FILE = "experiment.json"
 
 
 def write_specification(results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned]) -> Path:
-    """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run."""
+    """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run.
+
+    The experiment's claims are registered first (`registration`): this is called before the runs start.
+    """
+    store = Path(results_dir) / "store"
+    stored = sum((store / cell.cell).is_dir() for cell in cells)
+    register_claims(Path(results_dir) / str(document["name"]), document.get("claims") or [], stored, len(cells))
     path = Path(results_dir) / str(document["name"]) / FILE
     text = json.dumps({"experiment": dict(document), "cells": [cell._asdict() for cell in cells]}, indent=1)
     temporary = path.with_suffix(".tmp")

@@ -46,6 +46,24 @@ def test_a_report_by_name_needs_no_experiment_file(
     pd.testing.assert_frame_equal(by_name.episodes, by_file.episodes)
 
 
+def test_claims_are_registered_before_the_runs_and_judged(cli: Cli, experiment: Path, reports: list[Any]) -> None:
+    claim = "Claim('same', ['ppo-clip', 'actor-critic'], 'equivalent', 'kl:mean', 0.1)"
+    text = experiment.read_text().replace("Arm, Experiment", "Arm, Claim, Experiment")
+    experiment.write_text(text.replace("steps=64,", f"steps=64, claims=[{claim}],"))
+    assert cli("run", experiment, *QUICK).exit_code == 0
+    assert cli("report", experiment).exit_code == 0
+    (_, document, _) = reports[0]
+    assert [(entry["stored"], entry["planned"]) for entry in document["register"]] == [(0, 4)]
+    experiment.write_text(experiment.read_text().replace("0.1", "0.2"))
+    cli("run", experiment, *QUICK)
+    cli("report", experiment)
+    assert [entry["stored"] for entry in reports[1][1]["register"]] == [0, 4]
+    experiment.write_text(experiment.read_text().replace("'ppo-clip', ", "'ppo', "))
+    result = cli("run", experiment, *QUICK)
+    assert result.exit_code == 2
+    assert "Claim 'same': there is no arm 'ppo'. Did you mean 'ppo-clip'?" in result.stderr
+
+
 def test_run_with_changes_trains_only_what_is_new(cli: Cli, experiment: Path) -> None:
     cli("run", experiment, *QUICK)
     result = cli("run", experiment, "--set", "ppo-clip.clip=0.1", "--seeds", 3, *QUICK)
