@@ -10,6 +10,7 @@ import click
 
 from rlbench.cli.algorithms import algorithms, check, new
 from rlbench.cli.experiments import compare, report, run
+from rlbench.cli.plan import plan
 from rlbench.errors import RlbenchError
 
 BAD_INPUT = 2
@@ -68,5 +69,5 @@ def main(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
 
 
-for command in (run, report, compare, algorithms, check, new):
+for command in (run, report, compare, plan, algorithms, check, new):
     main.add_command(command)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FAILED_RUNS = 1
 
 
-def _changes(command: Callable[..., None]) -> Callable[..., None]:
+def changes(command: Callable[..., None]) -> Callable[..., None]:
     """Options that change an experiment and say where its results are."""
     for option in (
         click.option("--results", default="results", show_default=True, help="Folder of the stored runs."),
@@ -39,7 +39,7 @@ def _changes(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_changes
+@changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
 @click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
@@ -62,7 +62,7 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
-    plans = [_plan(file, plugin, settings, seeds, steps) for file in files]
+    plans = [plan_of(file, plugin, settings, seeds, steps) for file in files]
     fine = [_execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
@@ -72,7 +72,7 @@ def run(
 
 @click.command()
 @click.argument("experiment", metavar="FILE|NAME")
-@_changes
+@changes
 @click.option("--seeds", type=int, help="As given to `rlbench run`.")
 @click.option("--steps", type=int, help="As given to `rlbench run`.")
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
@@ -94,13 +94,13 @@ def report(
     rlbench report ppo-vs-reinforce --out /tmp/report
     """
     if experiment.endswith(".py") or Path(experiment).is_file():
-        plan = _plan(experiment, plugin, settings, seeds, steps)
+        plan = plan_of(experiment, plugin, settings, seeds, steps)
         document, cells = plan.document(), plan.planned
     else:
         from rlbench.store.specification import read_specification
 
         document, cells = read_specification(results, experiment)
-    click.echo(f"Report: {_write_report(_stored(document, cells, results), results, out)}")
+    click.echo(f"Report: {_write_report(results_of(document, cells, results), results, out)}")
 
 
 @click.command()
@@ -109,7 +109,7 @@ def report(
 @click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm.")
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
-@_changes
+@changes
 @click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @click.pass_context
@@ -148,7 +148,7 @@ def compare(
     if len(plan.arms) < 2:
         raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
     fine = _execute(plan, results, workers, ctx.obj["debug"])
-    stored = _stored(plan.document(), plan.planned, results)
+    stored = results_of(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
     click.echo(f"Report: {where}")
@@ -163,7 +163,9 @@ def _load_plugins(files: tuple[str, ...]) -> None:
         registry.add_file(file)
 
 
-def _plan(file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None) -> Plan:
+def plan_of(
+    file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None
+) -> Plan:
     """Return the plan of an experiment file with what the command line changes."""
     from rlbench.study.files import load_experiment, override
     from rlbench.study.plan import make_plan
@@ -190,7 +192,7 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     return summary.fine
 
 
-def _stored(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
+def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
     """Return the results of an experiment of which at least one run is stored."""
     from rlbench.analysis.results import Results
     from rlbench.store import load_table

@@ -58,7 +58,7 @@ def read_register(folder: Path) -> list[dict[str, Any]]:
             if digest(entry["claims"]) != entry["sha256"]:
                 raise RlbenchError(f"{path} was changed by hand: an entry's claims do not give its hash.")
         return entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as problem:
         raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem

@@ -64,6 +64,17 @@ def test_claims_are_registered_before_the_runs_and_judged(cli: Cli, experiment: 
     assert "Claim 'same': there is no arm 'ppo'. Did you mean 'ppo-clip'?" in result.stderr
 
 
+def test_plan_says_how_many_seeds_an_effect_needs(cli: Cli, experiment: Path) -> None:
+    assert "rlbench run` comes first" in cli("plan", experiment).stderr
+    cli("run", experiment, "--seeds", 4, *QUICK)
+    for named in (experiment, "tiny"):
+        result = cli("plan", named, *(["--seeds", 4] if named == experiment else []), "--effect", 1, "--metric", "auc")
+        assert result.exit_code == 0, result.output
+        row = next(line for line in result.stdout.splitlines() if line.startswith("CartPole-v1"))
+        assert "4 vs 4" in row
+        assert "more runs, about" in result.stdout
+
+
 def test_run_with_changes_trains_only_what_is_new(cli: Cli, experiment: Path) -> None:
     cli("run", experiment, *QUICK)
     result = cli("run", experiment, "--set", "ppo-clip.clip=0.1", "--seeds", 3, *QUICK)
@@ -142,7 +153,7 @@ def test_a_failed_check_says_what_to_change_and_sets_the_status(cli: Cli, tmp_pa
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:
-    for command in ("run", "report", "compare", "algorithms", "check", "new"):
+    for command in ("run", "report", "compare", "plan", "algorithms", "check", "new"):
         result = cli(command, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: rlbench {command}")
