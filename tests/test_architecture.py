@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "analysis": STORED,
     "study": TRAINING | STORED | {""},  # the package itself: where its source lies
     "api": TRAINING | STORED | {"study", "analysis"},
-    "cli": TRAINING | STORED | {"study", "analysis", "api", "checks", ""},
+    "stages": TRAINING | STORED | {"study", "analysis"},
+    "cli": TRAINING | STORED | {"study", "analysis", "api", "stages", "checks", ""},
     "__main__": {"cli"},
 }
 FREE_OF_TORCH = sorted(STORED | {"analysis"})

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.measures import COMPARE, measure
+from rlbench.analysis.permutation import Hypothesis
 from rlbench.analysis.questions import Change, Difference, Question, Share
 from rlbench.analysis.statistics import Array
 from rlbench.claims import BOUNDED, Claim
@@ -61,6 +62,34 @@ def ask(claim: Claim, results: Results) -> Asked:
         pairs = [(claim.arms[0], other) for other in claim.arms[1:]]
         families = [[_difference(claim, values, *pair, *place) for pair in pairs for place in places]]
     return Asked(families, len(table), len(table) - values.entered)
+
+
+def sequential_data(
+    results: Results, stages: Sequence[Sequence[int]], metric: str
+) -> tuple[list[dict[tuple[str, str], Array]], list[Hypothesis]]:
+    """Return the scores that each stage of seeds added, and what is tested: every arm against the baseline.
+
+    Over all environments, normalised, where all have references and there are several; else on each environment.
+
+    Raises:
+        RlbenchError: the experiment names no baseline.
+    """
+    if results.baseline is None:
+        raise RlbenchError("The experiment names no baseline, so there is nothing to decide.")
+    used = results.scores[results.scores["used"].astype(bool)]
+    normalised = f"{metric}_normalised"
+    together = len(results.environments) > 1 and bool(used[normalised].notna().all())
+    places = [tuple(results.environments)] if together else [(name,) for name in results.environments]
+    others = [arm for arm in results.arms if arm != results.baseline]
+    data: list[dict[tuple[str, str], Array]] = []
+    for seeds in stages:
+        fresh = used[used["seed"].isin(list(seeds))]
+        values = fresh.groupby(["environment", "arm"])[normalised if together else metric]
+        found = {key: np.sort(column.to_numpy(np.float64)) for key, column in values}
+        data.append(
+            {(name, arm): found.get((name, arm), np.empty(0)) for name in results.environments for arm in results.arms}
+        )
+    return data, [Hypothesis(arm, results.baseline, place) for arm in others for place in places]
 
 
 class _Values:

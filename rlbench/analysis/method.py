@@ -10,6 +10,7 @@ import numpy as np
 from rlbench.analysis.claimtable import registration
 from rlbench.analysis.compare import ALPHA
 from rlbench.analysis.intervals import BAND_REPETITIONS, LEVEL, REPETITIONS
+from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
 from rlbench.analysis.scores import POINTS
 
@@ -51,6 +52,7 @@ def warnings(results: Results) -> list[str]:
             "that have to do with the algorithm, its score is too good."
         )
     said += _few_runs(results)
+    said += looks_of(results.experiment)
     if results.claims and not registration(results.experiment)[1]:
         said.append(registration(results.experiment)[0])
     unknown = [name for name in results.environments if reference(name, results.references) is None]

@@ -154,6 +154,8 @@ def random_rows(data: Data, block: Block, paired: bool, centre: float, rng: np.r
 def centre_of(data: Data, block: Block) -> float:
     """Return the mean of a block's scores; exactly their value where all are equal."""
     pooled = np.sort(np.concatenate([data[block.environment, arm] for arm in block.arms]))
+    if pooled.size == 0:
+        return 0.0
     return float(pooled[0] if pooled[0] == pooled[-1] else pooled.mean())
 
 
@@ -220,7 +222,7 @@ def _sums(values: Array, arms: tuple[str, ...], sizes: Sequence[int]) -> Sums:
     parts = [values[:, low:high] for low, high in pairwise(edges)]
     total = np.stack([part.sum(1) for part in parts], axis=1)
     square = np.stack([(part**2).sum(1) for part in parts], axis=1)
-    return Sums(arms, np.array(sizes), total, square, float(np.abs(values[0]).max()), False)
+    return Sums(arms, np.array(sizes), total, square, float(np.abs(values[0]).max(initial=0.0)), False)
 
 
 def _paired_sums(values: Array, arms: tuple[str, ...]) -> Sums:

@@ -13,6 +13,7 @@ import pandas as pd
 from rlbench.analysis import compare as comparing
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import Comparison
+from rlbench.analysis.looks import decided
 from rlbench.analysis.references import Reference
 from rlbench.claims import Claim, from_document
 from rlbench.errors import RlbenchError, nearest
@@ -101,18 +102,20 @@ class Results:
     def compare(self, arm: str | None = None, baseline: str | None = None, metric: str = "auc") -> list[Comparison]:
         """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
 
-        Per environment and over all of them; see `rlbench.analysis.compare`.
+        Per environment and over all of them; see `rlbench.analysis.compare`. Of runs that were made in stages until
+        they decided something, only what was decided then has a verdict (`rlbench.analysis.looks`).
         """
         baseline = baseline or self.baseline
         if arm is not None and baseline is not None:
-            return comparing.compare(self.scores, arm, baseline, metric, seed=self.seed)
+            return decided(comparing.compare(self.scores, arm, baseline, metric, seed=self.seed), self.experiment)
         if arm is not None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
         if baseline is None:
             return []
         # In the order of the experiment, environments before all of them together.
         pairs = [(one, baseline) for one in self.arms if one != baseline]
-        return comparing.compare_all(self.scores, pairs=pairs, metric=metric, seed=self.seed) if pairs else []
+        made = comparing.compare_all(self.scores, pairs=pairs, metric=metric, seed=self.seed) if pairs else []
+        return decided(made, self.experiment)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
     from rlbench.study.plan import Plan
+    from rlbench.study.runner import Summary
     from rlbench.study.spec import Experiment
 
 FAILED_RUNS = 1
@@ -43,6 +45,8 @@ def changes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
 @click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
+@click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -53,17 +57,24 @@ def run(
     seeds: int | None,
     steps: int | None,
     workers: int | None,
+    until_decided: bool,
+    stage: int,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet.
 
     Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged.
 
+    With --until-decided the experiment's seeds are the most that an arm gets: after every stage a test that accounts
+    for looking often decides which arms are better or worse than the baseline, and they get no more.
+
     \b
     rlbench run experiments/ppo_vs_reinforce.py
+    rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
     plans = [plan_of(file, plugin, settings, seeds, steps) for file in files]
-    fine = [_execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
+    execute = partial(_execute_in_stages, stage) if until_decided else _execute
+    fine = [execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -93,6 +104,8 @@ def report(
     rlbench report experiments/ppo_vs_reinforce.py
     rlbench report ppo-vs-reinforce --out /tmp/report
     """
+    from rlbench.stages import staged
+
     if experiment.endswith(".py") or Path(experiment).is_file():
         plan = plan_of(experiment, plugin, settings, seeds, steps)
         document, cells = plan.document(), plan.planned
@@ -100,6 +113,7 @@ def report(
         from rlbench.store.specification import read_specification
 
         document, cells = read_specification(results, experiment)
+    document, cells = staged(results, document, cells)
     click.echo(f"Report: {_write_report(results_of(document, cells, results), results, out)}")
 
 
@@ -190,6 +204,23 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     summary = execute(plan, results, workers=workers)
     show_summary(plan, summary, debug=debug)
     return summary.fine
+
+
+def _execute_in_stages(stage: int, plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
+    """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
+    from rlbench.cli.output import show_summary
+    from rlbench.stages import planned_looks, run_until_decided
+
+    looks = ", ".join(map(str, planned_looks(plan, stage)))
+    click.echo(f"{plan.experiment.name}: looks after {looks} seeds per arm and environment")
+    fine: list[bool] = []
+
+    def ended(part: Plan, summary: Summary) -> None:
+        show_summary(part, summary, debug=debug)
+        fine.append(summary.fine)
+
+    run_until_decided(plan, results, stage=stage, workers=workers, say=click.echo, ended=ended)
+    return all(fine)
 
 
 def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> Results:

@@ -75,6 +75,23 @@ def test_plan_says_how_many_seeds_an_effect_needs(cli: Cli, experiment: Path) ->
         assert "more runs, about" in result.stdout
 
 
+def test_run_until_decided_looks_in_stages_and_the_report_takes_what_was_run(
+    cli: Cli, experiment: Path, reports: list[Any]
+) -> None:
+    result = cli("run", experiment, "--until-decided", "--seeds", 4, "--stage", 2, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "tiny: looks after 2, 4 seeds per arm and environment" in result.stdout
+    assert "Look 2 of at most 2, after 4 seeds: undecided actor-critic." in result.stdout
+    assert cli("report", experiment, "--seeds", 4).exit_code == 0
+    assert cli("report", "tiny").exit_code == 0
+    for tables, document, _ in reports:
+        assert document["sequential"]["looked"] == 2
+        assert len(tables.runs) == 8
+    refused = cli("run", experiment, "--until-decided", *QUICK)
+    assert refused.exit_code == 2
+    assert "has 2 seeds at most, and stages of 5 would look at them once" in refused.stderr
+
+
 def test_run_with_changes_trains_only_what_is_new(cli: Cli, experiment: Path) -> None:
     cli("run", experiment, *QUICK)
     result = cli("run", experiment, "--set", "ppo-clip.clip=0.1", "--seeds", 3, *QUICK)
