@@ -142,8 +142,8 @@ class Claim:
                 f"{self.where}: {self.direction!r} needs a smallest_effect above 0: no number of runs can show that a "
                 "difference is exactly 0."
             )
-        if not 0.5 <= self.level < 1:
-            raise RlbenchError(f"{self.where}: level must be at least 0.5 and below 1, not {self.level}.")
+        if not 0.5 <= self.level <= 0.999:
+            raise RlbenchError(f"{self.where}: level must be at least 0.5 and at most 0.999, not {self.level}.")
 
     def _check_arms(self) -> None:
         if self.direction in BOUNDED:

@@ -69,7 +69,7 @@ def test_event_and_metric_are_read() -> None:
         ({"smallest_effect": -1}, "smallest_effect is a size"),
         ({"smallest_effect": "big"}, "smallest_effect must be a number"),
         ({"smallest_effect": float("nan")}, "smallest_effect must be a number"),
-        ({"level": 1.0}, "level must be at least 0.5 and below 1"),
+        ({"level": 1.0}, "level must be at least 0.5 and at most 0.999"),
         ({"direction": "above"}, "'above' needs a bound"),
         ({"bound": 1.0}, "bound goes with above, below and within"),
         ({"direction": "above", "bound": 0.5, "event": "0.9"}, "event must be a comparison"),

@@ -163,7 +163,7 @@ def _what(part: Part) -> str:
 
 
 def _needed(part: Part) -> str:
-    if part.verdict != "inconclusive" or part.needed is None or np.isnan(part.needed.n):
+    if part.needed is None or np.isnan(part.needed.n):
         return NONE
     n, low, high = (
         f"{one:.0f}" if np.isfinite(one) else "∞" for one in (part.needed.n, part.needed.low, part.needed.high)

@@ -8,13 +8,14 @@ the scores. Spreads are the standard deviations between training runs of one arm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, inf, isfinite, isnan, sqrt
+from math import comb, inf, isnan, sqrt
 
 import numpy as np
 from scipy import optimize, stats
 
 from rlbench.analysis.permutation import EXACT_LIMIT, REPETITIONS
 from rlbench.analysis.statistics import Scores, as_tasks, check_same_tasks
+from rlbench.errors import RlbenchError
 
 POWER = 0.8
 MOST = 100_000  # runs per arm beyond which nobody goes
@@ -74,16 +75,8 @@ def detectable_effect(
     The noncentral t distribution of Welch's t (degrees of freedom by Welch and Satterthwaite), two-sided at `alpha`.
     For a spread without baseline a mean against a fixed number. NaN with fewer than two runs or an unknown spread.
     """
-    sizes = [n] * len(spread.arm) + [n if m is None else m] * len(spread.baseline)
-    variances = np.array([value**2 for value in (*spread.arm, *spread.baseline)])
-    if min(sizes) < 2 or np.isnan(variances).any():
-        return float("nan")
-    parts = variances / np.array(sizes) / len(spread.arm) ** 2
-    total = float(parts.sum())
-    if total == 0:
-        return 0.0
-    freedom = total**2 / float((parts**2 / (np.array(sizes) - 1)).sum())
-    return sqrt(total) * _noncentrality(freedom, alpha, power)
+    error, freedom = _welch(spread, n, n if m is None else m)
+    return error * _noncentrality(freedom, alpha, power) if error > 0 else error
 
 
 def seeds_needed(
@@ -105,7 +98,15 @@ def seeds_needed(
 
 
 def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) -> int:
-    """Return the least equal number of runs per arm with which a two-sided permutation test can reach `alpha`."""
+    """Return the least equal number of runs per arm with which a two-sided permutation test can reach `alpha`.
+
+    Raises:
+        RlbenchError: `alpha` is smaller than any p that so many random permutations can give.
+    """
+    if alpha < 1 / (REPETITIONS + 1):
+        raise RlbenchError(
+            f"With {REPETITIONS} permutations no p can be below {1 / (REPETITIONS + 1)}, as {alpha:g} is."
+        )
     n = 1
     while smallest_level(n, tasks=tasks, paired=paired) > alpha:
         n += 1
@@ -138,9 +139,12 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
     """Return the smallest n of at least `least` with a detectable effect of at most `effect`."""
 
     def enough(n: int) -> bool:
-        return detectable_effect(spread, n, alpha=alpha, power=power) <= effect
+        error, freedom = _welch(spread, n, n)
+        if error == 0 or effect == 0:
+            return effect > 0
+        return _found(freedom, alpha, effect / error) >= power
 
-    if isnan(effect) or isnan(detectable_effect(spread, 2)):
+    if isnan(effect) or isnan(_welch(spread, 2, 2)[0]):
         return float("nan")
     low = high = max(least, 2)
     while not enough(high):
@@ -155,18 +159,27 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
 
 def _noncentrality(freedom: float, alpha: float, power: float) -> float:
     """Return the mean of t, in standard errors, that passes the two-sided critical value with probability `power`."""
-    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
-    if not isfinite(critical):
-        return inf
-    start = critical + float(stats.norm.ppf(power))
-
-    def missing(shift: float) -> float:
-        return float(stats.nct.sf(critical, freedom, shift)) - power
-
-    top = 2 * start + 2
-    while missing(top) < 0:
+    top = 2 * float(stats.t.ppf(1 - alpha / 2, freedom)) + 4
+    while _found(freedom, alpha, top) < power:
         top *= 2
-    return float(optimize.brentq(missing, 0.0, top, xtol=1e-6))
+    return float(optimize.brentq(lambda shift: _found(freedom, alpha, shift) - power, 0.0, top, xtol=1e-6))
+
+
+def _found(freedom: float, alpha: float, shift: float) -> float:
+    """Return the probability of t, with a mean of `shift` standard errors, beyond the critical value on that side."""
+    critical = stats.t.ppf(1 - alpha / 2, freedom)
+    return float(stats.nct.sf(critical, freedom, shift))
+
+
+def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:
+    """Return the standard error of the difference and its degrees of freedom; NaN where they are unknown."""
+    sizes = np.array([n] * len(spread.arm) + [m] * len(spread.baseline))
+    variances = np.array([value**2 for value in (*spread.arm, *spread.baseline)])
+    if sizes.min() < 2 or np.isnan(variances).any():
+        return float("nan"), float("nan")
+    parts = variances / sizes / len(spread.arm) ** 2
+    total = float(parts.sum())
+    return sqrt(total), total**2 / float((parts**2 / (sizes - 1)).sum()) if total > 0 else float("nan")
 
 
 def _deviation(task: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -72,8 +72,8 @@ class Part:
     at the adjusted level: a difference of means, a mean, a share or a linear change, in units of the metric. `p` is
     the adjusted p-value against the claim being false here, `p_against` against its being true. `size` is an effect
     size without unit, described by `size_name`. `detectable` is the distance from the nearest limit of the claim that
-    so many runs find with probability 0.8, and `needed` the runs per arm and environment that would find the
-    estimated one. `note` says what stands in the way.
+    so many runs find with probability 0.8, and `needed`, of an inconclusive part, the runs per arm and environment
+    that would find the estimated one. `note` says what stands in the way.
     """
 
     arm: str
@@ -113,7 +113,7 @@ class Verdict:
     @property
     def needed(self) -> float:
         """Runs per arm and environment that would probably decide an inconclusive claim; NaN if unknown."""
-        counts = [part.needed.n for part in self.parts if part.verdict == "inconclusive" and part.needed]
+        counts = [part.needed.n for part in self.parts if part.needed]
         return max(counts, default=float("nan"))
 
 
@@ -195,7 +195,7 @@ def _part(
         size=size,
         detectable=detectable_effect(spread, least, other or least, alpha=1 - level),
         needed=None
-        if isnan(distance)
+        if isnan(distance) or verdict != "inconclusive"
         else seeds_needed(spread, distance, alpha=1 - level, least=question.least(alpha)),
         verdict=verdict,
         note=note,

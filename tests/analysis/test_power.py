@@ -8,6 +8,7 @@ from scipy import stats
 
 from rlbench.analysis.power import Spread, detectable_effect, fewest_runs, refusal, seeds_needed, smallest_level
 from rlbench.analysis.tests import smallest_p
+from rlbench.errors import RlbenchError
 
 UNIT = Spread((1.0,), (1.0,))
 
@@ -66,6 +67,8 @@ def test_the_fewest_runs_of_a_permutation_test():
     for n, tasks, paired in ((3, 1, False), (5, 2, False), (12, 1, False), (5, 1, True)):
         scores = [np.zeros(n)] * tasks
         assert smallest_level(n, tasks=tasks, paired=paired) == smallest_p(scores, scores, paired=paired)
+    with pytest.raises(RlbenchError, match=r"no p can be below 0\.0001"):
+        fewest_runs(1e-5)
     assert refusal(4, 4, 0.05) == ""
     assert refusal(3, 9, 0.05) == (
         "A permutation test of 3 against 9 runs cannot give a p below 0.1, so nothing can be decided at the 0.05 "
