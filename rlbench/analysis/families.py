@@ -19,11 +19,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rlbench.analysis.permutation import (
     EXACT_LIMIT,
     REPETITIONS,
+    Block,
     Data,
     Hypothesis,
     Sums,
@@ -57,19 +57,6 @@ class Family:
     adjusted: Array
 
 
-@dataclass(frozen=True, eq=False)
-class _Draws:
-    """t as observed `[hypotheses]` and in the permutations `[rows, hypotheses]`; `exact` if those are all there are."""
-
-    observed: Array
-    permuted: Array
-    exact: bool
-
-    def p(self, column: int, among: Sequence[int]) -> float:
-        """Return how often the largest of the columns `among` is at least the observed one of `column`."""
-        return share_as_extreme(self.observed[column], self.permuted[:, list(among)].max(axis=1), self.exact)
-
-
 def family(
     data: Data,
     hypotheses: Sequence[Hypothesis],
@@ -91,12 +78,13 @@ def family(
     known = [index for index, one in enumerate(hypotheses) if _has_runs(data, one)]
     t, p, adjusted = (np.full(len(hypotheses), np.nan) for _ in range(3))
     tested = [hypotheses[index] for index in known]
-    options = (paired, alternative, seed, repetitions)
-    alone = [_draws(data, [one], *options) for one in tested]
-    p[known] = [draws.p(0, [0]) for draws in alone]
     for index, one in zip(known, tested, strict=True):
-        t[index] = statistic(_observed(data, [one], paired), one)[0]
-    adjusted[known] = np.maximum(p[known], _step_down(data, tested, *options)) if len(known) > 1 else p[known]
+        alone = _Permutations(data, [one], paired, alternative, seed, repetitions)
+        t[index], p[index] = alone.statistic(one), _step_down([one], alone)[0]
+    adjusted[known] = p[known]
+    if len(known) > 1:
+        together = _Permutations(data, tested, paired, alternative, seed, repetitions)
+        adjusted[known] = np.maximum(p[known], _step_down(tested, together))
     return Family(t, p, adjusted)
 
 
@@ -120,72 +108,113 @@ def splits(data: Data, hypotheses: Sequence[Hypothesis], paired: bool) -> int:
     return prod(rearrangements(data, block, paired) for block in blocks(hypotheses))
 
 
-def _step_down(
-    data: Data, hypotheses: Sequence[Hypothesis], paired: bool, alternative: Alternative, seed: int, repetitions: int
-) -> Array:
+def _step_down(hypotheses: Sequence[Hypothesis], permutations: _Permutations) -> Array:
     """Return the step-down p-values: the most extreme first, against the largest of all that are left."""
     adjusted, floor = np.ones(len(hypotheses)), 0.0
-    left = list(range(len(hypotheses)))
-    while left:
-        current = [hypotheses[index] for index in left]
-        draws = _draws(data, current, paired, alternative, seed, repetitions)
-        order = list(np.argsort(-draws.observed, kind="stable"))
-        structure = blocks(current)
-        while order and blocks([current[position] for position in order]) == structure:
-            first = order[0]
-            floor = max(floor, draws.p(first, order))
-            adjusted[left[first]] = floor
-            order.pop(0)
-        left = [left[position] for position in sorted(order)]
+    seen = permutations.observed(hypotheses)
+    order = list(np.argsort(-seen, kind="stable"))
+    while order:
+        current = [hypotheses[index] for index in order]
+        permuted, exact = permutations.permuted(current)
+        # [rows, left]: the largest of each hypothesis and all that are less extreme.
+        largest = np.maximum.accumulate(permuted[:, ::-1], axis=1)[:, ::-1]
+        structure, step = blocks(current), 0
+        while step < len(order) and blocks(current[step:]) == structure:
+            floor = max(floor, share_as_extreme(seen[order[step]], largest[:, step], exact))
+            adjusted[order[step]] = floor
+            step += 1
+        order = order[step:]
     return adjusted
 
 
-def _draws(
-    data: Data, hypotheses: Sequence[Hypothesis], paired: bool, alternative: Alternative, seed: int, repetitions: int
-) -> _Draws:
-    """Permute all blocks of the hypotheses together and return their statistics on one scale."""
-    permuted: dict[tuple[str, str], Sums] = {}
-    structure = blocks(hypotheses)
-    for block in structure:
+class _Permutations:
+    """Statistics of hypotheses on one scale, as observed and permuted; what stays the same is drawn once."""
+
+    def __init__(
+        self,
+        data: Data,
+        hypotheses: Sequence[Hypothesis],
+        paired: bool,
+        alternative: Alternative,
+        seed: int,
+        repetitions: int,
+    ) -> None:
+        self._data, self._paired, self._alternative = data, paired, alternative
+        self._seed, self._repetitions = seed, repetitions
+        structure = blocks(hypotheses)
         if paired:
-            check_paired(data, block)
-    ways = [rearrangements(data, block, paired) for block in structure]
-    exact = prod(ways) <= EXACT_LIMIT
-    grid = np.indices(ways).reshape(len(ways), -1) if exact else None
-    streams = np.random.SeedSequence(seed).spawn(len(structure))
-    for number, (block, stream) in enumerate(zip(structure, streams, strict=True)):
-        centre = centre_of(data, block)
-        if grid is not None:
-            sums = all_rows(data, block, paired, centre).take(grid[number])
+            for block in structure:
+                check_paired(data, block)
+        self._places = {name: number for number, name in enumerate(sorted({one.environment for one in structure}))}
+        self._arms = sorted({arm for block in structure for arm in block.arms})
+        self._freedom = {one: degrees_of_freedom(data, one, paired) for one in hypotheses}
+        self._uneven = len(set(self._freedom.values())) > 1
+        self._sums: dict[Block, Sums] = {}
+        self._columns: dict[tuple[Hypothesis, tuple[Block, ...]], Array] = {}
+
+    def statistic(self, hypothesis: Hypothesis) -> float:
+        """Return t of a hypothesis, with its sign."""
+        return float(statistic(self._seen([hypothesis]), hypothesis)[0])
+
+    def observed(self, hypotheses: Sequence[Hypothesis]) -> Array:
+        """Return the observed statistics on one scale, `[hypotheses]`."""
+        seen = self._seen(hypotheses)
+        return np.concatenate([self._scaled(statistic(seen, one), one) for one in hypotheses])
+
+    def permuted(self, hypotheses: Sequence[Hypothesis]) -> tuple[Array, bool]:
+        """Return the statistics if all blocks are permuted together, `[rows, hypotheses]`, and whether that is all."""
+        structure = blocks(hypotheses)
+        ways = [rearrangements(self._data, block, self._paired) for block in structure]
+        exact = prod(ways) <= EXACT_LIMIT
+        if exact:
+            grid = np.indices(ways).reshape(len(ways), -1)
+            every = [all_rows(self._data, one, self._paired, centre_of(self._data, one)) for one in structure]
+            drawn = {one: sums.take(rows) for one, sums, rows in zip(structure, every, grid, strict=True)}
         else:
-            sums = random_rows(data, block, paired, centre, np.random.default_rng(stream), repetitions)
-        permuted |= {(block.environment, arm): sums for arm in block.arms}
-    seen = _observed(data, hypotheses, paired)
-    freedom = np.array([degrees_of_freedom(data, one, paired) for one in hypotheses])
-    first = np.concatenate([statistic(seen, one) for one in hypotheses])
-    rest = np.stack([statistic(permuted, one) for one in hypotheses], axis=1)
-    return _Draws(comparable(first, freedom, alternative), comparable(rest, freedom, alternative), exact)
+            drawn = self._sums = {block: self._sums.get(block) or self._draw(block) for block in structure}
+        sums = {(block.environment, arm): (block, part) for block, part in drawn.items() for arm in block.arms}
+        columns: dict[tuple[Hypothesis, tuple[Block, ...]], Array] = {}
+        for one in hypotheses:
+            own = [sums[name, one.arm] for name in one.environments]
+            key = (one, tuple(block for block, _ in own))
+            known = None if exact else self._columns.get(key)
+            parts = {(block.environment, one.arm): part for block, part in own}
+            columns[key] = self._scaled(statistic(parts, one), one) if known is None else known
+        self._columns = {} if exact else columns
+        return np.stack(list(columns.values()), axis=1), exact
+
+    def _draw(self, block: Block) -> Sums:
+        """Permute a block at random, from a stream of its environment and first arm."""
+        entropy = [self._seed, self._places[block.environment], self._arms.index(block.arms[0])]
+        rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        return random_rows(self._data, block, self._paired, centre_of(self._data, block), rng, self._repetitions)
+
+    def _seen(self, hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], Sums]:
+        found: dict[tuple[str, str], Sums] = {}
+        for block in blocks(hypotheses):
+            sums = observed(self._data, block, self._paired, centre_of(self._data, block))
+            found |= {(block.environment, arm): sums for arm in block.arms}
+        return found
+
+    def _scaled(self, t: Array, hypothesis: Hypothesis) -> Array:
+        turned = turn(t, self._alternative)
+        return normal_scale(turned, self._freedom[hypothesis]) if self._uneven else turned
 
 
-def _observed(data: Data, hypotheses: Sequence[Hypothesis], paired: bool) -> dict[tuple[str, str], Sums]:
-    found: dict[tuple[str, str], Sums] = {}
-    for block in blocks(hypotheses):
-        sums = observed(data, block, paired, centre_of(data, block))
-        found |= {(block.environment, arm): sums for arm in block.arms}
-    return found
+def turn(t: Array, alternative: Alternative) -> Array:
+    """Return statistics so that large ones speak for the alternative."""
+    return np.asarray(np.abs(t) if alternative == "two-sided" else t if alternative == "greater" else -t)
 
 
-def comparable(t: Array, freedom: Array, alternative: Alternative) -> Array:
-    """Return statistics `[..., hypotheses]` turned towards the alternative and put on one scale.
+def normal_scale(t: Array, freedom: float | Array) -> Array:
+    """Return t statistics as the normal ones that are about as improbable: monotone, and on one scale.
 
     The largest of several t means little where they have different degrees of freedom, as on one environment and
-    over all: the one with the fewest would always set the bar. Each is then replaced by minus its tail probability
-    in Student's distribution, which is monotone; with equal degrees of freedom nothing is changed.
+    over all: the one with the fewest would always set the bar. D. L. Wallace, "Bounds on normal approximations to
+    Student's and the chi-square distributions", Annals of Mathematical Statistics 30, 1959.
     """
-    turned = np.abs(t) if alternative == "two-sided" else t if alternative == "greater" else -t
-    if (freedom == freedom[0]).all():
-        return np.asarray(turned)
-    return np.asarray(-stats.t.sf(turned, freedom))
+    size = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom))
+    return np.asarray(np.copysign(size, t))
 
 
 def _has_runs(data: Data, hypothesis: Hypothesis) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations, pairwise, permutations, product
+from itertools import combinations, permutations, product
 from math import comb, factorial, prod
 
 import numpy as np
@@ -218,10 +218,12 @@ def _deals(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, .
 
 def _sums(values: Array, arms: tuple[str, ...], sizes: Sequence[int]) -> Sums:
     """Sum `values` `[rows, runs]`, in which the runs of one arm follow those of another."""
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    parts = [values[:, low:high] for low, high in pairwise(edges)]
-    total = np.stack([part.sum(1) for part in parts], axis=1)
-    square = np.stack([(part**2).sum(1) for part in parts], axis=1)
+    filled = np.flatnonzero(sizes)  # an arm may have no run in a stage, and its sums are 0
+    starts = (np.cumsum(sizes) - np.array(sizes))[filled].astype(np.intp)
+    total, square = np.zeros((2, len(values), len(sizes)))
+    if filled.size:
+        total[:, filled] = np.add.reduceat(values, starts, axis=1)
+        square[:, filled] = np.add.reduceat(values**2, starts, axis=1)
     return Sums(arms, np.array(sizes), total, square, float(np.abs(values[0]).max(initial=0.0)), False)
 
 

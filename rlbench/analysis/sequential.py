@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rlbench.analysis.families import comparable
+from rlbench.analysis.families import normal_scale
 from rlbench.analysis.permutation import (
     REPETITIONS,
     Data,
@@ -156,19 +156,22 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
         for place, (block, centre) in enumerate(zip(structure, centres, strict=True)):
             rng = np.random.default_rng(np.random.SeedSequence([seed, number, place]))
             rows = random_rows(stage, block, False, centre, rng, repetitions)
-            first = observed(stage, block, False, centre)
+            here = observed(stage, block, False, centre)
             for arm in block.arms:
                 key = (block.environment, arm)
                 permuted[key] = permuted[key] + rows if number else rows
-                seen[key] = seen[key] + first if number else first
+                seen[key] = seen[key] + here if number else here
         counts = [_runs(stages[: number + 1], one) for one in hypotheses]
         freedom = np.array([max(sum(n + m - 2 for n, m in each), 1) for each in counts], np.float64)
         enough = [min(min(pair) for pair in each) >= 2 for each in counts]
         t = _columns(seen, hypotheses, enough)
         signed.append(t[0])
-        scaled.append(comparable(t, freedom, "two-sided")[0])
-        drawn.append(comparable(_columns(permuted, hypotheses, enough), freedom, "two-sided"))
-    return _Looks(np.stack(signed), np.stack(scaled), np.stack(drawn))
+        uneven = (freedom != freedom[0]).any()
+        sizes = [np.abs(one) for one in (t, _columns(permuted, hypotheses, enough))]
+        first, rest = [normal_scale(one, freedom) for one in sizes] if uneven else sizes
+        scaled.append(first)
+        drawn.append(rest)
+    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn))
 
 
 def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.families import comparable, family
+from rlbench.analysis.families import _Permutations, family, normal_scale, turn
 from rlbench.analysis.permutation import Block, Hypothesis, blocks
 from rlbench.analysis.tests import permutation_test, smallest_p
 from rlbench.errors import RlbenchError
@@ -127,12 +127,30 @@ def test_a_family_of_one_is_the_test_alone_and_sides_are_sides():
 
 
 def test_statistics_of_different_freedom_come_on_one_scale():
-    t = np.array([[2.0, 2.0], [3.0, -3.0]])
-    assert comparable(t, np.array([4.0, 4.0]), "two-sided").tolist() == [[2, 2], [3, 3]]
-    uneven = comparable(t, np.array([2.0, 30.0]), "two-sided")
-    assert (uneven[:, 0] < uneven[:, 1]).all()
-    assert (uneven[1] > uneven[0]).all()
-    assert comparable(t, np.array([4.0, 4.0]), "less").tolist() == [[-2, -2], [-3, 3]]
+    t = np.array([[2.0, 2.0], [3.0, 3.0]])
+    freedom = np.array([3.0, 30.0])
+    uneven = normal_scale(t, freedom)
+    assert uneven == pytest.approx(stats.norm.isf(stats.t.sf(t, freedom)), rel=0.02)
+    assert normal_scale(-t, freedom).tolist() == (-uneven).tolist()
+    assert normal_scale(np.array([0.0, np.inf, -np.inf]), 5.0).tolist() == [0.0, np.inf, -np.inf]
+    assert turn(np.array([2.0, -3.0]), "two-sided").tolist() == [2.0, 3.0]
+    assert turn(np.array([2.0, -3.0]), "less").tolist() == [-2.0, 3.0]
+    # A comparison over both environments has more degrees of freedom, and is not held to the bar of one.
+    rng = np.random.default_rng(6)
+    data = {(name, arm): rng.normal(shift, 1, 5) for name in ("E", "F") for arm, shift in (("a", 0.0), ("b", 2.0))}
+    both = family(data, [Hypothesis("b", "a", names) for names in (E, ("F",), ("E", "F"))])
+    assert both.t[2] < max(both.t[:2])
+    assert both.adjusted[2] < min(both.adjusted[:2])
+
+
+def test_what_is_drawn_once_is_what_would_be_drawn_again():
+    rng = np.random.default_rng(5)
+    data = {(name, arm): rng.normal(ord(arm) / 2, 1, 9) for name in ("E", "F") for arm in "abcd"}
+    asked = [Hypothesis(arm, "a", names) for arm in "bcd" for names in (E, ("F",), ("E", "F"))]
+    kept = _Permutations(data, asked, False, "two-sided", 0, 99)
+    for left in (asked, asked[1:], asked[4:], asked[2:5], asked[:3]):
+        anew = _Permutations(data, asked, False, "two-sided", 0, 99)
+        assert kept.permuted(left)[0].tobytes() == anew.permuted(left)[0].tobytes()
 
 
 def test_an_arm_without_runs_is_not_tested_and_does_not_count():
