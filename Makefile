@@ -15,7 +15,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto -m "slow or not slow"
+	$(BIN)/pytest -n auto -m "not calibration"
+
+# Measures every interval and test on simulated experiments and writes docs/calibration.md.
+calibration: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.statistics.publish
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -40,4 +44,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: lecture test test-all lint types bench
+.PHONY: lecture test test-all calibration lint types bench

@@ -66,9 +66,8 @@ def _short(results: Results) -> list[str]:
     present = [one.environment for one in results.comparisons]
     places = [place for place in (ALL, *results.environments) if place in present]
     said = [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
-    key = (
-        f"In brackets: the mean return over the whole training less that of {results.baseline}, with its 95 % interval"
-    )
+    score = "score" if results.metrics[0] == "score" else "return over the whole training"
+    key = f"In brackets: the mean {score} less that of {results.baseline}, with its 95 % interval"
     scale = "; over all environments on a scale from random policy = 0 to target = 1" if ALL in present else ""
     return [*said, f"{key}{scale}."]
 
@@ -121,10 +120,11 @@ def _without_comparison(results: Results) -> list[str]:
         for arm in results.arms:
             own = used[(used["arm"] == arm) & (used["environment"] == environment)]
             if len(own):
-                said.append(
-                    f"On {environment}, {arm} scores {number(own['auc'].mean(), 1)} on average over the whole training "
-                    f"and {number(own['final'].mean(), 1)} at its end ({len(own)} run{'s' if len(own) > 1 else ''})."
-                )
+                runs = f"({len(own)} run{'s' if len(own) > 1 else ''})"
+                score = number(own[results.metrics[0]].mean(), 1)
+                when = "" if results.metrics[0] == "score" else " over the whole training"
+                end = f" and {number(own['final'].mean(), 1)} at its end" if "final" in results.metrics else ""
+                said.append(f"On {environment}, {arm} scores {score} on average{when}{end} {runs}.")
     return [*said, reason]
 
 

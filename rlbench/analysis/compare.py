@@ -13,7 +13,7 @@ counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -25,6 +25,7 @@ from rlbench.analysis.families import family
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.permutation import Data, Hypothesis
 from rlbench.analysis.power import Spread, detectable_effect, fewest_runs
+from rlbench.analysis.references import Reference, possible_range
 from rlbench.analysis.scores import METRICS
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError, nearest
@@ -84,9 +85,16 @@ class _Question:
     planned_baseline: int
 
 
-def compare(scores: pd.DataFrame, arm: str, baseline: str, metric: str = "auc", seed: int = 0) -> list[Comparison]:
+def compare(
+    scores: pd.DataFrame,
+    arm: str,
+    baseline: str,
+    metric: str = "auc",
+    seed: int = 0,
+    references: Mapping[str, Reference] | None = None,
+) -> list[Comparison]:
     """Compare one arm with another on each environment and over all of them: `compare_all` of one pair."""
-    return compare_all(scores, pairs=[(arm, baseline)], metric=metric, seed=seed)
+    return compare_all(scores, pairs=[(arm, baseline)], metric=metric, seed=seed, references=references)
 
 
 def compare_all(
@@ -96,18 +104,21 @@ def compare_all(
     pairs: Sequence[tuple[str, str]] | None = None,
     metric: str = "auc",
     seed: int = 0,
+    references: Mapping[str, Reference] | None = None,
 ) -> list[Comparison]:
     """Compare every other arm with `baseline`, or each pair (arm, baseline) of `pairs`.
 
     `scores` is the table of `scores.scores`; its row order does not matter. All comparisons returned by one
     call are one family for the correction. Per pair the environments in alphabetical order, then `ALL`.
+    `references` say which scores are possible, which no interval leaves.
 
     Raises:
         RlbenchError: an unknown arm or metric, an arm compared with itself, or neither baseline nor pairs
         given.
     """
-    if metric not in METRICS:
-        raise RlbenchError(f"There is no score {metric!r}.{nearest(metric, METRICS)}")
+    if metric not in METRICS or metric not in scores:
+        known = [name for name in METRICS if name in scores]
+        raise RlbenchError(f"There is no score {metric!r}.{nearest(metric, known)}")
     questions = [
         question
         for arm, other in _pairs(scores, baseline, pairs)
@@ -117,7 +128,7 @@ def compare_all(
     tested = family(_data(scores, hypotheses, metric), hypotheses, seed=seed)
     comparisons = int(np.isfinite(tested.p).sum())  # NaN where an arm has no run
     return [
-        _answer(question, metric, seed, float(p), float(corrected), comparisons)
+        _answer(question, metric, seed, float(p), float(corrected), comparisons, references)
         for question, p, corrected in zip(questions, tested.p, tested.adjusted, strict=True)
     ]
 
@@ -198,10 +209,19 @@ def _data(scores: pd.DataFrame, hypotheses: Sequence[Hypothesis], metric: str) -
     return data
 
 
-def _answer(question: _Question, metric: str, seed: int, p: float, adjusted: float, comparisons: int) -> Comparison:
+def _answer(
+    question: _Question,
+    metric: str,
+    seed: int,
+    p: float,
+    adjusted: float,
+    comparisons: int,
+    references: Mapping[str, Reference] | None,
+) -> Comparison:
     x, y = question.x, question.y
     smallest = [min(task.size for task in side) for side in (x, y)]
-    difference = intervals.difference_interval(x, y, seed=seed)
+    possible = possible_range(question.environments, references, normalised=question.environment == ALL)
+    difference = intervals.difference_interval(x, y, seed=seed, possible=possible)
     verdict: Verdict = "undecided"
     if adjusted < ALPHA and difference.low > 0:
         verdict = "better"
@@ -218,8 +238,8 @@ def _answer(question: _Question, metric: str, seed: int, p: float, adjusted: flo
         planned_baseline=question.planned_baseline,
         n_arm=sum(task.size for task in x),
         n_baseline=sum(task.size for task in y),
-        mean_arm=intervals.mean_interval(x, seed=seed),
-        mean_baseline=intervals.mean_interval(y, seed=seed),
+        mean_arm=intervals.mean_interval(x, seed=seed, possible=possible),
+        mean_baseline=intervals.mean_interval(y, seed=seed, possible=possible),
         difference=difference,
         improvement=intervals.improvement_interval(x, y),
         p_value=p,

@@ -13,6 +13,7 @@ from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.curves import list_arms
 from rlbench.analysis.figures.diagnostics import QUANTITIES, RULE
 from rlbench.analysis.figures.rows import rows_height
+from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.picturefiles import Picture, slug
 
@@ -31,6 +32,8 @@ def pictures(results: Results) -> list[Picture]:
 
 
 def _learning(results: Results) -> Iterator[Picture]:
+    if results.curves.empty:
+        return
     caption = (
         "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, each "
         "point the mean return of the episodes that ended in the last tenth of the budget before it. The band holds "
@@ -61,14 +64,16 @@ def _scores(results: Results) -> Iterator[Picture]:
     said = {
         "auc": "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
         "final": "The second score: the mean return of the episodes in the last tenth of the budget.",
+        "score": "The score of a run.",
     }
+    titles = {"auc": ": over training", "final": ": final", "score": ""}
     for environment, name in _named(results):
-        for metric, meaning in said.items():
+        for metric in results.metrics:
             yield _one(
                 f"scores-{metric}-{name}",
                 "Scores of every run",
-                f"{environment}: {'over training' if metric == 'auc' else 'final'}",
-                f"{meaning} Every dot is one training run; the diamond is their mean, the bar its 95 % interval.",
+                f"{environment}{titles[metric]}",
+                f"{said[metric]} Every dot is one training run; the diamond is their mean, the bar its interval.",
                 f"Dot plot of the {metric} score of every run on {environment}, one row for each of {_arms(results)}.",
                 partial(results.plot_scores, environment=environment, metric=metric),
                 height=rows_height(results.arms, 0.48),
@@ -76,14 +81,15 @@ def _scores(results: Results) -> Iterator[Picture]:
 
 
 def _aggregate(results: Results) -> Iterator[Picture]:
-    for metric, title in (("auc", "Over training"), ("final", "Final")):
+    titles = {"auc": "Over training: ", "final": "Final: ", "score": ""}
+    for metric in results.metrics:
         yield _one(
             f"aggregate-{metric}",
             _together(results),
-            f"{title}: IQM and mean",
+            f"{titles[metric]}IQM and mean",
             "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves "
             "out the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. "
-            "The bars hold the true value with 95 % confidence.",
+            "The bars are meant to hold the true value in 95 of 100 such experiments; how often they do is said below.",
             f"Normalised {metric} score, interquartile mean and mean with intervals, for {_arms(results)}.",
             partial(results.plot_aggregate, metric=metric),
             height=rows_height(results.arms, 0.42),
@@ -125,8 +131,8 @@ def _compared(results: Results) -> Iterator[Picture]:
                 f"difference-{name}",
                 section,
                 f"How much better on {environment}",
-                f"Mean score over training minus that of {base}, in units of the episode return. The bar holds the "
-                "true difference with 95 % confidence; one that touches 0 leaves the question open.",
+                f"Mean {METRIC_NAMES[results.metrics[0]]} minus that of {base}. The bar holds the true difference with "
+                "95 % confidence; one that touches 0 leaves the question open.",
                 f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
                 partial(results.plot_difference, environment=environment),
                 height=rows_height(results.arms, 0.36),

@@ -9,12 +9,13 @@ The random returns were measured with `measure_random` (Gymnasium 1.4.0, seed 0)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.analysis.estimates import ANYTHING, Range
 from rlbench.errors import RlbenchError
 
 
@@ -23,10 +24,11 @@ class Reference:
     """The two fixed points of one environment's scale, in units of its undiscounted episode return.
 
     `random` is the mean return of uniformly random actions over `episodes` episodes, with `standard_error`;
-    `target` is a return that counts as solved, for the reason in `source`.
+    `target` is a return that counts as solved, for the reason in `source`. No return is below `low` or above `high`,
+    which are infinite where that is not known; `low` is the worst possible score.
 
     Raises:
-        RlbenchError: `target` equals `random`, or one of them is not finite.
+        RlbenchError: `target` equals `random`, one of them is not finite, or they are not between `low` and `high`.
     """
 
     random: float
@@ -34,21 +36,28 @@ class Reference:
     source: str = "given by the user"
     episodes: int = 0
     standard_error: float = float("nan")
+    low: float = float("-inf")
+    high: float = float("inf")
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.random, self.target]).all() or self.random == self.target:
             raise RlbenchError(
                 f"A reference needs two different finite returns, not random={self.random} and target={self.target}."
             )
+        if not self.low <= min(self.random, self.target) <= max(self.random, self.target) <= self.high:
+            raise RlbenchError(f"The references of a score lie outside its range of {self.low} to {self.high}.")
 
 
 _SPEC = "reward_threshold of the Gymnasium specification"
 
 REFERENCES: Mapping[str, Reference] = {
-    "CartPole-v1": Reference(22.19, 475.0, _SPEC, episodes=20_000, standard_error=0.08),
-    "Acrobot-v1": Reference(-498.8, -100.0, _SPEC, episodes=2_000, standard_error=0.26),
-    "MountainCar-v0": Reference(-200.0, -110.0, _SPEC, episodes=2_000, standard_error=0.0),
-    "MountainCarContinuous-v0": Reference(-33.33, 90.0, _SPEC, episodes=1_000, standard_error=0.03),
+    # The ranges follow from the rewards and the longest episode: 1 a step for 500 steps, -1 for 500 or 200.
+    "CartPole-v1": Reference(22.19, 475.0, _SPEC, episodes=20_000, standard_error=0.08, low=1.0, high=500.0),
+    "Acrobot-v1": Reference(-498.8, -100.0, _SPEC, episodes=2_000, standard_error=0.26, low=-500.0, high=0.0),
+    "MountainCar-v0": Reference(-200.0, -110.0, _SPEC, episodes=2_000, standard_error=0.0, low=-200.0, high=-1.0),
+    "MountainCarContinuous-v0": Reference(  # at most 0.1 a step is lost to the action, and 100 won at the goal
+        -33.33, 90.0, _SPEC, episodes=1_000, standard_error=0.03, low=-99.9, high=100.0
+    ),
     "Pendulum-v1": Reference(
         -1228.5,
         -150.0,
@@ -56,6 +65,8 @@ REFERENCES: Mapping[str, Reference] = {
         "(-147, standard error 3, 1000 episodes), rounded",
         episodes=4_000,
         standard_error=4.6,
+        low=-3254.8,  # 200 steps at angle pi, speed 8 and torque 2 cost pi^2 + 6.4 + 0.004 each
+        high=0.0,
     ),
     "LunarLander-v3": Reference(-182.1, 200.0, _SPEC, episodes=2_000, standard_error=2.5),
 }
@@ -79,6 +90,24 @@ def normalise(
     if scale is None:
         return np.full(values.shape, np.nan)
     return (values - scale.random) / (scale.target - scale.random)
+
+
+def possible_range(
+    environments: Sequence[str], references: Mapping[str, Reference] | None = None, *, normalised: bool = False
+) -> Range:
+    """Return the range that the scores on an environment can be in, infinite where it is not known.
+
+    Of several environments it is that of the mean over them, for which their scores must be `normalised`.
+    """
+    ends = []
+    for environment in environments:
+        scale = reference(environment, references)
+        if scale is None:
+            return ANYTHING
+        own = np.array([scale.low, scale.high])
+        ends.append(np.sort(normalise(own, environment, references)) if normalised else own)
+    low, high = np.mean(ends, axis=0) if ends else ANYTHING
+    return float(low), float(high)
 
 
 def measure_random(environment: str, episodes: int = 1_000, seed: int = 0) -> tuple[float, float]:

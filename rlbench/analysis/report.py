@@ -18,6 +18,7 @@ from rlbench.analysis.claimtable import claim_sentence, registration
 from rlbench.analysis.gallery import pictures
 from rlbench.analysis.method import Method, describe, warnings
 from rlbench.analysis.picturefiles import Rendered, render
+from rlbench.analysis.reliability import reliability_tables
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.analysis.tables import Table, all_tables
@@ -42,7 +43,7 @@ def write_report(
         results = Results(experiment or {}, results, seed=seed)
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = all_tables(results)
+    tables = [*all_tables(results), *reliability_tables(results)]
     out = Path(out_dir)
     try:
         figures = _folder(out / "figures", ("svg", "pdf", "png"))

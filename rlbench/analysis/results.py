@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from rlbench.analysis.figures.style import ArmStyle
+    from rlbench.analysis.sensitivity import Sensitivity
     from rlbench.analysis.verdicts import Verdict
 
 
@@ -32,7 +33,10 @@ class Results:
 
     `experiment` is the JSON document of the experiment (name, question, arms, environments, seeds, steps,
     baseline); `references` add to or replace `rlbench.analysis.references`; all resampling comes from `seed`.
+    `metrics` are the scores that a report shows, columns of `scores`, the primary one first.
     """
+
+    metrics: tuple[str, ...] = ("auc", "final")
 
     def __init__(
         self,
@@ -99,27 +103,37 @@ class Results:
 
         return arm_styles(self.arms)
 
-    def compare(self, arm: str | None = None, baseline: str | None = None, metric: str = "auc") -> list[Comparison]:
+    def compare(
+        self, arm: str | None = None, baseline: str | None = None, metric: str | None = None
+    ) -> list[Comparison]:
         """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
 
-        Per environment and over all of them; see `rlbench.analysis.compare`. Of runs that were made in stages until
-        they decided something, only what was decided then has a verdict (`rlbench.analysis.looks`).
+        Per environment and over all of them; see `rlbench.analysis.compare`. `metric` is the primary one if None. Of
+        runs that were made in stages until they decided something, only what was decided then has a verdict
+        (`rlbench.analysis.looks`).
         """
-        baseline = baseline or self.baseline
+        baseline, metric = baseline or self.baseline, metric or self.metrics[0]
         if arm is not None and baseline is not None:
-            return decided(comparing.compare(self.scores, arm, baseline, metric, seed=self.seed), self.experiment)
+            made = comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references)
+            return decided(made, self.experiment)
         if arm is not None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
         if baseline is None:
             return []
-        # In the order of the experiment, environments before all of them together.
+        return decided(self._compare_all(baseline, metric), self.experiment)
+
+    def _compare_all(self, baseline: str, metric: str) -> list[Comparison]:
+        """Compare as if the number of runs had been fixed, in the order of the experiment."""
         pairs = [(one, baseline) for one in self.arms if one != baseline]
-        made = comparing.compare_all(self.scores, pairs=pairs, metric=metric, seed=self.seed) if pairs else []
-        return decided(made, self.experiment)
+        if not pairs:
+            return []
+        return comparing.compare_all(
+            self.scores, pairs=pairs, metric=metric, seed=self.seed, references=self.references
+        )
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every arm against the baseline in the primary score, the area under the learning curve."""
+        """Every arm against the baseline in the primary score."""
         return self.compare()
 
     @cached_property
@@ -140,6 +154,17 @@ class Results:
 
         return judge(claim, self, seed=self.seed)
 
+    @cached_property
+    def sensitivity(self) -> list[Sensitivity]:
+        """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
+        from rlbench.analysis.sensitivity import sensitivity
+
+        # Both as if the number of runs had been fixed, also where it was not: the two must differ in one thing only.
+        made = self.comparisons
+        if "sequential" in self.experiment and self.baseline:
+            made = self._compare_all(self.baseline, self.metrics[0])
+        return sensitivity(self.scores, made, seed=self.seed, references=self.references)
+
     def plot_learning_curves(self, ax: Axes | None = None, environment: str | None = None) -> Axes:
         """Draw the mean learning curve of every arm; of all environments, normalised, unless one is named."""
         from rlbench.analysis import figures
@@ -155,44 +180,57 @@ class Results:
             ax=ax,
         )
 
-    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
         """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
         from rlbench.analysis import figures
 
         return figures.plot_scores(
             self.scores,
-            metric,
+            metric or self.metrics[0],
             self._known(environment),
             arms=self.arms,
             styles=self.styles,
+            references=self.references,
             seed=self.seed,
             ax=ax,
         )
 
-    def plot_aggregate(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+    def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw interquartile mean and mean of the normalised scores of all environments."""
         from rlbench.analysis import figures
 
-        return figures.plot_aggregate(self.scores, metric, arms=self.arms, styles=self.styles, seed=self.seed, ax=ax)
+        return figures.plot_aggregate(
+            self.scores,
+            metric or self.metrics[0],
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            seed=self.seed,
+            ax=ax,
+        )
 
-    def plot_profile(self, ax: Axes | None = None, metric: str = "auc") -> Axes:
+    def plot_profile(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw the share of runs that score more than each normalised score."""
         from rlbench.analysis import figures
 
-        return figures.plot_profile(self.scores, metric, arms=self.arms, styles=self.styles, ax=ax)
+        return figures.plot_profile(self.scores, metric or self.metrics[0], arms=self.arms, styles=self.styles, ax=ax)
 
-    def plot_improvement(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_improvement(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
         """Draw the probability that a run of each arm scores higher than one of the baseline."""
         from rlbench.analysis import figures
 
-        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
         return figures.plot_improvement(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
 
-    def plot_difference(self, ax: Axes | None = None, environment: str | None = None, metric: str = "auc") -> Axes:
+    def plot_difference(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
         """Draw by how much the mean score of each arm exceeds the baseline's."""
         from rlbench.analysis import figures
 
-        comparisons = self.comparisons if metric == "auc" else self.compare(metric=metric)
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
         return figures.plot_difference(comparisons, self.scores, self._known(environment), styles=self.styles, ax=ax)
 
     def plot_diagnostics(

@@ -28,7 +28,7 @@ averaged: it had fewer steps); a missing one keeps its row with NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ Array = npt.NDArray[np.float64]
 POINTS = 100  # grid points of a curve
 WINDOW = 0.1  # width of the averaging window, as a share of the budget
 LAST = 100  # episodes in `last100`
-METRICS = ("auc", "final", "last100")
+METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
+_OF_CURVES = METRICS[:3]
 _COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
 
@@ -125,8 +126,16 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
                 "last100": history.last(LAST),
             }
         )
-    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *METRICS])
-    for metric in METRICS:
+    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES])
+    return with_normalised(table, _OF_CURVES, references)
+
+
+def with_normalised(
+    table: pd.DataFrame, metrics: Sequence[str], references: Mapping[str, Reference] | None
+) -> pd.DataFrame:
+    """Return a table of scores in order, with a column `METRIC_normalised` for each of the metrics."""
+    table = table.copy()
+    for metric in metrics:
         table[f"{metric}_normalised"] = np.nan
         for environment, group in table.groupby("environment"):
             table.loc[group.index, f"{metric}_normalised"] = normalise(group[metric], str(environment), references)

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlbench.analysis.compare import ALL, ALPHA, Comparison
+from rlbench.analysis.coverage import interval_name
 from rlbench.analysis.intervals import NO_SPREAD, Estimate
 
 METRIC_NAMES = {
     "auc": "return over the whole training (area under the learning curve)",
     "final": "return over the last tenth of the training",
     "last100": "return of the last 100 episodes",
+    "score": "score",
 }
 
 
@@ -120,7 +122,8 @@ def _where(c: Comparison) -> str:
 def _interval(estimate: Estimate, form: str) -> str:
     if np.isnan(estimate.low):
         return estimate.method
-    return f"{estimate.level:.0%} interval {estimate.low:{form}} to {estimate.high:{form}}".replace("%", " %")
+    name, _, caution = interval_name([estimate]).partition(", ")
+    return f"{name} {estimate.low:{form}} to {estimate.high:{form}}{', ' if caution else ''}{caution}"
 
 
 def _p(p: float) -> str:

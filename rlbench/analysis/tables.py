@@ -12,13 +12,16 @@ import pandas as pd
 
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import ALL, Comparison, to_frame
+from rlbench.analysis.coverage import interval_name
 from rlbench.analysis.figures.aggregates import aggregates
 from rlbench.analysis.intervals import Estimate, mean_interval
+from rlbench.analysis.references import possible_range
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
 
 NONE = "–"
+COLUMNS = {"auc": "Over training (AUC)", "final": "Final", "score": "Score"}
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ def all_tables(results: Results) -> list[Table]:
 def summary_table(results: Results) -> Table:
     """One row per environment and arm, then all environments together: scores and the comparison."""
     comparisons = {(one.environment, one.arm): one for one in results.comparisons}
-    data, shown = [], []
+    difference = "AUC" if results.metrics[0] == "auc" else "Score"
+    data, shown, intervals = [], [], []
     for environment, arm in _rows(results, comparisons):
         everywhere = environment == ALL
         runs = results.scores[results.scores["arm"] == arm]
         runs = runs if everywhere else runs[runs["environment"] == environment]
-        means = {metric: _mean(runs, metric, everywhere, results.seed) for metric in ("auc", "final")}
+        means = {metric: _mean(results, runs, metric, everywhere) for metric in results.metrics}
+        intervals += [] if everywhere else [means[results.metrics[0]]]
         used, planned = int(runs["used"].sum()), len(runs)
         one = comparisons.get((environment, arm))
         digits = 3 if everywhere else 1
@@ -74,12 +79,11 @@ def summary_table(results: Results) -> Table:
                 "Environment": environment,
                 "Arm": arm,
                 "Runs used": f"{used} of {planned}",
-                "Over training (AUC)": text(means["auc"], digits),
-                "Final": text(means["final"], digits),
             }
+            | {COLUMNS[metric]: text(mean, digits) for metric, mean in means.items()}
             | (
                 {
-                    "AUC more than baseline": text(one.difference, digits, sign=True) if one else NONE,
+                    f"{difference} more than baseline": text(one.difference, digits, sign=True) if one else NONE,
                     "P(run beats baseline)": text(one.improvement, 2) if one else NONE,
                     "Verdict": verdict,
                 }
@@ -92,16 +96,18 @@ def summary_table(results: Results) -> Table:
         "Scores and verdicts",
         pd.DataFrame(data),
         pd.DataFrame(shown),
-        "Mean over the used runs with its 95 % interval in brackets. Environments in units of the episode return, "
-        f"“{ALL}” normalised (random policy 0, target 1).",
+        f"Mean over the used runs; in brackets its {interval_name(intervals)}. Environments in units of "
+        f"{'the score' if results.metrics[0] == 'score' else 'the episode return'}, “{ALL}” normalised (random policy "
+        "0, target 1).",
     )
 
 
 def aggregate_table(results: Results) -> Table:
     """IQM and mean of the normalised scores of every arm, for both scores."""
     data, shown = [], []
-    for metric, name in (("auc", "over training (AUC)"), ("final", "final")):
-        for arm, (middle, mean) in aggregates(results.scores, results.arms, metric, results.seed).items():
+    for metric in results.metrics:
+        name, scores = COLUMNS[metric].lower().replace("auc", "AUC"), results.scores
+        for arm, (middle, mean) in aggregates(scores, results.arms, metric, results.seed, results.references).items():
             data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
             shown.append({"Score": name, "Arm": arm, "IQM": text(middle, 3), "Mean": text(mean, 3)})
     return Table("aggregate", "Normalised scores of all environments", pd.DataFrame(data), pd.DataFrame(shown))
@@ -109,11 +115,11 @@ def aggregate_table(results: Results) -> Table:
 
 def comparison_table(results: Results) -> Table:
     """Every comparison with the baseline in both scores, with p-values."""
-    final = results.compare(metric="final")
-    comparisons = [*results.comparisons, *final]
+    others = [one for metric in results.metrics[1:] for one in results.compare(metric=metric)]
+    comparisons = [*results.comparisons, *others]
     shown = [
         {
-            "Score": "over training (AUC)" if one.metric == "auc" else "final",
+            "Score": COLUMNS[one.metric].lower().replace("auc", "AUC"),
             "Environment": one.environment,
             "Arm": one.arm,
             "Difference of means": text(one.difference, 3 if one.normalised else 1, sign=True),
@@ -157,7 +163,7 @@ def stopped_table(results: Results) -> Table:
 def compute_table(results: Results) -> Table:
     """What a finished run cost: medians over the finished runs."""
     columns = ["steps_done", "gradient_steps", "samples", "seconds"]
-    finished = results.runs[results.runs["status"] == "finished"]
+    finished = results.runs[(results.runs["status"] == "finished") & (results.runs["seconds"] > 0)]
     data = _ordered(results, finished.groupby(["arm", "environment"], as_index=False)[columns].median())
     names = ("Environment steps", "Gradient steps", "Samples", "Seconds")
     shown = pd.DataFrame(
@@ -200,9 +206,9 @@ def arms_table(results: Results) -> Table:
 def score_table(results: Results) -> Table:
     """The scores of every single run."""
     data = _ordered(results, results.scores)
-    columns = ["environment", "arm", "seed", "status", *scoring.METRICS]
-    shown = data[columns].copy()
-    for metric in scoring.METRICS:
+    metrics = [metric for metric in scoring.METRICS if metric in data]
+    shown = data[["environment", "arm", "seed", "status", *metrics]].copy()
+    for metric in metrics:
         shown[metric] = [number(value, 1) for value in data[metric]]
     return Table("scores", "Scores of every run", data, shown.astype(str))
 
@@ -232,12 +238,15 @@ def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -
     return rows
 
 
-def _mean(runs: pd.DataFrame, metric: str, everywhere: bool, seed: int) -> Estimate:
+def _mean(results: Results, runs: pd.DataFrame, metric: str, everywhere: bool) -> Estimate:
     """Return the mean score of the used runs, over environments the mean of their means."""
     column = f"{metric}_normalised" if everywhere else metric
     used = runs[column].where(runs["used"].astype(bool))
+    names = list(dict.fromkeys(runs["environment"]))
     return mean_interval(
-        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])], seed=seed
+        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])],
+        seed=results.seed,
+        possible=possible_range(names, results.references, normalised=everywhere),
     )
 
 

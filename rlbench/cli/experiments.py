@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbench.cli.external import compare_file, from_file
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -118,14 +119,15 @@ def report(
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="ALGORITHM...")
-@click.option("--env", "environments", multiple=True, required=True, metavar="ID", help="Gymnasium id; repeatable.")
+@click.argument("names", nargs=-1, metavar="ALGORITHM...")
+@click.option("--env", "environments", multiple=True, metavar="ID", help="Gymnasium id; repeatable.")
 @click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm.")
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @changes
 @click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+@from_file
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -139,16 +141,28 @@ def compare(
     results: str,
     workers: int | None,
     out: str | None,
+    file: str | None,
+    reference: tuple[str, ...],
 ) -> None:
     """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
 
-    An ALGORITHM is a name or a plugin file.
+    An ALGORITHM is a name or a plugin file. With --from nothing is trained: the runs are read from a table with the
+    columns algorithm, environment, seed and score (and step, for learning curves).
 
     \b
     rlbench compare ppo-clip reinforce --env CartPole-v1 --seeds 10 --steps 100000
     rlbench compare my-variant ppo-clip --plugin my_variant.py --env CartPole-v1
     rlbench compare ppo-clip --set ppo-clip.clip=0.1,0.2,0.4 --env Acrobot-v1 --baseline "ppo-clip clip=0.2"
+    rlbench compare --from runs.csv --baseline sac --reference Walker2d-v5=2,5000
     """
+    if file is not None:
+        compare_file(ctx, file, names, baseline, reference, Path(out or results))
+        return
+    if reference:
+        raise click.UsageError("--reference goes with --from.")
+    for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
+        if not given:
+            raise click.UsageError(f"Missing {what}.")
     from rlbench import registry
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons

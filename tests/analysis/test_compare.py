@@ -215,7 +215,7 @@ def test_the_sentence_of_a_decided_comparison():
     assert sentence(found) == (
         "On E, ppo is better than reinforce. Mean return over the whole training (area under the learning curve): "
         f"104.5 against 4.5, a difference of +100.0 (95 % interval {low:+.1f} to {high:+.1f}). "
-        "A run of ppo scores higher than a run of reinforce with probability 1.00 (95 % interval 0.80 to 1.00). "
+        "A run of ppo scores higher than a run of reinforce with probability 1.00 (95 % interval 0.72 to 1.00). "
         f"Permutation test on 10 and 10 runs: p = {found.p_value:.1g}."
     )
 

@@ -108,7 +108,16 @@ def test_page_accounts_for_every_run(out):
 
 def test_page_says_what_intervals_mean_and_what_was_run(out):
     text = Page((out / "report.html").read_text(encoding="utf-8")).text
-    for words in ("95 %", "10,000", "bootstrap", "Newcombe", "Wilson", "seed 0", "16,000 environment steps", "0 to 9"):
+    for words in (
+        "95 %",
+        "10,000",
+        "bootstrap",
+        "from run to run",
+        "Wilson",
+        "seed 0",
+        "16,000 environment steps",
+        "0 to 9",
+    ):
         assert words in text, words
 
 

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from rlbench.analysis.coverage import interval_name
+from rlbench.analysis.estimates import Band, Estimate
 from rlbench.analysis.figures.style import QUIET
-from rlbench.analysis.intervals import Band, Estimate
 
 _DEFAULT_SHARE = 0.775  # width of the axes in a figure of one subplot, before a layout engine moves them
 _CHARACTER = 4.3  # width in points of a character of the small print
@@ -52,12 +53,12 @@ def counted(scores: pd.DataFrame, arms: Collection[str], environments: Collectio
 
 
 def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
-    """Return the sentence on the intervals drawn: `what`, their level and the methods that gave them."""
+    """Return the sentence on the intervals drawn: `what`, what they may be called, and the methods that gave them."""
     estimates = list(estimates)
     if not estimates:
         return ""
     methods = ", ".join(dict.fromkeys(one.method for one in estimates))
-    return f"{what}: {estimates[0].level * 100:g} % interval ({methods})."
+    return f"{what}: {interval_name(estimates)} ({methods})."
 
 
 def add_footer(ax: Axes, *sentences: str, left: float = 45.0) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from rlbench.analysis.bands import profile_band
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.rows import ABOVE_LEGEND, draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
@@ -23,14 +24,15 @@ from rlbench.analysis.figures.style import (
     say,
     wrapped,
 )
-from rlbench.analysis.intervals import Estimate, bootstrap, mean_interval, profile_band
+from rlbench.analysis.intervals import Estimate, bootstrap, mean_interval
+from rlbench.analysis.references import Reference, possible_range
 from rlbench.analysis.statistics import Array, iqm
 
 NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
 class Normalised(NamedTuple):
-    """Scores of all environments together: `tasks` holds one array of runs per environment for each arm.
+    """Scores of all `environments` together: `tasks` holds one array of runs per environment for each arm.
 
     `left_out` says in words what does not count, and `runs` are the rows of the scores that this is about.
     """
@@ -38,6 +40,7 @@ class Normalised(NamedTuple):
     tasks: dict[str, list[Array]]
     left_out: str
     runs: pd.DataFrame
+    environments: list[str]
 
 
 def normalised(scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc") -> Normalised:
@@ -64,7 +67,7 @@ def normalised(scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc") -
     if out:
         sentences.append(f"Left out for want of a finished run on every environment: {', '.join(out)}.")
     runs = counted(scores, tasks, known or set(scores["environment"]))
-    return Normalised(tasks, " ".join(sentences), runs)
+    return Normalised(tasks, " ".join(sentences), runs, known)
 
 
 def everything(scores: pd.DataFrame) -> str:
@@ -74,12 +77,23 @@ def everything(scores: pd.DataFrame) -> str:
 
 
 def aggregates(
-    scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc", seed: int = 0
+    scores: pd.DataFrame,
+    arms: Sequence[str],
+    metric: str = "auc",
+    seed: int = 0,
+    references: Mapping[str, Reference] | None = None,
 ) -> dict[str, tuple[Estimate, Estimate]]:
     """Return (IQM, mean) of the normalised scores of each arm that `normalised` keeps."""
+    kept = normalised(scores, arms, metric)
+    ranges = [possible_range([name], references, normalised=True) for name in kept.environments]
+    anywhere = min((low for low, _ in ranges), default=-np.inf), max((high for _, high in ranges), default=np.inf)
+    average = possible_range(kept.environments, references, normalised=True)
     return {
-        arm: (bootstrap(own, iqm, seed=seed), mean_interval(own, seed=seed))
-        for arm, own in normalised(scores, arms, metric).tasks.items()
+        arm: (
+            bootstrap(own, iqm, seed=seed, possible=anywhere),
+            mean_interval(own, seed=seed, possible=average),
+        )
+        for arm, own in kept.tasks.items()
     }
 
 
@@ -89,14 +103,15 @@ def plot_aggregate(
     *,
     arms: Sequence[str] | None = None,
     styles: Mapping[str, ArmStyle] | None = None,
+    references: Mapping[str, Reference] | None = None,
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the interquartile mean (filled) and the mean (hollow) of the normalised scores, with intervals."""
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    estimates = aggregates(scores, arms, metric, seed)
-    _, left_out, runs = normalised(scores, arms, metric)
+    estimates = aggregates(scores, arms, metric, seed, references)
+    _, left_out, runs, _ = normalised(scores, arms, metric)
     with drawing(ax, height=rows_height(arms, 0.42)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
@@ -132,7 +147,7 @@ def plot_profile(
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
-    tasks, left_out, runs = normalised(scores, arms, metric)
+    tasks, left_out, runs, _ = normalised(scores, arms, metric)
     with drawing(ax) as ax:
         thresholds = _thresholds(tasks)
         bands = {arm: profile_band(own, thresholds) for arm, own in tasks.items()}

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from rlbench.analysis.bands import curve_band
+from rlbench.analysis.estimates import Band
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
-from rlbench.analysis.intervals import Band, curve_band
-from rlbench.analysis.references import Reference, normalise, reference
+from rlbench.analysis.references import Reference, normalise, possible_range, reference
 from rlbench.analysis.statistics import Array
 
 
@@ -45,7 +46,7 @@ def plot_learning_curves(
         if environment is None:
             bands, left_out, runs = _draw_overall(ax, curves, scores, arms, styles, references, seed)
         else:
-            bands, left_out = _draw_environment(ax, curves, arms, styles, environment, seed)
+            bands, left_out = _draw_environment(ax, curves, arms, styles, environment, references, seed)
         list_arms(ax, arms, styles, absent="no used run" if environment else "left out")
         add_footer(
             ax,
@@ -57,15 +58,22 @@ def plot_learning_curves(
 
 
 def _draw_environment(
-    ax: Axes, curves: pd.DataFrame, arms: Sequence[str], styles: Mapping[str, ArmStyle], environment: str, seed: int
+    ax: Axes,
+    curves: pd.DataFrame,
+    arms: Sequence[str],
+    styles: Mapping[str, ArmStyle],
+    environment: str,
+    references: Mapping[str, Reference] | None,
+    seed: int,
 ) -> tuple[list[Band], str]:
     bands: list[Band] = []
+    possible = possible_range([environment], references)
     shown = curves[curves["environment"] == environment]
     for arm in arms:
         own = shown[shown["arm"] == arm]
         step, used = _matrix(own[own["used"].astype(bool)])
         if len(used):
-            bands.append(curve_band(used, seed=seed))
+            bands.append(curve_band(used, seed=seed, possible=possible))
             _draw_band(ax, step, bands[-1], arm, styles[arm])
         step, stopped = _matrix(own[~own["used"].astype(bool)])
         for run in stopped:
@@ -92,13 +100,14 @@ def _draw_overall(
     environments = list(dict.fromkeys(scores["environment"]))
     known = [name for name in environments if reference(name, references) is not None]
     bands: dict[str, Band] = {}
+    possible = possible_range(known, references, normalised=True)
     for arm in arms:
         tasks = []
         for name in known:
             own = curves[(curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)]
             tasks.append(normalise(_matrix(own)[1], name, references))
         if tasks and all(len(task) for task in tasks):
-            bands[arm] = curve_band(tasks, seed=seed)
+            bands[arm] = curve_band(tasks, seed=seed, possible=possible)
             points = len(bands[arm].point)
             _draw_band(ax, np.arange(1, points + 1) / points, bands[arm], arm, styles[arm])
     ax.set_title("All environments" if len(known) == len(environments) else f"{len(known)} environments")

@@ -9,10 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rlbench.analysis.estimates import Range
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
 from rlbench.analysis.figures.rows import ABOVE_LEGEND, draw_estimate, label_width, name_rows, rows_height
 from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles, drawing, say
 from rlbench.analysis.intervals import Estimate, mean_interval
+from rlbench.analysis.references import Reference, possible_range
 from rlbench.analysis.statistics import Array
 
 METRIC_NAMES: Mapping[str, str] = {
@@ -22,6 +24,8 @@ METRIC_NAMES: Mapping[str, str] = {
     "auc_normalised": "normalised mean return over training (0 random, 1 target)",
     "final_normalised": "normalised final return (0 random, 1 target)",
     "last100_normalised": "normalised return of the last 100 episodes (0 random, 1 target)",
+    "score": "score",
+    "score_normalised": "normalised score (0 random, 1 target)",
 }
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -33,6 +37,7 @@ def plot_scores(
     *,
     arms: Sequence[str] | None = None,
     styles: Mapping[str, ArmStyle] | None = None,
+    references: Mapping[str, Reference] | None = None,
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
@@ -49,8 +54,10 @@ def plot_scores(
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
     with drawing(ax, height=rows_height(arms, 0.48)) as ax:
+        possible = possible_range([environment] if environment else names, references, normalised=environment is None)
         means = [
-            _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed) for row, arm in enumerate(arms)
+            _draw_arm(ax, row, table[table["arm"] == arm], column, styles[arm], seed, possible)
+            for row, arm in enumerate(arms)
         ]
         name_rows(ax, arms)
         ax.set_title(environment or "All environments", pad=ABOVE_LEGEND)
@@ -68,7 +75,9 @@ def plot_scores(
     return ax
 
 
-def _draw_arm(ax: Axes, row: int, table: pd.DataFrame, column: str, style: ArmStyle, seed: int) -> Estimate | None:
+def _draw_arm(
+    ax: Axes, row: int, table: pd.DataFrame, column: str, style: ArmStyle, seed: int, possible: Range
+) -> Estimate | None:
     known = table[table[column].notna()].sort_values(["environment", "seed"])
     used = known["used"].to_numpy(bool)
     value = known[column].to_numpy(np.float64)
@@ -87,7 +96,7 @@ def _draw_arm(ax: Axes, row: int, table: pd.DataFrame, column: str, style: ArmSt
     tasks = [group.to_numpy(np.float64) for _, group in known[used].groupby("environment")[column]]
     if not tasks:
         return None
-    mean = mean_interval(tasks, seed=seed)
+    mean = mean_interval(tasks, seed=seed, possible=possible)
     draw_estimate(ax, row + 0.16, mean, style)
     return mean
 

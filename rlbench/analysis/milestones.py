@@ -1,0 +1,128 @@
+"""When a run gets as good as a threshold, and whether it loses what it had: facts about single runs, from curves.
+
+Both are read off the learning curves of `scores.curves`, in normalised return (random policy 0, target 1; see
+`references`), so they need an environment with a reference.
+
+steps to a threshold
+    The first grid point at which a run's curve is at the threshold or above, before which its first episode must have
+    ended. A run that never is, is censored at its budget; so is one that failed or diverged before it got there, since
+    more steps would not have helped it. See `survival`.
+collapse
+    For at least a tenth of the training, the curve is more than half below the highest that it had reached before, and
+    that was at least a quarter of the way from the random policy to the target. A run that failed or diverged counts as
+    collapsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from rlbench.analysis.estimates import LEVEL, NO_RUN, Estimate
+from rlbench.analysis.proportions import wilson
+from rlbench.analysis.references import Reference, normalise, reference
+from rlbench.analysis.statistics import Array
+from rlbench.errors import RlbenchError
+
+DROP = 0.5  # share of the highest so far that must be lost
+DURATION = 0.1  # share of the training for which it must be lost
+HEIGHT = 0.25  # normalised return that must have been reached
+_STOPPED = ("failed", "diverged")
+
+
+class _Run(NamedTuple):
+    """A run that took place: arm, environment and seed; steps, normalised values and whether known, `[points]`."""
+
+    key: tuple[str, str, Hashable]
+    step: Array
+    value: Array
+    known: npt.NDArray[np.bool_]
+    status: str
+
+
+def steps_to_threshold(
+    curves: pd.DataFrame, threshold: float, references: Mapping[str, Reference] | None = None
+) -> pd.DataFrame:
+    """Return one row per run: arm, environment, seed, steps (to the threshold, or the budget) and reached.
+
+    `curves` is the table of `scores.curves`, and `threshold` a normalised return. Runs that did not take place, or on
+    environments without a reference, have no row.
+    """
+    rows = []
+    for run in _runs(curves, references):
+        there = np.flatnonzero(run.known & (run.value >= threshold))
+        steps = run.step[there[0] if there.size else -1]
+        rows.append((*run.key, float(steps), there.size > 0))
+    return pd.DataFrame(rows, columns=["arm", "environment", "seed", "steps", "reached"])
+
+
+def collapses(
+    curves: pd.DataFrame,
+    references: Mapping[str, Reference] | None = None,
+    *,
+    drop: float = DROP,
+    duration: float = DURATION,
+    height: float = HEIGHT,
+) -> pd.DataFrame:
+    """Return one row per run: arm, environment, seed and collapsed; otherwise as `steps_to_threshold`."""
+    rows = []
+    for run in _runs(curves, references):
+        lost = run.status in _STOPPED or bool(collapsed(run.value, drop, duration, height))
+        rows.append((*run.key, lost))
+    return pd.DataFrame(rows, columns=["arm", "environment", "seed", "collapsed"])
+
+
+def collapsed(
+    curves: npt.ArrayLike, drop: float = DROP, duration: float = DURATION, height: float = HEIGHT
+) -> npt.NDArray[np.bool_]:
+    """Return whether normalised curves `[..., points]` collapse, `[...]`, as the module defines it.
+
+    Raises:
+        RlbenchError: a curve holds NaN, as those of runs that stopped early do.
+    """
+    value = np.asarray(curves, np.float64)
+    if not np.isfinite(value).all():
+        raise RlbenchError("Whether a curve collapses was asked of one with NaN; a run that stopped early did.")
+    highest = np.maximum.accumulate(value, axis=-1)
+    low = (value < (1 - drop) * highest) & (highest >= height)
+    return np.asarray(low.mean(-1) >= duration)
+
+
+def collapse_estimate(collapsed: int, runs: int, level: float = LEVEL) -> Estimate:
+    """Return the share of `runs` that collapsed with Wilson's interval."""
+    if not runs:
+        return Estimate(np.nan, np.nan, np.nan, level, 0, NO_RUN, 0, "collapse probability")
+    low, high = wilson(collapsed / runs, runs, level)
+    return Estimate(collapsed / runs, float(low), float(high), level, runs, "Wilson", runs, "collapse probability")
+
+
+def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
+    """Return the two-sided p-value of equal probabilities of collapse, NaN without runs of both.
+
+    R. D. Boschloo, Statistica Neerlandica 24, 1970: exact, and uniformly more powerful than Fisher's test.
+    """
+    if first.empty or second.empty:
+        return float("nan")
+    table = [[int(first.sum()), int(second.sum())], [int((~first).sum()), int((~second).sum())]]
+    if 0 in (sum(table[0]), sum(table[1])):
+        return 1.0
+    return float(stats.boschloo_exact(table).pvalue)
+
+
+def _runs(curves: pd.DataFrame, references: Mapping[str, Reference] | None) -> Iterator[_Run]:
+    """Yield the runs that have a curve, on environments that have a reference, in order."""
+    ordered = curves.sort_values(["environment", "arm", "seed", "step"])
+    for (environment, arm, seed), run in ordered.groupby(["environment", "arm", "seed"], sort=True):
+        if reference(str(environment), references) is None:
+            continue
+        value = normalise(run["return"].to_numpy(np.float64), str(environment), references)
+        status = str(run["status"].iloc[0])
+        if status == "finished" and not np.isfinite(value).all():
+            continue  # no episode ended, so there is no curve
+        step, known = run["step"].to_numpy(np.float64), run["observed"].to_numpy(bool)
+        yield _Run((str(arm), str(environment), seed), step, value, known, status)
