@@ -37,10 +37,7 @@ class TRPO(Algorithm):
         """Appendix C: direction by conjugate gradient, length from delta, then a line search, all per replica."""
         batch, old = problem.full(), problem.params
 
-        def objective(x: Samples) -> torch.Tensor:
-            return weighted_mean(self.surrogate(x), x.weight)
-
-        start, gradient, _ = problem.gradient(old, batch, objective)
+        start, gradient, _ = problem.gradient(old, batch)
         fisher = problem.fisher(old, batch)
 
         def damped(v: Params) -> Params:
@@ -52,7 +49,7 @@ class TRPO(Algorithm):
 
         def accept(params: Params) -> torch.Tensor:
             x = problem.policy_samples(params, batch)
-            return (weighted_mean(x.kl, x.weight) <= self.delta) & (objective(x) > start)
+            return (weighted_mean(x.kl, x.weight) <= self.delta) & (weighted_mean(self.surrogate(x), x.weight) > start)
 
         params, _ = backtracking_line_search(accept, old, step, shrink=self.shrink, tries=self.backtracks)
         return first_order(problem, start=params, policy=False)

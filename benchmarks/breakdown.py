@@ -23,22 +23,16 @@ PHASES = {
         "rlbench.training.trainer:explained_variance",
     ],
 }
-ROLLOUT = {
-    "rollout: inference": ["rlbench.functional.networks:ActorCritic.forward"],
-    "rollout: sampling": [
-        "rlbench.functional.families:CategoricalFamily.sample",
-        "rlbench.functional.families:CategoricalFamily.draw_noise",
-    ],
-    "rollout: environment": ["rlbench.training.envs.classic:ClassicBatch.step"],
+PARTS = {
+    "rollout: noise": ["rlbench.functional.families:CategoricalFamily.draw_noise"],
+    "rollout: policy and environment": ["rlbench.training.envs.classic:ClassicBatch.play"],
     "rollout: bookkeeping": ["rlbench.training.rollout:Collector.collect"],
-}
-UPDATE = {
     "update: gather": [
         "rlbench.improve.problem:gather",
         "rlbench.improve.problem:Problem._order",
     ],
     "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
-    "update: surrogate and autograd": ["rlbench.improve.problem:Problem.gradient"],
+    "update: surrogate": ["rlbench.improve.replay:Replay.__call__"],
     "update: likelihood": [
         f"rlbench.functional.likelihoods:CategoricalLikelihood.{name}"
         for name in ("__init__", "log_prob", "entropy", "kl_from", "pull_log_prob", "pull_entropy", "pull_kl")
@@ -47,12 +41,13 @@ UPDATE = {
     "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],
     "update: optimiser": ["rlbench.improve.problem:Problem.ascend"],
     "update: diagnostics per gradient step": [
-        "rlbench.improve.diagnostics:Meter.clipping",
+        "rlbench.improve.diagnostics:Meter.add_policy_step",
         "rlbench.improve.diagnostics:Meter.add",
     ],
+    "update: the step around these": ["rlbench.improve.problem:Problem.gradient"],
 }
 REST = "the loop and what is not wrapped"
-ROWS = [*ROLLOUT, *PHASES, *UPDATE, REST]
+ROWS = [*PARTS, *PHASES, REST]
 ROWS.sort(key=lambda row: (row == REST, not row.startswith("rollout")))
 
 
@@ -64,19 +59,13 @@ class Clock:
         self._running: list[str] = []
         self._since = 0.0
 
-    def enter(self, row: str | None, *, collecting: str | None) -> None:
-        """Begin a function of `row`, of `collecting` instead while a rollout is collected."""
+    def enter(self, row: str) -> None:
+        """Begin a function of `row`; inside a phase it belongs to the phase."""
         now = time.perf_counter()
         running = self._running[-1] if self._running else ""
         if running:
             self.seconds[running] += now - self._since
-        if running in PHASES:
-            chosen = running
-        elif running in ROLLOUT:
-            chosen = collecting or running
-        else:
-            chosen = row or collecting or REST
-        self._running.append(chosen)
+        self._running.append(running if running in PHASES else row)
         self._since = time.perf_counter()
 
     def leave(self) -> None:
@@ -84,16 +73,6 @@ class Clock:
         now = time.perf_counter()
         self.seconds[self._running.pop()] += now - self._since
         self._since = time.perf_counter()
-
-
-def targets() -> dict[str, dict[str, str]]:
-    """Return for each function to wrap its row in the update, "update", and in the rollout, "rollout"."""
-    found: dict[str, dict[str, str]] = {}
-    for kind, table in (("update", PHASES), ("rollout", ROLLOUT), ("update", UPDATE)):
-        for row, places in table.items():
-            for place in places:
-                found.setdefault(place, {})[kind] = row
-    return found
 
 
 def find(place: str) -> tuple[Any, str]:
@@ -112,25 +91,26 @@ def clocked() -> Iterator[Clock]:
     """Wrap the functions while the context lasts."""
     clock, replaced = Clock(), []
     try:
-        for place, rows in targets().items():
-            owner, name = find(place)
-            original = owner.__dict__[name] if inspect.isclass(owner) else getattr(owner, name)
-            replaced.append((owner, name, original))
-            setattr(owner, name, _wrapped(original, clock, rows.get("update"), rows.get("rollout")))
+        for row, places in (PHASES | PARTS).items():
+            for place in places:
+                owner, name = find(place)
+                original = owner.__dict__[name] if inspect.isclass(owner) else getattr(owner, name)
+                replaced.append((owner, name, original))
+                setattr(owner, name, _wrapped(original, clock, row))
         yield clock
     finally:
         for owner, name, original in reversed(replaced):
             setattr(owner, name, original)
 
 
-def _wrapped(function: Callable[..., Any], clock: Clock, row: str | None, collecting: str | None) -> Callable[..., Any]:
+def _wrapped(function: Callable[..., Any], clock: Clock, row: str) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
             running = function(*args, **kwargs)
             while True:
-                clock.enter(row, collecting=collecting)
+                clock.enter(row)
                 try:
                     item = next(running)
                 except StopIteration:
@@ -143,7 +123,7 @@ def _wrapped(function: Callable[..., Any], clock: Clock, row: str | None, collec
 
     @functools.wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        clock.enter(row, collecting=collecting)
+        clock.enter(row)
         try:
             return function(*args, **kwargs)
         finally:

@@ -16,8 +16,8 @@ hyper-parameter a float or `[..., 1]`; return one number per sample, `[..., B]`.
 `rlbench.functional.mean`, which keeps the axis. In a unit test `...` is empty and hyper-parameters are plain floats;
 in training `...` is `[R]`, the replicas that train together. The same code serves both.
 
-Override points, weakest first: `surrogate` < `adapt` < `advantages` < `improve`. State is returned, never mutated: an
-adaptive coefficient is a `hyper` field that `adapt` replaces.
+Override points, weakest first: `surrogate` < `adapt` < `advantages` < `improve`; and `network`, for another network.
+State is returned, never mutated: an adaptive coefficient is a `hyper` field that `adapt` replaces.
 """
 
 from __future__ import annotations
@@ -117,6 +117,20 @@ class Algorithm:
         Default: `epochs` passes of minibatch Adam on surrogate, entropy bonus and value loss.
         """
         return first_order(problem)
+
+    def network(self, observations: int, outputs: int) -> torch.nn.Module | None:
+        """Return a new torch module to train instead of the built-in network, or None for that (the default).
+
+        The module is of one replica: it maps observations `[B, observations]` to (head `[B, outputs]`, value `[B]`),
+        or to one tensor `[B, outputs + 1]` whose last column is the value. The head holds logits of discrete actions
+        or means of continuous ones, whose log standard deviations the core adds. Initial weights come from torch's
+        own generator, which is set from the run's seed. No dropout or batch statistics: the module is a function of
+        its parameters and the observations. Policy and value are separate, as TRPO needs, if they share no parameter.
+
+        Such an algorithm is trained through autograd, one replica after the other on the CPU, which is slower than
+        the built-in network; `hidden`, `activation`, `shared_trunk` and `orthogonal_init` have no effect of their own.
+        """
+        return None
 
     def validate(self) -> None:
         """Raise ValueError with one sentence if fields contradict each other; ranges are checked before."""

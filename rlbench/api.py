@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
+from rlbench.study.imports import uncollected
+from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 
 if TYPE_CHECKING:
@@ -21,21 +21,46 @@ def run(
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
-    `workers` is the number of processes: one per CPU if None, 0 to train in this one. Runs are stored in
+    `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
+    "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
     `results_dir` as they end; the same call continues after an interruption.
     """
-    from rlbench.analysis.results import Results
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
+    from rlbench.store.specification import seems_stored
 
-    plan = make_plan(experiment)
-    execute(plan, results_dir, workers=workers, progress=progress)
+    with Launcher() as launcher:
+        if workers != 0 and not seems_stored(results_dir, experiment.document()):
+            launcher.prepare()  # before this process imports anything heavy itself
+        with uncollected():
+            from rlbench.study.plan import make_plan
+            from rlbench.study.runner import execute
+
+        plan = make_plan(experiment)
+        execute(
+            plan,
+            results_dir,
+            workers=workers,
+            device=device,
+            progress=progress,
+            launcher=launcher,
+            meanwhile=import_analysis,
+        )
+    from rlbench.analysis.results import Results
+
     register = read_register(Path(results_dir) / experiment.name)
     return Results({**plan.document(), "register": register}, load_table(results_dir, plan.planned))
+
+
+def import_analysis() -> None:
+    """Import what reading and comparing results needs."""
+    with uncollected():
+        import rlbench.analysis.results  # noqa: F401
 
 
 def compare(

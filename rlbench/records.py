@@ -51,7 +51,8 @@ class RunRecord:
     `status` is "finished" (the whole budget), "diverged" (a parameter or a loss became NaN or infinite) or
     "failed" (the environment or the plugin raised); `reason` is empty for a finished run and one sentence
     otherwise. The tables of a run that ended early hold what happened until then. `samples` counts each sample as
-    often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time.
+    often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time, and `peak_bytes`
+    the most memory that its pack's process held beyond what it had imported (0: not known).
     """
 
     status: Status
@@ -62,6 +63,7 @@ class RunRecord:
     gradient_steps: int = 0
     samples: int = 0
     seconds: float = 0.0
+    peak_bytes: int = 0
     detail: str = ""
 
 

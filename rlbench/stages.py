@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.analysis.sequential import Decision
     from rlbench.study.executors import Train
+    from rlbench.study.launcher import Launcher
 
 FILE = "stages.json"
 STAGE = 5
@@ -38,16 +40,19 @@ def run_until_decided(
     *,
     stage: int = STAGE,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
     ended: Callable[[Plan, Summary], None] = lambda *_: None,
     train: Train | None = None,
+    launcher: Launcher | None = None,
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 
     The comparisons are those of every arm with the baseline in the area under the learning curve: over all
     environments where all have references, else on each one. `say` gets a sentence after every look, `ended` the
-    summary of every stage's training. What remains undecided when the seeds are used up is undecided.
+    summary of every stage's training; the other options are those of `rlbench.study.runner.execute`. What remains
+    undecided when the seeds are used up is undecided.
 
     Raises:
         RlbenchError: there is nothing to compare, or fewer seeds than two looks need.
@@ -58,12 +63,21 @@ def run_until_decided(
     folder = Path(results_dir) / plan.experiment.name
     record = _begin(folder, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
+    run = partial(
+        execute,
+        results_dir=results_dir,
+        workers=workers,
+        device=device,
+        progress=progress,
+        train=train,
+        launcher=launcher,
+    )
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):
         fresh = set(plan.experiment.seeds[before:until])
         cells += [cell for cell in plan.cells if cell.seed in fresh and (cell.environment.label, cell.arm) in needed]
         part = replace(plan, cells=tuple(cells))
-        ended(part, execute(part, results_dir, workers=workers, progress=progress, train=train))
+        ended(part, run(part))
         results, decisions = _look(part, results_dir, looks, number)
         record |= {"looked": number, "decisions": [_row(one) for one in decisions], "cells": [one.id for one in cells]}
         _write(folder, record)

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import cloudpickle
+import pytest
 
 import rlbench
 from rlbench import Arm, Experiment
 from rlbench.api import comparison
+from rlbench.study import launcher
 
 # pytest imports this file under a name that no worker can import; a script's or a notebook's classes travel anyway.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -26,7 +28,9 @@ class Mine(rlbench.Algorithm):
         return x.ratio * x.advantage
 
 
-def test_run_returns_everything_that_is_stored(tmp_path: Path) -> None:
+def test_run_returns_everything_that_is_stored_and_then_starts_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arms = [Arm("ppo-clip", **TINY), Arm(Mine, label="mine", **TINY)]
     experiment = Experiment("x", arms, ["CartPole-v1"], seeds=2, steps=64, baseline="ppo-clip")
     results = rlbench.run(experiment, tmp_path, workers=1, progress=False)
@@ -34,7 +38,9 @@ def test_run_returns_everything_that_is_stored(tmp_path: Path) -> None:
     assert list(results.runs["arm"]) == ["ppo-clip", "ppo-clip", "mine", "mine"]
     assert (results.runs["status"] == "finished").all()
     assert results.baseline == "ppo-clip"
-    again = rlbench.run(experiment, tmp_path, workers=0, progress=False)
+    monkeypatch.setattr(launcher, "_Template", None)  # cannot be started
+    monkeypatch.setattr(launcher, "_Fresh", None)
+    again = rlbench.run(experiment, tmp_path, workers=1, progress=False)
     assert again.runs.equals(results.runs)  # the seconds included: nothing was trained again
 
 

@@ -109,10 +109,10 @@ def test_what_is_stored_and_analysed_never_imports_torch(part: str) -> None:
         assert not {module.partition(".")[0] for module in imports(file)} & {"torch"}, file
 
 
-def test_the_mathematics_needs_torch_and_numpy_only() -> None:
+def test_the_mathematics_needs_torch_numpy_and_numba_only() -> None:
     for file in files_of("functional"):
         outside = {module.partition(".")[0] for module in imports(file)} - set(sys.stdlib_module_names)
-        assert outside <= {"torch", "numpy", "rlbench"}, file
+        assert outside <= {"torch", "numpy", "numba", "rlbench"}, file
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "algorithms").glob("*.py")), ids=lambda file: file.stem)
@@ -145,9 +145,36 @@ def loaded_by(statement: str) -> set[str]:
 HEAVY = {"torch", "pandas", "matplotlib", "seaborn", "scipy", "gymnasium", "pyarrow"}
 
 
-@pytest.mark.parametrize("statement", ["import rlbench", "import rlbench.cli", "from rlbench import Experiment, Arm"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import rlbench",
+        "import rlbench.cli",
+        "from rlbench import Experiment, Arm",
+        "from rlbench import run",  # which starts the template before this process imports anything heavy
+        "import rlbench.study.files, rlbench.store.specification",
+    ],
+)
 def test_starting_is_light(statement: str) -> None:
     assert not loaded_by(statement) & HEAVY
+
+
+def test_workers_are_started_before_anything_is_imported_that_only_storing_and_analysing_need() -> None:
+    statement = (
+        "from rlbench import Experiment; from rlbench.study import executors, packs, plan, runner\n"
+        "ready = plan.make_plan(Experiment('x', ['ppo-clip'], ['CartPole-v1']))\n"
+        "runner._check_environments(ready.cells)\n"
+        "executors._payload(packs.make_packs(ready.cells, 2)[0], None)"
+    )
+    found = loaded_by(statement)
+    assert "torch" in found  # which plugins import
+    assert not found & {"pandas", "matplotlib", "seaborn", "pyarrow"}
+
+
+def test_results_are_loaded_without_drawing_or_scipys_distributions() -> None:
+    code = "import rlbench.analysis.results, sys; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not set(found) & {"torch", "matplotlib", "seaborn", "scipy.stats", "jinja2"}
 
 
 def test_a_report_loads_no_torch() -> None:

@@ -101,10 +101,10 @@ def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
     assert len(batches) == 8
     orders = []
     for epoch in (batches[:4], batches[4:]):
-        advantage = torch.cat([batch.advantage for batch in epoch], -1)
+        advantage = np.concatenate([batch.advantage for batch in epoch], -1)
         observation = np.concatenate([batch.observation for batch in epoch], 1)
         for r in range(REPLICAS):
-            order = [int(np.flatnonzero(setting.rollout.advantage[r] == a)[0]) for a in advantage[r]]
+            order = [int(np.flatnonzero(setting.rollout.advantage[r].numpy() == a)[0]) for a in advantage[r]]
             assert sorted(order) == list(range(SIZE))
             np.testing.assert_array_equal(observation[r], setting.rollout.observation[r, order])
             orders.append(order)
@@ -115,15 +115,15 @@ def test_a_single_batch_keeps_the_rollouts_order() -> None:
     setting = Setting([make(normalize_advantage="none")] * REPLICAS)
     batch = setting.problem.full()
     np.testing.assert_array_equal(batch.observation, setting.rollout.observation)
-    assert torch.equal(batch.advantage, setting.rollout.advantage)
+    np.testing.assert_array_equal(batch.advantage, setting.rollout.advantage)
 
 
 def test_advantages_are_standardised_over_what_the_algorithm_says() -> None:
     for minibatches in (1, 4):
         problem = Setting([make(normalize_advantage="minibatch", minibatches=minibatches)] * REPLICAS).problem
         for batch in problem.minibatches(epochs=1, count=minibatches):
-            torch.testing.assert_close(batch.advantage.mean(-1), torch.zeros(REPLICAS), rtol=0, atol=1e-6)
-            torch.testing.assert_close(batch.advantage.std(-1), torch.ones(REPLICAS))
+            np.testing.assert_allclose(batch.advantage.mean(-1), np.zeros(REPLICAS), atol=1e-6)
+            np.testing.assert_allclose(batch.advantage.std(-1, ddof=1), np.ones(REPLICAS), rtol=1e-5)
 
 
 def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:
@@ -253,23 +253,27 @@ def test_clip_fractions_by_hand() -> None:
     class Fixed:
         pass
 
-    x = Fixed()
-    x.__dict__.update(ratio=log_prob.exp(), advantage=advantage, weight=weight, log_prob=log_prob)
-    registry.load("ppo-clip")(clip=0.2).surrogate(x).sum().backward()  # type: ignore[arg-type]
+    x: Any = Fixed()
+    x.__dict__.update(ratio=log_prob.exp(), advantage=advantage)
+    registry.load("ppo-clip")(clip=0.2).surrogate(x).sum().backward()  # type: ignore[attr-defined]
+    batch: Any = Fixed()
+    batch.__dict__.update(old_log_prob=np.zeros((1, 8), np.float32), advantage=advantage.numpy(), weight=weight.numpy())
     meter = Meter(1)
     assert log_prob.grad is not None
-    meter.clipping(x, log_prob.grad.numpy(), 0.2, np.array([True]))  # type: ignore[arg-type]
+    slope, band = log_prob.grad.numpy(), np.array([0.2], np.float32)
+    meter.add_policy_step(batch, log_prob.detach().numpy(), slope, band, np.array([3.0]), np.array([True]))
+    assert meter.mean("grad_norm")[0] == 3
     assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
     assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
 
 
 def test_the_meter_counts_active_replicas_only() -> None:
     meter = Meter(3)
-    meter.add("loss", np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
-    meter.add("loss", np.array([3.0, 4.0, 5.0]), np.array([True, False, False]))
-    np.testing.assert_array_equal(meter.mean("loss"), [2.0, np.nan, 3.0])
-    assert meter.count("loss").tolist() == [2, 0, 1]
-    assert np.isnan(meter.mean("unknown")).all()
+    meter.add("value_loss", np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
+    meter.add("value_loss", np.array([3.0, 4.0, 5.0]), np.array([True, False, False]))
+    np.testing.assert_array_equal(meter.mean("value_loss"), [2.0, np.nan, 3.0])
+    assert meter.count("value_loss").tolist() == [2, 0, 1]
+    assert np.isnan(meter.mean("grad_norm")).all()
 
 
 def test_explained_variance_by_hand() -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import matplotlib
 import pytest
 
-from rlbench import registry
+from rlbench import Environment, registry
 from rlbench.checks import check_algorithm
 from rlbench.claims import DIRECTIONS
 from rlbench.study.plan import make_plan
+from rlbench.training.networks import has_own_network
+from rlbench.training.trainer import train
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -43,6 +45,16 @@ def test_the_plugin_keeps_the_contract(tmp_path: Path) -> None:
     file.write_text(blocks("python")[0], encoding="utf-8")
     (cls,) = registry.add_file(file)
     assert [result for result in check_algorithm(cls) if not result.passed] == []
+
+
+def test_the_network_trains(tmp_path: Path) -> None:
+    file = tmp_path / "gated.py"
+    file.write_text(blocks("python")[3], encoding="utf-8")
+    (cls,) = registry.add_file(file)
+    cartpole = Environment("CartPole-v1")
+    assert has_own_network(cls(), cartpole)
+    (record,) = train([cls(horizon=64, minibatches=2)], cartpole, 128, [0])
+    assert (record.status, record.gradient_steps) == ("finished", 40)
 
 
 def test_the_experiment_can_be_planned() -> None:

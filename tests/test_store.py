@@ -84,13 +84,14 @@ def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> Non
 def test_tables_have_a_row_for_every_planned_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(identity(0), record(beta=np.array([1.0, 2.0])), PROVENANCE)
-    store.write(identity(1), record("diverged", episodes=1), PROVENANCE)
+    store.write(identity(1), record("diverged", episodes=1), PROVENANCE | {"device": "cuda (Model)"})
     tables = load_table(tmp_path, [planned(0), planned(1), planned(2)])
     assert list(tables.runs["status"]) == ["finished", "diverged", "missing"]
     assert list(tables.runs["reason"]) == ["", "a loss became NaN", "not run yet"]
     assert list(tables.runs["steps_done"]) == [1000, 1000, 0]
     assert list(tables.runs["commit"]) == ["abc", "abc", ""]
     assert list(tables.runs["dirty"]) == [True, True, False]
+    assert list(tables.runs["device"]) == ["cpu", "cuda (Model)", ""]  # before devices were recorded it was the CPU
     assert list(tables.episodes["cell"]) == [cell_id(identity(0))] * 3 + [cell_id(identity(1))]
     assert list(tables.updates["beta"].isna()) == [False, False, True, True]
     assert list(tables.updates.columns) == ["cell", "step", "kl", "beta"]

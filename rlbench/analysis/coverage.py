@@ -11,6 +11,9 @@ import csv
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from rlbench.analysis.estimates import LEVEL, Band, Estimate
 
@@ -26,37 +29,50 @@ _SAME_AS = {
 }
 
 
-def measured(quantity: str, runs: int) -> tuple[int, float, float] | None:
-    """Return (n, least, most): what 95 % intervals of a quantity covered with `n` runs, over all kinds of scores.
+class Coverage(NamedTuple):
+    """What intervals covered at least and at most, over all kinds of scores, with `fewest` to `most` runs."""
 
-    `n` is the largest simulated number of runs that is not above `runs`; None where nothing was simulated.
+    low: float
+    high: float
+    fewest: int
+    most: int
+
+
+def measured(quantity: str, runs: int) -> Coverage | None:
+    """Return what 95 % intervals of a quantity covered with `runs` runs, or with the numbers simulated around it.
+
+    None where nothing was simulated with so few runs.
     """
     found = _table().get(_SAME_AS.get(quantity, quantity), {})
-    sizes = [n for n in found if n <= runs]
-    return (max(sizes), *found[max(sizes)]) if sizes else None
+    below, above = [n for n in found if n <= runs], [n for n in found if n >= runs]
+    if not below:
+        return None
+    fewest = max(below)
+    most = min(above, default=fewest)
+    return Coverage(min(found[fewest][0], found[most][0]), max(found[fewest][1], found[most][1]), fewest, most)
 
 
 def interval_name(estimates: Sequence[Estimate | Band]) -> str:
     """Return what an interval may be called: "95 % interval", or "nominal 95 % interval" and what it really covers.
 
-    Of several estimates of the same quantity, such as the points of a figure, the one from the fewest runs counts.
+    Of several estimates of the same quantity, such as the points of a figure, the one from the fewest runs counts
+    among those that have an interval.
     """
-    with_interval = [one for one in estimates if one.smallest > 1] or list(estimates)
-    if not with_interval:
+    given = [one for one in estimates if np.isfinite(one.low).any()]
+    if not given:
         return f"{_percent(LEVEL)} interval"
-    least = min(with_interval, key=lambda one: one.smallest)
+    least = min(given, key=lambda one: one.smallest)
     name = f"{_percent(least.level)} interval"
-    if least.smallest < 2:
-        return name
     simultaneous = isinstance(least, Band) and least.simultaneous
     quantity = "whole curve, simultaneous band" if simultaneous else least.quantity
     found = measured(quantity, least.smallest)
     if found is None or least.level != LEVEL:
         return f"nominal {name}"
-    n, low, high = found
-    if low >= LEAST:
+    if found.low >= LEAST:
         return name
-    return f"nominal {name}, which held the truth in {_range(low, high)} of simulated experiments with {n} runs"
+    runs = f"{found.fewest}" if found.fewest == found.most else f"{found.fewest} to {found.most}"
+    held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
+    return f"nominal {name}, which held the truth in {held} of simulated experiments with {runs} runs"
 
 
 @lru_cache
@@ -74,7 +90,3 @@ def _table() -> dict[str, dict[int, tuple[float, float]]]:
 
 def _percent(share: float) -> str:
     return f"{share * 100:g} %"
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low * 100:.0f} to {high * 100:.0f} %"

@@ -64,14 +64,14 @@ class ExternalScores(Results):
 
 
 def read_results(
-    file: str | Path,
+    source: str | Path | pd.DataFrame,
     *,
     algorithms: Sequence[str] = (),
     baseline: str | None = None,
     references: Mapping[str, Reference] | None = None,
     seed: int = 0,
 ) -> Results:
-    """Return the results of the runs in a file.
+    """Return the results of the runs in a file, or in a table with the columns of one.
 
     `algorithms` are those to compare, in that order; all, in alphabetical order, if none is named. The others are
     compared with `baseline`, the last of them if None. A `Reference` named "*" is that of every environment that has
@@ -80,8 +80,8 @@ def read_results(
     Raises:
         RlbenchError: no such file, or one that is not a table as the module describes, or an unknown algorithm.
     """
-    path = Path(file)
-    table = checked(read_table(path), path.name)
+    path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
+    table = checked(source if isinstance(source, pd.DataFrame) else read_table(path), path.name)
     known = sorted(table["algorithm"].unique())
     for name in [*algorithms, *([baseline] if baseline else [])]:
         if name not in known:
@@ -142,6 +142,7 @@ def _tables(table: pd.DataFrame) -> Tables:
             "seconds": 0.0,
             "commit": "",
             "dirty": False,
+            "device": "",
         }
     )
     episodes = pd.DataFrame({"cell": cell, "step": step.astype(np.int64), "return": table["score"], "length": 0})

@@ -16,6 +16,7 @@ from rlbench.analysis.figures.rows import rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.picturefiles import Picture, slug
+from rlbench.analysis.references import reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,8 @@ _WIDE = 7.6
 
 def pictures(results: Results) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown."""
-    return [*_learning(results), *_scores(results), *_aggregate(results), *_compared(results), *_inside(results)]
+    shown = (_learning, _reached, _scores, _aggregate, _compared, _inside)
+    return [picture for part in shown for picture in part(results)]
 
 
 def _learning(results: Results) -> Iterator[Picture]:
@@ -36,8 +38,8 @@ def _learning(results: Results) -> Iterator[Picture]:
         return
     caption = (
         "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, each "
-        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band holds "
-        "the true mean with 95 % confidence at each step by itself, not the whole line at once."
+        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band is the "
+        "interval of that mean at each step by itself, not for the whole line at once."
     )
     for environment, name in _named(results):
         yield _one(
@@ -58,6 +60,21 @@ def _learning(results: Results) -> Iterator[Picture]:
             f"Line chart of normalised return against the share of the budget for {_arms(results)}.",
             results.plot_learning_curves,
         )
+
+
+def _reached(results: Results) -> Iterator[Picture]:
+    for environment, name in _named(results):
+        if not results.curves.empty and reference(environment, results.references) is not None:
+            yield _one(
+                f"reached-{name}",
+                "Learning curves",
+                f"{environment}: half-way there",
+                "The share of the runs whose learning curve had reached half of the way from the random policy to the "
+                "target, after so many steps; runs that never do are counted, not dropped. The band is its interval at "
+                "each step by itself.",
+                f"Step lines of the share of runs half-way to the target on {environment} for {_arms(results)}.",
+                partial(results.plot_reached, environment=environment),
+            )
 
 
 def _scores(results: Results) -> Iterator[Picture]:
@@ -89,7 +106,7 @@ def _aggregate(results: Results) -> Iterator[Picture]:
             f"{titles[metric]}IQM and mean",
             "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves "
             "out the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. "
-            "The bars are meant to hold the true value in 95 of 100 such experiments; how often they do is said below.",
+            "The bars are their intervals.",
             f"Normalised {metric} score, interquartile mean and mean with intervals, for {_arms(results)}.",
             partial(results.plot_aggregate, metric=metric),
             height=rows_height(results.arms, 0.42),
@@ -99,8 +116,8 @@ def _aggregate(results: Results) -> Iterator[Picture]:
         _together(results),
         "Performance profile",
         "For each normalised score, the share of runs that do better. A line further right and higher is better; where "
-        "lines cross, the order depends on what counts as good. The band holds the true share with 95 % confidence at "
-        "each score by itself.",
+        "lines cross, the order depends on what counts as good. The band is the interval of the share at each "
+        "score by itself.",
         f"Step lines of the share of runs above each normalised score for {_arms(results)}.",
         results.plot_profile,
     )
@@ -119,8 +136,8 @@ def _compared(results: Results) -> Iterator[Picture]:
             section,
             "How often better" + (f" on {place}" if place else ""),
             f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
-            "neither is better, 1 that every run wins. It says how often, not by how much. The bar holds the true "
-            "probability with 95 % confidence.",
+            "neither is better, 1 that every run wins. It says how often, not by how much. The bar is its "
+            "interval.",
             f"Probability of improvement over {base}, with intervals, one row per arm.",
             partial(results.plot_improvement, environment=place),
             height=rows_height(results.arms, 0.36),
@@ -131,8 +148,8 @@ def _compared(results: Results) -> Iterator[Picture]:
                 f"difference-{name}",
                 section,
                 f"How much better on {environment}",
-                f"Mean {METRIC_NAMES[results.metrics[0]]} minus that of {base}. The bar holds the true difference with "
-                "95 % confidence; one that touches 0 leaves the question open.",
+                f"Mean {METRIC_NAMES[results.metrics[0]]} minus that of {base}. The bar is the interval of the true "
+                "difference; one that touches 0 leaves the question open.",
                 f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
                 partial(results.plot_difference, environment=environment),
                 height=rows_height(results.arms, 0.36),

@@ -41,6 +41,9 @@ def warnings(results: Results) -> list[str]:
     commits = sorted({str(commit)[:10] for commit in ran["commit"] if commit})
     if len(commits) > 1:
         said.append(f"The runs come from {len(commits)} different versions of the code: {', '.join(commits)}.")
+    devices = sorted(set(ran["device"]))
+    if len(devices) > 1:
+        said.append(f"The runs were trained on different devices, which round differently: {', '.join(devices)}.")
     dirty = int(ran["dirty"].astype(bool).sum())
     if dirty:
         said.append(f"{dirty} of {len(ran)} runs were made with uncommitted changes to the code.")

@@ -4,13 +4,15 @@ Both are read off the learning curves of `scores.curves`, in normalised return (
 `references`), so they need an environment with a reference.
 
 steps to a threshold
-    The first grid point at which a run's curve is at the threshold or above, before which its first episode must have
-    ended. A run that never is, is censored at its budget; so is one that failed or diverged before it got there, since
-    more steps would not have helped it. See `survival`.
+    The first grid point at which a run's curve is at the threshold or above. While the curve's window, the last tenth
+    of the budget, is not yet full, its value rests on the few episodes that ended first, which are the best ones where
+    every step costs: such a point counts only if the curve stays there until the window is full. A run that never gets
+    there is censored at its budget; so is one that failed or diverged before, since more steps would not have helped
+    it. See `survival`.
 collapse
-    For at least a tenth of the training, the curve is more than half below the highest that it had reached before, and
-    that was at least a quarter of the way from the random policy to the target. A run that failed or diverged counts as
-    collapsed.
+    For at least a tenth of the training, the curve is more than half below the highest that it had reached since its
+    window was full, and that was at least a quarter of the way from the random policy to the target. A run that failed
+    or diverged counts as collapsed.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from rlbench.analysis.estimates import LEVEL, NO_RUN, Estimate
 from rlbench.analysis.proportions import wilson
 from rlbench.analysis.references import Reference, normalise, reference
+from rlbench.analysis.scores import WINDOW
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError
 
@@ -55,7 +57,10 @@ def steps_to_threshold(
     """
     rows = []
     for run in _runs(curves, references):
-        there = np.flatnonzero(run.known & (run.value >= threshold))
+        above = run.known & (run.value >= threshold)
+        full = _first_full(run.step)
+        above[:full] = np.logical_and.accumulate(above[full::-1])[:0:-1]
+        there = np.flatnonzero(above)
         steps = run.step[there[0] if there.size else -1]
         rows.append((*run.key, float(steps), there.size > 0))
     return pd.DataFrame(rows, columns=["arm", "environment", "seed", "steps", "reached"])
@@ -72,7 +77,9 @@ def collapses(
     """Return one row per run: arm, environment, seed and collapsed; otherwise as `steps_to_threshold`."""
     rows = []
     for run in _runs(curves, references):
-        lost = run.status in _STOPPED or bool(collapsed(run.value, drop, duration, height))
+        full = _first_full(run.step)
+        late = np.concatenate([np.full(full, -np.inf), run.value[full:]])
+        lost = run.status in _STOPPED or bool(collapsed(late, drop, duration, height))
         rows.append((*run.key, lost))
     return pd.DataFrame(rows, columns=["arm", "environment", "seed", "collapsed"])
 
@@ -82,15 +89,22 @@ def collapsed(
 ) -> npt.NDArray[np.bool_]:
     """Return whether normalised curves `[..., points]` collapse, `[...]`, as the module defines it.
 
+    Points that do not count yet are minus infinity.
+
     Raises:
         RlbenchError: a curve holds NaN, as those of runs that stopped early do.
     """
     value = np.asarray(curves, np.float64)
-    if not np.isfinite(value).all():
+    if np.isnan(value).any():
         raise RlbenchError("Whether a curve collapses was asked of one with NaN; a run that stopped early did.")
     highest = np.maximum.accumulate(value, axis=-1)
     low = (value < (1 - drop) * highest) & (highest >= height)
     return np.asarray(low.mean(-1) >= duration)
+
+
+def _first_full(step: Array) -> int:
+    """Return the first grid point at which the window of a curve's value is full."""
+    return int(np.searchsorted(step, WINDOW * step[-1] * (1 - 1e-9)))
 
 
 def collapse_estimate(collapsed: int, runs: int, level: float = LEVEL) -> Estimate:
@@ -108,6 +122,8 @@ def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
     """
     if first.empty or second.empty:
         return float("nan")
+    from scipy import stats
+
     table = [[int(first.sum()), int(second.sum())], [int((~first).sum()), int((~second).sum())]]
     if 0 in (sum(table[0]), sum(table[1])):
         return 1.0
@@ -116,13 +132,17 @@ def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
 
 def _runs(curves: pd.DataFrame, references: Mapping[str, Reference] | None) -> Iterator[_Run]:
     """Yield the runs that have a curve, on environments that have a reference, in order."""
-    ordered = curves.sort_values(["environment", "arm", "seed", "step"])
-    for (environment, arm, seed), run in ordered.groupby(["environment", "arm", "seed"], sort=True):
+    keys = ["environment", "arm", "seed"]
+    for environment, rows in curves.groupby("environment", sort=True):
         if reference(str(environment), references) is None:
             continue
-        value = normalise(run["return"].to_numpy(np.float64), str(environment), references)
-        status = str(run["status"].iloc[0])
-        if status == "finished" and not np.isfinite(value).all():
-            continue  # no episode ended, so there is no curve
-        step, known = run["step"].to_numpy(np.float64), run["observed"].to_numpy(bool)
-        yield _Run((str(arm), str(environment), seed), step, value, known, status)
+        ordered = rows.sort_values([*keys, "step"])
+        value = normalise(ordered["return"].to_numpy(np.float64), str(environment), references)
+        step, known = ordered["step"].to_numpy(np.float64), ordered["observed"].to_numpy(bool)
+        first = np.flatnonzero(~ordered.duplicated(keys).to_numpy())
+        named = ordered.iloc[first][["arm", "seed", "status"]].itertuples(index=False)
+        for start, end, (arm, seed, status) in zip(first, [*first[1:], len(ordered)], named, strict=True):
+            own = slice(start, end)
+            if status == "finished" and not np.isfinite(value[own]).all():
+                continue  # no episode ended, so there is no curve
+            yield _Run((str(arm), str(environment), seed), step[own], value[own], known[own], str(status))

@@ -48,8 +48,11 @@ def render(picture: Picture, directory: Path) -> Rendered:
     with rlbench_style(), matplotlib.rc_context(_SVG):  # type: ignore[arg-type]
         figure = picture.make()
         FigureCanvasAgg(figure)
-        figure.draw_without_rendering()  # lays out once; the three files then share the positions
-        figure.set_layout_engine("none")
+        # Lays out once; the three files then share the positions, and none of them is drawn a second time for it.
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
         files = {}
         for kind, metadata in _METADATA.items():
             buffer = io.BytesIO()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import comb, inf, isnan, sqrt
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from rlbench.analysis.permutation import EXACT_LIMIT, REPETITIONS
 from rlbench.analysis.statistics import Scores, as_tasks, check_same_tasks
@@ -91,8 +91,8 @@ def seeds_needed(
     least = fewest_runs(alpha, tasks=len(spread.arm)) if least is None else least
     ends = [1.0, 1.0]
     if spread.freedom > 0:
-        tails = ((1 + PILOT_LEVEL) / 2, (1 - PILOT_LEVEL) / 2)
-        ends = [spread.freedom / float(stats.chi2.ppf(tail, spread.freedom)) for tail in tails]
+        tails = ((1 - PILOT_LEVEL) / 2, (1 + PILOT_LEVEL) / 2)  # upper ones
+        ends = [spread.freedom / float(special.chdtri(spread.freedom, tail)) for tail in tails]
     n, low, high = (_search(spread.scaled(factor), abs(effect), alpha, power, least) for factor in (1.0, *ends))
     return Seeds(effect, n, low, high)
 
@@ -159,16 +159,16 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
 
 def _noncentrality(freedom: float, alpha: float, power: float) -> float:
     """Return the mean of t, in standard errors, that passes the two-sided critical value with probability `power`."""
-    top = 2 * float(stats.t.ppf(1 - alpha / 2, freedom)) + 4
-    while _found(freedom, alpha, top) < power:
-        top *= 2
-    return float(optimize.brentq(lambda shift: _found(freedom, alpha, shift) - power, 0.0, top, xtol=1e-6))
+    return float(special.nctdtrinc(freedom, 1 - power, _critical(freedom, alpha)))
 
 
 def _found(freedom: float, alpha: float, shift: float) -> float:
     """Return the probability of t, with a mean of `shift` standard errors, beyond the critical value on that side."""
-    critical = stats.t.ppf(1 - alpha / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, shift))
+    return 1 - float(special.nctdtr(freedom, shift, _critical(freedom, alpha)))
+
+
+def _critical(freedom: float, alpha: float) -> float:
+    return float(special.stdtrit(freedom, 1 - alpha / 2))
 
 
 def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis.statistics import Array
 
@@ -20,7 +20,7 @@ PRIOR = 0.25  # runs added to each arm, half wins and half losses; chosen by the
 
 def wilson(shares: npt.ArrayLike, n: float, level: float) -> tuple[Array, Array]:
     """Score interval of proportions of `n` runs (E. B. Wilson, JASA 22, 1927); low and high, `[points]`."""
-    p, z2 = np.asarray(shares, np.float64), stats.norm.ppf((1 + level) / 2) ** 2
+    p, z2 = np.asarray(shares, np.float64), special.ndtri((1 + level) / 2) ** 2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return np.minimum(np.maximum(centre - half, 0.0), p), np.maximum(np.minimum(centre + half, 1.0), p)
@@ -28,8 +28,10 @@ def wilson(shares: npt.ArrayLike, n: float, level: float) -> tuple[Array, Array]
 
 def clopper_pearson(successes: int, n: int, level: float) -> tuple[float, float]:
     """Exact interval of a proportion of `n` runs (Biometrika 26, 1934): it covers at least `level`, often more."""
-    interval = stats.binomtest(successes, n).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return float(low), float(high)
 
 
 def difference_of_proportions(k: int, n: int, j: int, m: int, level: float) -> tuple[float, float]:

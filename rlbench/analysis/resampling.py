@@ -11,9 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis.statistics import Array
+
+Counts = npt.NDArray[np.int32]
 
 FEWEST = 5  # runs per group below which most resamples repeat each other, and bootstrap-t is not used
 CAP = 3.0  # quantiles of bootstrap-t go no further out than so many times those of Student's t
@@ -30,7 +32,7 @@ def resamples(tasks: Sequence[Array], seed: int, repetitions: int) -> Iterator[l
         yield [task[rng.integers(0, task.size, (size, task.size))] for task, rng in zip(tasks, streams, strict=True)]
 
 
-def counts(sizes: Sequence[int], seed: int, repetitions: int) -> tuple[npt.NDArray[np.int32], ...]:
+def counts(sizes: Sequence[int], seed: int, repetitions: int) -> tuple[Counts, ...]:
     """Return how often each run is in each stratified bootstrap sample: per group `[repetitions, runs]`.
 
     They depend on nothing else, so that the arms of an experiment, and the points of a curve, share them.
@@ -39,7 +41,7 @@ def counts(sizes: Sequence[int], seed: int, repetitions: int) -> tuple[npt.NDArr
 
 
 @lru_cache(maxsize=8)
-def _counts(sizes: tuple[int, ...], seed: int, repetitions: int) -> tuple[npt.NDArray[np.int32], ...]:
+def _counts(sizes: tuple[int, ...], seed: int, repetitions: int) -> tuple[Counts, ...]:
     drawn = []
     for n, rng in zip(sizes, _streams(seed, len(sizes)), strict=True):
         times = np.zeros((repetitions, n), np.int32)
@@ -53,7 +55,7 @@ def _counts(sizes: tuple[int, ...], seed: int, repetitions: int) -> tuple[npt.ND
     return tuple(drawn)
 
 
-def iqm_values(tasks: Sequence[Array], drawn: Sequence[npt.NDArray[np.int32]]) -> Array:
+def iqm_values(tasks: Sequence[Array], drawn: Sequence[Counts]) -> Array:
     """Return the IQM of every bootstrap sample, `[repetitions]`; `tasks` are `[runs]` each, `drawn` their `counts`.
 
     Nothing is sorted again: with the runs of all tasks in order, c_i of the sample's N scores are among the first i
@@ -93,7 +95,7 @@ def student(groups: Sequence[Array], weights: Sequence[float], level: float) -> 
     spread = np.where(variance > 0, variance, 1.0)
     shares = parts / spread
     welch = 1.0 / np.where(variance > 0, (shares**2 / freedom).sum(0), 1.0)
-    return np.asarray(point), np.sqrt(variance), stats.t.ppf((1 + level) / 2, welch)
+    return np.asarray(point), np.sqrt(variance), special.stdtrit(welch, (1 + level) / 2)
 
 
 def bootstrap_t(
@@ -158,9 +160,7 @@ def _factor(group: Array) -> Array:
     return np.asarray(size[:count, None] * direction[:count])
 
 
-def _resampled_t(
-    groups: Sequence[Array], weights: Sequence[float], drawn: Sequence[npt.NDArray[np.int32]], error: Array
-) -> Array:
+def _resampled_t(groups: Sequence[Array], weights: Sequence[float], drawn: Sequence[Counts], error: Array) -> Array:
     """Return t of each bootstrap sample around the observed means; `[repetitions, points]`."""
     shift = np.zeros((len(drawn[0]), error.size))
     variance = np.zeros_like(shift)

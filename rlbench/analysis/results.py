@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -165,8 +165,19 @@ class Results:
             made = self._compare_all(self.baseline, self.metrics[0])
         return sensitivity(self.scores, made, seed=self.seed, references=self.references)
 
-    def plot_learning_curves(self, ax: Axes | None = None, environment: str | None = None) -> Axes:
-        """Draw the mean learning curve of every arm; of all environments, normalised, unless one is named."""
+    def plot_learning_curves(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        *,
+        line: Literal["mean", "iqm"] = "mean",
+        simultaneous: bool = False,
+    ) -> Axes:
+        """Draw the learning curve of every arm; of all environments, normalised, unless one is named.
+
+        `line` "iqm" draws the interquartile mean of the runs instead of their mean; the band holds each point by
+        itself, or the whole mean curve at once if `simultaneous`.
+        """
         from rlbench.analysis import figures
 
         return figures.plot_learning_curves(
@@ -176,7 +187,24 @@ class Results:
             arms=self.arms,
             styles=self.styles,
             references=self.references,
+            line=line,
+            simultaneous=simultaneous,
             seed=self.seed,
+            ax=ax,
+        )
+
+    def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
+        """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
+        from rlbench.analysis import figures
+
+        return figures.plot_reached(
+            self.curves,
+            self.scores,
+            self._known(environment) or self.environments[0],
+            threshold,
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
             ax=ax,
         )
 

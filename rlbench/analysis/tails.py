@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from rlbench.analysis import statistics
 from rlbench.analysis.estimates import ANYTHING, LEVEL, NO_SPREAD, REPETITIONS, Estimate, Range, one_task_each, within
@@ -138,7 +138,7 @@ def tolerance_runs(content: float = CONTENT, level: float = LEVEL, side: Side = 
 
 def _confidence(n: int, content: float, outside: int) -> float:
     """Confidence that `content` of the distribution lies between order statistics with `outside` - 1 runs beyond."""
-    return float(stats.binom.cdf(n - outside, n, content))
+    return float(special.bdtr(n - outside, n, content)) if n >= outside else 0.0
 
 
 def _check_share(share: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import traceback
 from typing import Any
 
@@ -67,6 +69,7 @@ def main(ctx: click.Context, debug: bool) -> None:
     rlbench new my-variant
     """
     ctx.obj = {"debug": debug}
+    atexit.register(gc.freeze)  # or Python, on leaving, searches all that was imported for garbage
 
 
 for command in (run, report, compare, plan, algorithms, check, new):

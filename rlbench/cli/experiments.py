@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from rlbench.errors import RlbenchError
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
+    from rlbench.study.launcher import Launcher
     from rlbench.study.plan import Plan
-    from rlbench.study.runner import Summary
     from rlbench.study.spec import Experiment
 
 FAILED_RUNS = 1
@@ -40,14 +39,30 @@ def changes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _training(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how runs are trained."""
+    for option in (
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda|auto",
+            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+        ),
+        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
+@_training
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -58,6 +73,7 @@ def run(
     seeds: int | None,
     steps: int | None,
     workers: int | None,
+    device: str,
     until_decided: bool,
     stage: int,
 ) -> None:
@@ -73,9 +89,15 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
-    plans = [plan_of(file, plugin, settings, seeds, steps) for file in files]
-    execute = partial(_execute_in_stages, stage) if until_decided else _execute
-    fine = [execute(plan, results, workers, ctx.obj["debug"]) for plan in plans]
+    from rlbench.cli.staging import execute_in_stages
+
+    with _launcher() as launcher:
+        experiments = [_load(file, seeds, steps) for file in files]
+        _prepare(launcher, experiments, settings, results, workers)
+        _load_plugins(plugin)
+        plans = [_plan(experiment, settings) for experiment in experiments]
+        execute = execute_in_stages if until_decided else _execute
+        fine = [execute(ctx, plan, launcher) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -125,7 +147,7 @@ def report(
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @changes
-@click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process.")
+@_training
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @from_file
 @click.pass_context
@@ -140,6 +162,7 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    device: str,
     out: str | None,
     file: str | None,
     reference: tuple[str, ...],
@@ -163,19 +186,19 @@ def compare(
     for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
         if not given:
             raise click.UsageError(f"Missing {what}.")
-    from rlbench import registry
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons
-    from rlbench.study.files import override
-    from rlbench.study.plan import make_plan
 
-    _load_plugins(plugin)
-    arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
-    experiment = override(comparison(arms, environments, seeds, steps, baseline), settings)
-    plan = make_plan(experiment)
-    if len(plan.arms) < 2:
-        raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
-    fine = _execute(plan, results, workers, ctx.obj["debug"])
+    with _launcher() as launcher:
+        _prepare(launcher, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
+        from rlbench import registry
+
+        _load_plugins(plugin)
+        arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
+        plan = _plan(comparison(arms, environments, seeds, steps, baseline), settings)
+        if len(plan.arms) < 2:
+            raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
+        fine = _execute(ctx, plan, launcher, _import_report)
     stored = results_of(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
@@ -195,15 +218,58 @@ def plan_of(
     file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None
 ) -> Plan:
     """Return the plan of an experiment file with what the command line changes."""
-    from rlbench.study.files import load_experiment, override
-    from rlbench.study.plan import make_plan
-
     _load_plugins(plugin)
-    experiment: Experiment = override(load_experiment(file), settings, seeds, steps)
-    return make_plan(experiment)
+    return _plan(_load(file, seeds, steps), settings)
 
 
-def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
+def _launcher() -> Launcher:
+    from rlbench.study.launcher import Launcher
+
+    return Launcher()
+
+
+def _prepare(
+    launcher: Launcher,
+    experiments: Sequence[Experiment],
+    settings: tuple[str, ...],
+    results: str,
+    workers: int | None,
+) -> None:
+    """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
+    from rlbench.store.specification import seems_stored
+
+    if workers != 0 and (settings or not all(seems_stored(results, one.document()) for one in experiments)):
+        launcher.prepare()
+
+
+def _load(file: str, seeds: int | None, steps: int | None) -> Experiment:
+    """Return the experiment of a file with the seeds and steps of the command line."""
+    from rlbench.study.files import load_experiment, override
+
+    return override(load_experiment(file), (), seeds, steps)
+
+
+def _plan(experiment: Experiment, settings: tuple[str, ...]) -> Plan:
+    """Return the plan of an experiment with the settings of the command line."""
+    from rlbench.study.files import override
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        from rlbench.study.plan import make_plan
+
+    return make_plan(override(experiment, settings))
+
+
+def _import_report() -> None:
+    """Import what a report needs."""
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        import rlbench.analysis.figures
+        import rlbench.analysis.report  # noqa: F401
+
+
+def _execute(ctx: click.Context, plan: Plan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
@@ -215,26 +281,16 @@ def _execute(plan: Plan, results: str, workers: int | None, debug: bool) -> bool
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(plan, results, workers=workers)
-    show_summary(plan, summary, debug=debug)
+    summary = execute(
+        plan,
+        ctx.params["results"],
+        workers=ctx.params["workers"],
+        device=ctx.params["device"],
+        launcher=launcher,
+        meanwhile=meanwhile,
+    )
+    show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine
-
-
-def _execute_in_stages(stage: int, plan: Plan, results: str, workers: int | None, debug: bool) -> bool:
-    """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
-    from rlbench.cli.output import show_summary
-    from rlbench.stages import planned_looks, run_until_decided
-
-    looks = ", ".join(map(str, planned_looks(plan, stage)))
-    click.echo(f"{plan.experiment.name}: looks after {looks} seeds per arm and environment")
-    fine: list[bool] = []
-
-    def ended(part: Plan, summary: Summary) -> None:
-        show_summary(part, summary, debug=debug)
-        fine.append(summary.fine)
-
-    run_until_decided(plan, results, stage=stage, workers=workers, say=click.echo, ended=ended)
-    return all(fine)
 
 
 def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> Results:

@@ -6,13 +6,14 @@ Samples are functions of noise that was drawn beforehand, so that randomness sta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.functional import choices, normals
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution, Independent
 from rlbench.functional.likelihoods import (
     CategoricalLikelihood,
@@ -30,6 +31,8 @@ class Family(ABC):
     head_size: int
     log_std_size: int = 0
     """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
+    sampler: Callable[[Array, Array, Array], None] | None = None
+    """Compiled: fills actions `[M, K]`, in double precision, from heads `[M, H]` and noise `[M, Z]`; None: has none."""
 
     @abstractmethod
     def build(self, head: torch.Tensor) -> Distribution:
@@ -47,9 +50,19 @@ class Family(ABC):
     def sample(self, head: Array, noise: Array) -> Array:
         """Return one action for each head, a function of the head and its noise alone."""
 
+    @abstractmethod
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return what `sample` does, in torch on the device of the head."""
+
+    def actions(self, sampled: Array) -> Array:
+        """Return what the compiled sampler drew, `[..., K]` in double precision, as this family's actions."""
+        raise NotImplementedError
+
 
 class CategoricalFamily(Family):
     """Discrete(n)."""
+
+    sampler = staticmethod(choices.sample)
 
     def __init__(self, n: int) -> None:
         self.head_size = n
@@ -64,9 +77,13 @@ class CategoricalFamily(Family):
         return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
 
     def sample(self, head: Array, noise: Array) -> Array:
-        # The Gumbel-max trick: argmax(logits + Gumbel noise) is distributed as softmax(logits).
-        choice: Array = np.argmax(head + noise, axis=-1)
-        return choice
+        return self.actions(_sampled(self.sampler, head, noise, 1))
+
+    def actions(self, sampled: Array) -> Array:
+        return sampled[..., 0].astype(np.int64)
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return torch.argmax(head + noise, -1)
 
 
 class IndependentFamily(Family):
@@ -89,9 +106,15 @@ class IndependentFamily(Family):
         parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)
         return np.stack([np.argmax(part, axis=-1) for part in parts], axis=-1)
 
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        parts = torch.split(head + noise, list(self.sizes), -1)
+        return torch.stack([torch.argmax(part, -1) for part in parts], -1)
+
 
 class GaussianFamily(Family):
     """Box, flattened to A numbers; the standard deviation does not depend on the state."""
+
+    sampler = staticmethod(normals.sample)
 
     def __init__(self, size: int) -> None:
         self.head_size = 2 * size
@@ -107,8 +130,20 @@ class GaussianFamily(Family):
         return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
 
     def sample(self, head: Array, noise: Array) -> Array:
-        action: Array = head[..., : self.log_std_size] + np.exp(head[..., self.log_std_size :]) * noise
-        return action
+        return self.actions(_sampled(self.sampler, head, noise, self.log_std_size))
+
+    def actions(self, sampled: Array) -> Array:
+        return sampled.astype(np.float32)
+
+    def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return head[..., : self.log_std_size] + torch.exp(head[..., self.log_std_size :]) * noise
+
+
+def _sampled(sampler: Callable[[Array, Array, Array], None], head: Array, noise: Array, width: int) -> Array:
+    """Return actions `[..., width]` by a compiled sampler."""
+    actions = np.empty((*head.shape[:-1], width))
+    sampler(head.reshape(-1, head.shape[-1]), noise.reshape(-1, noise.shape[-1]), actions.reshape(-1, width))
+    return actions
 
 
 def family(kind: str, sizes: Sequence[int]) -> Family:

@@ -1,4 +1,4 @@
-"""Policies evaluated in numpy, with the derivatives written out: what training uses for every sample.
+"""Policies evaluated by compiled loops, with the derivatives written out: what training uses for every sample.
 
 A likelihood is a batch of action distributions with parameters `head`, `[R, B, H]`. It gives log-probabilities,
 entropies and KL divergences, `[R, B]`, and pulls gradients with respect to those back to the head. The mathematics is
@@ -7,7 +7,6 @@ that of `rlbench.functional.distributions`, which holds it in torch for autograd
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional import choices, normals
+
 Array = npt.NDArray[Any]
-_FEW = 8
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Likelihood(ABC):
@@ -56,43 +55,48 @@ class CategoricalLikelihood(Likelihood):
     """One choice among n; action: an index `[R, B]`."""
 
     def __init__(self, head: Array) -> None:
-        shifted = head - _over_choices(np.maximum, head)
-        self.probs = np.exp(shifted)
-        total = _over_choices(np.add, self.probs)
-        self.log_probs = shifted - np.log(total)
-        self.probs /= total
+        self._shape = head.shape
+        logits = _rows(head)
+        self.log_probs, self.probs = np.empty_like(logits), np.empty_like(logits)  # [M, H], M = R B
+        choices.softmax(logits, self.log_probs, self.probs)
 
     def log_prob(self, action: Array) -> Array:
-        return self.log_probs.reshape(-1)[self._flat(action)].reshape(action.shape)
+        out = self._per_state()
+        choices.take(self.log_probs, action.reshape(-1), out)
+        return out.reshape(self._shape[:-1])
 
     def entropy(self) -> Array:
-        return -_over_choices(np.add, self.probs * self.log_probs)[..., 0]
+        out = self._per_state()
+        choices.entropy(self.log_probs, self.probs, out)
+        return out.reshape(self._shape[:-1])
 
     def kl_from(self, old: CategoricalLikelihood) -> Array:
-        return _over_choices(np.add, old.probs * (old.log_probs - self.log_probs))[..., 0]
+        out = self._per_state()
+        choices.divergence(old.log_probs, old.probs, self.log_probs, out)
+        return out.reshape(self._shape[:-1])
 
     def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        pulled: Array = self.probs * -slope[..., None]
-        pulled.reshape(-1)[self._flat(action)] += slope.reshape(-1)
-        return pulled
+        out = np.empty_like(self.probs)
+        choices.pull_take(self.probs, action.reshape(-1), slope.reshape(-1), out)
+        return out.reshape(self._shape)
 
     def pull_entropy(self, slope: Array) -> Array:
-        pulled: Array = self.probs * (self.log_probs + self.entropy()[..., None]) * -slope[..., None]
-        return pulled
+        out = np.empty_like(self.probs)
+        choices.pull_entropy(self.log_probs, self.probs, _each(slope, self._shape), out)
+        return out.reshape(self._shape)
 
     def pull_kl(self, old: CategoricalLikelihood, slope: Array) -> Array:
-        pulled: Array = (self.probs - old.probs) * slope[..., None]
-        return pulled
+        out = np.empty_like(self.probs)
+        choices.pull_divergence(old.probs, self.probs, slope.reshape(-1), out)
+        return out.reshape(self._shape)
 
     def fisher(self, tangent: Array) -> Array:
-        product: Array = self.probs * (tangent - _over_choices(np.add, self.probs * tangent))
-        return product
+        out = np.empty_like(self.probs)
+        choices.fisher(self.probs, _rows(tangent), out)
+        return out.reshape(self._shape)
 
-    def _flat(self, action: Array) -> Array:
-        """Return where the probabilities of the chosen actions lie in the flattened array."""
-        size = self.log_probs.shape[-1]
-        places: Array = action.reshape(-1) + np.arange(0, action.size * size, size)
-        return places
+    def _per_state(self) -> Array:
+        return np.empty(len(self.probs), self.probs.dtype)
 
 
 class IndependentLikelihood(Likelihood):
@@ -130,56 +134,56 @@ class GaussianLikelihood(Likelihood):
     """Independent normal numbers; head: A means, then A log standard deviations; action `[R, B, A]`."""
 
     def __init__(self, head: Array) -> None:
-        size = head.shape[-1] // 2
-        self.mean, self.log_std = head[..., :size], head[..., size:]
-        self.precision = np.exp(-self.log_std)  # 1 / standard deviation
+        self._shape = head.shape
+        self.rows = _rows(head)  # [M, 2 A], M = R B
 
     def log_prob(self, action: Array) -> Array:
-        z = (action - self.mean) * self.precision
-        density: Array = -(0.5 * z * z + self.log_std + _HALF_LOG_2PI).sum(-1)
-        return density
+        out = self._per_state()
+        normals.log_density(self.rows, _rows(action), out)
+        return out.reshape(self._shape[:-1])
 
     def entropy(self) -> Array:
-        result: Array = (self.log_std + _HALF_LOG_2PI + 0.5).sum(-1)
-        return result
+        out = self._per_state()
+        normals.entropy(self.rows, out)
+        return out.reshape(self._shape[:-1])
 
     def kl_from(self, old: GaussianLikelihood) -> Array:
-        shift, ratio = self._against(old)
-        divergence: Array = (self.log_std - old.log_std + 0.5 * (ratio + shift * shift - 1)).sum(-1)
-        return divergence
+        out = self._per_state()
+        normals.divergence(old.rows, self.rows, out)
+        return out.reshape(self._shape[:-1])
 
     def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        z = (action - self.mean) * self.precision
-        return np.concatenate([z * self.precision, z * z - 1], -1) * slope[..., None]
+        out = np.empty_like(self.rows)
+        normals.pull_log_density(self.rows, _rows(action), slope.reshape(-1), out)
+        return out.reshape(self._shape)
 
     def pull_entropy(self, slope: Array) -> Array:
-        zero = np.zeros_like(self.log_std)
-        return np.concatenate([zero, zero + slope[..., None]], -1)
+        out = np.empty_like(self.rows)
+        normals.pull_entropy(_each(slope, self._shape), out)
+        return out.reshape(self._shape)
 
     def pull_kl(self, old: GaussianLikelihood, slope: Array) -> Array:
-        shift, ratio = self._against(old)
-        return np.concatenate([-shift * self.precision, 1 - ratio - shift * shift], -1) * slope[..., None]
+        out = np.empty_like(self.rows)
+        normals.pull_divergence(old.rows, self.rows, slope.reshape(-1), out)
+        return out.reshape(self._shape)
 
     def fisher(self, tangent: Array) -> Array:
-        size = self.mean.shape[-1]
-        of_mean = tangent[..., :size] * self.precision * self.precision
-        return np.concatenate([of_mean, 2 * tangent[..., size:]], -1)
+        out = np.empty_like(self.rows)
+        normals.fisher(self.rows, _rows(tangent), out)
+        return out.reshape(self._shape)
 
-    def _against(self, old: GaussianLikelihood) -> tuple[Array, Array]:
-        """Return the old mean's distance in standard deviations, and the ratio of the old variance to the new."""
-        return (old.mean - self.mean) * self.precision, np.exp(2 * (old.log_std - self.log_std))
+    def _per_state(self) -> Array:
+        return np.empty(len(self.rows), self.rows.dtype)
 
 
-def _over_choices(combine: np.ufunc, x: Array) -> Array:
-    """Return `x` combined by a ufunc over its last axis, which stays with length 1."""
-    if x.shape[-1] > _FEW:
-        reduced: Array = combine.reduce(x, axis=-1, keepdims=True)
-        return reduced
-    # Over a short axis numpy's reduction costs more than taking the numbers column by column.
-    result = x[..., 0:1]
-    for k in range(1, x.shape[-1]):
-        result = combine(result, x[..., k : k + 1])
-    return result
+def _rows(x: Array) -> Array:
+    """Return `[R, B, H]` as `[R B, H]`."""
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def _each(slope: Array, shape: tuple[int, ...]) -> Array:
+    """Return slopes `[R, B]` or `[R, 1]` as one number per state, `[R B]`."""
+    return np.ascontiguousarray(np.broadcast_to(slope, shape[:-1])).reshape(-1)
 
 
 def _total(parts: Any) -> Array:

@@ -1,9 +1,8 @@
 """Actor-critic networks of R replicas at once, forward and backward, on one flat parameter buffer `[R, P]`.
 
-Everything is numpy on views of that buffer. `np.matmul` multiplies a stack of matrices slice by slice, so a replica's
-numbers do not depend on the other replicas, and the derivatives are written out: for two hidden layers of 64 units
-they cost a fraction of what recording and replaying a graph costs. `tests/functional/test_networks.py` holds them
-against autograd.
+The loops are compiled, see `rlbench.functional.layers`, and the derivatives are written out: for two hidden layers of
+64 units they cost a fraction of what recording and replaying a graph costs. `tests/functional/test_networks.py` holds
+them against autograd.
 """
 
 from __future__ import annotations
@@ -17,15 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional import layers
+
 Array = npt.NDArray[Any]
-Layers = list[tuple[Array, Array]]
+
+_ACTIVATIONS = {"tanh": layers.TANH, "relu": layers.RELU}
 
 
 class Tape(NamedTuple):
-    """What a forward pass keeps for the backward pass: the input of every layer, of the policy and of the value."""
+    """What a forward pass keeps for the backward pass: its input and the hidden activations of policy and value."""
 
-    policy: list[Array]
-    value: list[Array]
+    x: Array
+    policy: Array
+    value: Array
 
 
 class Output(NamedTuple):
@@ -55,69 +58,35 @@ class Stack:
         return self.offset + sum(i * o + o for i, o in self.shapes)
 
     @cached_property
-    def _latest(self) -> list[tuple[Array, Layers]]:
-        """The buffer that was used last, with its views: making them costs as much as a small product."""
-        return []
+    def plan(self) -> tuple[int, Array, int]:
+        """What the kernels are told of the stack: offset, sizes, activation."""
+        return self.offset, np.array(self.sizes), _ACTIVATIONS[self.activation]
 
-    def layers(self, flat: Array) -> Layers:
-        """Return views (weight `[R, in, out]`, bias `[R, 1, out]`) of a buffer `[R, P]`."""
-        if not self._latest or self._latest[0][0] is not flat:
-            self._latest[:] = [(flat, self.views(flat))]
-        return self._latest[0][1]
-
-    def views(self, flat: Array) -> Layers:
-        """Return what `layers` returns, for a buffer that is used only once."""
-        replicas, views, at = len(flat), [], self.offset
+    def layers(self, flat: Array) -> list[tuple[Array, Array]]:
+        """Return views (weight `[R, in, out]`, bias `[R, out]`) of a buffer `[R, P]`."""
+        views, at = [], self.offset
         for i, o in self.shapes:
-            weight = flat[:, at : at + i * o].reshape(replicas, i, o)
-            views.append((weight, flat[:, None, at + i * o : at + i * o + o]))
+            views.append((flat[:, at : at + i * o].reshape(-1, i, o), flat[:, at + i * o : at + i * o + o]))
             at += i * o + o
         return views
 
-    def forward(self, flat: Array, x: Array) -> tuple[Array, list[Array]]:
-        """Return (output `[R, B, out]`, the input of every layer) for inputs `[R, B, in]`."""
-        inputs = [x]
-        layers = self.layers(flat)
-        for weight, bias in layers[:-1]:
-            z = np.matmul(inputs[-1], weight)
-            z += bias
-            inputs.append(np.tanh(z, out=z) if self.activation == "tanh" else np.maximum(z, 0, out=z))
-        weight, bias = layers[-1]
-        out = np.matmul(inputs[-1], weight)
-        out += bias
-        return out, inputs
+    def forward(self, flat: Array, x: Array) -> tuple[Array, Array]:
+        """Return (output `[R, B, out]`, the hidden activations) for inputs `[R, B, in]`."""
+        replicas, batch = x.shape[:2]
+        hidden = np.empty((replicas, batch * sum(self.sizes[1:-1])), np.float32)
+        out = np.empty((replicas, batch, self.sizes[-1]), np.float32)
+        layers.forward(flat, *self.plan, x, hidden, out)
+        return out, hidden
 
-    def backward(self, flat: Array, inputs: list[Array], grad_out: Array, grad: Array) -> None:
+    def backward(self, flat: Array, x: Array, hidden: Array, grad_out: Array, grad: Array) -> None:
         """Write into `grad`, `[R, P]`, the gradient of a loss whose gradient at the output is `grad_out`."""
-        layers, slots = self.layers(flat), self.views(grad)
-        delta = grad_out
-        for k in range(len(layers) - 1, -1, -1):
-            np.matmul(inputs[k].transpose(0, 2, 1), delta, out=slots[k][0])
-            np.sum(delta, axis=1, keepdims=True, out=slots[k][1])
-            if k:
-                delta = np.matmul(delta, layers[k][0].transpose(0, 2, 1))
-                delta *= self._slope(inputs[k])
+        layers.backward(flat, *self.plan, x, hidden, grad_out, grad)
 
-    def jvp(self, flat: Array, inputs: list[Array], tangent: Array) -> Array:
+    def jvp(self, flat: Array, x: Array, hidden: Array, tangent: Array) -> Array:
         """Return the derivative of the output, `[R, B, out]`, along a direction `[R, P]` of the parameters."""
-        layers, directions = self.layers(flat), self.views(tangent)
-        moved: Array = np.matmul(inputs[0], directions[0][0])
-        moved += directions[0][1]
-        for k in range(1, len(layers)):
-            moved *= self._slope(inputs[k])
-            moved = np.matmul(moved, layers[k][0])
-            moved += np.matmul(inputs[k], directions[k][0])
-            moved += directions[k][1]
-        return moved
-
-    def _slope(self, activated: Array) -> Array:
-        """Return the activation's derivative in terms of its output."""
-        if self.activation == "relu":
-            slope: Array = (activated > 0).astype(activated.dtype)
-            return slope
-        square = np.multiply(activated, activated)
-        result: Array = np.subtract(1, square, out=square)
-        return result
+        out = np.empty((*x.shape[:2], self.sizes[-1]), np.float32)
+        layers.along(flat, *self.plan, x, hidden, tangent, out)
+        return out
 
 
 @dataclass(frozen=True)
@@ -173,59 +142,57 @@ class ActorCritic:
     def _init_stack(
         stack: Stack, flat: Array, rng: np.random.Generator, orthogonal: bool, last: Sequence[float]
     ) -> None:
-        layers = stack.layers(flat)
-        for k, (weight, bias) in enumerate(layers):
+        views = stack.layers(flat)
+        for k, (weight, bias) in enumerate(views):
             inputs, outputs = weight.shape[1:]
             if orthogonal:
-                gain = last if k == len(layers) - 1 else math.sqrt(2)
+                gain = last if k == len(views) - 1 else math.sqrt(2)
                 weight[0] = _orthogonal(rng, inputs, outputs) * np.asarray(gain)
             else:
                 bound = 1 / math.sqrt(inputs)
                 weight[0] = rng.uniform(-bound, bound, (inputs, outputs))
-                bias[0, 0] = rng.uniform(-bound, bound, outputs)
+                bias[0] = rng.uniform(-bound, bound, outputs)
 
     def forward(self, flat: Array, x: Array, *, policy: bool = True, value: bool = True) -> Output:
         """Return heads and values of observations `[R, B, in]`, those that are asked for."""
-        empty = np.empty(0, np.float32)
-        head, values = empty, empty
-        policy_tape: list[Array] = []
-        value_tape: list[Array] = []
+        head = values = policy_tape = value_tape = np.empty(0, np.float32)
         if policy or self.shared:
             head, policy_tape = self.policy.forward(flat, x)
             if self.shared:
-                values, head = head[..., -1], head[..., :-1]
+                values, head = head[..., -1], np.ascontiguousarray(head[..., :-1])
             if self.log_std:
                 free = flat[:, None, self.policy.end : self.policy_size]
                 head = np.concatenate([head, np.broadcast_to(free, (*head.shape[:-1], self.log_std))], axis=-1)
         if value and not self.shared:
             out, value_tape = self.value.forward(flat, x)
             values = out[..., 0]
-        return Output(head, values, Tape(policy_tape, value_tape))
+        return Output(head, values, Tape(x, policy_tape, value_tape))
 
     def backward(self, flat: Array, tape: Tape, grad_head: Array | None, grad_value: Array | None) -> Array:
         """Return the gradient `[R, P]` of a loss from its gradients at heads and values; None stands for zero."""
-        grad = np.zeros_like(flat)
+        complete = grad_head is not None and (self.shared or grad_value is not None)
+        grad = np.empty_like(flat) if complete else np.zeros_like(flat)
         if self.shared:
-            batch = tape.policy[0].shape[:-1]
-            joint = np.zeros((*batch, self.outputs + 1), np.float32)
+            joint = np.zeros((*tape.x.shape[:-1], self.outputs + 1), np.float32)
             if grad_head is not None:
                 joint[..., :-1] = grad_head[..., : self.outputs]
             if grad_value is not None:
                 joint[..., -1] = grad_value
-            self.policy.backward(flat, tape.policy, joint, grad)
+            self.policy.backward(flat, tape.x, tape.policy, joint, grad)
         elif grad_head is not None:
-            self.policy.backward(flat, tape.policy, np.ascontiguousarray(grad_head[..., : self.outputs]), grad)
+            at_output = np.ascontiguousarray(grad_head[..., : self.outputs])
+            self.policy.backward(flat, tape.x, tape.policy, at_output, grad)
         if grad_head is not None and self.log_std:
             grad[:, self.policy.end : self.policy_size] = grad_head[..., self.outputs :].sum(axis=1)
         if grad_value is not None and not self.shared:
-            self.value.backward(flat, tape.value, grad_value[..., None], grad)
+            self.value.backward(flat, tape.x, tape.value, grad_value[..., None], grad)
         return grad
 
     def jvp_head(self, flat: Array, tape: Tape, tangent: Array) -> Array:
         """Return the derivative of the head, `[R, B, H]`, along a direction `[R, P]` of the parameters."""
-        moved = self.policy.jvp(flat, tape.policy, tangent)[..., : self.outputs]
+        moved = self.policy.jvp(flat, tape.x, tape.policy, tangent)[..., : self.outputs]
         if not self.log_std:
-            return moved
+            return np.ascontiguousarray(moved)
         free = tangent[:, None, self.policy.end : self.policy_size]
         return np.concatenate([moved, np.broadcast_to(free, (*moved.shape[:-1], self.log_std))], axis=-1)
 

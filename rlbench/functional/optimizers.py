@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import helper, kernel
+
 Array = npt.NDArray[Any]
 
 
@@ -42,58 +44,77 @@ def adam(
     *,
     lr: Array,
     eps: Array,
+    max_norm: Array | None = None,
     active: Array | None = None,
     parts: tuple[bool, bool] = (True, True),
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> None:
-    """Take one descent step in place (Kingma and Ba 2015, algorithm 1); `grad` is used up as scratch memory.
+    """Take one descent step along `grad` in place (Kingma and Ba 2015, algorithm 1).
 
-    `lr` and `eps` are `[R, 1]` or `[1, 1]`. Replicas outside `active` `[R]`, and the part of the parameters that
-    `parts` leaves out, keep parameters and state to the bit.
+    `lr`, `eps` and `max_norm` are `[R, 1]` or `[1, 1]`; the norm of a replica's whole gradient is clipped to
+    `max_norm`. Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters
+    and state to the bit.
     """
-    if active is not None and not active.all():
-        part = AdamState(state.first[active], state.second[active], state.steps[active], state.split)
-        chosen = params[active]
-        rates = (np.broadcast_to(rate, (len(params), 1))[active] for rate in (lr, eps))
-        adam(chosen, grad[active], part, lr=next(rates), eps=next(rates), parts=parts, betas=betas)
-        params[active] = chosen
-        state.first[active], state.second[active], state.steps[active] = part.first, part.second, part.steps
-        return
-    state.steps += parts
-    if all(parts) and np.array_equal(state.steps[:, 0], state.steps[:, 1]):
-        pieces = [(slice(None), 0)]
-    else:
-        ends = (slice(0, state.split), slice(state.split, None))
-        pieces = [(ends[k], k) for k in (0, 1) if parts[k]]
-    for piece, k in pieces:
-        moments = state.first[:, piece], state.second[:, piece]
-        _adam_step(params[:, piece], grad[:, piece], *moments, state.steps[:, k : k + 1], lr, eps, betas)
+    replicas = len(params)
+    _adam(
+        params, grad, state.first, state.second, state.steps, state.split,
+        _per_replica(lr, replicas), _per_replica(eps, replicas),
+        np.full(replicas, np.float32(np.inf)) if max_norm is None else _per_replica(max_norm, replicas),
+        np.ones(replicas, np.bool_) if active is None else active,
+        *parts, *betas,
+    )  # fmt: skip
 
 
-def _adam_step(
+@helper
+def _move(
+    params: Array, grad: Array, first: Array, second: Array, factor: Any, rate: Any, small: Any, b1: Any, b2: Any
+) -> None:
+    """One replica's step; a function of its own, which the compiler turns into vector instructions."""
+    for i in range(len(params)):
+        slope = grad[i] * factor
+        mean = first[i] * b1 + slope
+        square = second[i] * b2 + slope * slope
+        first[i], second[i] = mean, square
+        params[i] -= rate * (mean / (np.sqrt(square) + small))
+
+
+@kernel
+def _adam(
     params: Array,
     grad: Array,
     first: Array,
     second: Array,
     steps: Array,
+    split: int,
     lr: Array,
     eps: Array,
-    betas: tuple[float, float],
+    max_norm: Array,
+    active: Array,
+    before: bool,
+    after: bool,
+    beta1: float,
+    beta2: float,
 ) -> None:
-    beta1, beta2 = betas
-    c1, c2 = 1 - beta1**steps, 1 - beta2**steps  # bias corrections
-    scale = np.sqrt(c2 / (1 - beta2))
-    first *= np.float32(beta1)
-    first += grad
-    second *= np.float32(beta2)
-    grad *= grad
-    second += grad
-    # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
-    np.sqrt(second, out=grad)
-    grad += (eps * scale).astype(np.float32)
-    np.divide(first, grad, out=grad)
-    grad *= (lr * scale * (1 - beta1) / c1).astype(np.float32)
-    params -= grad
+    b1, b2 = np.float32(beta1), np.float32(beta2)
+    for r in range(len(params)):
+        if not active[r]:
+            continue
+        # The small number is torch.nn.utils.clip_grad_norm_'s. NaN goes on into every parameter.
+        norm = np.sqrt(np.dot(grad[r], grad[r]))
+        factor = np.minimum(max_norm[r] / (norm + np.float32(1e-6)), np.float32(1))
+        for part in range(2):
+            if not (before if part == 0 else after):
+                continue
+            steps[r, part] += 1
+            c1, c2 = 1 - beta1 ** steps[r, part], 1 - beta2 ** steps[r, part]  # bias corrections
+            # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
+            stretch = np.sqrt(c2 / (1 - beta2))
+            rate, small = np.float32(lr[r] * stretch * (1 - beta1) / c1), np.float32(eps[r] * stretch)
+            low, high = (0, split) if part == 0 else (split, params.shape[1])
+            _move(
+                params[r, low:high], grad[r, low:high], first[r, low:high], second[r, low:high],
+                factor, rate, small, b1, b2,
+            )  # fmt: skip
 
 
 def norms(grad: Array) -> Array:
@@ -103,9 +124,7 @@ def norms(grad: Array) -> Array:
     return result
 
 
-def clip_by_norm(grad: Array, max_norm: Array) -> None:
-    """Scale each replica's gradient `[R, P]` in place so that its norm is at most `max_norm` `[R, 1]`."""
-    # The small number is torch.nn.utils.clip_grad_norm_'s.
-    scale = np.minimum(max_norm[:, 0] / (norms(grad) + np.float32(1e-6)), np.float32(1))
-    if not (scale >= 1).all():  # so that NaN spreads over its own replica whatever the others' norms are
-        grad *= scale[:, None]
+def _per_replica(coefficient: Array, replicas: int) -> Array:
+    """Return `[R, 1]` or `[1, 1]` as `[R]`."""
+    column = coefficient.reshape(-1)
+    return column if len(column) == replicas else np.repeat(column, replicas)

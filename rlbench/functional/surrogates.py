@@ -50,3 +50,21 @@ def standardise(x: torch.Tensor, weight: torch.Tensor | None = None, eps: float 
 def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
     """Return the sample estimate of KL(old || new), (r - 1) - log r >= 0 (Schulman 2020, "k3"), `[..., B]`."""
     return torch.expm1(log_ratio) - log_ratio
+
+
+def clipped_value_loss(
+    value: torch.Tensor, old_value: torch.Tensor, target: torch.Tensor, value_clip: Bound | None
+) -> torch.Tensor:
+    """Return 0.5 (V - target)^2 per sample, `[..., B]`, through autograd.
+
+    With `value_clip` the loss is the larger of that and of the same with V moved at most `value_clip` away from the
+    old value (the PPO2 code's rule; not in the paper).
+    """
+    error = value - target
+    if value_clip is None:
+        return 0.5 * error * error
+    moved = value - old_value
+    # Inside the range this is V itself, not old + (V - old), which rounds differently.
+    near = torch.where(moved.abs() <= value_clip, value, old_value + clip(moved, -value_clip, value_clip)) - target
+    worse = torch.where(near * near > error * error, near, error)
+    return 0.5 * worse * worse

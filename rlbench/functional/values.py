@@ -7,23 +7,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import kernel
+
 Array = npt.NDArray[Any]
 
 
-def value_loss(value: Array, old_value: Array, target: Array, value_clip: Array | float | None) -> tuple[Array, Array]:
-    """Return (0.5 (V - target)^2, its derivative with respect to V) per sample, `[..., B]` each.
+@kernel
+def _value_loss(
+    value: Array, old_value: Array, target: Array, reach: Array, shares: Array, loss: Array, slope: Array
+) -> None:
+    for r in range(len(value)):
+        total = np.float32(0)
+        for b in range(value.shape[1]):
+            error = value[r, b] - target[r, b]
+            moved = value[r, b] - old_value[r, b]
+            worse, steep = error, error
+            if not abs(moved) <= reach[r]:
+                near = old_value[r, b] + min(max(moved, -reach[r]), reach[r]) - target[r, b]
+                if near * near > error * error:
+                    worse, steep = near, np.float32(0)
+            total += shares[r, b] * (np.float32(0.5) * worse * worse)
+            slope[r, b] = shares[r, b] * steep
+        loss[r] = total
 
-    With `value_clip` (a float or `[..., 1]`) the loss is the larger of that and of the same with V moved at most
-    `value_clip` away from the old value (the PPO2 code's rule; not in the paper). Where the clipped one is larger, its
-    derivative is zero.
+
+def value_loss(value: Array, old_value: Array, target: Array, value_clip: Array, shares: Array) -> tuple[Array, Array]:
+    """Return the mean of 0.5 (V - target)^2, `[R]`, and its derivative with respect to each V, `[R, B]`.
+
+    `shares` `[R, B]` are the samples' shares in the mean. With a finite `value_clip` `[R]` a sample's loss is the
+    larger of that and of the same with V moved at most `value_clip` away from the old value (the PPO2 code's rule; not
+    in the paper). Where the clipped one is larger, its derivative is zero.
     """
-    error = value - target
-    if value_clip is None:
-        return 0.5 * error * error, error
-    moved = value - old_value
-    inside = np.abs(moved) <= value_clip
-    # Inside the range this is V itself, not old + (V - old), which rounds differently.
-    near = np.where(inside, value, old_value + np.clip(moved, -value_clip, value_clip)) - target
-    clipped = near * near > error * error
-    worse = np.where(clipped, near, error)
-    return 0.5 * worse * worse, np.where(clipped & ~inside, np.float32(0), error)
+    loss, slope = np.empty(len(value), value.dtype), np.empty_like(value)
+    _value_loss(value, old_value, target, value_clip, shares, loss, slope)
+    return loss, slope

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rlbench.functional.surrogates import standardise
+from rlbench.functional.compiled import kernel
 
 Array = npt.NDArray[Any]
+
+_NONE = np.empty((0, 0, 0), np.float32)
 
 
 @dataclass(eq=False)
@@ -32,50 +34,100 @@ class Rollout:
 
 
 @dataclass(eq=False)
-class Batch(Rollout):
-    """Some samples of every replica, in the shapes of `Rollout` with B for n.
+class Batch:
+    """Some samples of every replica, in the shapes of `Rollout` with B for n, as arrays.
 
     `old_head` `[R, B, H]` and `old_log_prob` `[R, B]` describe the policy that acted. Advantages are standardised if
-    the algorithm wants that per minibatch.
+    the algorithm wants that per minibatch. `shares` `[R, B]` is each sample's share in a mean over its replica's
+    samples.
     """
 
+    observation: Array
+    action: Array
+    advantage: Array
+    target: Array
+    old_value: Array
+    weight: Array | None
+    shares: Array
     old_head: Array
-    old_log_prob: torch.Tensor
+    old_log_prob: Array
 
-    @property
-    def shares(self) -> Array:
-        """Each sample's share in a mean over its replica's samples: `[R, B]`, or `[R, 1]` where all are equal."""
-        if self.weight is None:
-            replicas, size = self.advantage.shape
-            return np.full((replicas, 1), 1 / size, np.float32)
-        shares: Array = (self.weight / self.weight.sum(-1, keepdim=True).clamp(min=1e-8)).numpy()
-        return shares
+
+@kernel
+def _take_rows(values: Array, order: Array, out: Array) -> None:
+    for m in range(order.shape[0]):
+        for r in range(order.shape[1]):
+            for b in range(order.shape[2]):
+                for k in range(values.shape[2]):
+                    out[m, r, b, k] = values[r, order[m, r, b], k]
+
+
+@kernel
+def _take_numbers(values: Array, order: Array, out: Array) -> None:
+    for m in range(order.shape[0]):
+        for r in range(order.shape[1]):
+            for b in range(order.shape[2]):
+                out[m, r, b] = values[r, order[m, r, b]]
+
+
+def take(values: Array, order: Array) -> Array:
+    """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
+    out = np.empty(order.shape + values.shape[2:], values.dtype)
+    (_take_numbers if values.ndim == 2 else _take_rows)(values, order, out)
+    return out
+
+
+@kernel
+def _standardise(x: Array, weight: Array) -> None:
+    """Do in place what `rlbench.functional.surrogates.standardise` does, `[M, R, B]`; an empty weight is none."""
+    for m in range(x.shape[0]):
+        for r in range(x.shape[1]):
+            row = x[m, r]
+            total, count, squares = 0.0, 0.0, 0.0
+            for b in range(len(row)):
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
+                total += share * row[b]
+                count += share
+            mean = total / max(count, 1e-8)
+            for b in range(len(row)):
+                share = np.float64(weight[m, r, b]) if weight.size > 0 else 1.0
+                squares += share * (row[b] - mean) * (row[b] - mean)
+            deviation = np.sqrt(squares / max(count - 1, 1.0)) + 1e-8
+            for b in range(len(row)):
+                row[b] = (row[b] - mean) / deviation
 
 
 def gather(
     rollout: Rollout, old_heads: Array, old_log_probs: Array, order: Array, *, standardised: bool
 ) -> Iterator[Batch]:
     """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
-    rows = np.arange(order.shape[1])[:, None]
-
-    def take(values: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(values.numpy()[rows, order])
-
-    observation = rollout.observation[rows, order]
-    weight = None if rollout.weight is None else take(rollout.weight)
     tensors = (rollout.action, rollout.advantage, rollout.target, rollout.old_value)
-    action, advantage, target, old_value = (take(values) for values in tensors)
+    action, advantage, target, old_value = (take(values.numpy(), order) for values in tensors)
+    weight = None if rollout.weight is None else take(rollout.weight.numpy(), order)
     if standardised:
-        advantage = standardise(advantage, weight)
-    old_head, old_log_prob = old_heads[rows, order], torch.from_numpy(old_log_probs[rows, order])
-    for k in range(len(order)):
+        _standardise(advantage, _NONE if weight is None else weight)
+    observation = take(rollout.observation, order)
+    old_head, old_log_prob = take(old_heads, order), take(old_log_probs, order)
+    shares = _shares(weight, order.shape)
+    for m in range(len(order)):
         yield Batch(
-            observation=observation[k],
-            action=action[k],
-            advantage=advantage[k],
-            target=target[k],
-            old_value=old_value[k],
-            weight=None if weight is None else weight[k],
-            old_head=old_head[k],
-            old_log_prob=old_log_prob[k],
+            observation=observation[m],
+            action=action[m],
+            advantage=advantage[m],
+            target=target[m],
+            old_value=old_value[m],
+            weight=None if weight is None else weight[m],
+            shares=shares[m],
+            old_head=old_head[m],
+            old_log_prob=old_log_prob[m],
         )
+
+
+def _shares(weight: Array | None, shape: tuple[int, ...]) -> Array:
+    """Return the shares `[M, R, B]` of samples with these weights."""
+    if weight is None:
+        return np.full(shape, 1 / shape[-1], np.float32)
+    # torch's sum, as in `weighted_mean`: both must agree on which samples count how much.
+    total = torch.from_numpy(weight).sum(-1, keepdim=True).clamp(min=1e-8).numpy()
+    shares: Array = weight / total
+    return shares

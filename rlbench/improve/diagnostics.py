@@ -27,93 +27,147 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.functional.compiled import inlined, kernel
 from rlbench.functional.surrogates import weighted_mean
 
 if TYPE_CHECKING:
-    from rlbench.data import Params, Samples
+    from rlbench.data import Params
+    from rlbench.improve.batches import Batch
     from rlbench.improve.problem import Problem
 
 Array = npt.NDArray[Any]
 
+_NONE = np.empty((0, 0), np.float32)
+
+
+_NAMES = ("samples", "value_loss", "grad_norm", "clip_fraction", "clip_killed")
+_GRAD_NORM, _CLIP_FRACTION, _CLIP_KILLED = map(_NAMES.index, _NAMES[2:])
+
+
+@inlined
+def _add(sums: Array, counts: Array, name: int, replica: int, value: float) -> None:
+    sums[name, replica] += value
+    counts[name, replica] += 1
+
+
+@kernel
+def _add_all(sums: Array, counts: Array, name: int, values: Array, active: Array) -> None:
+    for r in range(len(active)):
+        if active[r]:
+            _add(sums, counts, name, r, values[r])
+
+
+@kernel
+def _add_step(
+    sums: Array,
+    counts: Array,
+    log_prob: Array,
+    old_log_prob: Array,
+    slope: Array,
+    advantage: Array,
+    weight: Array,
+    band: Array,
+    norm: Array,
+    active: Array,
+) -> None:
+    """Add one gradient step of the policy; an empty `slope` or `weight` `[R, B]` stands for none."""
+    for r in range(len(log_prob)):
+        if not active[r]:
+            continue
+        total, outside, killed = 0, 0, 0
+        for b in range(log_prob.shape[1]):
+            if weight.size > 0 and not weight[r, b] > 0:
+                continue
+            total += 1
+            outside += abs(np.exp(log_prob[r, b] - old_log_prob[r, b]) - np.float32(1)) > band[r]
+            if slope.size > 0:
+                killed += slope[r, b] == 0 and advantage[r, b] != 0
+        _add(sums, counts, _GRAD_NORM, r, norm[r])
+        _add(sums, counts, _CLIP_FRACTION, r, outside / max(total, 1))
+        if slope.size > 0:
+            _add(sums, counts, _CLIP_KILLED, r, killed / max(total, 1))
+
 
 class Meter:
-    """Sums over the gradient steps of one update, per replica."""
+    """Sums over the gradient steps of one update, per replica, of the measures in `_NAMES`."""
 
     def __init__(self, replicas: int) -> None:
-        self._sums: dict[str, Array] = {}
-        self._counts: dict[str, Array] = {}
-        self._replicas = replicas
+        self._sums = np.zeros((len(_NAMES), replicas))
+        self._counts = np.zeros((len(_NAMES), replicas), np.int64)
 
     def add(self, name: str, values: Array, active: Array) -> None:
         """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
-        if name not in self._sums:
-            self._sums[name] = np.zeros(self._replicas)
-            self._counts[name] = np.zeros(self._replicas, np.int64)
-        if active.all():
-            self._sums[name] += values
-        else:
-            self._sums[name][active] += values[active]
-        self._counts[name] += active
+        _add_all(self._sums, self._counts, _NAMES.index(name), values, active)
+
+    def add_policy_step(
+        self, batch: Batch, log_prob: Array, slope: Array | None, band: Array, norm: Array, active: Array
+    ) -> None:
+        """Add clip fractions and gradient norm `[R]` of one step; `slope` `[R, B]` is the surrogate's at `log_prob`.
+
+        Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
+        """
+        _add_step(
+            self._sums, self._counts, log_prob, batch.old_log_prob, _NONE if slope is None else slope,
+            batch.advantage, _NONE if batch.weight is None else batch.weight, band, norm, active,
+        )  # fmt: skip
 
     def mean(self, name: str) -> Array:
         """Return the mean per replica `[R]`; NaN where nothing was measured."""
-        if name not in self._sums:
-            return np.full(self._replicas, np.nan)
-        counts = self._counts[name]
-        result: Array = np.divide(self._sums[name], counts, out=np.full(self._replicas, np.nan), where=counts > 0)
+        sums, counts = self.total(name), self.count(name)
+        result: Array = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
         return result
 
     def total(self, name: str) -> Array:
         """Return the sum of the measurements of each replica, `[R]`."""
-        return self._sums.get(name, np.zeros(self._replicas))
+        total: Array = self._sums[_NAMES.index(name)]
+        return total
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
-        return self._counts.get(name, np.zeros(self._replicas, np.int64))
+        count: Array = self._counts[_NAMES.index(name)]
+        return count
 
-    def clipping(self, x: Samples, slope: Array | None, band: float | torch.Tensor, active: Array) -> None:
-        """Add the clip fractions of one gradient step; `slope` `[R, B]` is the surrogate's gradient at `log_prob`."""
-        outside = np.abs(x.ratio.detach().numpy() - np.float32(1)) > np.asarray(band)
-        # Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
-        killed = None if slope is None else (slope == 0) & (x.advantage.numpy() != 0)
-        total: Array | int = outside.shape[-1]
-        if x.weight is not None:
-            counts = (x.weight > 0).numpy()
-            total = np.maximum(np.count_nonzero(counts, axis=-1), 1)
-            outside &= counts
-            killed = None if killed is None else killed & counts
-        self.add("clip_fraction", np.count_nonzero(outside, axis=-1) / total, active)
-        if killed is not None:
-            self.add("clip_killed", np.count_nonzero(killed, axis=-1) / total, active)
+
+@kernel
+def _add_samples(
+    log_prob: Array, old_log_prob: Array, kl: Array, entropy: Array, band: Array, sums: Array, peaks: Array
+) -> None:
+    """Add a batch to the sums of kl, entropy and outside_band `[3, R]` and to the peaks of kl and ratio `[2, R]`."""
+    for r in range(len(log_prob)):
+        for b in range(log_prob.shape[1]):
+            ratio = np.exp(log_prob[r, b] - old_log_prob[r, b])
+            sums[0, r] += kl[r, b]
+            sums[1, r] += entropy[r, b]
+            sums[2, r] += abs(ratio - np.float32(1)) > band[r]
+            peaks[0, r] = np.maximum(peaks[0, r], kl[r, b])
+            peaks[1, r] = np.maximum(peaks[1, r], ratio)
 
 
 def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
     """Return the measures after the update, one number per replica, `[R]` each."""
     if not problem.reference:
         problem.full()
-    sums: dict[str, Array] = {}
-    peaks: dict[str, Array] = {}
-    with torch.no_grad():
-        for batch in problem.reference:
-            x = problem.policy_samples(params, batch)
-            distance = (x.ratio - 1).abs()
-            for name, values in (
-                ("kl", x.kl),
-                ("entropy", x.entropy),
-                ("outside_band", (distance > problem.algorithm.band).to(torch.float32)),
-                ("surrogate", weighted_mean(problem.algorithm.surrogate(x), x.weight)),
-            ):
-                sums[name] = sums.get(name, 0) + values.mean(-1).numpy().astype(np.float64)
-            for name, values in (("kl_max", x.kl), ("ratio_max", x.ratio)):
-                peaks[name] = np.maximum(peaks.get(name, -np.inf), values.amax(-1).numpy())
-    return {name: total / len(problem.reference) for name, total in sums.items()} | peaks
+    replicas = len(problem.alive)
+    sums, peaks, surrogate = np.zeros((3, replicas)), np.full((2, replicas), -np.inf), np.zeros(replicas)
+    for batch in problem.reference:
+        leaves, mean_surrogate = problem.evaluate(params, batch)
+        log_prob, kl, entropy = (leaves.array(name) for name in ("log_prob", "kl", "entropy"))
+        _add_samples(log_prob, batch.old_log_prob, kl, entropy, problem.band, sums, peaks)
+        surrogate += mean_surrogate
+    means = dict(zip(("kl", "entropy", "outside_band"), sums / problem.size, strict=True))
+    return {
+        **means,
+        "surrogate": surrogate / len(problem.reference),
+        "kl_max": peaks[0],
+        "ratio_max": peaks[1],
+    }
 
 
 def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> Array:
     """Return 1 - Var(target - value) / Var(target) over the last axis; NaN where the target is constant."""
     variance = _variance(target, weight)
     left = _variance(target - value, weight)
-    return torch.where(variance > 0, 1 - left / variance, torch.nan).numpy()
+    return torch.where(variance > 0, 1 - left / variance, torch.nan).cpu().numpy()
 
 
 def _variance(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

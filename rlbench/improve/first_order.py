@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlbench.data import Params, Samples
+from rlbench.data import Params
 from rlbench.functional.surrogates import kl_estimate, weighted_mean
 from rlbench.improve.problem import Problem
 
@@ -27,19 +27,15 @@ def first_order(
     params = (problem.params if start is None else start).clone()
     stops = torch.as_tensor(algorithm.target_kl)
     may_stop = policy and bool(torch.isfinite(stops).any())
-    going = problem.alive.copy()
+    going = problem.alive
 
-    def surrogate(x: Samples) -> torch.Tensor:
-        return weighted_mean(algorithm.surrogate(x), x.weight)
-
-    objective = surrogate if policy else None
     count = minibatches or algorithm.minibatches
     for batch in problem.minibatches(epochs=epochs or algorithm.epochs, count=count):
-        if not going.any():
+        if problem.none_left(going):
             break
-        _, grad, x = problem.gradient(params, batch, objective, entropy=policy, value=value, active=going)
+        _, grad, x = problem.gradient(params, batch, policy=policy, entropy=policy, value=value, active=going)
         if may_stop:
             kl = weighted_mean(kl_estimate(x.log_ratio.detach()), x.weight)
-            going = going & ~(kl > 1.5 * stops).numpy()[:, 0]
+            going = going & ~problem.mask(kl > 1.5 * stops)
         params = problem.ascend(params, grad, going & problem.usable(batch), policy=policy, value=value)
     return params

@@ -11,11 +11,13 @@ import torch
 
 from rlbench.data import Params, Samples
 from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
+from rlbench.functional.optimizers import AdamState, adam, norms
+from rlbench.functional.surrogates import weighted_mean
 from rlbench.functional.values import value_loss
-from rlbench.improve.batches import Batch, Rollout, gather
+from rlbench.improve.batches import Batch, Rollout, gather, take
 from rlbench.improve.diagnostics import Meter
-from rlbench.improve.leaves import Leaves
+from rlbench.improve.leaves import LEAVES, Leaves
+from rlbench.improve.replay import Replay
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -31,6 +33,7 @@ class Problem:
     algorithm   the replicas' algorithm, hyper fields `[R, 1]`
     params      parameters before the step `[R, P]`; the first `policy_size` are the policy's. Leave them unchanged.
     progress    share of the budget that is used
+    band        half-width of the ratio band that clip fractions refer to, `[R]`
     """
 
     def __init__(
@@ -57,9 +60,10 @@ class Problem:
         self._rollout, self._lr, self._permute = rollout, lr, permute
         self._eps, self._max_norm = _column(algorithm.adam_eps), _column(algorithm.max_grad_norm)
         self._entropy_coef, self._value_coef = _column(algorithm.entropy_coef), _column(algorithm.value_coef)
-        value_clip = _column(algorithm.value_clip)
-        self._value_clip = value_clip if np.isfinite(value_clip).any() else None
+        self._value_clip, self.band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
+        self._has_bonus = bool(self._entropy_coef.any())
         self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
+        self._replays: dict[tuple[int, bool], Replay | None] = {}
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
         self.reference: list[Batch] = []
@@ -85,43 +89,76 @@ class Problem:
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
         head = self._network.forward(self._flat(params), batch.observation, value=False).head
-        return self._samples(batch, self._leaves(batch, head, batch.old_value.numpy(), live=False))
+        return self._samples(batch, self._leaves(batch, head, batch.old_value, live=False))
+
+    def evaluate(self, params: Params, batch: Batch) -> tuple[Leaves, Array]:
+        """Return the terms of a batch under the policy of `params`, and its mean surrogate `[R]`."""
+        head = self._network.forward(self._flat(params), batch.observation, value=False).head
+        leaves = self._leaves(batch, head, batch.old_value, live=False)
+        mean: Array = self._differentiate(self._samples(batch, leaves), leaves, batch, None).numpy()[:, 0]
+        return leaves, mean
 
     def gradient(
         self,
         params: Params,
         batch: Batch,
-        objective: Objective | None,
+        objective: Objective | None = None,
         *,
+        policy: bool = True,
         entropy: bool = False,
         value: bool = False,
         active: Array | None = None,
     ) -> tuple[torch.Tensor, Params, Samples]:
         """Return the objective `[R, 1]`, the gradient `[R, P]` of all that is to be maximised, and the samples.
 
-        `objective` maps samples to one number per replica, `[R, 1]`; None leaves the policy out. `entropy` adds
-        entropy_coef times the mean entropy to what is maximised, `value` takes off value_coef times the mean value
-        loss. What was measured of the replicas in `active` `[R]` (default: all that are alive) enters the diagnostics.
+        `objective` maps samples to one number per replica, `[R, 1]`; without one it is the mean of the algorithm's
+        surrogate. `policy=False` leaves it out. `entropy` adds entropy_coef times the mean entropy to what is
+        maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
+        `[R]` (default: all that are alive) enters the diagnostics.
         """
         flat, counted = self._flat(params), self.alive if active is None else active
-        output = self._network.forward(flat, batch.observation, policy=objective is not None)
+        output = self._network.forward(flat, batch.observation, policy=policy)
         leaves = self._leaves(batch, output.head, output.value, live=True)
         x = self._samples(batch, leaves)
-        result = torch.zeros((len(flat), 1)) if objective is None else objective(x)
-        if result.requires_grad:
-            # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
-            result.sum().backward()  # type: ignore[no-untyped-call]
-        bonus = self._entropy_coef * batch.shares if entropy and self._entropy_coef.any() else None
+        result = self._differentiate(x, leaves, batch, objective) if policy else torch.zeros((len(flat), 1))
+        bonus = self._entropy_coef * batch.shares if entropy and self._has_bonus else None
         at_head = leaves.pull(bonus)
         at_value = self._value_slope(batch, output.value, counted) if value else None
         if (slope := leaves.slope("value")) is not None:
             at_value = slope if at_value is None else at_value + slope
         grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
-        if objective is not None:
-            self.meter.clipping(x, leaves.slope("log_prob"), self.algorithm.band, counted)
-            self.meter.add("grad_norm", norms(grad[:, : self.policy_size]), counted)
-        return result.detach(), torch.from_numpy(grad), x
+        if policy:
+            norm = norms(grad[:, : self.policy_size])
+            log_prob, slope = leaves.array("log_prob"), leaves.slope("log_prob")
+            self.meter.add_policy_step(batch, log_prob, slope, self.band, norm, counted)
+        return result, torch.from_numpy(grad), x
+
+    def _differentiate(self, x: Samples, leaves: Leaves, batch: Batch, objective: Objective | None) -> torch.Tensor:
+        """Return the objective `[R, 1]`, leaving its gradients at the leaves."""
+        if objective is None and (replay := self._replay(batch)) is not None:
+            inputs = {name: self._input(name, batch, leaves) for name in replay.inputs}
+            share = batch.shares if batch.weight is not None else batch.shares[:, :1]
+            surrogate, slopes = replay(self.algorithm, inputs, share)
+            leaves.take_slopes(slopes)
+            return torch.from_numpy(np.vecdot(surrogate, batch.shares)[:, None])
+        result = objective(x) if objective else weighted_mean(self.algorithm.surrogate(x), x.weight)
+        if result.requires_grad:
+            # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
+            result.sum().backward()  # type: ignore[no-untyped-call]
+        return result.detach()
+
+    def _replay(self, batch: Batch) -> Replay | None:
+        """Return the recorded surrogate for batches of this size; None leaves the surrogate to autograd."""
+        key = (batch.advantage.shape[1], batch.weight is not None)
+        if key not in self._replays:
+            self._replays[key] = Replay.record(self.algorithm, key[0], weighted=key[1])
+        return self._replays[key]
+
+    @staticmethod
+    def _input(name: str, batch: Batch, leaves: Leaves) -> Array:
+        found: Array = leaves.array(name) if name in LEAVES else getattr(batch, name)
+        return found
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
         """Return the map from a vector to the policy's Fisher information, averaged over the batch, times it, `[R, P]`.
@@ -144,13 +181,11 @@ class Problem:
         """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
 
         `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's
-        state: a zero gradient would not do, since Adam's momentum moves on without one. `grad` is used up.
+        state: a zero gradient would not do, since Adam's momentum moves on without one.
         """
-        slopes = grad.numpy()
-        clip_by_norm(slopes, self._max_norm)
         adam(
-            self._flat(params), slopes, self._optimizer,
-            lr=-self._lr, eps=self._eps, active=active, parts=self._parts(policy, value),
+            self._flat(params), grad.numpy(), self._optimizer,
+            lr=-self._lr, eps=self._eps, max_norm=self._max_norm, active=active, parts=self._parts(policy, value),
         )  # fmt: skip
         return params
 
@@ -158,8 +193,21 @@ class Problem:
         """Return which replicas `[R]` are alive and have at least one sample that counts in this batch."""
         if batch.weight is None:
             return self.alive
-        weighty: Array = (batch.weight.sum(-1) > 0).numpy()
-        return self.alive & weighty
+        usable: Array = np.logical_and(self.alive, batch.weight.any(-1))
+        return usable
+
+    def _each(self, coefficient: float | torch.Tensor) -> Array:
+        """Return a coefficient as one number per replica, `[R]`."""
+        return np.ascontiguousarray(np.broadcast_to(_column(coefficient)[:, 0], len(self.params)))
+
+    def mask(self, condition: torch.Tensor) -> Array:
+        """Return a condition `[R, 1]` as a mask of replicas `[R]`."""
+        mask: Array = condition.numpy()[:, 0]
+        return mask
+
+    def none_left(self, going: Array) -> bool:
+        """Return whether no replica takes part any more."""
+        return not going.any()
 
     def _flat(self, params: Params) -> Array:
         """Return parameters as the same array each time, by which the network knows the views it has made."""
@@ -172,26 +220,23 @@ class Problem:
 
     def _value_slope(self, batch: Batch, value: Array, counted: Array) -> Array:
         """Return the gradient of -value_coef * mean value loss at the values, and note the loss."""
-        loss, slope = value_loss(value, batch.old_value.numpy(), batch.target.numpy(), self._value_clip)
-        shares = batch.shares
-        self.meter.add("value_loss", (loss * shares).sum(-1), counted)
-        weighed: Array = slope * (-self._value_coef * shares)
-        return weighed
+        loss, slope = value_loss(value, batch.old_value, batch.target, self._value_clip, batch.shares)
+        self.meter.add("value_loss", loss, counted)
+        slope *= -self._value_coef
+        return slope
 
     def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> Leaves:
         likelihood = self._family.likelihood
-        return Leaves(
-            lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action.numpy(), value, live=live
-        )
+        return Leaves(lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action, value, live=live)
 
     @staticmethod
     def _samples(batch: Batch, leaves: Leaves) -> Samples:
         return Samples(
-            advantage=batch.advantage,
-            old_log_prob=batch.old_log_prob,
-            old_value=batch.old_value,
-            target=batch.target,
-            weight=batch.weight,
+            advantage=torch.from_numpy(batch.advantage),
+            old_log_prob=torch.from_numpy(batch.old_log_prob),
+            old_value=torch.from_numpy(batch.old_value),
+            target=torch.from_numpy(batch.target),
+            weight=None if batch.weight is None else torch.from_numpy(batch.weight),
             terms=leaves,
         )
 
@@ -209,14 +254,14 @@ class Problem:
         A matrix product of another shape may round differently; evaluated in the same batches, the ratio of the first
         step is exactly 1 for every sample.
         """
-        rollout, rows = self._rollout, np.arange(len(self.params))[:, None]
-        actions = rollout.action.numpy()
-        self._old_heads = np.empty((*rollout.observation.shape[:2], self._family.head_size), np.float32)
-        self._old_log_probs = np.empty(rollout.observation.shape[:2], np.float32)
-        for index in order:
-            head = self._network.forward(self._flat(self.params), rollout.observation[rows, index], value=False).head
+        rows = np.arange(len(self.params))[:, None]
+        observations, actions = take(self._rollout.observation, order), take(self._rollout.action.numpy(), order)
+        self._old_heads = np.empty((len(self.params), self.size, self._family.head_size), np.float32)
+        self._old_log_probs = np.empty((len(self.params), self.size), np.float32)
+        for index, observation, action in zip(order, observations, actions, strict=True):
+            head = self._network.forward(self._flat(self.params), observation, value=False).head
             self._old_heads[rows, index] = head
-            self._old_log_probs[rows, index] = self._family.likelihood(head).log_prob(actions[rows, index])
+            self._old_log_probs[rows, index] = self._family.likelihood(head).log_prob(action)
         self.reference = list(self._gather(order))
 
     def _gather(self, order: Array) -> Iterator[Batch]:

@@ -93,6 +93,7 @@ def write_entry(
             "gradient_steps": int(record.gradient_steps),
             "samples": int(record.samples),
             "seconds": float(record.seconds),
+            "peak_bytes": int(record.peak_bytes),
         },
         "provenance": dict(provenance),
         "files": {

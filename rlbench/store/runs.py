@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+STORE = "store"  # the folder of the entries
 _STALE_SECONDS = 3600.0  # an unfinished temporary entry this old belongs to a process that was killed
 
 
@@ -49,7 +50,7 @@ class Tables(NamedTuple):
 
     `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
     status ("finished", "diverged", "failed" or "missing"), reason, steps_done, gradient_steps, samples,
-    seconds, commit, dirty. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
+    seconds, commit, dirty, device. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
     order of `runs`; a column that a run did not record is NaN there.
     """
 
@@ -63,7 +64,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self.directory = self.root / "store"
+        self.directory = self.root / STORE
         self.messages: list[str] = []
 
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:
@@ -193,6 +194,7 @@ def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
         "seconds": float(outcome.get("seconds", 0.0)),
         "commit": str(provenance.get("commit") or ""),
         "dirty": bool(provenance.get("dirty", False)),
+        "device": str(provenance.get("device", "cpu" if manifest else "")),
     }
 
 

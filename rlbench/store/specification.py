@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,22 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
+from rlbench.store.entry import canonical
 from rlbench.store.registration import register_claims
-from rlbench.store.runs import Planned
+from rlbench.store.runs import STORE, Planned
 
 FILE = "experiment.json"
 
 
-def write_specification(results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned]) -> Path:
+def write_specification(
+    results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned], asked: Mapping[str, Any]
+) -> Path:
     """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run.
 
-    The experiment's claims are registered first (`registration`): this is called before the runs start.
+    `asked` is the experiment as it was written, before names were looked up and sweeps expanded. Its claims are
+    registered first (`registration`): this is called before the runs start.
     """
-    store = Path(results_dir) / "store"
+    store = Path(results_dir) / STORE
     stored = sum((store / cell.cell).is_dir() for cell in cells)
     register_claims(Path(results_dir) / str(document["name"]), document.get("claims") or [], stored, len(cells))
     path = Path(results_dir) / str(document["name"]) / FILE
-    text = json.dumps({"experiment": dict(document), "cells": [cell._asdict() for cell in cells]}, indent=1)
+    written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
+    text = json.dumps(written, indent=1)
     temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,3 +53,21 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, KeyError) as problem:
         raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem
+
+
+def seems_stored(results_dir: str | Path, asked: Mapping[str, Any]) -> bool:
+    """Return whether exactly this was asked for before and something is stored for each of its runs.
+
+    A quick guess, for which no algorithm is looked up: entries may turn out damaged, failed or stale.
+    """
+    try:
+        document = json.loads((Path(results_dir) / str(asked["name"]) / FILE).read_text(encoding="utf-8"))
+        known = document["asked"] == _digest(asked)
+        return known and all((Path(results_dir) / STORE / cell["cell"]).is_dir() for cell in document["cells"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    text = json.dumps(canonical(document), sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()

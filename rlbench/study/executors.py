@@ -13,12 +13,13 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from rlbench.records import RunRecord, empty_episodes
-from rlbench.study.plan import Pack
+from rlbench.study.launcher import Launcher
+from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
-from rlbench.study.worker import describe
+from rlbench.study.worker import describe, trainer
 
 Train = Callable[..., list[RunRecord]]
-"""`rlbench.training.trainer.train`, or what takes and returns the same."""
+"""What takes and returns the same as `rlbench.training.trainer.train`, which is meant where it is None."""
 
 OnEvent = Callable[[Event], None]
 Results = Generator[tuple[Pack, list[RunRecord]], None, None]
@@ -30,20 +31,31 @@ def default_workers() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_process(packs: Sequence[Pack], train: Train, on_event: OnEvent) -> Results:
+def in_process(packs: Sequence[Pack], train: Train | None, on_event: OnEvent) -> Results:
     """Train one pack after the other in this process."""
     for pack in packs:
         yield pack, _trained(pack, train, on_event)
 
 
-def in_workers(packs: Sequence[Pack], train: Train, on_event: OnEvent, workers: int) -> Results:
-    """Train packs in up to `workers` processes; one whose worker dies is tried once more, then it failed."""
-    pool = Pool(on_event)
+def in_workers(
+    packs: Sequence[Pack],
+    train: Train | None,
+    on_event: OnEvent,
+    workers: int,
+    launcher: Launcher,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Results:
+    """Train packs in up to `workers` processes; one whose worker dies is tried once more, then it failed.
+
+    `meanwhile` is called once, while the first packs train.
+    """
+    pool = Pool(on_event, launcher)
     waiting = deque(packs)
     tries: Counter[Pack] = Counter()
     try:
         for _ in range(min(workers, len(waiting))):
             pool.start(waiting[0], _payload(waiting.popleft(), train))
+        meanwhile()
         while pool.busy:
             ended = pool.wait()
             tries[ended.pack] += 1
@@ -57,7 +69,8 @@ def in_workers(packs: Sequence[Pack], train: Train, on_event: OnEvent, workers: 
         pool.close()
 
 
-def _trained(pack: Pack, train: Train, on_event: OnEvent) -> list[RunRecord]:
+def _trained(pack: Pack, train: Train | None, on_event: OnEvent) -> list[RunRecord]:
+    train = train or trainer()
     try:
         return train(*_arguments(pack), on_progress=lambda progress: on_event(Event(pack, progress)))
     except Exception as error:
@@ -75,7 +88,7 @@ def _arguments(pack: Pack) -> tuple[Any, ...]:
     return algorithms, first.environment, first.steps, [cell.seed for cell in pack.cells]
 
 
-def _payload(pack: Pack, train: Train) -> bytes:
+def _payload(pack: Pack, train: Train | None) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
     import gymnasium

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlbench import registry
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import fields_of
 from rlbench.study.spec import Arm, Experiment
@@ -69,6 +68,8 @@ def _override_arms(experiment: Experiment, arms: list[Arm], text: str) -> list[A
 
 def _with_setting(arm: Arm, name: str, text: str, where: str) -> Arm:
     """Return the arm with one field set from a command line's text."""
+    from rlbench import registry
+
     cls = registry.load(arm.algorithm) if isinstance(arm.algorithm, str) else arm.algorithm
     fields = fields_of(cls)
     if name not in fields:

@@ -1,27 +1,20 @@
-"""Worker processes, each with at most one pack, and what they say.
-
-A worker is a fresh interpreter that runs `rlbench.study.worker`, not a fork and not a re-import of the user's
-script: it works the same from a notebook, from an unguarded script and on every system, and one thread per
-process can be set before numpy and torch are imported.
-"""
+"""Worker processes, each with at most one pack, and what they say."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rlbench.records import Progress
-from rlbench.study.plan import Pack
-from rlbench.study.worker import ONE_THREAD, receive, send
+from rlbench.study.launcher import Launcher, Process
+from rlbench.study.packs import Pack
+from rlbench.study.worker import receive, send
 
 
 @dataclass(frozen=True)
@@ -50,8 +43,8 @@ Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]
 class Pool:
     """Worker processes that are idle or hold one pack each; started when a pack needs one."""
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
-        self._on_event = on_event
+    def __init__(self, on_event: Callable[[Event], None], launcher: Launcher) -> None:
+        self._on_event, self._launcher = on_event, launcher
         self._inbox: Inbox = queue.SimpleQueue()
         self._workers: list[_Worker] = []
 
@@ -61,10 +54,10 @@ class Pool:
         return any(worker.pack is not None for worker in self._workers)
 
     def start(self, pack: Pack, payload: bytes, *, fresh: bool = False) -> None:
-        """Give a pack to an idle worker, or to a new one where none is idle or a `fresh` one is wanted."""
+        """Give a pack to an idle worker, or to a new one where none is idle or a `fresh` interpreter is wanted."""
         idle = [worker for worker in self._workers if worker.pack is None and not fresh]
         if not idle:
-            idle = [_Worker(self._inbox)]
+            idle = [_Worker(self._inbox, self._launcher.start(fresh=fresh))]
             self._workers += idle
         idle[0].give(pack, payload)
 
@@ -82,6 +75,8 @@ class Pool:
     def close(self) -> None:
         """End every worker, at work or not."""
         for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
             worker.end()
 
     def _heard(self, worker: _Worker, kind: str, content: bytes) -> Ended | None:
@@ -92,7 +87,12 @@ class Pool:
         if kind == "died":
             self._workers.remove(worker)
             worker.end()
-            return Ended(pack, reason=worker.cause_of_death(), died=True) if pack else None
+            if pack is None:
+                return None
+            if worker.status is None:  # the template took it along, for which the pack is not to blame
+                self.start(pack, worker.payload, fresh=True)
+                return None
+            return Ended(pack, reason=worker.cause_of_death(), died=True)
         assert pack is not None
         message = pickle.loads(content)
         if message[0] == "progress":
@@ -107,17 +107,11 @@ class Pool:
 class _Worker:
     """One process, and two threads that put what it says into the pool's inbox."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        path = [entry or os.getcwd() for entry in sys.path]
-        program = f"import sys; sys.path[:] = {path!r}; from rlbench.study.worker import main; main()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
-        )
+    def __init__(self, inbox: Inbox, process: Process) -> None:
+        self.process = process
+        self.status: int | None = None
         self.pack: Pack | None = None
+        self.payload = b""
         self._inbox = inbox
         self._last_line = ""
         self._lines = threading.Thread(target=self._read_lines, daemon=True)
@@ -127,15 +121,14 @@ class _Worker:
 
     def give(self, pack: Pack, payload: bytes) -> None:
         """Send a pack; a worker that is already dead says so through the inbox."""
-        assert self.process.stdin is not None
-        self.pack = pack
+        self.pack, self.payload = pack, payload
         with contextlib.suppress(OSError):
             send(self.process.stdin, payload)
 
     def cause_of_death(self) -> str:
         """Return in one sentence how the process ended."""
-        code = self.process.returncode
-        if code < 0:
+        code = self.status
+        if code is not None and code < 0:
             name = signal.Signals(-code).name
             memory = ", perhaps by the system for want of memory" if name == "SIGKILL" else ""
             return f"its worker process was ended by {name}{memory}"
@@ -145,18 +138,16 @@ class _Worker:
     def end(self) -> None:
         """End the process at once."""
         self.process.kill()
-        self.process.wait()
+        self.status = self.process.wait()
         for thread in (self._messages, self._lines):
             thread.join(timeout=1.0)
             if thread.is_alive():  # a process that the environment started holds the pipe open
                 return
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def _read_messages(self) -> None:
-        assert self.process.stdout is not None
         while (message := receive(self.process.stdout)) is not None:
             self._inbox.put((self, "message", message))
         self.process.wait()
@@ -164,7 +155,6 @@ class _Worker:
         self._inbox.put((self, "died", b""))
 
     def _read_lines(self) -> None:
-        assert self.process.stderr is not None
         for line in self.process.stderr:
             self._last_line = line.decode(errors="replace").strip() or self._last_line
             self._inbox.put((self, "line", line))

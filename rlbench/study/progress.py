@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from rlbench.study.plan import Pack
+from rlbench.study.packs import Pack
 from rlbench.study.pool import Event
 
 _LINE_SECONDS = 15.0  # between two lines where there is no terminal

@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def provenance(workers: int) -> dict[str, Any]:
         "workers": workers,
         "machine": {
             "system": platform.platform(),
-            "processor": _processor(),
+            "processor": processor(),
             "cpus": os.cpu_count(),
         },
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -60,7 +61,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+@cache
+def processor() -> str:
     """Return the name of the processor, which Python itself does not know on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
-from rlbench.study.executors import Train, default_workers, in_process, in_workers
-from rlbench.study.plan import Cell, Pack, Plan, make_packs, to_do
-from rlbench.study.progress import display_for
+from rlbench.study.costs import Costs
+from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
+from rlbench.study.launcher import Launcher
+from rlbench.study.packs import Pack, make_packs
+from rlbench.study.placement import Placement, place
+from rlbench.study.plan import Cell, Plan, to_do
+from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
+from rlbench.study.trials import try_out, worth_trying
 
 
 class Interrupted(KeyboardInterrupt):
@@ -59,28 +65,36 @@ def execute(
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
+    device: str = "cpu",
     progress: bool = True,
     train: Train | None = None,
+    launcher: Launcher | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Train every run of the plan that is not stored yet, and store it.
 
-    `workers` processes, one per CPU if None; 0 trains in this process. Raises RlbenchError for an environment
-    that cannot be made or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    `workers` processes, one per CPU if None (on a GPU one); 0 trains in this process. `device` is "cpu", "cuda",
+    "cuda:N" or "auto". `launcher` starts the processes and stays open; `meanwhile` is called once while they train, to
+    import what is needed afterwards. Raises RlbenchError for an environment that cannot be made, a device that is not
+    there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
-    workers = default_workers() if workers is None else workers
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     store = Store(results_dir)
     store.sweep()
     left, final = to_do(plan.cells, store)
-    _check_environments(left)
-    write_specification(results_dir, plan.document(), plan.planned)
+    observations = _check_environments(left)
+    placement = place(device, left)
+    workers = placement.workers(default_workers()) if workers is None else workers
+    write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document())
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
-        packs = make_packs(left, max(workers, 1))
+        costs = Costs(store.directory, observations, placement.label)
         try:
-            _train_packs(packs, store, summary, workers, progress, train or _trainer())
+            with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
+                execution = _Execution(store, summary, costs, placement, workers, train, starting, progress)
+                execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
             stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
@@ -91,35 +105,69 @@ def execute(
     return summary
 
 
-def _train_packs(
-    packs: Sequence[Pack], store: Store, summary: Summary, workers: int, progress: bool, train: Train
-) -> None:
-    made_by = provenance(workers)
-    display = display_for(packs, show=progress)
-    try:
-        if workers == 0:
-            results = in_process(packs, train, display.event)
-        else:
-            results = in_workers(packs, train, display.event, workers)
-        with contextlib.closing(results):
-            for pack, records in results:
-                for cell, record in zip(pack.cells, records, strict=True):
-                    store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
-                    summary.add(cell, record)
-                display.ended(pack)
-    finally:
-        display.close()
+@dataclass
+class _Execution:
+    """With what the cells that are left are trained, and where it is noted what became of them."""
+
+    store: Store
+    summary: Summary
+    costs: Costs
+    placement: Placement
+    workers: int
+    train: Train | None
+    launcher: Launcher
+    progress: bool
+
+    def train_all(self, cells: Sequence[Cell], meanwhile: Callable[[], None]) -> None:
+        """Train and store every cell."""
+        packs = self._packs(cells)
+        display = display_for(packs, show=self.progress)
+        try:
+            made_by: dict[str, Any] = {}
+            with contextlib.closing(self._results(packs, display, made_by, meanwhile)) as results:
+                for pack, records in results:
+                    for cell, record in zip(pack.cells, records, strict=True):
+                        self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
+                        self.summary.add(cell, record)
+                    self.costs.note_pack(pack.cells[0], records)
+                    display.ended(pack)
+        finally:
+            display.close()
+            self.costs.save()
+
+    def _packs(self, cells: Sequence[Cell]) -> list[Pack]:
+        processes = max(self.workers, 1)
+        if self.workers and self.train is None and self.placement.device == "cpu":
+            try_out(worth_trying(cells, processes, self.costs), processes, self.launcher, self.costs)
+        return make_packs(cells, processes, self.costs, self.placement.room(processes))
+
+    def _results(
+        self, packs: Sequence[Pack], display: Display, made_by: dict[str, Any], meanwhile: Callable[[], None]
+    ) -> Results:
+        """Return the generator of results; what storing needs and starting does not is done once packs train."""
+
+        def prepare() -> None:
+            import pyarrow.parquet  # noqa: F401
+
+            made_by.update(provenance(self.workers), device=self.placement.label)
+            meanwhile()
+
+        train = self.placement.trainer(self.train)
+        if self.workers:
+            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare)
+        prepare()
+        return in_process(packs, train, display.event)
 
 
-def _check_environments(cells: Sequence[Cell]) -> None:
-    """Make each environment once, so that a wrong id or an unsupported space is said before training."""
+def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
+    """Make each environment once, so that a wrong id or an unsupported space is said before training.
+
+    Return the size of an observation by the environment's label.
+    """
     from rlbench.training import envs
 
+    sizes: dict[str, int] = {}
     for environment in {cell.environment.label: cell.environment for cell in cells}.values():
-        envs.make(environment, 1, 1).close()
-
-
-def _trainer() -> Train:
-    from rlbench.training.trainer import train
-
-    return train
+        with contextlib.closing(envs.make(environment, 1, 1)) as batch:
+            sizes[environment.label] = batch.observation_size
+    return sizes

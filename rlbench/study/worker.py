@@ -1,19 +1,27 @@
 """The program of a worker process: packs come in on stdin, progress and results go out on stdout.
 
 A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
-(train, algorithms, environment, steps, seeds, registered). From the worker: ("progress", Progress), then
+(train or None, algorithms, environment, steps, seeds, registered). From the worker: ("progress", Progress), then
 ("done", [RunRecord]) or ("error", sentence, traceback).
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
 import struct
 import sys
 import traceback
-from typing import IO, Any
+from collections.abc import Callable
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any
+
+from rlbench.study import memory
+
+if TYPE_CHECKING:
+    from rlbench.records import RunRecord
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
@@ -49,6 +57,8 @@ def main() -> None:
     source = sys.stdin.buffer
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # or a worker that is ended takes its last lines along
     try:
         while (payload := receive(source)) is not None:
             send(sink, pickle.dumps(_answer(payload, sink)))
@@ -65,11 +75,29 @@ def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
         return "error", describe(error), traceback.format_exc()
 
 
-def _train(payload: bytes, on_progress: Any) -> list[Any]:
+def _train(payload: bytes, on_progress: Any) -> list[RunRecord]:
     import gymnasium
 
-    train, algorithms, environment, steps, seeds, registered = pickle.loads(payload)
+    train, *arguments, registered = pickle.loads(payload)
     if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
         gymnasium.registry.setdefault(registered.id, registered)
-    records: list[Any] = train(algorithms, environment, steps, seeds, on_progress=on_progress)
+    train = train or trainer()
+    imported = _imported()
+    memory.forget_peak()
+    records: list[RunRecord] = train(*arguments, on_progress=on_progress)
+    for record in records:
+        record.peak_bytes = max(memory.peak() - imported, 0)
     return records
+
+
+@cache
+def _imported() -> int:
+    """Return the memory that was held before the first pack, bytes."""
+    return memory.held()
+
+
+def trainer() -> Callable[..., list[RunRecord]]:
+    """Return `rlbench.training.trainer.train`; imported here, since it is heavy and only workers need it."""
+    from rlbench.training.trainer import train
+
+    return train

@@ -30,6 +30,7 @@ class History:
         self._rows: list[dict[str, Array]] = []
         self._learnt: list[Array] = []  # which replicas [R] each row is true of
         self._adapted: set[str] = set()  # the fields that `adapt` has changed
+        self._known: tuple[Algorithm | None, dict[str, Array]] = (None, {})
 
     def add(self, algorithm: Algorithm, meter: Meter, columns: dict[str, Array | float], alive: Array) -> None:
         """Add the row of one update that `algorithm` made, for the replicas in `alive` `[R]`."""
@@ -39,9 +40,16 @@ class History:
         row = {name: np.broadcast_to(values, replicas) for name, values in columns.items()}
         row |= {name: meter.mean(name) for name in _METERED}
         row |= {"gradient_steps": self.gradient_steps.copy()}
-        row |= {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in self._hypers}
+        row |= self._fields(algorithm)
         self._rows.append(row)
         self._learnt.append(alive.copy())
+
+    def _fields(self, algorithm: Algorithm) -> dict[str, Array]:
+        """Return the columns of the hyper fields; those of an algorithm that stayed the same are made once."""
+        if self._known[0] is not algorithm:
+            columns = {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in self._hypers}
+            self._known = (algorithm, columns)
+        return self._known[1]
 
     def stats(self) -> Stats:
         """Return what `adapt` sees of the latest update."""

@@ -39,37 +39,43 @@ class Outcomes:
 
     def check_experience(self, failures: dict[int, str], experience: Experience, step: int) -> None:
         """Note replicas whose policy acted NaN, whose environment raised, or returned numbers that are not finite."""
+        wild: Array = np.zeros(len(self.alive), bool)
         if np.issubdtype(experience.action.dtype, np.floating):
             # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
             sane = np.isfinite(experience.observation).all(axis=-1)
-            wild = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
-            for replica in np.flatnonzero(wild.any(axis=(0, 2))):
-                self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
-        for failed, trace in failures.items():
-            cause = trace.strip().splitlines()[-1]
-            self._end(failed, "failed", f"the environment raised {cause}", step, trace)
+            wrong = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
+            wild = np.asarray(wrong.any(axis=(0, 2)))
         sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
         # Also what is only bootstrapped from: the state after the rollout, and final observations.
         sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)
         for cut, (_, _, finals) in experience.cuts.items():
             sums[cut] += finals.sum(dtype=np.float64)
-        for replica in np.flatnonzero(~np.isfinite(sums)):
+        self.note_experience(failures, wild, ~np.isfinite(sums), step)
+
+    def note_experience(self, failures: dict[int, str], wild: Array, broken: Array, step: int) -> None:
+        """Note replicas whose policy acted NaN (`wild` `[R]`), whose environment raised or returned NaN (`broken`)."""
+        for replica in np.flatnonzero(wild):
+            self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
+        for failed, trace in failures.items():
+            cause = trace.strip().splitlines()[-1]
+            self._end(failed, "failed", f"the environment raised {cause}", step, trace)
+        for replica in np.flatnonzero(broken):
             self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
 
     def check_divergence(self, params: Array, optimizer: AdamState, step: int) -> None:
         """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
-        broken = ~np.isfinite(params).all(axis=1)
-        for replica in np.flatnonzero(broken):
-            self._end(
-                int(replica),
-                "diverged",
-                f"parameters became NaN or infinite in the update at step {step}",
-                step,
-            )
+        broken = np.asarray(~np.isfinite(params).all(axis=1))
+        self.note_divergence(broken, step)
         if broken.any():
             params[broken] = 0
             optimizer.first[broken] = 0
             optimizer.second[broken] = 0
+
+    def note_divergence(self, broken: Array, step: int) -> None:
+        """Note replicas whose parameters are no longer finite, `broken` `[R]`."""
+        for replica in np.flatnonzero(broken):
+            reason = f"parameters became NaN or infinite in the update at step {step}"
+            self._end(int(replica), "diverged", reason, step)
 
     def _end(self, replica: int, status: Status, reason: str, step: int, detail: str = "") -> None:
         if self.alive[replica]:

@@ -1,8 +1,8 @@
-"""Collect a rollout of R replicas x N environment copies, and keep account of episodes."""
+"""Collect a rollout of R replicas x N environment copies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.algorithm import Algorithm
+from rlbench.functional import layers
 from rlbench.functional.families import Family
 from rlbench.functional.networks import ActorCritic
-from rlbench.records import Table
-from rlbench.training.envs import EnvBatch
+from rlbench.training.envs import ClassicBatch, EnvBatch
+from rlbench.training.envs.classic.play import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
+from rlbench.training.episodes import EpisodeLog
 from rlbench.training.noise import Streams
 
 Array = npt.NDArray[Any]
@@ -36,47 +38,6 @@ class Experience:
     ended: Array
     last_observation: Array
     cuts: dict[int, tuple[Array, Array, Array]]
-
-
-class EpisodeLog:
-    """Returns and lengths of finished episodes, per replica, in the environment's own rewards."""
-
-    def __init__(self, replicas: int, num_envs: int) -> None:
-        self._return = np.zeros((replicas, num_envs))
-        self._length = np.zeros((replicas, num_envs), np.int64)
-        self._rows: list[list[tuple[int, float, int]]] = [[] for _ in range(replicas)]
-        self._read = [0] * replicas
-        self.latest = np.full(replicas, np.nan)
-
-    def add(self, step: int, reward: Array, ended: Array, alive: Array) -> None:
-        """Count one step of all copies `[R, N]`; `step` is the run's environment steps so far."""
-        self._return += reward
-        self._length += 1
-        if not ended.any():
-            return
-        for r, n in zip(*np.nonzero(ended), strict=True):
-            if alive[r]:
-                self._rows[r].append((step, float(self._return[r, n]), int(self._length[r, n])))
-        self._return[ended] = 0
-        self._length[ended] = 0
-
-    def mean_return(self) -> Array:
-        """Return the mean return of the episodes that ended since the last call, `[R]`; else the last known."""
-        for r, rows in enumerate(self._rows):
-            new = rows[self._read[r] :]
-            if new:
-                self.latest[r] = np.mean([row[1] for row in new])
-            self._read[r] = len(rows)
-        return self.latest.copy()
-
-    def table(self, replica: int) -> Table:
-        """Return the `episodes` table of one replica."""
-        steps, returns, lengths = zip(*self._rows[replica], strict=True) if self._rows[replica] else ((), (), ())
-        return {
-            "step": np.array(steps, np.int64),
-            "return": np.array(returns, np.float64),
-            "length": np.array(lengths, np.int64),
-        }
 
 
 class Collector:
@@ -104,27 +65,60 @@ class Collector:
 
     def collect(self, params: Array, horizon: int, alive: Array) -> Experience:
         """Return the experience of `horizon` steps of every copy under the policies `params` `[R, P]`."""
-        shape = (horizon, self._envs.replicas, self._envs.num_envs)
-        noise = np.stack([self._family.draw_noise(rng, (horizon, shape[2])) for rng in self._streams.actions], axis=1)
+        shape = (horizon, self._envs.num_envs)
+        noise = np.stack([self._family.draw_noise(rng, shape) for rng in self._streams.actions], axis=1)
+        plain = self._observations is None and self._rewards is None
+        if plain and self._family.sampler and isinstance(self._envs, ClassicBatch):
+            experience, earned = self._play(self._envs, self._family.sampler, params, noise)
+        else:
+            experience, earned = self._walk(params, noise)
+        self.episodes.add(self.step, earned, experience.ended, alive)
+        self.step += horizon * self._envs.num_envs
+        return experience
+
+    def _play(
+        self, envs: ClassicBatch, sampler: Callable[..., None], params: Array, noise: Array
+    ) -> tuple[Experience, Array]:
+        """Return a rollout by one compiled loop, and the rewards `[T, R, N]` in double precision."""
+        network, family = self._network, self._family
+        policy = Policy(params, *network.policy.plan, network.outputs, network.policy.end)
+        record = envs.play(layers.forward, sampler, policy, noise, family.head_size, self._now)
+        shape = noise.shape[:3]
+        cuts = record.cuts[0]
+        times, replicas, copies = np.unravel_index(record.cut_at[:cuts], shape)
+        finals = record.cut_observation[:cuts]
+        own = {r: np.flatnonzero(replicas == r) for r in dict.fromkeys(replicas.tolist())}
+        return Experience(
+            observation=record.observation.reshape(*shape, -1),
+            action=family.actions(record.action.reshape(*shape, -1)),
+            reward=record.reward.reshape(shape).astype(np.float32),
+            terminated=record.terminated.reshape(shape),
+            ended=record.ended.reshape(shape),
+            last_observation=self._now.copy(),
+            cuts={r: (times[rows], copies[rows], finals[rows]) for r, rows in own.items()},
+        ), record.reward.reshape(shape)
+
+    def _walk(self, params: Array, noise: Array) -> tuple[Experience, Array]:
+        """Return a rollout step by step, in whatever environment, and the rewards as the environment paid them."""
+        shape = noise.shape[:3]
         observation = np.empty((*shape, self._envs.observation_size), np.float32)
-        reward = np.empty(shape, np.float32)
+        reward, earned = np.empty(shape, np.float32), np.empty(shape)
         terminated, ended = np.empty(shape, bool), np.empty(shape, bool)
         actions: list[Array] = []
         cuts: dict[int, list[tuple[int, int, Array]]] = {}
-        for t in range(horizon):
+        for t in range(len(noise)):
             observation[t] = self._now
             head = self._network.forward(params, self._now, value=False).head
             actions.append(self._family.sample(head, noise[t]))
             step = self._envs.step(actions[-1])
-            self.step += shape[2]
+            earned[t], terminated[t] = step.reward, step.terminated
             np.logical_or(step.terminated, step.truncated, out=ended[t])
-            terminated[t] = step.terminated
-            self.episodes.add(self.step, step.reward, ended[t], alive)
             reward[t] = step.reward if self._rewards is None else self._rewards.apply(step.reward, ended[t])
             self._now = self._normalise(step.observation)
             if step.truncated.any():
                 self._note_cuts(cuts, t, step.truncated & ~step.terminated, step.next_observation)
-        return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, _stack_cuts(cuts))
+        stacked = _stack_cuts(cuts)
+        return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, stacked), earned
 
     def _normalise(self, observation: Array) -> Array:
         return observation if self._observations is None else self._observations.update_and_apply(observation)

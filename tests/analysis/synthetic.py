@@ -124,6 +124,7 @@ def _run(cell: str, arm: str, environment: str, seed: int, steps: int, status: s
         "seconds": done / 20_000,
         "commit": "0123456789abcdef" if ran else "",
         "dirty": False,
+        "device": "cpu" if ran else "",
     }
 
 

@@ -7,7 +7,8 @@ from rlbench.analysis.estimates import Band, Estimate
 
 
 def estimate(quantity: str, runs: int, level: float = 0.95) -> Estimate:
-    return Estimate(0.0, -1.0, 1.0, level, 2 * runs, "method", runs, quantity)
+    ends = (-1.0, 1.0) if runs > 1 else (np.nan, np.nan)
+    return Estimate(0.0, *ends, level, 2 * runs, "method", runs, quantity)
 
 
 def test_intervals_that_hold_have_a_plain_name():
@@ -18,11 +19,20 @@ def test_intervals_that_hold_have_a_plain_name():
 
 
 def test_intervals_that_do_not_hold_say_what_they_held():
-    low, high = coverage.measured("mean", 10)[1:]
-    name = f"nominal 95 % interval, which held the truth in {low * 100:.0f} to {high * 100:.0f} % of simulated "
-    assert coverage.interval_name([estimate("mean", 12)]) == f"{name}experiments with 10 runs"
-    assert low < coverage.LEAST
-    assert coverage.measured("mean", 99)[0] == 20
+    found = coverage.measured("mean", 10)
+    assert (found.fewest, found.most) == (10, 10)
+    assert found.low < coverage.LEAST
+    held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
+    name = f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 10 runs"
+    assert coverage.interval_name([estimate("mean", 10)]) == name
+    assert coverage.measured("mean", 99)[2:] == (20, 20)
+
+
+def test_between_simulated_numbers_of_runs_the_worse_counts():
+    few, many, between = (coverage.measured("share of runs (Wilson)", n) for n in (5, 10, 9))
+    assert few.low > coverage.LEAST > many.low
+    assert between == (many.low, max(few.high, many.high), 5, 10)
+    assert coverage.interval_name([estimate("collapse probability", 9)]).endswith("with 5 to 10 runs")
 
 
 def test_the_fewest_runs_of_a_figure_count():
@@ -39,5 +49,5 @@ def test_what_was_not_measured_is_nominal():
 def test_a_simultaneous_band_has_its_own_coverage():
     line = np.zeros(3)
     band = Band(line, line, line, 0.95, 20, "method", 20, "mean", simultaneous=True)
-    low, high = coverage.measured("whole curve, simultaneous band", 20)[1:]
+    low, high = coverage.measured("whole curve, simultaneous band", 20)[:2]
     assert f"{low * 100:.0f} to {high * 100:.0f} %" in coverage.interval_name([band])

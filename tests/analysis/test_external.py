@@ -188,3 +188,14 @@ def test_no_file_and_no_parquet(tmp_path, file):
     path.write_text("not parquet")
     with pytest.raises(RlbenchError, match="not a table that can be read"):
         read_results(path)
+
+
+def test_a_table_in_memory_will_do(file):
+    table = frame()
+    before = table.copy()
+    given, read = read_results(table, references=SCALE), read_results(file(table), references=SCALE)
+    assert given.comparisons == read.comparisons
+    assert given.experiment["digest"] == read.experiment["digest"]
+    pd.testing.assert_frame_equal(table, before)
+    with pytest.raises(RlbenchError, match="table has no column 'score'"):
+        read_results(table.drop(columns="score"))

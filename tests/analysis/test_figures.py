@@ -17,6 +17,7 @@ from rlbench.analysis import figures, scores
 from rlbench.analysis.compare import compare_all
 from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.style import FIXED, arm_styles, rlbench_style
+from rlbench.analysis.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
 
@@ -41,6 +42,7 @@ def every_figure(data):
     first = data.scores["environment"].iloc[0]
     return {
         "curves": lambda ax: figures.plot_learning_curves(data.curves, data.scores, first, arms=data.arms, ax=ax),
+        "reached": lambda ax: figures.plot_reached(data.curves, data.scores, first, arms=data.arms, ax=ax),
         "curves all": lambda ax: figures.plot_learning_curves(data.curves, data.scores, arms=data.arms, ax=ax),
         "scores": lambda ax: figures.plot_scores(data.scores, "final", first, arms=data.arms, ax=ax),
         "scores all": lambda ax: figures.plot_scores(data.scores, "auc", arms=data.arms, ax=ax),
@@ -250,3 +252,36 @@ def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
+    data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, steps=8_000)
+    drawn = {}
+    for name, options in {"mean": {}, "whole": {"simultaneous": True}, "iqm": {"line": "iqm"}}.items():
+        for environment in ("CartPole-v1", None):
+            ax = figures.plot_learning_curves(
+                data.curves, data.scores, environment, arms=data.arms, ax=new_axes(), **options
+            )
+            low, high = ax.collections[0].get_datalim(ax.transData).intervaly
+            drawn[name, environment] = high - low, ax.lines[0].get_ydata(), footer(ax)
+    for environment in ("CartPole-v1", None):
+        assert drawn["whole", environment][0] > drawn["mean", environment][0]
+        assert (drawn["whole", environment][1] == drawn["mean", environment][1]).all()
+        assert (drawn["iqm", environment][1] != drawn["mean", environment][1]).any()
+    assert "Line: mean of the used runs. Band, for the whole line: nominal 95 %" in drawn["whole", None][2]
+    assert "Line: IQM of the used runs. Band, at each step by itself: 95 % interval" in drawn["iqm", "CartPole-v1"][2]
+    with pytest.raises(RlbenchError, match="for the mean only"):
+        figures.plot_learning_curves(data.curves, data.scores, line="iqm", simultaneous=True, ax=new_axes())
+
+
+def test_runs_that_never_reach_a_threshold_are_in_the_share():
+    outcomes = {("trpo", "CartPole-v1", seed): "diverged" for seed in range(2)}
+    data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, outcomes=outcomes)
+    ax = figures.plot_reached(data.curves, data.scores, "CartPole-v1", 2.0, arms=data.arms, ax=new_axes())
+    assert all((line.get_ydata() == 0).all() for line in ax.lines)
+    ax = figures.plot_reached(data.curves, data.scores, "CartPole-v1", 0.5, arms=data.arms, ax=new_axes())
+    table = steps_to_threshold(data.curves, 0.5)
+    own = table[(table["arm"] == "trpo") & (table["environment"] == "CartPole-v1")]
+    assert len(own) == 5
+    assert ax.lines[0].get_ydata()[-1] == pytest.approx(own["reached"].mean())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trpo", "ppo-clip"]

@@ -54,6 +54,16 @@ def test_what_was_carried_back_from_the_first_episode_is_not_reached_yet():
     assert ms.steps_to_threshold(curves, 0.5, REFERENCES)["steps"].tolist() == [20]
 
 
+def test_what_few_early_episodes_gave_must_last_until_the_window_is_full():
+    values = np.full(40, 0.2)
+    values[[1, 2, 20]] = 0.9  # the window, a tenth, is full at the fourth point
+    assert ms.steps_to_threshold(table({0: ("finished", values)}), 0.5, REFERENCES)["steps"].tolist() == [210]
+    values[3] = 0.9
+    assert ms.steps_to_threshold(table({0: ("finished", values)}), 0.5, REFERENCES)["steps"].tolist() == [20]
+    assert not ms.collapses(table({0: ("finished", np.where(np.arange(40) < 3, 0.9, 0.2))}), REFERENCES)["collapsed"][0]
+    assert ms.collapses(table({0: ("finished", np.where(np.arange(40) < 4, 0.9, 0.2))}), REFERENCES)["collapsed"][0]
+
+
 def test_an_environment_without_reference_has_no_rows():
     curves = table({0: ("finished", [0.8, 0.8])})
     assert ms.steps_to_threshold(curves, 0.5, {}).empty

@@ -25,7 +25,9 @@ def test_clopper_pearson_solves_its_equation():
     low, high = clopper_pearson(3, 10, 0.95)
     assert stats.binom.sf(2, 10, low) == pytest.approx(0.025)
     assert stats.binom.cdf(3, 10, high) == pytest.approx(0.025)
-    assert clopper_pearson(0, 10, 0.95)[0] == 0.0
+    for k in range(11):
+        expected = stats.binomtest(k, 10).proportion_ci(0.95, method="exact")
+        assert clopper_pearson(k, 10, 0.95) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
 
 def test_difference_of_proportions_is_the_published_example():

@@ -226,6 +226,15 @@ def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were
     assert late.text.count("were not registered before the runs") == 2  # below the claims, and as a warning
 
 
+def test_mixed_devices_are_flagged_and_one_device_is_not():
+    tables = make_tables(FEW, ["CartPole-v1"], seeds=2, steps=8_000)
+    document = experiment_document(FEW, ["CartPole-v1"], seeds=2)
+    assert "different devices" not in words_of(tables, document).text
+    tables.runs.loc[0, "device"] = "cuda (NVIDIA H100)"
+    text = words_of(tables, document).text
+    assert "trained on different devices, which round differently: cpu, cuda (NVIDIA H100)." in text
+
+
 def test_mixed_and_uncommitted_code_is_flagged():
     tables = make_tables(FEW, ["CartPole-v1"], seeds=2, steps=8_000)
     tables.runs.loc[0, "commit"] = "fedcba9876543210"

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 
 from rlbench.store import Store
 
 Cli = Callable[..., Result]
 
+WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
 BROKEN = "import torch\nraise RuntimeError('half\\nwritten')\n"
 
 
@@ -40,6 +42,8 @@ def said(result: Result) -> str:
         ("run tiny.py --steps -1", "steps must be a whole number of at least 1, not -1"),
         ("run tiny.py --steps 8", "8 steps are less than one rollout of horizon 16"),
         ("run tiny.py --workers -1", "workers must be at least 0"),
+        ("run tiny.py --device tpu", "There is no device 'tpu'; it is cpu, cuda, cuda:N or auto"),
+        pytest.param("run tiny.py --device cuda", "device=cuda needs a CUDA GPU, but", marks=WITHOUT_GPU),
         ("run tiny.py --set ppo-clip.clpi=0.1", "no field 'clpi'. Did you mean 'clip'"),
         ("run tiny.py --set ppo-clop.clip=0.1", "no arm 'ppo-clop'. Did you mean 'ppo-clip'"),
         ("run tiny.py --set ppo-clip.gamma=1.1", "gamma must be at most 1, not 1.1"),
@@ -65,6 +69,16 @@ def said(result: Result) -> str:
         ("compare ppo-clip reinforce --env CartPole-v1 --steps 10", "less than one rollout"),
         ("compare ppo-clip reinforce --env CartPole-v1 --baseline reinforced", "Did you mean 'reinforce'"),
         ("compare ppo-clip reinforce", "Missing option '--env'"),
+        ("compare --env CartPole-v1", "Missing argument 'ALGORITHM...'"),
+        ("compare ppo-clip reinforce --env CartPole-v1 --reference a=0,1", "--reference goes with --from"),
+        ("compare --from nowhere.csv", "Cannot read nowhere.csv: No such file or directory"),
+        ("compare --from runs.csv --seeds 3", "--seeds is for training, and --from trains nothing"),
+        ("compare --from runs.csv --env E", "--env is for training"),
+        ("compare --from runs.csv c", "There is no algorithm 'c' in runs.csv"),
+        ("compare --from runs.csv a", "A comparison needs two algorithms, and runs.csv has only a"),
+        ("compare --from runs.csv --reference E=1", "A reference is two different scores, as in Walker2d-v5=2,5000"),
+        ("compare --from runs.csv --reference E=1,1", "A reference is two different scores"),
+        ("compare --from a_file", "a_file has no column 'algorithm'"),
         ("compare ppo-clip --env CartPole-v1", "A comparison needs two algorithms"),
         ("compare ppo-clip ppo-clip --env CartPole-v1", "two arms are called 'ppo-clip'"),
         ("check ppo-clop", "Did you mean 'ppo-clip'"),
@@ -81,6 +95,7 @@ def test_bad_input_is_one_clear_line(cli: Cli, experiment: Path, arguments: str,
     (folder / "broken.py").write_text(BROKEN)
     (folder / "taken_name.py").write_text("mine\n")
     (folder / "a_file").write_text("mine\n")
+    (folder / "runs.csv").write_text("algorithm,environment,seed,score\na,E,0,1\na,E,1,2\nb,E,0,3\nb,E,1,5\n")
     (folder / "static.py").write_text(experiment.read_text().replace("epochs=1", "epochs=[1, 2]", 1))
     result = cli(*arguments.split())
     assert message in said(result)

@@ -114,6 +114,18 @@ def test_compare_says_the_answer_and_where_the_report_is(cli: Cli, reports: list
     assert result.stdout.endswith(f"Report: {folder}/report.html\n")
 
 
+def test_compare_takes_runs_that_were_trained_elsewhere(cli: Cli, reports: list[Any], tmp_path: Path) -> None:
+    rows = [f"{arm},E,{seed},{score + seed}" for arm, score in (("mine", 50), ("theirs", 10)) for seed in range(8)]
+    (tmp_path / "runs.csv").write_text("\n".join(["algorithm,environment,seed,score", *rows]))
+    result = cli("compare", "--from", "runs.csv", "--baseline", "theirs", "--reference", "E=0,100")
+    assert result.exit_code == 0, result.output
+    assert "On E, mine is better than theirs. Mean score: 53.5 against 13.5, a difference of +40.0" in result.stdout
+    cli("compare", "theirs", "mine", "--from", "runs.csv", "--out", "there")
+    (_, first, folder), (_, second, other) = reports
+    assert (first["baseline"], folder) == ("theirs", Path("results/runs"))
+    assert (second["baseline"], other) == ("mine", Path("there"))
+
+
 def test_algorithms_lists_names_files_and_fields(cli: Cli) -> None:
     result = cli("algorithms")
     assert result.exit_code == 0

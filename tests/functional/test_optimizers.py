@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.optimizers import AdamState, adam, clip_by_norm, norms
+from rlbench.functional.optimizers import AdamState, adam, norms
 
 R, P, STEPS = 4, 33, 25
 
@@ -52,45 +52,42 @@ def test_inactive_replicas_keep_everything_and_active_ones_do_not_notice() -> No
     np.testing.assert_array_equal(state.second[active], everyones_state.second[active])
 
 
-def test_adam_works_on_columns_of_a_buffer() -> None:
-    params = np.random.default_rng(1).standard_normal((R, P)).astype(np.float32)
-    alone, state, part = params[:, 5:20].copy(), AdamState.zeros(R, 15), AdamState.zeros(R, 15)
-    before = params.copy()
-    for grad in gradients():
-        adam(alone, grad[:, 5:20].copy(), state, lr=LR, eps=EPS)
-        adam(params[:, 5:20], grad[:, 5:20], part, lr=LR, eps=EPS, active=np.array([True, True, True, False]))
-    np.testing.assert_array_equal(params[:, 5:20], alone)
-    np.testing.assert_array_equal(params[:, :5], before[:, :5])
-    np.testing.assert_array_equal(params[:, 20:], before[:, 20:])
-
-
-@pytest.mark.parametrize("bound", [0.5, 1e9, np.inf, 0.0])
+@pytest.mark.parametrize("bound", [0.5, 2.0, 1e9, np.inf, 0.0])
 def test_clipping_is_torchs(bound: float) -> None:
-    grad = gradients()[0]
-    clipped = grad.copy()
-    clip_by_norm(clipped, np.full((R, 1), bound, np.float32))
+    grad, params = gradients()[0], np.ones((R, P), np.float32)
+    # Adam's first step hardly depends on the gradient's length; its second does, if the first was another one.
+    state = AdamState.zeros(R, P)
+    for factor in (1.0, 0.1):
+        adam(params, (factor * grad).astype(np.float32), state, lr=LR, eps=EPS, max_norm=np.full((R, 1), bound, "f"))
     for r in range(R):
-        leaf = torch.nn.Parameter(torch.zeros(P))
-        leaf.grad = torch.from_numpy(grad[r].copy())
-        torch.nn.utils.clip_grad_norm_([leaf], bound)
-        np.testing.assert_allclose(clipped[r], leaf.grad.numpy(), rtol=1e-5)
+        leaf = torch.nn.Parameter(torch.ones(P))
+        optimizer = torch.optim.Adam([leaf], lr=float(LR[r, 0]), eps=float(EPS[r, 0]))
+        for factor in (1.0, 0.1):
+            leaf.grad = torch.from_numpy((factor * grad[r]).astype(np.float32))
+            torch.nn.utils.clip_grad_norm_([leaf], bound)
+            optimizer.step()
+        np.testing.assert_allclose(params[r], leaf.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_clipping_has_a_bound_per_replica_and_leaves_short_gradients_to_the_bit() -> None:
     grad = gradients()[0]
-    clipped = grad.copy()
-    clip_by_norm(clipped, np.array([[0.5], [np.inf], [2.0], [0.5]], np.float32))
-    np.testing.assert_array_equal(clipped[:2], grad[:2])
-    np.testing.assert_allclose(norms(clipped)[2:], [2.0, 0.5], rtol=1e-5)
+    bounds = np.array([[0.5], [np.inf], [1e9], [0.5]], np.float32)  # only the last gradient is longer than its bound
+    clipped, free, clipped_state, free_state = *np.ones((2, R, P), np.float32), *(AdamState.zeros(R, P) for _ in "ab")
+    adam(clipped, grad.copy(), clipped_state, lr=LR, eps=EPS, max_norm=bounds)
+    adam(free, grad.copy(), free_state, lr=LR, eps=EPS)
+    np.testing.assert_array_equal(clipped[:3], free[:3])
+    assert norms(free_state.first)[3] > 1000
+    np.testing.assert_allclose(norms(clipped_state.first)[3], 0.5, rtol=1e-5)
 
 
 def test_nan_stays_in_its_replica_and_looks_the_same_in_every_pack() -> None:
     grad = gradients()[0]
     grad[1, 3] = np.nan
-    together, alone = grad.copy(), grad[1:2].copy()
-    clip_by_norm(together, np.full((R, 1), 0.5, np.float32))
-    clip_by_norm(alone, np.full((1, 1), 0.5, np.float32))
+    together, alone, bound = np.ones((R, P), np.float32), np.ones((1, P), np.float32), np.full((1, 1), 0.5, np.float32)
+    adam(together, grad.copy(), AdamState.zeros(R, P), lr=LR, eps=EPS, max_norm=bound)
+    adam(alone, grad[1:2].copy(), AdamState.zeros(1, P), lr=LR[1:2], eps=EPS[1:2], max_norm=bound)
     np.testing.assert_array_equal(together[1:2], alone)
+    assert np.isnan(alone).all()
     assert np.isfinite(together[[0, 2, 3]]).all()
 
 

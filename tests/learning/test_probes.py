@@ -25,12 +25,12 @@ def learn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ValueOf]]
     register_probes()
     trainings: list[Any] = []
 
-    class Watched(trainer._Training):
+    class Watched(trainer.Training):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             trainings.append(self)
 
-    monkeypatch.setattr(trainer, "_Training", Watched)
+    monkeypatch.setattr(trainer, "Training", Watched)
 
     def run(name: str, probe: str, updates: int, **settings: Any) -> tuple[Any, ValueOf]:
         algorithm = configure(registry.load(name), QUICK | settings, "test")

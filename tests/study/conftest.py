@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from rlbench.study.launcher import Launcher
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.spec import Arm, Experiment
 
@@ -23,3 +25,13 @@ def tiny_plan() -> Callable[..., Plan]:
         return make_plan(Experiment("tiny", arms, **values))
 
     return plan
+
+
+@pytest.fixture(params=["forked", "fresh"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Give workers that are forks of a template, and then workers that are interpreters of their own."""
+    forking = request.param == "forked"
+    if forking and sys.platform != "linux":
+        pytest.skip("a template is used on Linux")
+    with Launcher(forking=forking) as launcher:
+        yield launcher

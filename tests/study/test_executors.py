@@ -15,7 +15,9 @@ import pytest
 
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.study.executors import in_process, in_workers
-from rlbench.study.plan import Cell, Pack, Plan, make_packs
+from rlbench.study.launcher import Launcher
+from rlbench.study.packs import Pack, make_packs
+from rlbench.study.plan import Cell, Plan
 from rlbench.study.pool import Event
 from rlbench.training.trainer import train
 
@@ -29,7 +31,9 @@ def pack(*seeds: int) -> Pack:
 
 
 def record(seed: int) -> RunRecord:
-    return RunRecord("finished", "", 8, empty_episodes(), {"step": np.array([seed])})
+    return RunRecord(
+        "finished", "", 8, empty_episodes(), {"step": np.array([seed]), "process": np.array([os.getpid()])}
+    )
 
 
 def fake_train(_: Any, environment: Environment, steps: int, seeds: list[int], *, on_progress: Any) -> list[RunRecord]:
@@ -58,11 +62,13 @@ def outcome(results: Any) -> dict[int, tuple[str, str]]:
 
 
 def test_a_worker_that_dies_fails_only_its_pack_and_a_second_try_may_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: Launcher
 ) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     monkeypatch.setenv("TEST_FLAG", str(tmp_path / "flag"))
     events: list[Event] = []
-    results = outcome(in_workers([pack(7, 8), pack(13), pack(5), pack(3), pack(11)], fake_train, events.append, 2))
+    packs = [pack(7, 8), pack(13), pack(5), pack(3), pack(11)]
+    results = outcome(in_workers(packs, fake_train, events.append, 2, launcher))
     assert {seed: status for seed, (status, _) in results.items()} == {
         7: "finished", 8: "finished", 13: "failed", 5: "failed", 3: "finished", 11: "failed",
     }  # fmt: skip
@@ -83,29 +89,42 @@ def test_in_process_a_pack_that_raises_is_failed_and_the_next_goes_on() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for child processes in /proc")
-def test_stopping_early_ends_the_workers() -> None:
-    results = in_workers([pack(1), pack(2), pack(4)], fake_train, lambda event: None, 1)
-    next(results)
-    children = {int(one.name) for one in Path("/proc").glob("[0-9]*") if parent(one) == os.getpid()}
+def test_stopping_early_ends_the_workers(launcher: Launcher) -> None:
+    results = in_workers([pack(1), pack(2), pack(4)], fake_train, lambda event: None, 1, launcher)
+    _, (one,) = next(results)
+    (worker,) = one.updates["process"]
+    assert Path(f"/proc/{worker}").exists()
     results.close()
-    left = {int(one.name) for one in Path("/proc").glob("[0-9]*") if parent(one) == os.getpid()}
-    assert len(children - left) == 1
+    assert not Path(f"/proc/{worker}").exists()
 
 
-def parent(process: Path) -> int:
-    try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1
+def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:
+    results = in_workers([pack(seed) for seed in (1, 2, 4, 6)], fake_train, lambda event: None, 2, launcher)
+    workers = {int(one.updates["process"][0]) for _, records in results for one in records}
+    assert 1 <= len(workers) <= 2
+    assert os.getpid() not in workers
 
 
-def test_results_are_equal_in_this_process_and_in_one_and_two_workers(tiny_plan: Callable[..., Plan]) -> None:
+def test_what_is_to_be_done_meanwhile_is_done_once_before_the_first_result(launcher: Launcher) -> None:
+    calls: list[int] = []
+    results = in_workers(
+        [pack(1), pack(2)], fake_train, lambda event: None, 1, launcher, meanwhile=lambda: calls.append(len(calls))
+    )
+    next(results)
+    assert calls == [0]
+    assert len(list(results)) == 1
+    assert calls == [0]
+
+
+def test_results_are_equal_in_this_process_and_in_one_and_two_workers(
+    tiny_plan: Callable[..., Plan], launcher: Launcher
+) -> None:
     plan = tiny_plan(seeds=3, steps=96)
     tables = []
     for workers in (0, 1, 2):
         packs = make_packs(plan.cells, max(workers, 1))
         quiet: Callable[[Event], None] = lambda event: None  # noqa: E731
-        results = in_workers(packs, train, quiet, workers) if workers else in_process(packs, train, quiet)
+        results = in_workers(packs, None, quiet, workers, launcher) if workers else in_process(packs, train, quiet)
         tables.append(
             {
                 cell.id: (one.status, {name: column.tobytes() for name, column in (one.episodes | one.updates).items()})

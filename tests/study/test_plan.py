@@ -1,4 +1,4 @@
-"""Cells, their identity, and packs."""
+"""Cells and their identity."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rlbench import registry
-from rlbench.algorithm import pack_key
 from rlbench.fields import configure, fields_of
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.plan import MAX_REPLICAS, Cell, Plan, make_packs, to_do
+from rlbench.study.plan import Cell, Plan, to_do
 
 
 def cell(environment: Environment | None = None, steps: int = 4096, seed: int = 0, **overrides: Any) -> Cell:
@@ -94,65 +91,3 @@ def test_final_runs_are_skipped_and_failed_ones_tried_again(tmp_path: Path, stat
     left, final = to_do([one, other], store)
     assert left == ([one, other] if again else [other])
     assert final.total() == (0 if again else 1)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    groups=st.lists(
-        st.tuples(st.integers(1, 20), st.sampled_from([1, 4, 10]), st.sampled_from([4096, 40960])),
-        min_size=1,
-        max_size=5,
-        unique_by=lambda group: group[1:],
-    ),
-    workers=st.integers(1, 8),
-)
-def test_packs_cover_every_cell_once_and_hold_only_what_may_train_together(
-    groups: list[tuple[int, int, int]], workers: int
-) -> None:
-    cells = [
-        cell(steps=steps, seed=seed, epochs=epochs, lr=1e-4 * (1 + seed % 3))
-        for size, epochs, steps in groups
-        for seed in range(size)
-    ]
-    packs = make_packs(cells, workers, max_replicas=8)
-    assert sorted(one.id for pack in packs for one in pack.cells) == sorted(one.id for one in cells)
-    for pack in packs:
-        assert 1 <= len(pack.cells) <= 8
-        assert len({(pack_key(one.algorithm), one.environment.label, one.steps) for one in pack.cells}) == 1
-    assert [pack.cost for pack in packs] == sorted((pack.cost for pack in packs), reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("groups", "workers", "sizes"),
-    [
-        (1, 1, [10]),
-        (1, 2, [5, 5]),
-        (1, 4, [3, 3, 2, 2]),
-        (4, 2, [10, 10, 10, 10]),
-        (3, 2, [10, 10, 5, 5]),
-        (2, 8, [3, 3, 3, 3, 2, 2, 2, 2]),
-    ],
-)
-def test_groups_are_split_only_where_that_keeps_more_workers_busy(groups: int, workers: int, sizes: list[int]) -> None:
-    cells = [cell(seed=seed, hidden=[width]) for width in range(1, groups + 1) for seed in range(10)]
-    assert [len(pack.cells) for pack in make_packs(cells, workers)] == sizes
-
-
-def test_runs_that_differ_only_in_hyper_fields_share_a_pack(tiny_plan: Callable[..., Plan]) -> None:
-    cells = [cell(lr=lr, clip=clip, seed=seed) for lr in (1e-3, 1e-4) for clip in (0.1, 0.2) for seed in range(5)]
-    assert len(make_packs(cells, 1)) == 1
-    assert sorted(len(pack.cells) for pack in make_packs(cells, 2)) == [10, 10]
-
-
-def test_options_and_budgets_split_packs() -> None:
-    heavy, light = Environment("Pendulum-v1", {"g": 9.0}), Environment("Pendulum-v1", {"g": 5.0})
-    assert len(make_packs([cell(heavy), cell(light), cell(light, steps=8192)], 1)) == 3
-
-
-def test_ten_thousand_cells_are_packed_quickly() -> None:
-    cells = [cell(seed=seed) for seed in range(10)]
-    many = [dataclasses.replace(cells[n % 10], seed=n) for n in range(10_000)]
-    packs = make_packs(many, 8)
-    assert len(packs) >= 10_000 // MAX_REPLICAS
-    sizes = [len(pack.cells) for pack in packs]
-    assert max(sizes) - min(sizes) <= 1

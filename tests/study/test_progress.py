@@ -10,7 +10,8 @@ import pytest
 
 from rlbench.records import Progress
 from rlbench.study import progress as module
-from rlbench.study.plan import Pack, Plan, make_packs
+from rlbench.study.packs import Pack, make_packs
+from rlbench.study.plan import Plan
 from rlbench.study.pool import Event
 from rlbench.study.progress import Bar, Display, Lines, Meter, display_for
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store, load_table
-from rlbench.store.specification import read_specification
+from rlbench.store.specification import read_specification, seems_stored
 from rlbench.study.plan import Plan
 from rlbench.study.runner import Interrupted, Summary, execute
 
@@ -136,6 +137,10 @@ def test_what_was_planned_is_kept_for_reports(tiny_plan: Callable[..., Plan], tm
     document, cells = read_specification(tmp_path, "tiny")
     assert cells == plan.planned
     assert document == json.loads(json.dumps(plan.document()))
+    assert not seems_stored(tmp_path, {**plan.experiment.document(), "seeds": [0]})
+    assert seems_stored(tmp_path, plan.experiment.document())
+    shutil.rmtree(tmp_path / "store" / plan.cells[0].id)
+    assert not seems_stored(tmp_path, plan.experiment.document())
     with pytest.raises(RlbenchError, match="Did you mean 'tiny'"):
         read_specification(tmp_path, "tinny")
     (tmp_path / "tiny" / "experiment.json").write_text("{")

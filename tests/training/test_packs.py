@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlbench import registry
+from rlbench import Environment, registry
 from rlbench.algorithm import Algorithm, fields_of
 from rlbench.fields import configure
+from rlbench.records import Progress
+from rlbench.training import trainer
+from rlbench.training.trainer import blocks
 
 # Batches of 20 and 100 samples: no multiples of a vector register, where unequal rounding would show.
 SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
@@ -35,6 +38,27 @@ def test_alone_in_a_pack_of_3_and_of_20(name: str, train_on: Any, same_runs: Any
     same_runs(alone, twenty[3])
     same_runs(three[0], twenty[7])
     assert not np.array_equal(three[0].updates["mean_return"], alone.updates["mean_return"])
+
+
+def test_a_large_pack_trains_in_blocks_and_tells_how_far_all_of_them_are(
+    train_on: Any, same_runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, told = make("ppo-clip"), list[Progress]()
+    together = train_on([algorithm] * 7, "CartPole-v1", 6, range(7))
+    monkeypatch.setattr(trainer, "BLOCK", 3)
+    in_blocks = trainer.train([algorithm] * 7, Environment("CartPole-v1"), 600, range(7), on_progress=told.append)
+    for one, other in zip(in_blocks, together, strict=True):
+        same_runs(one, other)
+    assert all(progress.replicas == 7 and progress.total == 600 for progress in told)
+    steps = [progress.step for progress in told]
+    assert steps == sorted(steps)
+    assert steps[-1] == 600
+    assert len(steps) == 3 * 6
+
+
+def test_blocks_are_of_nearly_equal_length() -> None:
+    assert [(one.start, one.stop) for one in blocks(7, 3)] == [(0, 2), (2, 4), (4, 7)]
+    assert [(one.start, one.stop) for one in blocks(3, 3)] == [(0, 3)]
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ from rlbench.analysis.figures.aggregates import plot_aggregate, plot_profile
 from rlbench.analysis.figures.comparisons import plot_difference, plot_improvement
 from rlbench.analysis.figures.curves import plot_learning_curves
 from rlbench.analysis.figures.diagnostics import plot_diagnostics
+from rlbench.analysis.figures.reached import plot_reached
 from rlbench.analysis.figures.runs import plot_scores
 from rlbench.analysis.figures.style import arm_styles
 
@@ -19,5 +20,6 @@ __all__ = [
     "plot_improvement",
     "plot_learning_curves",
     "plot_profile",
+    "plot_reached",
     "plot_scores",
 ]

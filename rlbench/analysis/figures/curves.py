@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from rlbench.analysis.bands import curve_band
-from rlbench.analysis.estimates import Band
+from rlbench.analysis.bands import curve_band, iqm_band
+from rlbench.analysis.estimates import Band, Range
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
 from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
 from rlbench.analysis.references import Reference, normalise, possible_range, reference
 from rlbench.analysis.statistics import Array
+from rlbench.errors import RlbenchError
+
+Line = Literal["mean", "iqm"]
+BandOf = Callable[[Sequence[Array], Sequence[Range]], Band]
 
 
 def plot_learning_curves(
@@ -26,10 +31,14 @@ def plot_learning_curves(
     arms: Sequence[str] | None = None,
     styles: Mapping[str, ArmStyle] | None = None,
     references: Mapping[str, Reference] | None = None,
+    line: Line = "mean",
+    simultaneous: bool = False,
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the mean curve of every arm with its pointwise interval over the used runs.
+    """Draw the mean curve of every arm, or its IQM ("iqm"), with the interval over the used runs.
+
+    The band is pointwise, or holds the whole curve of the mean at once if `simultaneous`.
 
     `curves` and `scores` are the tables of `rlbench.analysis.scores`. With an `environment` the returns are its
     own; without one and with several in the table they are normalised (random policy 0, target 1), averaged over
@@ -41,20 +50,41 @@ def plot_learning_curves(
         environment = names[0]
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
+    band = _band_of(line, simultaneous, seed)
     with drawing(ax) as ax:
         runs = scores
         if environment is None:
-            bands, left_out, runs = _draw_overall(ax, curves, scores, arms, styles, references, seed)
+            bands, left_out, runs = _draw_overall(ax, curves, scores, arms, styles, references, band)
         else:
-            bands, left_out = _draw_environment(ax, curves, arms, styles, environment, references, seed)
+            bands, left_out = _draw_environment(ax, curves, arms, styles, environment, references, band)
         list_arms(ax, arms, styles, absent="no used run" if environment else "left out")
         add_footer(
             ax,
-            interval_note(bands, "Line: mean of the used runs. Band, at each step by itself"),
+            interval_note(
+                bands,
+                f"Line: {'mean' if line == 'mean' else 'IQM'} of the used runs. "
+                f"Band, {'for the whole line' if simultaneous else 'at each step by itself'}",
+            ),
             left_out,
             run_counts(runs, arms, environment),
         )
     return ax
+
+
+def _band_of(line: Line, simultaneous: bool, seed: int) -> BandOf:
+    """Return the function that makes the band of the curves of some environments, with the ranges of their returns."""
+    if line == "iqm" and simultaneous:
+        raise RlbenchError("A band for the whole line is made for the mean only; ask for line='mean'.")
+
+    def mean(tasks: Sequence[Array], ranges: Sequence[Range]) -> Band:
+        possible = float(np.mean([low for low, _ in ranges])), float(np.mean([high for _, high in ranges]))
+        return curve_band(tasks, seed=seed, simultaneous=simultaneous, possible=possible)
+
+    def middle(tasks: Sequence[Array], ranges: Sequence[Range]) -> Band:
+        possible = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return iqm_band(tasks, seed=seed, possible=possible)
+
+    return mean if line == "mean" else middle
 
 
 def _draw_environment(
@@ -64,7 +94,7 @@ def _draw_environment(
     styles: Mapping[str, ArmStyle],
     environment: str,
     references: Mapping[str, Reference] | None,
-    seed: int,
+    band_of: BandOf,
 ) -> tuple[list[Band], str]:
     bands: list[Band] = []
     possible = possible_range([environment], references)
@@ -73,7 +103,7 @@ def _draw_environment(
         own = shown[shown["arm"] == arm]
         step, used = _matrix(own[own["used"].astype(bool)])
         if len(used):
-            bands.append(curve_band(used, seed=seed, possible=possible))
+            bands.append(band_of([used], [possible]))
             _draw_band(ax, step, bands[-1], arm, styles[arm])
         step, stopped = _matrix(own[~own["used"].astype(bool)])
         for run in stopped:
@@ -94,20 +124,20 @@ def _draw_overall(
     arms: Sequence[str],
     styles: Mapping[str, ArmStyle],
     references: Mapping[str, Reference] | None,
-    seed: int,
+    band_of: BandOf,
 ) -> tuple[list[Band], str, pd.DataFrame]:
     """Draw the curves over all environments with a reference; also return who is left out and the runs shown."""
     environments = list(dict.fromkeys(scores["environment"]))
     known = [name for name in environments if reference(name, references) is not None]
     bands: dict[str, Band] = {}
-    possible = possible_range(known, references, normalised=True)
+    possible = [possible_range([name], references, normalised=True) for name in known]
     for arm in arms:
         tasks = []
         for name in known:
             own = curves[(curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)]
             tasks.append(normalise(_matrix(own)[1], name, references))
         if tasks and all(len(task) for task in tasks):
-            bands[arm] = curve_band(tasks, seed=seed, possible=possible)
+            bands[arm] = band_of(tasks, possible)
             points = len(bands[arm].point)
             _draw_band(ax, np.arange(1, points + 1) / points, bands[arm], arm, styles[arm])
     ax.set_title("All environments" if len(known) == len(environments) else f"{len(known)} environments")

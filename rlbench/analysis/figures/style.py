@@ -127,16 +127,20 @@ def drawing(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Iterato
 
     A new figure uses the user's own backend, so a notebook shows it. Labels are made plain text at the end.
     """
+    import matplotlib
+
+    plain = not matplotlib.rcParams["text.parse_math"]  # within the style, as in a report, all texts are plain already
     with rlbench_style():
         if ax is None:
             import matplotlib.pyplot as plt
 
             ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
         yield ax
-        from matplotlib.text import Text
+        if not plain:
+            from matplotlib.text import Text
 
-        for text in ax.findobj(Text):
-            text.set_parse_math(False)
+            for text in ax.findobj(Text):
+                text.set_parse_math(False)
 
 
 def wrapped(label: str, width: int = 24) -> str:

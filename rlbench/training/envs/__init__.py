@@ -6,11 +6,11 @@ import contextlib
 
 from rlbench.records import Environment
 from rlbench.training.envs.batch import EnvBatch, Step, copy_seeds
-from rlbench.training.envs.classic import ClassicBatch, supports
+from rlbench.training.envs.classic import ClassicBatch, classic_batch, supports
 from rlbench.training.envs.gym import GymBatch, make_one
 from rlbench.training.envs.spaces import ActionSpec
 
-__all__ = ["ActionSpec", "EnvBatch", "Step", "copy_seeds", "make"]
+__all__ = ["ActionSpec", "ClassicBatch", "EnvBatch", "Step", "copy_seeds", "make"]
 
 
 def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
@@ -22,7 +22,7 @@ def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
     template = make_one(environment)
     try:
         if supports(template):
-            return ClassicBatch(template, replicas, num_envs)
+            return classic_batch(template, replicas, num_envs)
         return GymBatch(environment, template, replicas, num_envs)
     finally:
         with contextlib.suppress(Exception):

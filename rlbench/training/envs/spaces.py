@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -38,10 +39,15 @@ class ActionSpec:
     low: npt.NDArray[Any] | None = None  # [A]
     high: npt.NDArray[Any] | None = None  # [A]
 
+    @cached_property
+    def _from_zero(self) -> bool:
+        """Whether the learner's index, a 64-bit integer, is the environment's action."""
+        return self.dtype == np.int64 and not np.any(self.start)
+
     def to_environment(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the environment's actions [..., *shape] for the learner's, [...] or [..., K]."""
         if self.kind == "categorical":
-            return (action + self.start).astype(self.dtype)
+            return action if self._from_zero else (action + self.start).astype(self.dtype)
         if self.kind == "multicategorical":
             sent = (action + self.start).astype(self.dtype)
         elif self.kind == "gaussian":

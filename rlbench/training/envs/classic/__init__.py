@@ -1,24 +1,21 @@
-"""The batched fast path of Gymnasium's classic-control environments: numpy over all copies at once."""
+"""The batched fast path of Gymnasium's classic-control environments: compiled loops over all copies at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
-import numpy.typing as npt
 from gymnasium.envs import classic_control
-from gymnasium.utils.seeding import np_random
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from rlbench.training.envs.batch import Observations, Step, copy_seeds
 from rlbench.training.envs.classic.acrobot import Acrobot
+from rlbench.training.envs.classic.batch import ClassicBatch
 from rlbench.training.envs.classic.cartpole import CartPole
-from rlbench.training.envs.classic.dynamics import Dynamics
+from rlbench.training.envs.classic.dynamics import Dynamics, rounds_as_numpy
 from rlbench.training.envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from rlbench.training.envs.classic.pendulum import Pendulum
-from rlbench.training.envs.spaces import action_spec
+
+__all__ = ["DYNAMICS", "ClassicBatch", "classic_batch", "supports"]
 
 DYNAMICS: dict[type, type[Dynamics]] = {
     classic_control.AcrobotEnv: Acrobot,
@@ -30,7 +27,12 @@ DYNAMICS: dict[type, type[Dynamics]] = {
 
 
 def supports(template: gymnasium.Env[Any, Any]) -> bool:
-    """Say whether the fast path reproduces this instance.
+    """Say whether the fast path reproduces this instance to the bit."""
+    return is_known(template) and rounds_as_numpy()
+
+
+def is_known(template: gymnasium.Env[Any, Any]) -> bool:
+    """Say whether there are equations for this instance.
 
     It must be one of the classes above, neither derived nor wrapped in anything that changes what it does,
     made with options that the fast path knows.
@@ -46,56 +48,7 @@ def supports(template: gymnasium.Env[Any, Any]) -> bool:
     return True
 
 
-class ClassicBatch:
-    """R x N copies of a classic-control environment in one array program; implements `EnvBatch`."""
-
-    def __init__(self, template: gymnasium.Env[Any, Any], replicas: int, num_envs: int) -> None:
-        """Prepare the copies of `template`, an instance that `supports` accepts."""
-        assert template.spec is not None
-        self.action = action_spec(template.action_space, template.spec.id)
-        self.replicas = replicas
-        self.num_envs = num_envs
-        self.failures: dict[int, str] = {}
-        copies = replicas * num_envs
-        env = template.unwrapped
-        self._dynamics = DYNAMICS[type(env)](env, copies)
-        self._limit = template.spec.max_episode_steps or np.iinfo(np.int64).max
-        self._elapsed = np.zeros(copies, np.int64)  # [M] steps of the running episodes
-        self._generators: list[np.random.Generator] = []
-        assert template.observation_space.shape is not None
-        self.observation_size = template.observation_space.shape[0]
-        self._shape = (replicas, num_envs)
-
-    def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
-        copies = [seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)]
-        self._generators = [np_random(seed)[0] for seed in copies]
-        self._elapsed[:] = 0
-        observation = self._dynamics.restart(np.arange(len(copies)), self._generators)
-        return observation.reshape(*self._shape, -1)
-
-    def step(self, action: npt.NDArray[Any]) -> Step:
-        """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
-        sent = self.action.to_environment(action)
-        reward, terminated = self._dynamics.advance(sent.reshape(-1, *self.action.shape))
-        self._elapsed += 1
-        truncated = self._elapsed >= self._limit
-        following = self._dynamics.observe(self._dynamics.state)
-        observation = following
-        ended = terminated | truncated
-        if ended.any():
-            copies = np.flatnonzero(ended)
-            observation = following.copy()
-            observation[copies] = self._dynamics.restart(copies, [self._generators[copy] for copy in copies])
-            self._elapsed[copies] = 0
-        rows = (*self._shape, self.observation_size)
-        return Step(
-            observation.reshape(rows),
-            following.reshape(rows),
-            reward.reshape(self._shape),
-            terminated.reshape(self._shape),
-            truncated.reshape(self._shape),
-        )
-
-    def close(self) -> None:
-        """Nothing is held."""
+def classic_batch(template: gymnasium.Env[Any, Any], replicas: int, num_envs: int) -> ClassicBatch:
+    """Return R x N copies of `template`, an instance that `supports` accepts."""
+    env = template.unwrapped
+    return ClassicBatch(DYNAMICS[type(env)](env), template, replicas, num_envs)

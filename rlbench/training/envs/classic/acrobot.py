@@ -5,103 +5,108 @@ The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Re
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import exact, exact_inlined
 from rlbench.training.envs.batch import Flags, Floats, Observations
-from rlbench.training.envs.classic.dynamics import Dynamics, squares
+from rlbench.training.envs.classic.dynamics import TWO, Dynamics
 
 GRAVITY = 9.8
+
+
+@exact_inlined
+def _derivative(
+    theta1: float, theta2: float, velocity1: float, velocity2: float, torque: float, constants: Floats
+) -> tuple[float, float]:
+    """Return the accelerations of the two joints."""
+    m1_lc1, m2, lc2, links, inertia, d_const, turn, fall1, fall2, spin1, spin2, spin12, two = constants[:13]
+    cos2 = turn * math.cos(theta2)
+    gravity1 = fall1 * math.cos(theta1 - math.pi / 2)
+    phi2 = fall2 * math.cos(theta1 + theta2 - math.pi / 2)
+    sin2 = math.sin(theta2)
+    d1 = m1_lc1 + m2 * (links + cos2) + inertia + inertia
+    d2 = m2 * (lc2 + 0.5 * cos2) + inertia
+    own1 = math.pow(velocity1, two) * spin1 * sin2
+    own2 = math.pow(velocity2, two) * spin2 * sin2
+    both = velocity2 * spin12 * velocity1 * sin2
+    phi1 = own2 - both + gravity1 + phi2
+    acceleration2 = (torque + d2 / d1 * phi1 - own1 - phi2) / (d_const - math.pow(d2, two) / d1)
+    return -(d2 * acceleration2 + phi1) / d1, acceleration2
+
+
+@exact_inlined
+def _wrap(angle: float) -> float:
+    while angle > math.pi:
+        angle -= 2 * math.pi
+    while angle < -math.pi:
+        angle += 2 * math.pi
+    return angle
+
+
+@exact
+def _advance(
+    state: Floats,
+    action: Floats,
+    constants: Floats,
+    observation: Observations,
+    reward: Floats,
+    terminated: Flags,
+) -> None:
+    """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
+    dt, fastest1, fastest2 = constants[13:16]
+    torques = constants[16:]
+    half, sixth = dt / 2.0, dt / 6.0
+    for m in range(len(state)):
+        torque = torques[min(max(int(action[m, 0]), 0), len(torques) - 1)]
+        a, b, v, w = state[m]
+        k1v, k1w = _derivative(a, b, v, w, torque, constants)
+        v2, w2 = v + half * k1v, w + half * k1w
+        k2v, k2w = _derivative(a + half * v, b + half * w, v2, w2, torque, constants)
+        v3, w3 = v + half * k2v, w + half * k2w
+        k3v, k3w = _derivative(a + half * v2, b + half * w2, v3, w3, torque, constants)
+        v4, w4 = v + dt * k3v, w + dt * k3w
+        k4v, k4w = _derivative(a + dt * v3, b + dt * w3, v4, w4, torque, constants)
+        theta1 = _wrap(a + sixth * (v + 2 * v2 + 2 * v3 + v4))
+        theta2 = _wrap(b + sixth * (w + 2 * w2 + 2 * w3 + w4))
+        velocity1 = min(max(v + sixth * (k1v + 2 * k2v + 2 * k3v + k4v), -fastest1), fastest1)
+        velocity2 = min(max(w + sixth * (k1w + 2 * k2w + 2 * k3w + k4w), -fastest2), fastest2)
+        state[m, 0], state[m, 1], state[m, 2], state[m, 3] = theta1, theta2, velocity1, velocity2
+        terminated[m] = -math.cos(theta1) - math.cos(theta2 + theta1) > 1.0
+        reward[m] = 0.0 if terminated[m] else -1.0
+        observation[m, 0], observation[m, 1] = math.cos(theta1), math.sin(theta1)
+        observation[m, 2], observation[m, 3] = math.cos(theta2), math.sin(theta2)
+        observation[m, 4], observation[m, 5] = velocity1, velocity2
 
 
 class Acrobot(Dynamics):
     """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities."""
 
-    variables = 4
+    advance = staticmethod(_advance)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env` and fold those that Gymnasium multiplies first."""
-        super().__init__(env, copies)
-        constants: Any = env
-        self._dt = constants.dt
-        self._torques = np.array(constants.AVAIL_TORQUE, np.float64)
-        self._fastest = np.array([[constants.MAX_VEL_1], [constants.MAX_VEL_2]])
-        m1, m2, l1 = constants.LINK_MASS_1, constants.LINK_MASS_2, constants.LINK_LENGTH_1
-        lc1, lc2, self._inertia = constants.LINK_COM_POS_1, constants.LINK_COM_POS_2, constants.LINK_MOI
-        self._m1_lc1, self._m2, self._lc2 = m1 * lc1**2, m2, lc2**2
-        self._links = l1**2 + lc2**2
-        self._d_const = m2 * lc2**2 + self._inertia
-        # factors of cos(theta2), of gravity on link 1 and of gravity on link 2
-        self._cos_factors = np.array([[2 * l1 * lc2], [(m1 * lc1 + m2 * l1) * GRAVITY], [m2 * lc2 * GRAVITY]])
-        # factors of velocity1^2, velocity2^2 and velocity2 * velocity1, all times sin(theta2)
-        self._spin_factors = np.array([[m2 * l1 * lc2], [-m2 * l1 * lc2], [2 * m2 * l1 * lc2]])
-        self._angles = np.empty((3, copies))
-        self._spin = np.empty((3, copies))
-        self._to_square = np.empty((3, copies))
+        c: Any = env
+        m1, m2, l1 = c.LINK_MASS_1, c.LINK_MASS_2, c.LINK_LENGTH_1
+        lc1, lc2, inertia = c.LINK_COM_POS_1, c.LINK_COM_POS_2, c.LINK_MOI
+        masses = (m1 * lc1**2, m2, lc2**2, l1**2 + lc2**2, inertia, m2 * lc2**2 + inertia)
+        factors = (2 * l1 * lc2, (m1 * lc1 + m2 * l1) * GRAVITY, m2 * lc2 * GRAVITY)
+        spins = (m2 * l1 * lc2, -m2 * l1 * lc2, 2 * m2 * l1 * lc2)
+        bounds = (c.dt, c.MAX_VEL_1, c.MAX_VEL_2)
+        self.constants = np.array([*masses, *factors, *spins, TWO, *bounds, *c.AVAIL_TORQUE], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw the four variables uniformly from [-0.1, 0.1], in single precision."""
         return generator.uniform(low=-0.1, high=0.1, size=(4,)).astype(np.float32)
 
-    def advance(self, action: npt.NDArray[Any]) -> tuple[Floats, Flags]:
-        """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
-        torque = self._torques.take(action, mode="clip")
-        state = self._runge_kutta(self.state, torque)
-        angles, velocities = state[:2], state[2:]
-        while (over := angles > np.pi).any():
-            angles[over] -= 2 * np.pi
-        while (under := angles < -np.pi).any():
-            angles[under] += 2 * np.pi
-        np.clip(velocities, -self._fastest, self._fastest, out=velocities)
-        self.state = state
-        terminated: Flags = -np.cos(state[0]) - np.cos(state[1] + state[0]) > 1.0
-        return np.where(terminated, 0.0, -1.0), terminated
-
-    def _runge_kutta(self, state: Floats, torque: Floats) -> Floats:
-        dt = self._dt
-        k1 = self._derivative(state, torque)
-        k2 = self._derivative(state + dt / 2.0 * k1, torque)
-        k3 = self._derivative(state + dt / 2.0 * k2, torque)
-        k4 = self._derivative(state + dt * k3, torque)
-        after: Floats = state + dt / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return after
-
-    def _derivative(self, state: Floats, torque: Floats) -> Floats:
-        theta1, theta2, velocity1, velocity2 = state
-        angles, spin, to_square = self._angles, self._spin, self._to_square
-        angles[0] = theta2
-        angles[1] = theta1
-        np.add(theta1, theta2, out=angles[2])
-        angles[1:] -= np.pi / 2
-        cos2, gravity1, phi2 = self._cos_factors * np.cos(angles)
-        d1 = self._m1_lc1 + self._m2 * (self._links + cos2) + self._inertia + self._inertia
-        d2 = self._m2 * (self._lc2 + 0.5 * cos2) + self._inertia
-
-        to_square[:2] = state[2:]
-        to_square[2] = d2
-        squared = squares(to_square)
-        spin[:2] = squared[:2]
-        spin[2] = velocity2
-        spin *= self._spin_factors
-        spin[2] *= velocity1
-        spin *= np.sin(theta2)
-        phi1 = spin[1] - spin[2] + gravity1 + phi2
-
-        derivative = np.empty_like(state)
-        derivative[:2] = state[2:]
-        acceleration1, acceleration2 = derivative[2:]
-        torque2 = torque + d2 / d1 * phi1 - spin[0] - phi2
-        np.divide(torque2, self._d_const - squared[2] / d1, out=acceleration2)
-        np.divide(-(d2 * acceleration2 + phi1), d1, out=acceleration1)
-        return derivative
-
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         """Return cosine and sine of each angle and the velocities; computed in the dtype of `state`."""
-        observation = np.empty((state.shape[1], 6), np.float32)
-        observation[:, 0:4:2] = np.cos(state[:2]).T
-        observation[:, 1:4:2] = np.sin(state[:2]).T
-        observation[:, 4:] = state[2:].T
+        observation = np.empty((len(state), 6), np.float32)
+        observation[:, 0:4:2] = np.cos(state[:, :2])
+        observation[:, 1:4:2] = np.sin(state[:, :2])
+        observation[:, 4:] = state[:, 2:]
         return observation

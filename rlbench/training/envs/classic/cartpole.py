@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import exact
 from rlbench.training.envs.batch import Flags, Floats, Observations
 from rlbench.training.envs.classic.dynamics import Dynamics
+
+
+@exact
+def _advance(
+    state: Floats,
+    action: Floats,
+    constants: Floats,
+    observation: Observations,
+    reward: Floats,
+    terminated: Flags,
+) -> None:
+    """Take one Euler step of `tau` seconds; every step that does not end the episode is worth the same."""
+    gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning, on_way, at_end = constants
+    for m in range(len(state)):
+        x, x_dot, theta, theta_dot = state[m]
+        force = force_mag if action[m, 0] == 1 else -force_mag
+        cos, sin = math.cos(theta), math.sin(theta)
+        temp = (force + polemass_length * (theta_dot * theta_dot) * sin) / total_mass
+        angular = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * (cos * cos) / total_mass))
+        linear = temp - polemass_length * angular * cos / total_mass
+        state[m, 0] = x + tau * x_dot
+        state[m, 1] = x_dot + tau * linear
+        state[m, 2] = theta + tau * theta_dot
+        state[m, 3] = theta_dot + tau * angular
+        terminated[m] = abs(state[m, 0]) > far or abs(state[m, 2]) > leaning
+        reward[m] = at_end if terminated[m] else on_way
+        for k in range(4):
+            observation[m, k] = state[m, k]
 
 
 class CartPole(Dynamics):
     """`gymnasium.envs.classic_control.CartPoleEnv`; state: position, velocity, angle, angular velocity."""
 
     options = frozenset({"sutton_barto_reward"})
-    variables = 4
+    advance = staticmethod(_advance)
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env`."""
-        super().__init__(env, copies)
-        self._env: Any = env
+        names = (
+            *("gravity", "masspole", "total_mass", "length", "polemass_length", "force_mag", "tau"),
+            *("x_threshold", "theta_threshold_radians"),
+        )
         kwargs = env.spec.kwargs if env.spec else {}
-        self._sutton_barto = bool(kwargs.get("sutton_barto_reward", False))
-        self._rates = np.empty_like(self.state)
+        rewards = (0.0, -1.0) if kwargs.get("sutton_barto_reward", False) else (1.0, 1.0)
+        self.constants = np.array([*(getattr(env, name) for name in names), *rewards], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         """Draw the four variables uniformly from [-0.05, 0.05]."""
         return generator.uniform(low=-0.05, high=0.05, size=(4,))
 
-    def advance(self, action: npt.NDArray[Any]) -> tuple[Floats, Flags]:
-        """Take one Euler step of `tau` seconds."""
-        env, rates = self._env, self._rates
-        x, x_dot, theta, theta_dot = self.state
-        force = np.where(action == 1, env.force_mag, -env.force_mag)
-        cos, sin = np.cos(theta), np.sin(theta)
-        temp = (force + env.polemass_length * np.square(theta_dot) * sin) / env.total_mass
-        rates[0] = x_dot
-        rates[2] = theta_dot
-        rates[3] = (env.gravity * sin - cos * temp) / (
-            env.length * (4.0 / 3.0 - env.masspole * np.square(cos) / env.total_mass)
-        )
-        rates[1] = temp - env.polemass_length * rates[3] * cos / env.total_mass
-        self.state += env.tau * rates
-        terminated = (np.abs(x) > env.x_threshold) | (np.abs(theta) > env.theta_threshold_radians)
-        if self._sutton_barto:
-            return np.where(terminated, -1.0, 0.0), terminated
-        return np.ones(len(x)), terminated
-
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         """Return the state itself."""
-        return state.T.astype(np.float32, order="C")
+        return state.astype(np.float32)

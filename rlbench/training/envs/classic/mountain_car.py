@@ -2,99 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import exact, exact_inlined
 from rlbench.training.envs.batch import Flags, Floats, Observations
-from rlbench.training.envs.classic.dynamics import Dynamics, cosines
+from rlbench.training.envs.classic.dynamics import Dynamics
+
+Real = Any
+"""A float or a `np.float32`; the arithmetic keeps its precision."""
+
+
+@exact_inlined
+def _move(position: Real, velocity: Real, bounds: npt.NDArray[Any]) -> tuple[Real, Real, bool]:
+    """Bound the velocity, move the car and stop it at the left wall; say whether it has arrived."""
+    max_speed, min_position, max_position, goal_position, goal_velocity = bounds
+    velocity = min(max(velocity, -max_speed), max_speed)
+    position = min(max(position + velocity, min_position), max_position)
+    if position == min_position and velocity < 0:
+        velocity = velocity * 0
+    return position, velocity, position >= goal_position and velocity >= goal_velocity
+
+
+@exact
+def _advance(
+    state: Floats,
+    action: Floats,
+    constants: Floats,
+    observation: Observations,
+    reward: Floats,
+    terminated: Flags,
+) -> None:
+    """Push left, not at all or right; each step costs 1."""
+    force, gravity = constants[5:]
+    for m in range(len(state)):
+        position, velocity = state[m]
+        faster = velocity + ((action[m, 0] - 1) * force + math.cos(3 * position) * -gravity)
+        state[m, 0], state[m, 1], terminated[m] = _move(position, faster, constants[:5])
+        reward[m] = -1.0
+        observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
+
+
+@exact
+def _advance_continuous(
+    state: Floats,
+    action: Floats,
+    constants: Floats,
+    observation: Observations,
+    reward: Floats,
+    terminated: Flags,
+) -> None:
+    """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action.
+
+    In single precision but for the first step of an episode, which `state[2]` tells.
+    """
+    single_constants = constants.astype(np.float32)
+    min_action, max_action, power = single_constants[5:]
+    for m in range(len(state)):
+        push = np.float32(action[m, 0])
+        force = min(max(push, min_action), max_action) * power
+        if state[m, 2] == 1.0:
+            position, velocity = state[m, 0], state[m, 1]
+            slope = np.float32(0.0025 * math.cos(3.0 * position))
+            after = _move(position, velocity + np.float64(force - slope), constants[:5])
+            state[m, 0], state[m, 1], terminated[m] = np.float32(after[0]), np.float32(after[1]), after[2]
+        else:
+            single, speed = np.float32(state[m, 0]), np.float32(state[m, 1])
+            slope = np.float32(0.0025 * math.cos(np.float64(np.float32(3) * single)))
+            state[m, 0], state[m, 1], terminated[m] = _move(single, speed + (force - slope), single_constants[:5])
+        state[m, 2] = 0.0
+        # the square of a single-precision number is exact in double precision
+        effort = np.float64(push) * np.float64(push) * 0.1
+        reward[m] = (100.0 if terminated[m] else 0.0) - effort
+        observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
 
 
 class _MountainCar(Dynamics):
     options = frozenset({"goal_velocity"})
-    variables = 2
+    _engine: ClassVar[tuple[str, ...]]
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         """Read the constants from `env`."""
-        super().__init__(env, copies)
-        self._env: Any = env
-
-    def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the position uniformly from [-0.6, -0.4]; the car stands still."""
-        return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0])
+        bounds = ("max_speed", "min_position", "max_position", "goal_position", "goal_velocity")
+        self.constants = np.array([getattr(env, name) for name in (*bounds, *self._engine)], np.float64)
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
-        """Return the state itself."""
-        return state.T.astype(np.float32, order="C")
-
-    def _move(
-        self, position: npt.NDArray[Any], velocity: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Bound the velocity, move the car and stop it at the left wall, in the dtype of the state."""
-        env = self._env
-        velocity = np.clip(velocity, -env.max_speed, env.max_speed)
-        position = np.clip(position + velocity, env.min_position, env.max_position)
-        velocity[(position == env.min_position) & (velocity < 0)] = 0
-        return position, velocity
-
-    def _arrived(self, position: npt.NDArray[Any], velocity: npt.NDArray[Any]) -> Flags:
-        env = self._env
-        arrived: Flags = (position >= env.goal_position) & (velocity >= env.goal_velocity)
-        return arrived
+        """Return position and velocity."""
+        return state[:, :2].astype(np.float32)
 
 
 class MountainCar(_MountainCar):
     """`gymnasium.envs.classic_control.MountainCarEnv`; state: position and velocity."""
 
-    def advance(self, action: npt.NDArray[Any]) -> tuple[Floats, Flags]:
-        """Push left, not at all or right; each step costs 1."""
-        env = self._env
-        position, velocity = self.state
-        velocity = velocity + ((action - 1) * env.force + cosines(3 * position) * -env.gravity)
-        position, velocity = self._move(position, velocity)
-        self.state[0], self.state[1] = position, velocity
-        return np.full(len(position), -1.0), self._arrived(position, velocity)
+    advance = staticmethod(_advance)
+    _engine = ("force", "gravity")
+
+    def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
+        """Draw the position uniformly from [-0.6, -0.4]; the car stands still."""
+        return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0])
 
 
 class MountainCarContinuous(_MountainCar):
-    """`gymnasium.envs.classic_control.Continuous_MountainCarEnv`; state: position and velocity.
+    """`gymnasium.envs.classic_control.Continuous_MountainCarEnv`; state: position, velocity, whether just reset.
 
     Gymnasium keeps the state in single precision, save for the first step of an episode, which starts in
-    double precision; so this computes those copies' step a second time.
+    double precision.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], copies: int) -> None:
-        """Read the constants from `env`."""
-        super().__init__(env, copies)
-        self._fresh: list[int] = []  # the copies whose next step is the first of an episode
+    advance = staticmethod(_advance_continuous)
+    _engine = ("min_action", "max_action", "power")
 
-    def restart(self, copies: npt.NDArray[np.intp], generators: Sequence[np.random.Generator]) -> Observations:
-        """Give K copies new initial states, each from its generator; return their observations [K, O]."""
-        self._fresh = copies.tolist()
-        return super().restart(copies, generators)
-
-    def advance(self, action: npt.NDArray[Any]) -> tuple[Floats, Flags]:
-        """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action."""
-        push = action[:, 0]
-        position, velocity, terminated = self._step(self.state.astype(np.float32), push)
-        if self._fresh:
-            fresh = self._fresh
-            position[fresh], velocity[fresh], terminated[fresh] = self._step(self.state[:, fresh], push[fresh])
-            self._fresh = []
-        self.state[0], self.state[1] = position, velocity
-        # the square of a single-precision number is exact in double precision
-        effort = np.square(push.astype(np.float64)) * 0.1
-        return np.where(terminated, 100.0, 0.0) - effort, terminated
-
-    def _step(
-        self, state: npt.NDArray[Any], push: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Flags]:
-        env = self._env
-        position, velocity = state
-        force = np.clip(push, env.min_action, env.max_action)
-        slope = (0.0025 * cosines(3 * position)).astype(np.float32)
-        position, velocity = self._move(position, velocity + (force * env.power - slope))
-        return position, velocity, self._arrived(position, velocity)
+    def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
+        """Draw the position uniformly from [-0.6, -0.4]; the car stands still."""
+        return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0, 1.0])

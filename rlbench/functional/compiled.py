@@ -1,0 +1,48 @@
+"""How the loops of this package are compiled: one set of options for every kernel.
+
+A kernel is a Python function over numpy arrays that numba translates once per machine and keeps on disk. It treats one
+replica after the other, so a replica's numbers do not depend on how many there are. Products and sums may be fused,
+except in `exact` ones; the order of a sum never changes. A helper that a kernel calls stands in the kernel's own file:
+what is kept on disk is renewed when that file changes, and only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+_COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_CONTRACT: dict[str, Any] = {**_COMMON, "fastmath": {"contract"}}
+
+
+def kernel(function: F) -> F:
+    """Compile a function that Python calls; the machine code is kept on disk."""
+    compiled: F = njit(cache=True, **_CONTRACT)(function)
+    return compiled
+
+
+def helper(function: F) -> F:
+    """Compile a function that kernels in the same file call."""
+    compiled: F = njit(**_CONTRACT)(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """Compile a few lines that are put in place of their call, in kernels of the same file."""
+    compiled: F = njit(inline="always", **_CONTRACT)(function)
+    return compiled
+
+
+def exact(function: F) -> F:
+    """Compile a function that Python calls, rounding every operation by itself as numpy does."""
+    compiled: F = njit(cache=True, **_COMMON)(function)
+    return compiled
+
+
+def exact_inlined(function: F) -> F:
+    """Compile what `inlined` does, for the exact functions in the same file."""
+    compiled: F = njit(inline="always", **_COMMON)(function)
+    return compiled

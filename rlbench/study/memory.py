@@ -1,0 +1,85 @@
+"""How much memory there is for packs, and how much a replica needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+
+SHARE = 0.5  # of what is available, for all packs together
+_CGROUP = Path("/sys/fs/cgroup")
+_FLOAT = 4
+
+
+def available() -> float:
+    """Return the bytes that new processes may take, as far as the system says; else infinity."""
+    return min(_free(), _unlimited(_CGROUP / "memory.max", _CGROUP / "memory.current"))
+
+
+def room(workers: int) -> float:
+    """Return the bytes that the pack of each of `workers` processes may take beyond what they import."""
+    return SHARE * available() / workers
+
+
+def replica_bytes(algorithm: Algorithm, observations: int, steps: int) -> float:
+    """Return about how much one replica takes at its peak, bytes; rather too much than too little.
+
+    A rollout is held as it was seen and once more in the order of an epoch, with a permutation per epoch; the networks'
+    activations and their gradients are those of a whole rollout, since an algorithm may improve on all of it at once;
+    parameters come with their gradient, Adam's two averages and a few copies.
+    """
+    samples, epochs = algorithm.samples_per_update, algorithm.epochs
+    widths = [observations, *algorithm.hidden]
+    weights = 2 * sum(before * after for before, after in zip(widths, [*algorithm.hidden, 1], strict=True))
+    per_sample = _FLOAT * (4 * observations + 40) + 8 * epochs + 2 * 2 * _FLOAT * sum(algorithm.hidden)
+    recorded = 4 * steps + 400 * steps / samples  # episodes and the rows of `updates`
+    return float(samples * per_sample + 12 * _FLOAT * weights + recorded)
+
+
+def peak() -> int:
+    """Return the most memory that this process has held since `forget_peak`, bytes; 0 where it is not known."""
+    return _status("VmHWM:")
+
+
+def held() -> int:
+    """Return the memory that this process holds now, bytes; 0 where it is not known."""
+    return _status("VmRSS:")
+
+
+def forget_peak() -> None:
+    """Let `peak` begin anew, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _status(key: str) -> int:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+    except (OSError, StopIteration):
+        return 0
+
+
+def _free() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def _unlimited(limit: Path, current: Path) -> float:
+    """Return what a control group, such as a container, leaves of its limit."""
+    try:
+        return float(int(limit.read_text()) - int(current.read_text()))
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return float("inf")

@@ -1,0 +1,103 @@
+"""The loop that every engine shares: spend the budget rollout by rollout, and leave a record of each replica."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rlbench.algorithm import Algorithm, stack
+from rlbench.records import Progress, RunRecord
+from rlbench.training.episodes import EpisodeLog
+from rlbench.training.history import History
+from rlbench.training.outcomes import Outcomes
+
+Array = npt.NDArray[Any]
+E = TypeVar("E")
+
+
+class Account(Protocol):
+    """What collects: `step`, the environment steps of each run so far, and the episodes that ended."""
+
+    step: int
+    episodes: EpisodeLog
+
+
+class Loop(ABC, Generic[E]):
+    """One pack in training; `E` is the experience of one rollout, as an engine has it."""
+
+    collector: Account
+
+    def __init__(self, algorithms: Sequence[Algorithm], steps: int) -> None:
+        first = algorithms[0]
+        self.algorithm = stack(algorithms)
+        self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
+        self.outcomes = Outcomes(self.replicas)
+        self.history = History(self.algorithm)
+
+    @abstractmethod
+    def collect(self, horizon: int) -> E:
+        """Return the experience of `horizon` steps of every copy, and note which replicas it ends."""
+
+    @abstractmethod
+    def update(self, experience: E, mean_return: Array, progress: float) -> None:
+        """Improve all replicas on one rollout and record what happened."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the environments."""
+
+    def run(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
+        """Spend the budget and return the records."""
+        started = time.perf_counter()
+        while self.collector.step < self.steps and self.outcomes.alive.any():
+            horizon = min(self.horizon, (self.steps - self.collector.step) // self.num_envs)
+            progress = self.collector.step / self.steps
+            experience = self.collect(horizon)
+            mean_return = self.collector.episodes.mean_return()
+            if horizon == self.horizon:
+                self.update(experience, mean_return, progress)
+            if on_progress is not None:
+                known = mean_return[np.isfinite(mean_return)]
+                latest = float(known.mean()) if len(known) else float("nan")
+                on_progress(Progress(self.collector.step, self.steps, self.replicas, latest))
+        seconds = (time.perf_counter() - started) / self.replicas
+        return [self.record(replica, seconds) for replica in range(self.replicas)]
+
+    def rate(self, progress: float) -> Array:
+        """Return the step sizes of an update, `[R, 1]`, when `progress` of the budget is used."""
+        # Annealed as in CleanRL: the first update takes the full step, the last nearly none.
+        rate: Array = torch.as_tensor(self.algorithm.lr).numpy()
+        return rate * np.float32(1 - progress if self.algorithm.anneal_lr else 1)
+
+    def note_update(self, meter: Any, columns: dict[str, Array | float]) -> None:
+        """Add the row of the update just made to the history; `meter` measured its gradient steps."""
+        share = self.collector.step / self.steps
+        row = {"step": self.collector.step, "progress": share, **columns}
+        self.history.add(self.algorithm, meter, row, self.outcomes.alive)
+
+    def adapt(self) -> None:
+        """Let the algorithm choose its coefficients for the next update."""
+        before = self.algorithm
+        self.algorithm = before.adapt(self.history.stats())
+        self.history.note_adapted(before, self.algorithm)
+
+    def record(self, replica: int, seconds: float) -> RunRecord:
+        """Return what one replica leaves behind."""
+        outcome = self.outcomes[replica]
+        return RunRecord(
+            status=outcome.status,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            steps=self.collector.step if outcome.status == "finished" else outcome.step,
+            episodes=self.collector.episodes.table(replica),
+            updates=self.history.table(replica),
+            gradient_steps=int(self.history.gradient_steps[replica]),
+            samples=int(self.history.samples[replica]),
+            seconds=seconds,
+        )

@@ -1,0 +1,97 @@
+"""Memory: what the system leaves, and an estimate per replica that holds for what is measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlbench import registry
+from rlbench.fields import configure
+from rlbench.study import memory
+
+MEASURE = """
+import json, sys
+from rlbench import registry
+from rlbench.fields import configure
+from rlbench.records import Environment
+from rlbench.study import memory
+from rlbench.training.trainer import train
+
+name, environment, fields, replicas = json.loads(sys.argv[1])
+one = configure(registry.load(name), fields, "test")
+train([one], Environment(environment), one.samples_per_update, [0])
+before = memory.held()
+memory.forget_peak()
+train([one] * replicas, Environment(environment), 2 * one.samples_per_update, range(replicas))
+print(memory.peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is known on Linux")
+@pytest.mark.parametrize(
+    ("name", "environment", "observations", "fields"),
+    [
+        ("ppo-clip", "CartPole-v1", 4, {"horizon": 2048, "epochs": 2}),
+        ("ppo-clip", "CartPole-v1", 4, {"horizon": 512, "num_envs": 8, "minibatches": 1, "epochs": 1}),
+        ("ppo-clip", "Pendulum-v1", 3, {"horizon": 1024, "hidden": [256, 256], "epochs": 1}),
+        ("trpo", "Acrobot-v1", 6, {"horizon": 2048}),
+    ],
+)
+def test_the_estimate_covers_what_a_pack_takes(
+    name: str, environment: str, observations: int, fields: dict[str, Any]
+) -> None:
+    replicas = 32
+    asked = json.dumps([name, environment, fields, replicas])
+    command = [sys.executable, "-c", MEASURE, asked]
+    taken = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    algorithm = configure(registry.load(name), fields, "test")
+    estimate = replicas * memory.replica_bytes(algorithm, observations, 2 * algorithm.samples_per_update)
+    assert taken <= estimate
+    assert estimate <= 16 * max(taken, 2**25)
+
+
+def test_a_larger_rollout_network_or_observation_takes_more() -> None:
+    def needed(observations: int = 4, steps: int = 100_000, **fields: Any) -> float:
+        return memory.replica_bytes(configure(registry.load("ppo-clip"), fields, "test"), observations, steps)
+
+    plain = needed()
+    assert needed(horizon=4096) > 1.8 * plain
+    assert needed(num_envs=2) > 1.8 * plain
+    assert needed(hidden=[256, 256]) > 3 * plain
+    assert needed(observations=400) > 2 * plain
+    assert needed(steps=10_000_000) > plain
+
+
+def test_the_room_is_a_share_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 8e9)
+    assert memory.room(1) == 4e9
+    assert memory.room(4) == 1e9
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    unlimited = memory.available()
+    assert unlimited > 0
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert memory.available() > 3_000
+    (tmp_path / "memory.max").write_text("4000\n")
+    assert memory.available() == 3_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is known on Linux")
+def test_the_peak_is_that_since_it_was_forgotten() -> None:
+    memory.forget_peak()
+    before = memory.peak()
+    block = np.ones(2**25)  # 256 MiB
+    assert memory.peak() - before > 0.9 * block.nbytes
+    assert memory.held() - before > 0.9 * block.nbytes
+    del block
+    memory.forget_peak()
+    assert memory.peak() - before < 2**27
