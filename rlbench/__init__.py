@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm, hyper, static
     from rlbench.analysis.results import Results
     from rlbench.api import compare, run
+    from rlbench.claims import Claim
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
     from rlbench.improve import Problem, first_order
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Algorithm": "algorithm",
     "Arm": "study.spec",
+    "Claim": "claims",
     "Environment": "records",
     "Estimates": "data",
     "Experiment": "study.spec",
@@ -39,6 +41,7 @@ _HOMES = {
 __all__ = [
     "Algorithm",
     "Arm",
+    "Claim",
     "Environment",
     "Estimates",
     "Experiment",

@@ -31,6 +31,7 @@ def run(
     `results_dir` as they end; the same call continues after an interruption.
     """
     from rlbench.store import load_table
+    from rlbench.store.registration import read_register
     from rlbench.store.specification import seems_stored
 
     with Launcher() as launcher:
@@ -52,7 +53,8 @@ def run(
         )
     from rlbench.analysis.results import Results
 
-    return Results(plan.document(), load_table(results_dir, plan.planned))
+    register = read_register(Path(results_dir) / experiment.name)
+    return Results({**plan.document(), "register": register}, load_table(results_dir, plan.planned))
 
 
 def import_analysis() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from rlbench import Environment, registry
 from rlbench.checks import check_algorithm
+from rlbench.claims import DIRECTIONS
 from rlbench.study.plan import make_plan
 from rlbench.training.networks import has_own_network
 from rlbench.training.trainer import train
@@ -24,6 +25,11 @@ README = Path(__file__).parents[1] / "README.md"
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def python_with(text: str) -> str:
+    (block,) = (block for block in blocks("python") if text in block)
+    return block
 
 
 def test_the_make_targets_exist() -> None:
@@ -64,11 +70,20 @@ def test_the_experiment_can_be_planned() -> None:
     assert len(plan.cells) == 40
 
 
+def test_the_claims_can_be_planned() -> None:
+    names: dict[str, Any] = {}
+    exec(python_with("Claim("), names)
+    plan = make_plan(names["EXPERIMENT"])
+    assert [claim.direction for claim in plan.experiment.claims] == ["not-less", "increasing", "above"]
+    text = README.read_text(encoding="utf-8")
+    assert all(f"`{direction}`" in text for direction in DIRECTIONS)
+
+
 def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     names: dict[str, Any] = {}
-    exec(blocks("python")[2], names)
+    exec(python_with("rlbench.run("), names)
     assert len(names["results"].scores) == 4
     assert names["ax"].lines
 

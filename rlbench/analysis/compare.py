@@ -1,9 +1,9 @@
 """Does one arm beat another, by how much, and how sure: pairwise comparisons, their verdicts and sentences.
 
-The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by Holm's
-method for all comparisons made in the same call, is below 0.05 and the 95 % interval of the difference of
-means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other case.
-Undecided is not equal.
+The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
+of the largest |t| for all comparisons made in the same call (`families`), is below 0.05 and the 95 % interval of the
+difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other
+case. Undecided is not equal.
 
 Comparisons are per environment, in units of the episode return, and with several environments also over all
 of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
@@ -17,10 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from rlbench.analysis import intervals, tests
+from rlbench.analysis.families import family
 from rlbench.analysis.intervals import Estimate
+from rlbench.analysis.permutation import Data, Hypothesis
+from rlbench.analysis.power import Spread, detectable_effect, fewest_runs
 from rlbench.analysis.references import Reference, possible_range
 from rlbench.analysis.scores import METRICS
 from rlbench.analysis.statistics import Array
@@ -38,8 +42,10 @@ class Comparison:
     `environment` is a label, or `ALL` for all of `environments` together (then `normalised`). `planned_*` and
     `n_*` count the planned and the used runs. `difference` is mean of the arm minus mean of the baseline, and
     `improvement` the probability that a run of the arm scores higher than one of the baseline. `p_adjusted`
-    is corrected for the `comparisons` of the family; `smallest_p` is the smallest `p_adjusted` that so few
-    runs could give, whatever their scores.
+    is corrected for the `comparisons` of the family; `smallest_p` is the smallest p-value that so few runs could give,
+    whatever their scores, and `fewest` the equal number of runs per environment that could decide. `detectable` is the
+    smallest difference that so many runs find with probability 0.8, if the arms are as spread as these are and each of
+    the comparisons has its share of the level (`power`).
     """
 
     arm: str
@@ -59,6 +65,8 @@ class Comparison:
     p_value: float
     p_adjusted: float
     smallest_p: float
+    fewest: int
+    detectable: float
     comparisons: int
     verdict: Verdict
 
@@ -101,7 +109,7 @@ def compare_all(
     """Compare every other arm with `baseline`, or each pair (arm, baseline) of `pairs`.
 
     `scores` is the table of `scores.scores`; its row order does not matter. All comparisons returned by one
-    call are one family for Holm's correction. Per pair the environments in alphabetical order, then `ALL`.
+    call are one family for the correction. Per pair the environments in alphabetical order, then `ALL`.
     `references` say which scores are possible, which no interval leaves.
 
     Raises:
@@ -116,13 +124,12 @@ def compare_all(
         for arm, other in _pairs(scores, baseline, pairs)
         for question in _questions(scores, arm, other, metric)
     ]
-    p_values = [tests.permutation_test(question.x, question.y, seed=seed) for question in questions]
-    adjusted = tests.holm(p_values)
-    floors = tests.holm([tests.smallest_p(question.x, question.y) for question in questions])
-    family = sum(p == p for p in p_values)  # NaN where an arm has no run
+    hypotheses = [Hypothesis(one.arm, one.baseline, one.environments) for one in questions]
+    tested = family(_data(scores, hypotheses, metric), hypotheses, seed=seed)
+    comparisons = int(np.isfinite(tested.p).sum())  # NaN where an arm has no run
     return [
-        _answer(question, metric, seed, p, float(corrected), float(floor), family, references)
-        for question, p, corrected, floor in zip(questions, p_values, adjusted, floors, strict=True)
+        _answer(question, metric, seed, float(p), float(corrected), comparisons, references)
+        for question, p, corrected in zip(questions, tested.p, tested.adjusted, strict=True)
     ]
 
 
@@ -186,17 +193,33 @@ def _questions(scores: pd.DataFrame, arm: str, baseline: str, metric: str) -> li
     return questions
 
 
+def _data(scores: pd.DataFrame, hypotheses: Sequence[Hypothesis], metric: str) -> Data:
+    """Return the used scores of all hypotheses, so that they can be permuted together.
+
+    Normalised where an environment has a reference, as comparisons over all need it; t does not depend on the scale.
+    """
+    used = scores[scores["used"].astype(bool)]
+    data: dict[tuple[str, str], Array] = {}
+    for environment in sorted({name for one in hypotheses for name in one.environments}):
+        here = used[used["environment"] == environment]
+        known = here[f"{metric}_normalised"].notna().all()
+        column = f"{metric}_normalised" if known else metric
+        for arm in {arm for one in hypotheses for arm in (one.arm, one.baseline)}:
+            data[environment, arm] = np.sort(here.loc[here["arm"] == arm, column].to_numpy(np.float64))
+    return data
+
+
 def _answer(
     question: _Question,
     metric: str,
     seed: int,
     p: float,
     adjusted: float,
-    floor: float,
-    family: int,
+    comparisons: int,
     references: Mapping[str, Reference] | None,
 ) -> Comparison:
     x, y = question.x, question.y
+    smallest = [min(task.size for task in side) for side in (x, y)]
     possible = possible_range(question.environments, references, normalised=question.environment == ALL)
     difference = intervals.difference_interval(x, y, seed=seed, possible=possible)
     verdict: Verdict = "undecided"
@@ -221,7 +244,9 @@ def _answer(
         improvement=intervals.improvement_interval(x, y),
         p_value=p,
         p_adjusted=adjusted,
-        smallest_p=floor,
-        comparisons=family,
+        smallest_p=tests.smallest_p(x, y),
+        fewest=fewest_runs(ALPHA, tasks=len(x)),
+        detectable=detectable_effect(Spread.of(x, y), *smallest, alpha=ALPHA / max(comparisons, 1)),
+        comparisons=comparisons,
         verdict=verdict,
     )

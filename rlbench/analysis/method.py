@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from rlbench.analysis.claimtable import registration
 from rlbench.analysis.compare import ALPHA
 from rlbench.analysis.estimates import BAND_REPETITIONS, LEVEL, REPETITIONS
+from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
 from rlbench.analysis.scores import POINTS
 from rlbench.analysis.sensitivity import warning
@@ -53,6 +57,9 @@ def warnings(results: Results) -> list[str]:
         )
     said += [warning(one) for one in results.sensitivity if one.changed]
     said += _few_runs(results)
+    said += looks_of(results.experiment)
+    if results.claims and not registration(results.experiment)[1]:
+        said.append(registration(results.experiment)[0])
     if results.experiment.get("source"):
         said += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
@@ -169,12 +176,48 @@ def _how(results: Results) -> list[tuple[str, str]]:
         ("Performance profile", f"The share of runs above a score; {level} interval after Wilson at each score."),
         (
             "Verdict",
-            f"“better” or “worse” if a permutation test gives p < {ALPHA} after Holm's correction for all "
+            f"“better” or “worse” if a permutation test gives p < {ALPHA} after correction for all "
             f"{len(results.comparisons)} comparisons of this report's primary score, and the interval of the "
-            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal.",
+            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal. "
+            "The statistic is Welch's t; runs are permuted within their environment among all arms that are compared, "
+            "and corrected by the step-down of the largest t (Westfall and Young).",
         ),
+        ("What so many runs can find", _detectable(results)),
+        *_claims(results),
         ("Random numbers", f"All resampling is drawn from seed {results.seed}; the same runs give the same report."),
     ]
+
+
+def _claims(results: Results) -> list[tuple[str, str]]:
+    """Say how claims are judged, if there are any."""
+    if not results.claims:
+        return []
+    return [
+        (
+            "Claim",
+            "Each part of a claim (a pair of arms on an environment) is supported if the interval of its effect lies "
+            "wholly on the side of the claim, beyond the smallest effect of interest, and refuted if it lies wholly "
+            "where the claim cannot be true; a permutation test, corrected for the parts of the claim, must agree. "
+            "Everything else is inconclusive. A claim is supported if all its parts are, refuted if one is. Claims are "
+            "not corrected for each other.",
+        )
+    ]
+
+
+def _detectable(results: Results) -> str:
+    """Say the minimum detectable effect of every comparison, or what a test that cannot decide would need."""
+    said = []
+    for one in results.comparisons:
+        pair = f"{one.arm} against {one.baseline} on {one.environment}"
+        if one.smallest_p >= ALPHA:
+            said.append(f"{pair}: nothing, at least {one.fewest} runs per arm are needed")
+        elif np.isfinite(one.detectable):
+            said.append(f"{pair}: {one.detectable:.{2 if one.normalised else 1}f}")
+    lead = (
+        "The smallest true difference of means that a test at this level would find with a probability of 80 %, if "
+        "runs are as spread as these"
+    )
+    return f"{lead}. {'; '.join(said)}." if said else "Nothing is compared, or no arm has two runs."
 
 
 def _scores(results: Results) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.analysis.answer import Answer, answer
+from rlbench.analysis.claimtable import claim_sentence, registration
 from rlbench.analysis.gallery import pictures
 from rlbench.analysis.method import Method, describe, warnings
 from rlbench.analysis.picturefiles import Rendered, render
@@ -74,6 +75,8 @@ def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rend
     text: str = environment.get_template("report.html.j2").render(
         name=str(results.experiment.get("name") or "Experiment"),
         answer=said,
+        claims=[(one.verdict, claim_sentence(one)) for one in results.verdicts],
+        registration=registration(results.experiment)[0],
         method=method,
         warnings=warnings(results),
         tables={table.name: table for table in tables},

@@ -13,7 +13,9 @@ import pandas as pd
 from rlbench.analysis import compare as comparing
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import Comparison
+from rlbench.analysis.looks import decided
 from rlbench.analysis.references import Reference
+from rlbench.claims import Claim, from_document
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
 from rlbench.store import Tables
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from rlbench.analysis.figures.style import ArmStyle
     from rlbench.analysis.sensitivity import Sensitivity
+    from rlbench.analysis.verdicts import Verdict
 
 
 class Results:
@@ -105,16 +108,22 @@ class Results:
     ) -> list[Comparison]:
         """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
 
-        Per environment and over all of them; see `rlbench.analysis.compare`. `metric` is the primary one if None.
+        Per environment and over all of them; see `rlbench.analysis.compare`. `metric` is the primary one if None. Of
+        runs that were made in stages until they decided something, only what was decided then has a verdict
+        (`rlbench.analysis.looks`).
         """
         baseline, metric = baseline or self.baseline, metric or self.metrics[0]
         if arm is not None and baseline is not None:
-            return comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references)
+            made = comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references)
+            return decided(made, self.experiment)
         if arm is not None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
         if baseline is None:
             return []
-        # In the order of the experiment, environments before all of them together.
+        return decided(self._compare_all(baseline, metric), self.experiment)
+
+    def _compare_all(self, baseline: str, metric: str) -> list[Comparison]:
+        """Compare as if the number of runs had been fixed, in the order of the experiment."""
         pairs = [(one, baseline) for one in self.arms if one != baseline]
         if not pairs:
             return []
@@ -128,11 +137,33 @@ class Results:
         return self.compare()
 
     @cached_property
+    def claims(self) -> list[Claim]:
+        """The claims that the experiment makes."""
+        return [from_document(one) for one in self._list("claims")]
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What the runs say of every claim: supported, refuted or inconclusive."""
+        from rlbench.analysis.verdicts import judge_all
+
+        return judge_all(self.claims, self, seed=self.seed)
+
+    def judge(self, claim: Claim) -> Verdict:
+        """Return what the runs say of a claim, also of one that the experiment does not make."""
+        from rlbench.analysis.verdicts import judge
+
+        return judge(claim, self, seed=self.seed)
+
+    @cached_property
     def sensitivity(self) -> list[Sensitivity]:
         """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
         from rlbench.analysis.sensitivity import sensitivity
 
-        return sensitivity(self.scores, self.comparisons, seed=self.seed, references=self.references)
+        # Both as if the number of runs had been fixed, also where it was not: the two must differ in one thing only.
+        made = self.comparisons
+        if "sequential" in self.experiment and self.baseline:
+            made = self._compare_all(self.baseline, self.metrics[0])
+        return sensitivity(self.scores, made, seed=self.seed, references=self.references)
 
     def plot_learning_curves(
         self,

@@ -23,7 +23,7 @@ def sentence(comparison: Comparison) -> str:
     parts = [_verdict(comparison)]
     if min(comparison.n_arm, comparison.n_baseline) > 0:
         parts += [_size(comparison), _how_often(comparison), _how_sure(comparison)]
-    parts += [_ceiling(comparison), _too_few(comparison), _left_out(comparison)]
+    parts += [_ceiling(comparison), _too_few(comparison), _power(comparison), _left_out(comparison)]
     return " ".join(part for part in parts if part)
 
 
@@ -85,11 +85,18 @@ def _ceiling(c: Comparison) -> str:
 def _too_few(c: Comparison) -> str:
     if not c.smallest_p >= ALPHA:
         return ""
-    family = f" after the correction for {c.comparisons} comparisons" if c.comparisons > 1 else ""
     return (
-        f"So few runs can give no p below {c.smallest_p:.2g}{family}: this test could not have decided at the "
-        f"{ALPHA} level however large the difference, and more seeds are needed."
+        f"So few runs can give no p below {c.smallest_p:.2g}: this test could not have decided at the {ALPHA} level "
+        f"however large the difference; at least {c.fewest} runs per arm are needed."
     )
+
+
+def _power(c: Comparison) -> str:
+    """Say what an undecided comparison could have found."""
+    if c.verdict != "undecided" or c.smallest_p >= ALPHA or not c.detectable > 0:
+        return ""
+    digits = 2 if c.normalised else 1
+    return f"So many runs find a difference of {c.detectable:.{digits}f} with probability 0.8."
 
 
 def _left_out(c: Comparison) -> str:

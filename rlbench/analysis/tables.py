@@ -37,10 +37,13 @@ class Table:
 
 def all_tables(results: Results) -> list[Table]:
     """Return every table of a report, the most important first."""
+    from rlbench.analysis.claimtable import claims_table
+
     tables = [
         summary_table(results),
         aggregate_table(results),
         comparison_table(results),
+        claims_table(results),
         accounts_table(results),
         stopped_table(results),
         compute_table(results),
@@ -123,11 +126,15 @@ def comparison_table(results: Results) -> Table:
             "P(run beats baseline)": text(one.improvement, 2),
             "p": number(one.p_value, 4),
             "p corrected": number(one.p_adjusted, 4),
+            "Found with 80 %": number(one.detectable, 3 if one.normalised else 1),
             "Verdict": one.verdict,
         }
         for one in comparisons
     ]
-    note = f"p by permutation, corrected by Holm for the {len(results.comparisons)} comparisons in each score."
+    note = (
+        f"p by permutation, corrected for the {len(results.comparisons)} comparisons in each score. In the last column "
+        "but one, the difference that so many runs would find with a probability of 80 %."
+    )
     return Table(
         "comparisons",
         f"Comparisons with {results.baseline}",

@@ -1,129 +1,73 @@
-"""Tests of "no difference" between two arms, and the correction for making several of them.
+"""Tests of "no difference" between two arms; several at once: `families`, other nulls: `equivalence`, `trends`.
 
 The permutation test assumes nothing but that under the null hypothesis the runs of both arms come from one
-distribution (per environment). Its statistic is studentised, so that it also holds its level asymptotically
-where only the means agree: E. Chung and J. P. Romano, "Exact and asymptotically robust permutation tests",
-Annals of Statistics 41, 2013.
+distribution (per environment); see `permutation` for its statistic, and for when runs are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
-from itertools import combinations
-from math import comb, prod
-
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.analysis.statistics import Array, Scores, as_tasks, check_same_tasks
+from rlbench.analysis.families import Alternative, family, holm, splits
+from rlbench.analysis.permutation import EXACT_LIMIT, REPETITIONS, Data, Hypothesis
+from rlbench.analysis.statistics import Scores, as_tasks, check_same_tasks
 
-EXACT_LIMIT = 20_000  # splits up to which all of them are tried
-REPETITIONS = 9_999
+_ARM, _BASELINE = "arm", "baseline"
 
 
-def permutation_test(scores: Scores, baseline: Scores, *, seed: int = 0, repetitions: int = REPETITIONS) -> float:
-    """Two-sided p-value of equal scores, unpaired and stratified: runs change arms within their task only.
+def permutation_test(
+    scores: Scores,
+    baseline: Scores,
+    *,
+    paired: bool = False,
+    alternative: Alternative = "two-sided",
+    shift: float = 0.0,
+    seed: int = 0,
+    repetitions: int = REPETITIONS,
+) -> float:
+    """Return the p-value of scores that exceed the baseline's by `shift`, stratified: arms change within a task only.
 
     The statistic is the sum over tasks of the difference of means over its standard error (Welch's t for one
-    task). All splits are tried where there are at most `EXACT_LIMIT`; otherwise p = (1 + exceeding) /
-    (1 + repetitions) over random ones (B. Phipson and G. K. Smyth, 2010), never 0. NaN without runs on a
-    side.
+    task, Student's t of the differences where runs are `paired`, which then stand in the same order of seeds). All
+    rearrangements are tried where there are at most `EXACT_LIMIT`; otherwise p = (1 + exceeding) / (1 + repetitions)
+    over random ones, never 0. NaN without runs on a side. With a `shift` the test is exact where the distributions
+    differ by nothing else.
+
+    Raises:
+        RlbenchError: NaN or infinity, different numbers of tasks, or of seeds where runs are paired.
     """
-    x, y = as_tasks(scores, allow_empty=True), as_tasks(baseline, allow_empty=True)
-    check_same_tasks(x, y)
-    if min(task.size for task in (*x, *y)) == 0:
-        return float("nan")
-    pairs = [_standardised(np.sort(a), np.sort(b)) for a, b in zip(x, y, strict=True)]
-    exact = _splits(x, y) <= EXACT_LIMIT
-    streams = np.random.SeedSequence(seed).spawn(len(pairs))
-    parts = []
-    for (pooled, n, scale), stream in zip(pairs, streams, strict=True):
-        members = _all_members(n, pooled.size) if exact else _random_members(n, pooled.size, repetitions, stream)
-        parts.append(_difference(pooled, members, n, scale))
-    outer = np.add.outer if exact else np.add
-    shift = reduce(lambda a, b: np.ravel(outer(a, b)), [part[0] for part in parts])
-    variance = reduce(lambda a, b: np.ravel(outer(a, b)), [part[1] for part in parts])
-    total = sum(scale**2 for *_, scale in pairs)
-    t = _studentise(shift, variance, total)
-    # The first split is the observed one. Equal splits summed in another order may differ in the last bits.
-    extreme = t >= t[0] * (1 - 1e-9)
-    return float(extreme.mean())
+    data, hypothesis = _as_data(scores, baseline)
+    moved = {key: values - shift * (key[1] == _ARM) for key, values in data.items()}
+    options = {"paired": paired, "seed": seed, "repetitions": repetitions}
+    return float(family(moved, [hypothesis], alternative=alternative, **options).p[0])  # type: ignore[arg-type]
 
 
-def smallest_p(scores: Scores, baseline: Scores, repetitions: int = REPETITIONS) -> float:
+def smallest_p(scores: Scores, baseline: Scores, repetitions: int = REPETITIONS, *, paired: bool = False) -> float:
     """Smallest p-value `permutation_test` can give with so many runs; 1 with one run against one, NaN with
     none.
 
     With equal numbers each split has a mirror image of the same size, so that at least two are as extreme.
     """
+    data, hypothesis = _as_data(scores, baseline)
+    sizes = [values.size for values in data.values()]
+    if min(sizes) == 0:
+        return float("nan")
+    ways = splits(data, [hypothesis], paired)
+    if ways > EXACT_LIMIT:
+        return 1.0 / (repetitions + 1)
+    mirrored = all(data[name, _ARM].size == data[name, _BASELINE].size for name in hypothesis.environments)
+    return (2.0 if mirrored else 1.0) / ways
+
+
+def _as_data(scores: Scores, baseline: Scores) -> tuple[Data, Hypothesis]:
     x, y = as_tasks(scores, allow_empty=True), as_tasks(baseline, allow_empty=True)
     check_same_tasks(x, y)
-    if min(task.size for task in (*x, *y)) == 0:
-        return float("nan")
-    splits = _splits(x, y)
-    if splits > EXACT_LIMIT:
-        return 1.0 / (repetitions + 1)
-    mirrored = all(a.size == b.size for a, b in zip(x, y, strict=True))
-    return (2.0 if mirrored else 1.0) / splits
+    names = tuple(f"{number:04d}" for number in range(len(x)))
+    data: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
+    for name, one, other in zip(names, x, y, strict=True):
+        data |= {(name, _ARM): one, (name, _BASELINE): other}
+    return data, Hypothesis(_ARM, _BASELINE, names)
 
 
-def holm(p_values: npt.ArrayLike) -> Array:
-    """Return the p-values adjusted for being so many, in the order given; NaN stays NaN and does not count.
-
-    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
-    1979: holds the probability of any false positive in the family, whatever the dependence between the
-    tests.
-    """
-    p = np.asarray(p_values, np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    adjusted = np.full(p.shape, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(order.size, 0, -1)), 1.0)
-    return adjusted
-
-
-def _splits(x: Sequence[Array], y: Sequence[Array]) -> int:
-    return prod(comb(a.size + b.size, a.size) for a, b in zip(x, y, strict=True))
-
-
-def _standardised(x: Array, y: Array) -> tuple[Array, int, float]:
-    """Return the pooled scores around their mean, the number of runs of `x`, and the size of the scores."""
-    pooled = np.concatenate([x, y])
-    centred = np.zeros_like(pooled) if np.ptp(pooled) == 0 else pooled - pooled.mean()
-    return centred, x.size, float(np.abs(centred).max())
-
-
-def _all_members(n: int, total: int) -> npt.NDArray[np.float64]:
-    """All ways to choose `n` of `total` runs as 0 and 1, `[splits, total]`; the first n come first."""
-    chosen = np.array(list(combinations(range(total), n)))
-    members = np.zeros((len(chosen), total))
-    np.put_along_axis(members, chosen, 1.0, axis=1)
-    return members
-
-
-def _random_members(n: int, total: int, repetitions: int, stream: np.random.SeedSequence) -> npt.NDArray[np.float64]:
-    """The observed split, then random ones, `[1 + repetitions, total]`."""
-    members = np.tile(np.arange(total) < n, (1 + repetitions, 1))
-    members[1:] = np.random.default_rng(stream).permuted(members[1:], axis=1)
-    return members.astype(np.float64)
-
-
-def _difference(pooled: Array, members: npt.NDArray[np.float64], n: int, scale: float) -> tuple[Array, Array]:
-    """Difference of the means of every split and its squared standard error, each `[splits]`."""
-    m = pooled.size - n
-    total = np.einsum("bn,n->b", members, pooled)
-    square = np.einsum("bn,n->b", members, pooled**2)
-    first, second = total / n, (pooled.sum() - total) / m
-    spread_first = np.maximum(square / n - first**2, 0.0)
-    spread_second = np.maximum(((pooled**2).sum() - square) / m - second**2, 0.0)
-    variance = spread_first / max(n - 1, 1) + spread_second / max(m - 1, 1)
-    return first - second, np.where(variance <= 1e-14 * scale**2, 0.0, variance)
-
-
-def _studentise(shift: Array, variance: Array, square: float) -> Array:
-    """Absolute t; infinite for a difference without any spread, 0 for none."""
-    none = np.abs(shift) <= 1e-12 * np.sqrt(square)
-    size = np.where(none, 0.0, np.abs(shift))
-    certain = np.where(none, 0.0, np.inf)
-    return np.asarray(np.where(variance > 0, size / np.sqrt(np.where(variance > 0, variance, 1.0)), certain))
+__all__ = ["EXACT_LIMIT", "REPETITIONS", "holm", "permutation_test", "smallest_p"]

@@ -12,6 +12,7 @@ import click
 
 from rlbench.cli.algorithms import algorithms, check, new
 from rlbench.cli.experiments import compare, report, run
+from rlbench.cli.plan import plan
 from rlbench.errors import RlbenchError
 
 BAD_INPUT = 2
@@ -71,5 +72,5 @@ def main(ctx: click.Context, debug: bool) -> None:
     atexit.register(gc.freeze)  # or Python, on leaving, searches all that was imported for garbage
 
 
-for command in (run, report, compare, algorithms, check, new):
+for command in (run, report, compare, plan, algorithms, check, new):
     main.add_command(command)

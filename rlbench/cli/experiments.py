@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FAILED_RUNS = 1
 
 
-def _changes(command: Callable[..., None]) -> Callable[..., None]:
+def changes(command: Callable[..., None]) -> Callable[..., None]:
     """Options that change an experiment and say where its results are."""
     for option in (
         click.option("--results", default="results", show_default=True, help="Folder of the stored runs."),
@@ -57,9 +57,11 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_changes
+@changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
+@click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
+@click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @_training
 @click.pass_context
 def run(
@@ -72,21 +74,30 @@ def run(
     steps: int | None,
     workers: int | None,
     device: str,
+    until_decided: bool,
+    stage: int,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet.
 
     Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged.
 
+    With --until-decided the experiment's seeds are the most that an arm gets: after every stage a test that accounts
+    for looking often decides which arms are better or worse than the baseline, and they get no more.
+
     \b
     rlbench run experiments/ppo_vs_reinforce.py
+    rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     """
+    from rlbench.cli.staging import execute_in_stages
+
     with _launcher() as launcher:
         experiments = [_load(file, seeds, steps) for file in files]
         _prepare(launcher, experiments, settings, results, workers)
         _load_plugins(plugin)
         plans = [_plan(experiment, settings) for experiment in experiments]
-        fine = [_execute(ctx, plan, launcher) for plan in plans]
+        execute = execute_in_stages if until_decided else _execute
+        fine = [execute(ctx, plan, launcher) for plan in plans]
     for file in files:
         click.echo(f"Next: rlbench report {file}")
     if not all(fine):
@@ -95,7 +106,7 @@ def run(
 
 @click.command()
 @click.argument("experiment", metavar="FILE|NAME")
-@_changes
+@changes
 @click.option("--seeds", type=int, help="As given to `rlbench run`.")
 @click.option("--steps", type=int, help="As given to `rlbench run`.")
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
@@ -116,15 +127,17 @@ def report(
     rlbench report experiments/ppo_vs_reinforce.py
     rlbench report ppo-vs-reinforce --out /tmp/report
     """
+    from rlbench.stages import staged
+
     if experiment.endswith(".py") or Path(experiment).is_file():
-        _load_plugins(plugin)
-        plan = _plan(_load(experiment, seeds, steps), settings)
+        plan = plan_of(experiment, plugin, settings, seeds, steps)
         document, cells = plan.document(), plan.planned
     else:
         from rlbench.store.specification import read_specification
 
         document, cells = read_specification(results, experiment)
-    click.echo(f"Report: {_write_report(_stored(document, cells, results), results, out)}")
+    document, cells = staged(results, document, cells)
+    click.echo(f"Report: {_write_report(results_of(document, cells, results), results, out)}")
 
 
 @click.command()
@@ -133,7 +146,7 @@ def report(
 @click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm.")
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
-@_changes
+@changes
 @_training
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
 @from_file
@@ -186,7 +199,7 @@ def compare(
         if len(plan.arms) < 2:
             raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
         fine = _execute(ctx, plan, launcher, _import_report)
-    stored = _stored(plan.document(), plan.planned, results)
+    stored = results_of(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
     click.echo(f"Report: {where}")
@@ -199,6 +212,14 @@ def _load_plugins(files: tuple[str, ...]) -> None:
 
     for file in files:
         registry.add_file(file)
+
+
+def plan_of(
+    file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None
+) -> Plan:
+    """Return the plan of an experiment file with what the command line changes."""
+    _load_plugins(plugin)
+    return _plan(_load(file, seeds, steps), settings)
 
 
 def _launcher() -> Launcher:
@@ -272,15 +293,16 @@ def _execute(ctx: click.Context, plan: Plan, launcher: Launcher, meanwhile: Call
     return summary.fine
 
 
-def _stored(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
+def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
     """Return the results of an experiment of which at least one run is stored."""
     from rlbench.analysis.results import Results
     from rlbench.store import load_table
+    from rlbench.store.registration import read_register
 
     tables = load_table(results, cells)
     if (tables.runs["status"] == "missing").all():
         raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
-    return Results(document, tables)
+    return Results(document | {"register": read_register(Path(results) / str(document["name"]))}, tables)
 
 
 def _write_report(stored: Results, results: str, out: str | None) -> Path:

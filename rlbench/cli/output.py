@@ -49,7 +49,7 @@ def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
     from rlbench.analysis.sentences import sentence
 
     header = ["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]
-    _print_table([header, *(_cells(one) for one in comparisons)])
+    print_table([header, *(_cells(one) for one in comparisons)])
     for one in comparisons:
         click.echo(f"\n{sentence(one)}")
     click.echo()
@@ -72,7 +72,7 @@ def _format(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.3g}" if abs(value) < 1 else f"{value:{sign}.1f}"
 
 
-def _print_table(rows: list[list[str]]) -> None:
+def print_table(rows: list[list[str]]) -> None:
     """Print rows in columns as wide as their widest cell, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
 from rlbench.store.entry import canonical
+from rlbench.store.registration import register_claims
 from rlbench.store.runs import STORE, Planned
 
 FILE = "experiment.json"
@@ -21,8 +22,12 @@ def write_specification(
 ) -> Path:
     """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run.
 
-    `asked` is the experiment as it was written, before names were looked up and sweeps expanded.
+    `asked` is the experiment as it was written, before names were looked up and sweeps expanded. Its claims are
+    registered first (`registration`): this is called before the runs start.
     """
+    store = Path(results_dir) / STORE
+    stored = sum((store / cell.cell).is_dir() for cell in cells)
+    register_claims(Path(results_dir) / str(document["name"]), document.get("claims") or [], stored, len(cells))
     path = Path(results_dir) / str(document["name"]) / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
     text = json.dumps(written, indent=1)

@@ -46,6 +46,7 @@ def override(
         experiment.steps if steps is None else steps,
         experiment.baseline,
         experiment.question,
+        experiment.claims,
     )
 
 

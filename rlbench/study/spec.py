@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from rlbench.claims import Claim
+from rlbench.claims import from_document as claim_from
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
 from rlbench.store.entry import canonical
@@ -75,6 +77,7 @@ class Experiment:
     seeds         a list, or a number n that stands for 0 to n - 1
     steps         environment steps of every run: one number, or one per environment id
     baseline      the label of the arm that the others are compared with; the first arm if not given
+    claims        `Claim`s that the runs shall decide; their hash is kept before the first run starts
     question      what the experiment is to answer, in one sentence
     """
 
@@ -85,6 +88,7 @@ class Experiment:
     steps: int | Mapping[str, int]
     baseline: str
     question: str
+    claims: tuple[Claim, ...]
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Experiment:
         steps: int | Mapping[str, int] = 100_000,
         baseline: str = "",
         question: str = "",
+        claims: Sequence[Claim] = (),
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
             raise RlbenchError(
@@ -108,6 +113,7 @@ class Experiment:
             "seeds": _seeds(where, seeds),
             "baseline": baseline or "",
             "question": question or "",
+            "claims": _claims(where, claims),
         }
         checked["steps"] = _steps(where, steps, checked["environments"])
         for key, value in checked.items():
@@ -134,12 +140,13 @@ class Experiment:
             "seeds": list(self.seeds),
             "steps": self.steps if isinstance(self.steps, int) else dict(self.steps),
             "baseline": self.baseline,
+            "claims": [claim.document() for claim in self.claims],
         }
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:
     """Return the experiment that `Experiment.document` wrote; RlbenchError where it is not one."""
-    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline"]
+    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims"]
     for key in document:
         if key not in known:
             raise RlbenchError(f"An experiment has no entry {key!r}.{nearest(str(key), known)}")
@@ -151,6 +158,7 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
                     Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]
                 ],
                 "environments": [Environment(one["id"], one.get("options", {})) for one in document["environments"]],
+                "claims": [claim_from(one) for one in document.get("claims", [])],
             }
         )
     except (KeyError, TypeError, AttributeError) as problem:
@@ -212,6 +220,18 @@ def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int
         if one.id not in steps and one.label not in steps:
             raise RlbenchError(f"{where}: steps has no entry for {one.label}.")
     return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
+
+
+def _claims(where: str, claims: Any) -> tuple[Claim, ...]:
+    if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
+        raise RlbenchError(f"{where}: claims must be a list, not {claims!r}.")
+    listed = tuple(claims)
+    for one in listed:
+        if not isinstance(one, Claim):
+            raise RlbenchError(f"{where}: {one!r} is not a Claim.")
+    if repeated := repeats([one.statement for one in listed]):
+        raise RlbenchError(f"{where}: two claims say {repeated[0]!r}; every claim needs its own statement.")
+    return listed
 
 
 def _positive(where: str, what: str, value: Any) -> int:

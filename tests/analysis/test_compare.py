@@ -6,6 +6,9 @@ import pytest
 
 from rlbench.analysis import compare as co
 from rlbench.analysis import intervals, tests
+from rlbench.analysis.families import family
+from rlbench.analysis.permutation import Hypothesis
+from rlbench.analysis.power import Spread, detectable_effect
 from rlbench.analysis.references import normalise
 from rlbench.analysis.sentences import sentence
 from rlbench.errors import RlbenchError
@@ -82,7 +85,11 @@ def test_all_comparisons_of_a_call_are_one_family():
     scores = table({(arm, "CartPole-v1"): rng.normal(shift, 10, 8) for arm, shift in (("a", 0), ("b", 8), ("c", 12))})
     found = co.compare_all(scores, "a")
     assert [(one.arm, one.baseline, one.comparisons) for one in found] == [("b", "a", 2), ("c", "a", 2)]
-    assert [one.p_adjusted for one in found] == tests.holm([one.p_value for one in found]).tolist()
+    values = {arm: scores.loc[scores["arm"] == arm, "auc"].to_numpy() for arm in "abc"}
+    data = {("CartPole-v1", arm): runs for arm, runs in values.items()}
+    expected = family(data, [Hypothesis(arm, "a", ("CartPole-v1",)) for arm in "bc"])
+    assert [one.p_adjusted for one in found] == expected.adjusted.tolist()
+    assert all(one.p_adjusted >= one.p_value for one in found)
     alone = co.compare(scores, "c", "a")[0]
     assert (alone.p_adjusted, alone.comparisons) == (alone.p_value, 1)
     assert alone.p_value == found[1].p_value
@@ -160,15 +167,37 @@ def test_three_against_three_can_never_decide_and_the_sentence_says_so():
     assert found.smallest_p == pytest.approx(0.1)
     assert found.difference.low > 0
     assert found.verdict == "undecided"
-    assert "So few runs can give no p below 0.1: this test could not have decided at the 0.05 level" in sentence(found)
+    said = sentence(found)
+    assert "So few runs can give no p below 0.1: this test could not have decided at the 0.05 level" in said
+    assert "at least 4 runs per arm are needed" in said
 
 
-def test_four_against_four_can_decide_alone_but_not_among_two():
+def test_an_arm_missing_on_one_environment_is_not_mixed_with_normalised_scores():
+    scores = two_environments()
+    only = scores[scores["arm"] == "ppo"].query("environment == 'CartPole-v1'").assign(arm="third")
+    found = {(one.arm, one.environment): one for one in co.compare_all(pd.concat([scores, only]), "reinforce")}
+    alone = co.compare_all(pd.concat([scores, only]), pairs=[("third", "reinforce")])
+    assert set(found) == {("ppo", "Acrobot-v1"), ("ppo", "CartPole-v1"), ("ppo", co.ALL), ("third", "CartPole-v1")}
+    assert found["third", "CartPole-v1"].p_value == alone[0].p_value
+    assert found["third", "CartPole-v1"].verdict == "better"
+
+
+def test_four_against_four_can_decide_also_among_two():
     runs = {("a", "E"): [90.0, 91, 92, 93], ("b", "E"): [1.0, 2, 3, 4], ("c", "E"): [80.0, 81, 82, 83]}
     assert co.compare(table(runs), "a", "b")[0].verdict == "better"
     family = co.compare_all(table(runs), "b")
-    assert [one.verdict for one in family] == ["undecided"] * 2
-    assert "no p below 0.057 after the correction for 2 comparisons" in sentence(family[0])
+    assert [one.p_adjusted for one in family] == pytest.approx([2 / 70] * 2)
+    assert [one.verdict for one in family] == ["better"] * 2
+
+
+def test_what_so_many_runs_can_find_is_said():
+    rng = np.random.default_rng(3)
+    runs = {arm: rng.normal(0, 10, 10) for arm in "abc"}
+    found = co.compare_all(table({(arm, "E"): values for arm, values in runs.items()}), "a")[0]
+    expected = detectable_effect(Spread.of(runs["b"], runs["a"]), 10, alpha=0.025)
+    assert found.detectable == pytest.approx(expected)
+    assert f"So many runs find a difference of {found.detectable:.1f} with probability 0.8." in sentence(found)
+    assert found.fewest == 4
 
 
 def test_two_arms_at_the_ceiling_are_undecided_and_said_to_be_there():
@@ -187,7 +216,7 @@ def test_the_sentence_of_a_decided_comparison():
         "On E, ppo is better than reinforce. Mean return over the whole training (area under the learning curve): "
         f"104.5 against 4.5, a difference of +100.0 (95 % interval {low:+.1f} to {high:+.1f}). "
         "A run of ppo scores higher than a run of reinforce with probability 1.00 (95 % interval 0.72 to 1.00). "
-        "Permutation test on 10 and 10 runs: p = 0.0001."
+        f"Permutation test on 10 and 10 runs: p = {found.p_value:.1g}."
     )
 
 

@@ -8,6 +8,7 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
+from rlbench.analysis.claimtable import claim_sentence
 from rlbench.analysis.gallery import pictures
 from rlbench.analysis.picturefiles import Rendered, render
 from rlbench.analysis.report import page_html, write_report
@@ -15,6 +16,7 @@ from rlbench.analysis.results import Results
 from rlbench.analysis.sentences import sentence
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.analysis.tables import all_tables
+from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
@@ -197,6 +199,31 @@ def test_poor_data_still_gives_a_report(data, document, said):
     assert said in page.text
     assert page.unclosed == []
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
+
+
+def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were_made():
+    claims = [
+        Claim("PPO beats REINFORCE", ["ppo-clip", "reinforce"], "greater", smallest_effect=0.05),
+        Claim("PPO <moves> less", ["ppo-clip", "reinforce"], "less", "kl:mean", 0.001),
+        Claim("They are the same", ["ppo-clip", "reinforce"], "equivalent", "final_normalised", 0.05),
+    ]
+    documents = [one.document() for one in claims]
+    document = experiment_document(FEW, seeds=10, steps=8_000) | {"claims": documents}
+    register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00", "stored": 0, "planned": 40}]
+    tables = make_tables(FEW, seeds=10, steps=8_000)
+    page = words_of(tables, document | {"register": register})
+    results = Results(document, tables)
+    assert page.unclosed == []
+    assert f"The claims (SHA-256 {digest(claims)}) were registered at 2025-01-01T00:00:00+00:00, before" in page.text
+    assert [one.verdict for one in results.verdicts][:2] == ["supported", "refuted"]
+    for verdict in results.verdicts:
+        assert " ".join(claim_sentence(verdict).split()) in page.text
+    (table,) = (one for one in all_tables(results) if one.name == "claims")
+    assert len(table.data) == 6
+    assert {"effect", "effect_low", "p", "size", "needed", "detectable", "part_verdict"} <= set(table.data)
+    assert table.shown["Claimed"].tolist()[::2] == ["> 0.05", "< −0.001", "within ±0.05"]
+    late = words_of(tables, document)
+    assert late.text.count("were not registered before the runs") == 2  # below the claims, and as a warning
 
 
 def test_mixed_devices_are_flagged_and_one_device_is_not():

@@ -46,6 +46,52 @@ def test_a_report_by_name_needs_no_experiment_file(
     pd.testing.assert_frame_equal(by_name.episodes, by_file.episodes)
 
 
+def test_claims_are_registered_before_the_runs_and_judged(cli: Cli, experiment: Path, reports: list[Any]) -> None:
+    claim = "Claim('same', ['ppo-clip', 'actor-critic'], 'equivalent', 'kl:mean', 0.1)"
+    text = experiment.read_text().replace("Arm, Experiment", "Arm, Claim, Experiment")
+    experiment.write_text(text.replace("steps=64,", f"steps=64, claims=[{claim}],"))
+    assert cli("run", experiment, *QUICK).exit_code == 0
+    assert cli("report", experiment).exit_code == 0
+    (_, document, _) = reports[0]
+    assert [(entry["stored"], entry["planned"]) for entry in document["register"]] == [(0, 4)]
+    experiment.write_text(experiment.read_text().replace("0.1", "0.2"))
+    cli("run", experiment, *QUICK)
+    cli("report", experiment)
+    assert [entry["stored"] for entry in reports[1][1]["register"]] == [0, 4]
+    experiment.write_text(experiment.read_text().replace("'ppo-clip', ", "'ppo', "))
+    result = cli("run", experiment, *QUICK)
+    assert result.exit_code == 2
+    assert "Claim 'same': there is no arm 'ppo'. Did you mean 'ppo-clip'?" in result.stderr
+
+
+def test_plan_says_how_many_seeds_an_effect_needs(cli: Cli, experiment: Path) -> None:
+    assert "rlbench run` comes first" in cli("plan", experiment).stderr
+    cli("run", experiment, "--seeds", 4, *QUICK)
+    for named in (experiment, "tiny"):
+        result = cli("plan", named, *(["--seeds", 4] if named == experiment else []), "--effect", 1, "--metric", "auc")
+        assert result.exit_code == 0, result.output
+        row = next(line for line in result.stdout.splitlines() if line.startswith("CartPole-v1"))
+        assert "4 vs 4" in row
+        assert "more runs, about" in result.stdout
+
+
+def test_run_until_decided_looks_in_stages_and_the_report_takes_what_was_run(
+    cli: Cli, experiment: Path, reports: list[Any]
+) -> None:
+    result = cli("run", experiment, "--until-decided", "--seeds", 4, "--stage", 2, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "tiny: looks after 2, 4 seeds per arm and environment" in result.stdout
+    assert "Look 2 of at most 2, after 4 seeds: undecided actor-critic." in result.stdout
+    assert cli("report", experiment, "--seeds", 4).exit_code == 0
+    assert cli("report", "tiny").exit_code == 0
+    for tables, document, _ in reports:
+        assert document["sequential"]["looked"] == 2
+        assert len(tables.runs) == 8
+    refused = cli("run", experiment, "--until-decided", *QUICK)
+    assert refused.exit_code == 2
+    assert "has 2 seeds at most, and stages of 5 would look at them once" in refused.stderr
+
+
 def test_run_with_changes_trains_only_what_is_new(cli: Cli, experiment: Path) -> None:
     cli("run", experiment, *QUICK)
     result = cli("run", experiment, "--set", "ppo-clip.clip=0.1", "--seeds", 3, *QUICK)
@@ -136,7 +182,7 @@ def test_a_failed_check_says_what_to_change_and_sets_the_status(cli: Cli, tmp_pa
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:
-    for command in ("run", "report", "compare", "algorithms", "check", "new"):
+    for command in ("run", "report", "compare", "plan", "algorithms", "check", "new"):
         result = cli(command, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: rlbench {command}")

@@ -1,0 +1,175 @@
+"""Claims in a report: the table of verdicts, a sentence per claim, and whether the claims came before the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rlbench.analysis.intervals import Estimate
+from rlbench.analysis.tables import NONE, Table
+from rlbench.analysis.verdicts import Part, Verdict
+from rlbench.claims import Claim, digest
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+
+def claims_table(results: Results) -> Table:
+    """One row per part of every claim, with its numbers."""
+    data, shown = [], []
+    for verdict in results.verdicts:
+        for part in verdict.parts:
+            data.append(_row(verdict, part))
+            shown.append(
+                {
+                    "Claim": verdict.claim.statement,
+                    "Part": _what(part),
+                    "Metric": verdict.claim.metric,
+                    "Runs": str(part.n_arm) if not part.n_other else f"{part.n_arm} vs {part.n_other}",
+                    "Effect": brief(part.effect),
+                    "Claimed": limits(verdict.claim),
+                    "p corrected": "0.0001 or less" if part.p <= 1e-4 else _brief(part.p),
+                    "Verdict": part.verdict,
+                    "Runs needed": _needed(part),
+                }
+            )
+    return Table(
+        "claims",
+        "Claims, part by part",
+        pd.DataFrame(data),
+        pd.DataFrame(shown),
+        "Effect: the difference of means, change, mean or share that the claim is about, with its interval at the "
+        "claim's level, adjusted for its number of parts. p: of the claim being false there. Runs needed: per arm and "
+        "environment, to decide with probability 0.8 if the effect and the spread are what was estimated; in brackets "
+        "what the uncertainty of the spread leaves open.",
+    )
+
+
+def claim_sentence(verdict: Verdict) -> str:
+    """Say what the runs say of a claim, by the part on which it hangs."""
+    claim, decisive = verdict.claim, _decisive(verdict)
+    said = [f"“{claim.statement}” is {verdict.verdict}."]
+    many = f" (the {'weakest' if verdict.verdict == 'supported' else 'decisive'} of {len(verdict.parts)} parts)"
+    if np.isfinite(decisive.effect.point):
+        p = decisive.p_against if verdict.verdict == "refuted" else decisive.p
+        where = _what(decisive) + (many if len(verdict.parts) > 1 else "")
+        sure = "≤ 0.0001" if p <= 1e-4 else f"= {_brief(p)}"
+        said.append(f"{where}: {claim.metric} {brief(decisive.effect)}, claimed {limits(claim)}; p {sure}.")
+    if decisive.size is not None and np.isfinite(decisive.size.point):
+        said.append(f"{decisive.size_name}: {brief(decisive.size)}.")
+    if decisive.note and verdict.verdict == "inconclusive":
+        said.append(decisive.note)
+    elif verdict.verdict == "inconclusive" and np.isfinite(verdict.needed):
+        said.append(f"About {verdict.needed:.0f} runs per arm and environment would have been needed.")
+    elif verdict.verdict == "inconclusive":
+        said.append("No reasonable number of runs would decide it if the effect is what was estimated.")
+    if verdict.left_out:
+        said.append(f"Left out: {verdict.left_out} of {verdict.planned} planned runs.")
+    return " ".join(said)
+
+
+def registration(experiment: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return a sentence on when the claims were made, and whether it was before the first run.
+
+    `experiment` holds the `claims` and, where runs were made by rlbench, the `register`
+    (`rlbench.store.registration`).
+    """
+    sha, entries = digest(experiment.get("claims") or []), list(experiment.get("register") or [])
+    own = next((entry for entry in entries if entry["sha256"] == sha), None)
+    if own is None:
+        changed = (
+            f"; {len(entries)} other version{'s were' if len(entries) > 1 else ' was'} registered" if entries else ""
+        )
+        return f"The claims (SHA-256 {sha}) were not registered before the runs{changed}.", False
+    versions = f" It is one of {len(entries)} versions that were registered." if len(entries) > 1 else ""
+    text = f"The claims (SHA-256 {sha}) were registered at {own['time']}"
+    if int(own["stored"]) == 0:
+        since = "and have not been changed since" if own is entries[-1] else "but were other ones for a time"
+        return f"{text}, before the first run, {since}.{versions}", own is entries[-1]
+    when = "changed" if entries[0] is not own else "made"
+    return f"{text}: they were {when} when {own['stored']} of {own['planned']} runs were stored.{versions}", False
+
+
+def limits(claim: Claim) -> str:
+    """Return what the claim says of its effect, as `> 0.05`."""
+    d, bound = claim.smallest_effect, claim.bound or 0.0
+    if claim.direction == "within":
+        return f"{_brief(bound - d)} to {_brief(bound + d)}"
+    if claim.direction in ("equivalent", "different"):
+        return f"{'within' if claim.direction == 'equivalent' else 'beyond'} ±{_brief(d)}"
+    below = claim.direction in ("less", "decreasing", "dip", "below", "not-greater")
+    beyond = claim.direction not in ("not-less", "not-greater")
+    return f"{'<' if below else '>'} {_brief(bound + (-d if below == beyond else d))}"
+
+
+def brief(estimate: Estimate) -> str:
+    """Return an estimate with three significant digits, a dash where there is none."""
+    if not np.isfinite(estimate.point):
+        return NONE
+    if not np.isfinite(estimate.low):
+        return _brief(estimate.point)
+    return f"{_brief(estimate.point)} [{_brief(estimate.low)}, {_brief(estimate.high)}]"
+
+
+def _row(verdict: Verdict, part: Part) -> dict[str, Any]:
+    """Return a row with full numbers."""
+    claim, size, needed = verdict.claim, part.size, part.needed
+    return {
+        "claim": claim.statement,
+        "verdict": verdict.verdict,
+        "direction": claim.direction,
+        "metric": claim.metric,
+        "smallest_effect": claim.smallest_effect,
+        "bound": claim.bound,
+        "arm": part.arm,
+        "other": part.other,
+        "environment": part.environment,
+        "n_arm": part.n_arm,
+        "n_other": part.n_other,
+        "effect": part.effect.point,
+        "effect_low": part.effect.low,
+        "effect_high": part.effect.high,
+        "level": part.effect.level,
+        "method": part.effect.method,
+        "p": part.p,
+        "p_against": part.p_against,
+        "size_name": part.size_name,
+        "size": size.point if size else np.nan,
+        "size_low": size.low if size else np.nan,
+        "size_high": size.high if size else np.nan,
+        "detectable": part.detectable,
+        "needed": needed.n if needed else np.nan,
+        "needed_low": needed.low if needed else np.nan,
+        "needed_high": needed.high if needed else np.nan,
+        "part_verdict": part.verdict,
+        "note": part.note,
+    }
+
+
+def _decisive(verdict: Verdict) -> Part:
+    """Return the part that refutes most surely, or the least sure one."""
+    if verdict.verdict == "refuted":
+        return min((part for part in verdict.parts if part.verdict == "refuted"), key=lambda part: part.p_against)
+    open_parts: Sequence[Part] = [part for part in verdict.parts if part.verdict == verdict.verdict]
+    return max(open_parts, key=lambda part: (bool(part.note), part.p))
+
+
+def _what(part: Part) -> str:
+    against = f" against {part.other}" if part.other else ""
+    return f"{part.arm}{against} on {part.environment}"
+
+
+def _needed(part: Part) -> str:
+    if part.needed is None or np.isnan(part.needed.n):
+        return NONE
+    n, low, high = (
+        f"{one:.0f}" if np.isfinite(one) else "∞" for one in (part.needed.n, part.needed.low, part.needed.high)
+    )
+    return f"{n} ({low} to {high})"
+
+
+def _brief(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−") if np.isfinite(value) else NONE

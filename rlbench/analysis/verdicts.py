@@ -1,0 +1,202 @@
+"""From a claim and runs to a verdict: supported, refuted or inconclusive.
+
+The rule. Each part of a claim (a pair of arms on an environment) is supported if the interval of its effect lies
+wholly where the claim says, beyond the smallest effect, and the adjusted p-value says so, too; it is refuted if the
+interval lies wholly where the claim cannot be true (for a claim of a difference that includes "within the smallest
+effect of 0"); everything else is inconclusive, and then the runs are counted that would probably decide it. A claim is
+supported if all its parts are, refuted if one of them is.
+
+Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
+Intervals are adjusted for the number of parts (Bonferroni's level), p-values by step-down. The two comparisons
+of "the inner setting beats both ends" are not corrected for being two: both must hold (intersection-union).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from rlbench.analysis.asking import ask
+from rlbench.analysis.intervals import Estimate
+from rlbench.analysis.power import Seeds, detectable_effect, seeds_needed
+from rlbench.analysis.questions import Question, one_sided
+from rlbench.analysis.statistics import Array
+from rlbench.claims import Claim
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+Outcome = Literal["supported", "refuted", "inconclusive"]
+
+
+class _Side(NamedTuple):
+    """Theta lies above (or below) the bound plus so many smallest effects."""
+
+    above: bool
+    margins: int
+
+
+class _Rule(NamedTuple):
+    """What supports and what refutes a direction: all, or any, of these sides."""
+
+    support: tuple[_Side, ...]
+    all_support: bool
+    refute: tuple[_Side, ...]
+    all_refute: bool
+
+
+_MORE = _Rule((_Side(True, 1),), True, (_Side(False, 1),), True)
+_LESS = _Rule((_Side(False, -1),), True, (_Side(True, -1),), True)
+_INSIDE, _OUTSIDE = (_Side(True, -1), _Side(False, 1)), (_Side(True, 1), _Side(False, -1))
+_SAME = _Rule(_INSIDE, True, _OUTSIDE, False)
+_RULES = {
+    **dict.fromkeys(("greater", "increasing", "peak", "above"), _MORE),
+    **dict.fromkeys(("less", "decreasing", "dip", "below"), _LESS),
+    **dict.fromkeys(("equivalent", "within"), _SAME),
+    "different": _Rule(_OUTSIDE, False, (_Side(False, 1), _Side(True, -1)), True),
+    "not-less": _Rule((_Side(True, -1),), True, (_Side(False, -1),), True),
+    "not-greater": _Rule((_Side(False, 1),), True, (_Side(True, 1),), True),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The verdict on one arm, or pair of arms, on one environment.
+
+    `other` is empty where the arm is held against a number, and `environment` is `compare.ALL` for the mean over
+    `environments`. `n_arm` and `n_other` count runs (of a trend: complete seeds). `effect` is theta with its interval
+    at the adjusted level: a difference of means, a mean, a share or a linear change, in units of the metric. `p` is
+    the adjusted p-value against the claim being false here, `p_against` against its being true. `size` is an effect
+    size without unit, described by `size_name`. `detectable` is the distance from the nearest limit of the claim that
+    so many runs find with probability 0.8, and `needed`, of an inconclusive part, the runs per arm and environment
+    that would find the estimated one. `note` says what stands in the way.
+    """
+
+    arm: str
+    other: str
+    environment: str
+    environments: tuple[str, ...]
+    n_arm: int
+    n_other: int
+    effect: Estimate
+    p: float
+    p_against: float
+    size_name: str
+    size: Estimate | None
+    detectable: float
+    needed: Seeds | None
+    verdict: Outcome
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of a claim; `left_out` counts the planned runs that did not enter."""
+
+    claim: Claim
+    verdict: Outcome
+    parts: tuple[Part, ...]
+    planned: int
+    left_out: int
+
+    @property
+    def p(self) -> float:
+        """The adjusted p-value of the verdict: of the part that is least sure, or of the one that refutes."""
+        if self.verdict == "refuted":
+            return min(part.p_against for part in self.parts if part.verdict == "refuted")
+        return float(np.max([part.p for part in self.parts]))
+
+    @property
+    def needed(self) -> float:
+        """Runs per arm and environment that would probably decide an inconclusive claim; NaN if unknown."""
+        counts = [part.needed.n for part in self.parts if part.needed]
+        return max(counts, default=float("nan"))
+
+
+def judge(claim: Claim, results: Results, seed: int = 0) -> Verdict:
+    """Return the verdict of the runs on a claim.
+
+    Raises:
+        RlbenchError: the claim names an arm, environment or metric that the results do not have.
+    """
+    asked = ask(claim, results)
+    parts: list[Part] = []
+    # Both ends of an interior optimum must be beaten: each end is a family of its own.
+    for group in asked.families:
+        level = 1 - (1 - claim.level) / max(len(group), 1)
+        origin = claim.bound or 0.0
+        tests = _tests(claim, group, origin, seed)
+        parts += [_part(claim, one, level, origin, tests, index, seed) for index, one in enumerate(group)]
+    verdicts = {part.verdict for part in parts}
+    outcome: Outcome = "inconclusive"
+    if "refuted" in verdicts:
+        outcome = "refuted"
+    elif verdicts == {"supported"}:
+        outcome = "supported"
+    return Verdict(claim, outcome, tuple(parts), asked.planned, asked.left_out)
+
+
+def judge_all(claims: Sequence[Claim], results: Results, seed: int = 0) -> list[Verdict]:
+    """Return the verdicts on claims, in their order; each is corrected for its own parts only."""
+    return [judge(claim, results, seed) for claim in claims]
+
+
+def _tests(claim: Claim, group: Sequence[Question], origin: float, seed: int) -> dict[_Side, Array]:
+    """Return the adjusted p-values of every side that the claim's rule asks for, `[questions]` each."""
+    rule = _RULES[claim.direction]
+    return {
+        side: one_sided(group, origin + side.margins * claim.smallest_effect, side.above, seed)
+        for side in {*rule.support, *rule.refute}
+    }
+
+
+def _part(
+    claim: Claim, question: Question, level: float, origin: float, tests: dict[_Side, Array], index: int, seed: int
+) -> Part:
+    """Return the verdict on one question."""
+    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, question.interval(level, seed)
+    margin = claim.smallest_effect
+
+    def holds(sides: tuple[_Side, ...], every: bool) -> tuple[bool, float]:
+        """Return whether the interval lies there, and the p-value for it."""
+        places = [origin + side.margins * margin for side in sides]
+        inside = [effect.low > at if side.above else effect.high < at for side, at in zip(sides, places, strict=True)]
+        p = [float(tests[side][index]) for side in sides]
+        return (all(inside), max(p)) if every else (any(inside), min(p))
+
+    support, p = holds(rule.support, rule.all_support)
+    refute, p_against = holds(rule.refute, rule.all_refute)
+    verdict: Outcome = "inconclusive"
+    if support and p <= alpha:
+        verdict = "supported"
+    elif refute and p_against <= alpha:
+        verdict = "refuted"
+    (n, m), spread = question.counts, question.spread()
+    limits = [origin + side.margins * margin for side in {*rule.support, *rule.refute}]
+    distance = min(abs(effect.point - at) for at in limits)
+    least, other = question.per_task
+    note = question.refusal(alpha) if n else f"No run of {question.arm} on {question.environment} can be used."
+    size_name, size = question.size(claim.level, seed)
+    return Part(
+        arm=question.arm,
+        other=question.other,
+        environment=question.environment,
+        environments=question.environments,
+        n_arm=n,
+        n_other=m,
+        effect=effect,
+        p=p,
+        p_against=p_against,
+        size_name=size_name,
+        size=size,
+        detectable=detectable_effect(spread, least, other or least, alpha=1 - level),
+        needed=None
+        if isnan(distance) or verdict != "inconclusive"
+        else seeds_needed(spread, distance, alpha=1 - level, least=question.least(alpha)),
+        verdict=verdict,
+        note=note,
+    )

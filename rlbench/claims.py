@@ -1,0 +1,208 @@
+"""A claim: a sentence about arms that runs can support, refute or leave open, written down before they start.
+
+    Claim(
+        "PPO-Clip is nearly as good as TRPO",
+        arms=["ppo-clip", "trpo"],
+        direction="not-less",
+        metric="auc_normalised",
+        smallest_effect=0.05,
+    )
+
+Pure data, JSON both ways; `rlbench.analysis.verdicts` judges it. Theta is what the claim is about: the mean of the
+first arm minus that of each other one, the change over an ordered list of arms, or a mean or share minus `bound`;
+d is `smallest_effect`.
+
+    greater        theta > d                      less           theta < -d
+    different      |theta| > d                    equivalent     |theta| < d
+    not-less       theta > -d, non-inferiority    not-greater    theta < d
+    increasing     the arms in the order given rise by more than d from first to last, as a linear trend
+    decreasing     the arms fall by more than d
+    peak           `best` exceeds both ends of the arms by more than d
+    dip            `best` stays below both ends by more than d
+    above, below   mean (or share of runs with `event`) beyond `bound` by more than d, for every arm
+    within         mean or share less than d from `bound`, for every arm
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from rlbench.errors import RlbenchError, nearest
+
+COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-greater")
+ORDERED = ("increasing", "decreasing", "peak", "dip")
+BOUNDED = ("above", "below", "within")
+DIRECTIONS = (*COMPARING, *ORDERED, *BOUNDED)
+NEED_A_MARGIN = ("equivalent", "not-less", "not-greater", "within")
+
+_METRIC = re.compile(r"[A-Za-z_][\w.]*(:(mean|final|min|max|std|last|q(0|1|0?\.\d+)|share[<>]=?[-+.\deE]+))?")
+_EVENT = re.compile(r"(>=|<=|>|<) *([-+.\deE]+)")
+_RETURNS = ("auc", "final", "last100")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim; see the module for what each direction says.
+
+    statement        the claim in words
+    arms             labels; what is compared with what depends on the direction
+    direction        one of `DIRECTIONS`
+    metric           one number per run: a column of the scores or runs (`auc`, `final_normalised`, `seconds`), or of
+                     the updates or episodes with a reduction (`kl:mean`, `clip_fraction:q0.9`, `grad_norm:max`,
+                     `ratio_max:share>1.2`); reductions: mean, final (last tenth of the budget), last, min, max, std,
+                     qQ, share>X
+    smallest_effect  d, in units of the metric: differences no larger are of no interest
+    environments     labels; empty: all of the experiment
+    over             "each": the claim is made of every environment; "mean": of the mean over environments
+    bound            the number of above, below and within
+    event            with it, the share of runs with such a metric is meant: ">= 0.9"
+    best             the inner arm of peak and dip
+    paired           compare runs of one seed with each other
+    level            of the intervals
+
+    Raises:
+        RlbenchError: an entry is missing, of the wrong kind, or does not go with the direction.
+    """
+
+    statement: str
+    arms: tuple[str, ...]
+    direction: str
+    metric: str = "auc_normalised"
+    smallest_effect: float = 0.0
+    environments: tuple[str, ...] = ()
+    over: str = "each"
+    bound: float | None = None
+    event: str | None = None
+    best: str | None = None
+    paired: bool = False
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.statement, str) or not self.statement.strip():
+            raise RlbenchError(f"A claim needs its statement in words, not {self.statement!r}.")
+        for name in ("arms", "environments"):
+            object.__setattr__(self, name, _names(self.where, name, getattr(self, name)))
+        self._check_words()
+        self._check_numbers()
+        self._check_arms()
+
+    @property
+    def where(self) -> str:
+        """How messages refer to the claim."""
+        return f"Claim {self.statement!r}"
+
+    @property
+    def condition(self) -> tuple[str, float] | None:
+        """The operator and the number of `event`."""
+        match = _EVENT.fullmatch(self.event) if self.event else None
+        return (match[1], float(match[2])) if match and _is_number(match[2]) else None
+
+    def document(self) -> dict[str, Any]:
+        """Return the claim as JSON; `from_document` reads it back."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def _check_words(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise RlbenchError(
+                f"{self.where}: there is no direction {self.direction!r}.{nearest(str(self.direction), DIRECTIONS)}"
+            )
+        if not isinstance(self.metric, str) or not _METRIC.fullmatch(self.metric):
+            raise RlbenchError(
+                f"{self.where}: metric must be a column such as auc, or a column with a reduction such as kl:mean, "
+                f"clip_fraction:q0.9 or ratio_max:share>1.2, not {self.metric!r}."
+            )
+        if self.over not in ("each", "mean"):
+            raise RlbenchError(f"{self.where}: over must be 'each' or 'mean', not {self.over!r}.")
+        if self.over == "mean" and self.metric in _RETURNS and len(self.environments) != 1:
+            raise RlbenchError(
+                f"{self.where}: returns of different environments have different units; "
+                f"over='mean' needs the metric {self.metric}_normalised."
+            )
+        beyond = self.metric.partition(":share")[2].lstrip("<>=")
+        if beyond and not _is_number(beyond):
+            raise RlbenchError(f"{self.where}: {self.metric!r} compares with {beyond!r}, which is not a number.")
+        if self.event is not None and not (isinstance(self.event, str) and self.condition):
+            raise RlbenchError(f"{self.where}: event must be a comparison such as '>= 0.9', not {self.event!r}.")
+
+    def _check_numbers(self) -> None:
+        for name in ("smallest_effect", "level", *(["bound"] if self.bound is not None else [])):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise RlbenchError(f"{self.where}: {name} must be a number, not {value!r}.")
+        if self.smallest_effect < 0:
+            raise RlbenchError(f"{self.where}: smallest_effect is a size and cannot be {self.smallest_effect}.")
+        if self.smallest_effect == 0 and self.direction in NEED_A_MARGIN:
+            raise RlbenchError(
+                f"{self.where}: {self.direction!r} needs a smallest_effect above 0: no number of runs can show that a "
+                "difference is exactly 0."
+            )
+        if not 0.5 <= self.level <= 0.999:
+            raise RlbenchError(f"{self.where}: level must be at least 0.5 and at most 0.999, not {self.level}.")
+
+    def _check_arms(self) -> None:
+        if self.direction in BOUNDED:
+            if self.bound is None:
+                raise RlbenchError(f"{self.where}: {self.direction!r} needs a bound.")
+            least = 1
+        else:
+            least = 2 if self.direction in COMPARING else 3
+            if self.bound is not None or self.event is not None:
+                extra = "bound" if self.bound is not None else "event"
+                raise RlbenchError(f"{self.where}: {extra} goes with above, below and within only.")
+        if len(self.arms) < least:
+            raise RlbenchError(f"{self.where}: {self.direction!r} needs at least {least} arms, not {len(self.arms)}.")
+        if self.direction in ("peak", "dip"):
+            if self.best not in self.arms[1:-1]:
+                raise RlbenchError(
+                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, not {self.best!r}."
+                )
+        elif self.best is not None:
+            raise RlbenchError(f"{self.where}: best goes with peak and dip only.")
+        if self.event is not None and self.bound is not None and not 0 <= self.bound <= 1:
+            raise RlbenchError(f"{self.where}: the bound of a share lies between 0 and 1, not at {self.bound}.")
+
+
+def from_document(document: Mapping[str, Any]) -> Claim:
+    """Return the claim that `Claim.document` wrote; RlbenchError where it is not one."""
+    if not isinstance(document, Mapping):
+        raise RlbenchError(f"A claim is a mapping with a statement, arms and a direction, not {document!r}.")
+    known = [one.name for one in fields(Claim)]
+    for key in document:
+        if key not in known:
+            raise RlbenchError(f"A claim has no entry {key!r}.{nearest(str(key), known)}")
+    for key in ("statement", "arms", "direction"):
+        if key not in document:
+            raise RlbenchError(f"A claim needs the entry {key!r}, and {dict(document)!r} has none.")
+    return Claim(**document)
+
+
+def digest(claims: Iterable[Claim | Mapping[str, Any]]) -> str:
+    """Return the SHA-256 of claims: of their JSON with sorted keys, in the order in which they are made."""
+    documents = [one.document() if isinstance(one, Claim) else from_document(one).document() for one in claims]
+    text = json.dumps(documents, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _names(where: str, what: str, value: Any) -> tuple[str, ...]:
+    """Return a tuple of different words."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise RlbenchError(f"{where}: {what} must be a list of labels, not {value!r}.")
+    for one in value:
+        if not isinstance(one, str) or not one:
+            raise RlbenchError(f"{where}: {what} must be labels, and {one!r} is not one.")
+        if list(value).count(one) > 1:
+            raise RlbenchError(f"{where}: {what} names {one!r} twice.")
+    return tuple(value)

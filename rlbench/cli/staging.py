@@ -1,0 +1,39 @@
+"""`rlbench run --until-decided`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rlbench.study.launcher import Launcher
+    from rlbench.study.plan import Plan
+    from rlbench.study.runner import Summary
+
+
+def execute_in_stages(ctx: click.Context, plan: Plan, launcher: Launcher) -> bool:
+    """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
+    from rlbench.cli.output import show_summary
+    from rlbench.stages import planned_looks, run_until_decided
+
+    stage = ctx.params["stage"]
+    looks = ", ".join(map(str, planned_looks(plan, stage)))
+    click.echo(f"{plan.experiment.name}: looks after {looks} seeds per arm and environment")
+    fine: list[bool] = []
+
+    def ended(part: Plan, summary: Summary) -> None:
+        show_summary(part, summary, debug=ctx.obj["debug"])
+        fine.append(summary.fine)
+
+    run_until_decided(
+        plan,
+        ctx.params["results"],
+        stage=stage,
+        workers=ctx.params["workers"],
+        device=ctx.params["device"],
+        launcher=launcher,
+        say=click.echo,
+        ended=ended,
+    )
+    return all(fine)

@@ -1,0 +1,106 @@
+"""Trend tests and the interior optimum: against scipy, by full enumeration, and in odd data."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rlbench.analysis.tests import permutation_test
+from rlbench.analysis.trends import contrast_test, interior_test, linear_changes, page_test, rank_correlation
+from rlbench.errors import RlbenchError
+
+
+def table(slope, seeds=6, arms=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 3, (seeds, 1)) + slope * np.arange(arms) + rng.normal(size=(seeds, arms))
+
+
+def test_page_is_scipys_and_has_two_directions():
+    values = table(1.5)
+    assert page_test(values) == stats.page_trend_test(values, method="exact").pvalue
+    assert page_test(values, increasing=False) == stats.page_trend_test(values[:, ::-1], method="exact").pvalue
+    assert page_test(values) < 0.05 < page_test(values, increasing=False)
+
+
+def test_page_by_full_enumeration():
+    values = table(0.5, seeds=4)
+    ranks = stats.rankdata(values, axis=1)
+    seen = (ranks @ np.arange(1, 4)).sum()
+    ways = [np.array(way) @ np.arange(1, 4) for way in permutations(range(1, 4))]
+    drawn = [sum(chosen) for chosen in product(ways, repeat=4)]
+    assert page_test(values) == pytest.approx(np.mean(np.array(drawn) >= seen))
+
+
+def test_rank_correlation_is_spearmans_and_page_a_function_of_it():
+    values = table(0.5, seeds=7, arms=5)
+    each = [stats.spearmanr(np.arange(5), row).statistic for row in values]
+    found = rank_correlation(values)
+    assert found.point == pytest.approx(np.mean(each))
+    assert found.low < found.point < found.high
+    page = stats.page_trend_test(values).statistic
+    assert page == pytest.approx(7 * 5 * 6 * ((5 - 1) * found.point + 3 * 6) / 12)
+    assert rank_correlation(np.ones((4, 3))).point == 0.0
+
+
+def test_linear_changes_are_the_rise_of_a_fitted_line():
+    values = table(2.0, arms=4)
+    slopes = [np.polyfit(np.arange(4), row, 1)[0] for row in values]
+    assert linear_changes(values) == pytest.approx(3 * np.array(slopes))
+
+
+def test_the_contrast_by_full_enumeration():
+    values = table(0.6, seeds=4)
+
+    def t(rows):
+        changes = linear_changes(rows)
+        return changes.mean() / (changes.std(ddof=1) / 2)
+
+    drawn = np.array(
+        [
+            t(np.stack([row[list(way)] for row, way in zip(values, ways, strict=True)]))
+            for ways in product(permutations(range(3)), repeat=4)
+        ]
+    )
+    seen = t(values)
+    assert contrast_test(values, alternative="greater") == pytest.approx(np.mean(drawn >= seen - 1e-9))
+    assert contrast_test(values, alternative="less") == pytest.approx(np.mean(drawn <= seen + 1e-9))
+    assert contrast_test(values) == pytest.approx(np.mean(np.abs(drawn) >= abs(seen) - 1e-9))
+
+
+def test_many_seeds_are_sampled_by_seed_and_whatever_their_order():
+    values = table(0.3, seeds=12, arms=4)
+    assert contrast_test(values, seed=1) == contrast_test(values, seed=1)
+    assert contrast_test(values, seed=1) != contrast_test(values, seed=2)
+    assert contrast_test(values + 100 * np.arange(4)) == pytest.approx(1e-4)
+
+
+def test_equal_scores_show_no_trend():
+    assert contrast_test(np.full((5, 3), 500.0)) == 1.0
+    assert page_test(np.full((5, 3), 500.0)) > 0.4
+
+
+def test_the_inner_arm_must_beat_both_ends():
+    rng = np.random.default_rng(1)
+    low, best, high = rng.normal(0, 1, 6), rng.normal(4, 1, 6), rng.normal(2, 1, 6)
+    p = interior_test([low, best, high], 1)
+    assert p == max(permutation_test(best, end, alternative="greater") for end in (low, high))
+    assert p < 0.05 < interior_test([low, best, best + 0.1], 1)
+    assert interior_test([low, best, high], 1, margin=1.5) > p
+    assert interior_test([low, best, high], 1, paired=True) >= 1 / 2**6
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: page_test(np.ones((1, 3))), "at least two seeds and three ordered arms"),
+        (lambda: contrast_test(np.ones((4, 2))), r"not an array of shape \(4, 2\)"),
+        (lambda: page_test([[1, np.nan, 2], [1, 2, 3]]), "NaN"),
+        (lambda: interior_test([[1.0], [2.0], [3.0]], 2), "must be an inner one, not number 3"),
+    ],
+)
+def test_what_is_no_trend_is_refused(call, message):
+    with pytest.raises(RlbenchError, match=message):
+        call()

@@ -1,0 +1,167 @@
+"""Running until decided: only what is needed is trained, once; interrupted and repeated; and what the report says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlbench import Arm, Experiment
+from rlbench.analysis.looks import looks_of
+from rlbench.analysis.results import Results
+from rlbench.errors import RlbenchError
+from rlbench.records import Environment, RunRecord
+from rlbench.stages import FILE, planned_looks, run_until_decided, staged
+from rlbench.store import load_table
+from rlbench.study.plan import Plan, make_plan
+from rlbench.study.runner import Interrupted
+
+SMALL: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
+MEANS = {0.1: 0.0, 0.2: 300.0, 0.3: 0.0}  # by clip range
+
+
+class Fake:
+    """A trainer whose runs score by their clip range; it notes (clip, environment, seed) and may be interrupted."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.trained: list[tuple[float, str, int]] = []
+        self.stop_after = stop_after
+
+    def __call__(
+        self, algorithms: Sequence[Any], environment: Environment, steps: int, seeds: Sequence[int], **_: Any
+    ) -> list[RunRecord]:
+        if len(self.trained) >= self.stop_after:
+            raise KeyboardInterrupt
+        records = []
+        for algorithm, seed in zip(algorithms, seeds, strict=True):
+            clip = round(float(algorithm.clip), 3)
+            self.trained.append((clip, environment.id, seed))
+            score = MEANS[clip] + np.random.default_rng([int(100 * clip), seed, len(environment.id)]).normal(0, 10)
+            episodes = {"step": np.array([16]), "return": np.array([score]), "length": np.array([16])}
+            records.append(RunRecord("finished", "", steps, episodes, {"step": np.array([steps])}))
+        return records
+
+
+def plan(seeds: int = 20, environments: Sequence[str] = ("CartPole-v1",)) -> Plan:
+    arms = [Arm("ppo-clip", clip=[0.1, 0.2, 0.3], **SMALL)]
+    return make_plan(Experiment("tiny", arms, environments, seeds, 32, "ppo-clip clip=0.1"))
+
+
+def go(folder: Path, fake: Fake, made: Plan | None = None, **more: Any) -> tuple[Results, list[str]]:
+    said: list[str] = []
+    results = run_until_decided(made or plan(), folder, workers=0, progress=False, say=said.append, train=fake, **more)
+    return results, said
+
+
+def seeds_of(fake: Fake, clip: float) -> list[int]:
+    return sorted(seed for one, _, seed in fake.trained if one == clip)
+
+
+def test_a_decided_arm_gets_no_more_runs_and_an_undecided_one_all(tmp_path: Path) -> None:
+    fake = Fake()
+    results, said = go(tmp_path, fake)
+    assert seeds_of(fake, 0.2) == list(range(5))
+    assert seeds_of(fake, 0.1) == seeds_of(fake, 0.3) == list(range(20))
+    assert said[0] == (
+        "Look 1 of at most 4, after 5 seeds: ppo-clip clip=0.2 better than ppo-clip clip=0.1; "
+        "undecided ppo-clip clip=0.3."
+    )
+    assert len(said) == 4
+    assert {one.arm: one.verdict for one in results.comparisons} == {
+        "ppo-clip clip=0.2": "better",
+        "ppo-clip clip=0.3": "undecided",
+    }
+    assert (results.runs["status"] == "finished").all()
+
+
+def test_everything_decided_ends_it(tmp_path: Path) -> None:
+    made = plan()
+    two = make_plan(Experiment("tiny", [Arm("ppo-clip", clip=[0.1, 0.2], **SMALL)], ["CartPole-v1"], 20, 32))
+    fake = Fake()
+    _, said = go(tmp_path, fake, two)
+    assert len(said) == 1
+    assert len(fake.trained) == 10
+    rest = Fake()
+    go(tmp_path, rest, made)
+    assert {clip for clip, _, seed in rest.trained if seed < 5} == {0.3}  # the other runs were stored
+
+
+def test_nothing_is_trained_twice_also_after_an_interruption(tmp_path: Path) -> None:
+    first = Fake(stop_after=18)
+    with pytest.raises(Interrupted):
+        go(tmp_path, first)
+    second = Fake()
+    results, said = go(tmp_path, second)
+    assert len(set(first.trained + second.trained)) == len(first.trained) + len(second.trained) == 45
+    whole, same = go(tmp_path / "again", Fake())
+    assert said == same
+    assert [(one.arm, one.verdict) for one in results.comparisons] == [
+        (one.arm, one.verdict) for one in whole.comparisons
+    ]
+    again = Fake()
+    assert go(tmp_path, again)[1] == said
+    assert again.trained == []
+    assert json.loads((tmp_path / "tiny" / FILE).read_text())["earlier"] == 0
+
+
+def test_several_environments_are_one_test_where_they_have_references(tmp_path: Path) -> None:
+    fake = Fake()
+    results, said = go(tmp_path, fake, plan(10, ["CartPole-v1", "MountainCar-v0"]))
+    assert seeds_of(fake, 0.2) == sorted([*range(5)] * 2)
+    verdicts = {(one.arm[-3:], one.environment): one.verdict for one in results.comparisons}
+    assert verdicts["0.2", "all environments"] == "better"
+    assert verdicts["0.2", "CartPole-v1"] == "undecided"  # not what was tested
+    assert "on" not in said[0].split(":")[1].split()
+
+
+def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
+    made = plan()
+    go(tmp_path, Fake(), made)
+    document, cells = staged(tmp_path, made.document(), made.planned)
+    assert len(cells) == 45
+    results = Results(document, load_table(tmp_path, cells))
+    assert [one.verdict for one in results.comparisons] == ["better", "undecided"]
+    (said,) = looks_of(document)
+    assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
+    assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
+    assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
+    from rlbench.analysis.method import warnings
+
+    assert said in warnings(results)
+
+
+def test_changing_the_looks_afterwards_is_said(tmp_path: Path) -> None:
+    go(tmp_path, Fake(), plan(10))
+    results, _ = go(tmp_path, Fake(), plan(20))
+    assert results.experiment["sequential"]["earlier"] == 1
+    assert "looked at before in 1 other design of the looks" in looks_of(results.experiment)[1]
+
+
+def test_an_experiment_run_as_a_whole_is_reported_as_one(tmp_path: Path) -> None:
+    from rlbench.study.runner import execute
+
+    made = plan(10)
+    assert staged(tmp_path, made.document(), made.planned) == (made.document(), made.planned)
+    go(tmp_path, Fake(), made)
+    assert len(staged(tmp_path, made.document(), made.planned)[1]) == 25
+    execute(made, tmp_path, workers=0, progress=False, train=Fake())
+    assert staged(tmp_path, made.document(), made.planned) == (made.document(), made.planned)
+
+
+def test_what_cannot_be_run_in_stages_is_refused(tmp_path: Path) -> None:
+    assert planned_looks(plan(20), 5) == [5, 10, 15, 20]
+    assert planned_looks(plan(12), 5) == [5, 10, 12]
+    for seeds, stage, message in ((5, 5, "would look at them once"), (10, 1, "at least 2 seeds")):
+        with pytest.raises(RlbenchError, match=message):
+            planned_looks(plan(seeds), stage)
+    alone = make_plan(Experiment("one", [Arm("ppo-clip", **SMALL)], ["CartPole-v1"], 20, 32))
+    with pytest.raises(RlbenchError, match="one arm, so there is nothing to decide"):
+        planned_looks(alone, 5)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / FILE).write_text("{")
+    with pytest.raises(RlbenchError, match="cannot be read"):
+        go(tmp_path, Fake())
