@@ -42,14 +42,14 @@ def test_the_make_targets_exist() -> None:
 
 def test_the_plugin_keeps_the_contract(tmp_path: Path) -> None:
     file = tmp_path / "plugin.py"
-    file.write_text(blocks("python")[0], encoding="utf-8")
+    file.write_text(python_with("class AsymmetricClip"), encoding="utf-8")
     (cls,) = registry.add_file(file)
     assert [result for result in check_algorithm(cls) if not result.passed] == []
 
 
 def test_the_network_trains(tmp_path: Path) -> None:
     file = tmp_path / "gated.py"
-    file.write_text(blocks("python")[3], encoding="utf-8")
+    file.write_text(python_with("def network("), encoding="utf-8")
     (cls,) = registry.add_file(file)
     cartpole = Environment("CartPole-v1")
     assert has_own_network(cls(), cartpole)
@@ -59,7 +59,7 @@ def test_the_network_trains(tmp_path: Path) -> None:
 
 def test_the_experiment_can_be_planned() -> None:
     names: dict[str, Any] = {}
-    exec(blocks("python")[1], names)
+    exec(python_with('name="clip-range"'), names)
     plan = make_plan(names["EXPERIMENT"])
     assert [arm.label for arm in plan.arms] == [
         "ppo-clip clip=0.1",
