@@ -12,7 +12,7 @@ from gymnasium.utils.seeding import np_random
 
 from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
-from rlbench.training.envs.classic.play import Copies, Policy, Record, play
+from rlbench.training.envs.classic.play import Copies, Policy, Record, player
 from rlbench.training.envs.spaces import action_spec
 
 Array = npt.NDArray[Any]
@@ -110,7 +110,7 @@ class ClassicBatch:
         head_size: int,
         now: Observations,
     ) -> Record:
-        """Return the record of T steps under a policy that acts by compiled functions, see `play`.
+        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.play`.
 
         `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after.
         """
@@ -136,7 +136,7 @@ class ClassicBatch:
         head, flat_noise, reached = np.empty((many, head_size), np.float32), noise.reshape(horizon, many, -1), 0
         while reached < horizon:
             self._starts.refill()
-            reached = play(
+            reached = player()(
                 forward, sample, self._dynamics.advance, reached, policy, copies, flat_noise, now, head, record
             )
         return record

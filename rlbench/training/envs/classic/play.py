@@ -7,6 +7,8 @@ same numbers to the bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,13 +96,7 @@ _RECORD = _named(
 )
 
 
-@njit(
-    _I8(_FORWARD, _SAMPLE, _ADVANCE, _I8, _POLICY, _COPIES, _array(_F4, 3), _array(_F4, 3), _array(_F4, 2), _RECORD),
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-)
-def play(
+def _play(
     forward: Any,
     sample: Any,
     advance: Any,
@@ -160,3 +156,17 @@ def play(
             else:
                 now[r, n] = following[m]
     return horizon
+
+
+@cache
+def player() -> Callable[..., int]:
+    """Return `_play`, compiled; only when it is needed, since loading it takes a third of a second.
+
+    Its signature is given so that functions are arguments like others; without one it would be compiled anew for each.
+    """
+    arguments = (
+        *(_FORWARD, _SAMPLE, _ADVANCE, _I8, _POLICY, _COPIES),
+        *(_array(_F4, 3), _array(_F4, 3), _array(_F4, 2), _RECORD),
+    )
+    compiled: Callable[..., int] = njit(_I8(*arguments), cache=True, nogil=True, error_model="numpy")(_play)
+    return compiled
