@@ -12,19 +12,17 @@ import torch
 from rlbench.data import Params, Samples
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, norms
-from rlbench.functional.surrogates import weighted_mean
 from rlbench.functional.values import value_loss
 from rlbench.improve.batches import Batch, Rollout, gather, take
 from rlbench.improve.diagnostics import Meter
-from rlbench.improve.leaves import LEAVES, Leaves
-from rlbench.improve.replay import Replay
+from rlbench.improve.differentiation import Differentiation, Objective, samples
+from rlbench.improve.leaves import Leaves
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
     from rlbench.functional.families import Family
 
 Array = npt.NDArray[Any]
-Objective = Callable[[Samples], torch.Tensor]
 
 
 class Problem:
@@ -63,7 +61,7 @@ class Problem:
         self._value_clip, self.band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
         self._has_bonus = bool(self._entropy_coef.any())
         self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
-        self._replays: dict[tuple[int, bool], Replay | None] = {}
+        self._differentiate = Differentiation(algorithm)
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
         self.reference: list[Batch] = []
@@ -89,13 +87,13 @@ class Problem:
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
         head = self._network.forward(self._flat(params), batch.observation, value=False).head
-        return self._samples(batch, self._leaves(batch, head, batch.old_value, live=False))
+        return samples(batch, self._leaves(batch, head, batch.old_value, live=False))
 
     def evaluate(self, params: Params, batch: Batch) -> tuple[Leaves, Array]:
         """Return the terms of a batch under the policy of `params`, and its mean surrogate `[R]`."""
         head = self._network.forward(self._flat(params), batch.observation, value=False).head
         leaves = self._leaves(batch, head, batch.old_value, live=False)
-        mean: Array = self._differentiate(self._samples(batch, leaves), leaves, batch, None).numpy()[:, 0]
+        mean: Array = self._differentiate(batch, leaves).numpy()[:, 0]
         return leaves, mean
 
     def gradient(
@@ -119,8 +117,7 @@ class Problem:
         flat, counted = self._flat(params), self.alive if active is None else active
         output = self._network.forward(flat, batch.observation, policy=policy)
         leaves = self._leaves(batch, output.head, output.value, live=True)
-        x = self._samples(batch, leaves)
-        result = self._differentiate(x, leaves, batch, objective) if policy else torch.zeros((len(flat), 1))
+        result = self._differentiate(batch, leaves, objective) if policy else torch.zeros((len(flat), 1))
         bonus = self._entropy_coef * batch.shares if entropy and self._has_bonus else None
         at_head = leaves.pull(bonus)
         at_value = self._value_slope(batch, output.value, counted) if value else None
@@ -132,33 +129,7 @@ class Problem:
             norm = norms(grad[:, : self.policy_size])
             log_prob, slope = leaves.array("log_prob"), leaves.slope("log_prob")
             self.meter.add_policy_step(batch, log_prob, slope, self.band, norm, counted)
-        return result, torch.from_numpy(grad), x
-
-    def _differentiate(self, x: Samples, leaves: Leaves, batch: Batch, objective: Objective | None) -> torch.Tensor:
-        """Return the objective `[R, 1]`, leaving its gradients at the leaves."""
-        if objective is None and (replay := self._replay(batch)) is not None:
-            inputs = {name: self._input(name, batch, leaves) for name in replay.inputs}
-            share = batch.shares if batch.weight is not None else batch.shares[:, :1]
-            surrogate, slopes = replay(self.algorithm, inputs, share)
-            leaves.take_slopes(slopes)
-            return torch.from_numpy(np.vecdot(surrogate, batch.shares)[:, None])
-        result = objective(x) if objective else weighted_mean(self.algorithm.surrogate(x), x.weight)
-        if result.requires_grad:
-            # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
-            result.sum().backward()  # type: ignore[no-untyped-call]
-        return result.detach()
-
-    def _replay(self, batch: Batch) -> Replay | None:
-        """Return the recorded surrogate for batches of this size; None leaves the surrogate to autograd."""
-        key = (batch.advantage.shape[1], batch.weight is not None)
-        if key not in self._replays:
-            self._replays[key] = Replay.record(self.algorithm, key[0], weighted=key[1])
-        return self._replays[key]
-
-    @staticmethod
-    def _input(name: str, batch: Batch, leaves: Leaves) -> Array:
-        found: Array = leaves.array(name) if name in LEAVES else getattr(batch, name)
-        return found
+        return result, torch.from_numpy(grad), samples(batch, leaves)
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
         """Return the map from a vector to the policy's Fisher information, averaged over the batch, times it, `[R, P]`.
@@ -228,17 +199,6 @@ class Problem:
     def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> Leaves:
         likelihood = self._family.likelihood
         return Leaves(lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action, value, live=live)
-
-    @staticmethod
-    def _samples(batch: Batch, leaves: Leaves) -> Samples:
-        return Samples(
-            advantage=torch.from_numpy(batch.advantage),
-            old_log_prob=torch.from_numpy(batch.old_log_prob),
-            old_value=torch.from_numpy(batch.old_value),
-            target=torch.from_numpy(batch.target),
-            weight=None if batch.weight is None else torch.from_numpy(batch.weight),
-            terms=leaves,
-        )
 
     def _order(self, count: int) -> Array:
         """Return sample indices `[count, R, B]`: in order for a single batch, else shuffled per replica."""
