@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.study.imports import uncollected
+from rlbench.study.imports import leave_quickly, uncollected
 from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 
@@ -37,6 +37,7 @@ def run(
     with Launcher() as launcher:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
             launcher.prepare()  # before this process imports anything heavy itself
+        leave_quickly()
         with uncollected():
             from rlbench.study.plan import make_plan
             from rlbench.study.runner import execute

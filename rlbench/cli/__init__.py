@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
 import traceback
 from typing import Any
 
@@ -14,6 +12,7 @@ from rlbench.cli.algorithms import algorithms, check, new
 from rlbench.cli.experiments import compare, report, run
 from rlbench.cli.plan import plan
 from rlbench.errors import RlbenchError
+from rlbench.study.imports import leave_quickly
 
 BAD_INPUT = 2
 UNEXPECTED = 1
@@ -69,7 +68,7 @@ def main(ctx: click.Context, debug: bool) -> None:
     rlbench new my-variant
     """
     ctx.obj = {"debug": debug}
-    atexit.register(gc.freeze)  # or Python, on leaving, searches all that was imported for garbage
+    leave_quickly()
 
 
 for command in (run, report, compare, plan, algorithms, check, new):

@@ -166,8 +166,5 @@ def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
     """
     from rlbench.training import envs
 
-    sizes: dict[str, int] = {}
-    for environment in {cell.environment.label: cell.environment for cell in cells}.values():
-        with contextlib.closing(envs.make(environment, 1, 1)) as batch:
-            sizes[environment.label] = batch.observation_size
-    return sizes
+    environments = {cell.environment.label: cell.environment for cell in cells}
+    return {label: envs.observation_size(environment) for label, environment in environments.items()}

@@ -13,7 +13,8 @@ from rlbench.algorithm import Algorithm
 from rlbench.functional import layers
 from rlbench.functional.families import Family
 from rlbench.functional.networks import ActorCritic
-from rlbench.training.envs import ClassicBatch, EnvBatch
+from rlbench.training.envs import EnvBatch
+from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.envs.classic.play import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.episodes import EpisodeLog

@@ -6,11 +6,10 @@ import contextlib
 
 from rlbench.records import Environment
 from rlbench.training.envs.batch import EnvBatch, Step, copy_seeds
-from rlbench.training.envs.classic import ClassicBatch, classic_batch, supports
 from rlbench.training.envs.gym import GymBatch, make_one
 from rlbench.training.envs.spaces import ActionSpec
 
-__all__ = ["ActionSpec", "ClassicBatch", "EnvBatch", "Step", "copy_seeds", "make"]
+__all__ = ["ActionSpec", "EnvBatch", "Step", "copy_seeds", "make", "observation_size"]
 
 
 def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
@@ -19,11 +18,28 @@ def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
     Raises:
         RlbenchError: unknown id, rejected options, missing package or unsupported space.
     """
+    # Imported where it is needed, since that loads the compiler: those who only look at an environment need none.
+    from rlbench.training.envs.classic import classic_batch, supports
+
     template = make_one(environment)
     try:
         if supports(template):
             return classic_batch(template, replicas, num_envs)
         return GymBatch(environment, template, replicas, num_envs)
+    finally:
+        with contextlib.suppress(Exception):
+            template.close()
+
+
+def observation_size(environment: Environment) -> int:
+    """Return how many numbers an observation has, by making one copy as Gymnasium does.
+
+    Raises RlbenchError where `make` does.
+    """
+    template = make_one(environment)
+    try:
+        with contextlib.closing(GymBatch(environment, template, 1, 1)) as batch:
+            return batch.observation_size
     finally:
         with contextlib.suppress(Exception):
             template.close()
