@@ -148,8 +148,8 @@ def _compared(results: Results) -> Iterator[Picture]:
                 f"difference-{name}",
                 section,
                 f"How much better on {environment}",
-                f"{METRIC_NAMES[results.metrics[0]].capitalize()}: the mean over an arm's runs less that of {base}. The "
-                "bar is the interval of the true difference; one that touches 0 leaves the question open.",
+                f"{METRIC_NAMES[results.metrics[0]].capitalize()}: the mean over an arm's runs less that of {base}. "
+                "The bar is the interval of the true difference; one that touches 0 leaves the question open.",
                 f"Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
                 partial(results.plot_difference, environment=environment),
                 height=rows_height(results.arms, 0.36),
