@@ -43,7 +43,8 @@ NEED_A_MARGIN = ("equivalent", "not-less", "not-greater", "within")
 
 _METRIC = re.compile(r"[A-Za-z_][\w.]*(:(mean|final|min|max|std|last|q(0|1|0?\.\d+)|share[<>]=?[-+.\deE]+))?")
 _EVENT = re.compile(r"(>=|<=|>|<) *([-+.\deE]+)")
-_RETURNS = ("auc", "final", "last100")
+RETURNS = ("auc", "final", "last100")
+"""Metrics in units of the episode return; each also exists `_normalised`."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Claim:
             )
         if self.over not in ("each", "mean"):
             raise RlbenchError(f"{self.where}: over must be 'each' or 'mean', not {self.over!r}.")
-        if self.over == "mean" and self.metric in _RETURNS and len(self.environments) != 1:
+        if self.over == "mean" and self.metric in RETURNS and len(self.environments) != 1:
             raise RlbenchError(
                 f"{self.where}: returns of different environments have different units; "
                 f"over='mean' needs the metric {self.metric}_normalised."

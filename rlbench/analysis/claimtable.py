@@ -68,6 +68,11 @@ def claim_sentence(verdict: Verdict) -> str:
         said.append("No reasonable number of runs would decide it if the effect is what was estimated.")
     if verdict.left_out:
         said.append(f"Left out: {verdict.left_out} of {verdict.planned} planned runs.")
+    if verdict.with_failures is not None:
+        instead = (
+            verdict.with_failures if verdict.with_failures == verdict.verdict else f"{verdict.with_failures} instead"
+        )
+        said.append(f"If those that failed or diverged count as the worst score, it is {instead}.")
     return " ".join(said)
 
 
@@ -120,6 +125,7 @@ def _row(verdict: Verdict, part: Part) -> dict[str, Any]:
     return {
         "claim": claim.statement,
         "verdict": verdict.verdict,
+        "verdict_with_failures": verdict.with_failures or verdict.verdict,
         "direction": claim.direction,
         "metric": claim.metric,
         "smallest_effect": claim.smallest_effect,

@@ -9,12 +9,16 @@ supported if all its parts are, refuted if one of them is.
 Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
 Intervals are adjusted for the number of parts (Bonferroni's level), p-values by step-down. The two comparisons
 of "the inner setting beats both ends" are not corrected for being two: both must hold (intersection-union).
+
+Where runs of a claim's arms failed or diverged and the claim is about returns, it is judged a second time with these
+runs as the worst possible score (`rlbench.analysis.sensitivity`); a share of runs counts them against the claim anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -24,8 +28,9 @@ from rlbench.analysis.asking import ask
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.power import Seeds, detectable_effect, seeds_needed
 from rlbench.analysis.questions import Question, one_sided
+from rlbench.analysis.sensitivity import STOPPED, failures_as_worst
 from rlbench.analysis.statistics import Array
-from rlbench.claims import Claim
+from rlbench.claims import RETURNS, Claim
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -95,13 +100,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say of a claim; `left_out` counts the planned runs that did not enter."""
+    """What the runs say of a claim; `left_out` counts the planned runs that did not enter.
+
+    `with_failures` is the verdict if failed and diverged runs count as the worst score; None if that changes no number.
+    """
 
     claim: Claim
     verdict: Outcome
     parts: tuple[Part, ...]
     planned: int
     left_out: int
+    with_failures: Outcome | None = None
 
     @property
     def p(self) -> float:
@@ -123,6 +132,25 @@ def judge(claim: Claim, results: Results, seed: int = 0) -> Verdict:
     Raises:
         RlbenchError: the claim names an arm, environment or metric that the results do not have.
     """
+    worst = _failures_as_worst(claim, results)
+    verdict = _judge(claim, results, seed)
+    return verdict if worst is None else replace(verdict, with_failures=_judge(claim, worst, seed).verdict)
+
+
+def _failures_as_worst(claim: Claim, results: Results) -> Results | None:
+    """Return the results with failed and diverged runs as the worst score; None if the claim has none of a return."""
+    metric, scores = claim.metric.removesuffix("_normalised"), results.scores
+    stopped = scores["status"].isin(STOPPED) & scores["arm"].isin(claim.arms)
+    if claim.environments:
+        stopped &= scores["environment"].isin(claim.environments)
+    if not stopped.any() or metric not in RETURNS or claim.event is not None:
+        return None
+    worst = copy(results)
+    worst.__dict__["scores"] = failures_as_worst(scores, [metric], results.references)  # a cached property
+    return worst
+
+
+def _judge(claim: Claim, results: Results, seed: int) -> Verdict:
     asked = ask(claim, results)
     parts: list[Part] = []
     # Both ends of an interior optimum must be beaten: each end is a family of its own.

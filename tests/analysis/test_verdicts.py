@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from rlbench.analysis.claimtable import claim_sentence
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.equivalence import equivalence_test, non_inferiority_test
 from rlbench.analysis.measures import measure
@@ -109,6 +110,24 @@ def test_a_mean_against_a_bound() -> None:
         verdict_on(runs, "below", "a", bound=2, metric="kl:max") == "refuted"
     )  # kl is about 0.025, and 2 more at most
     assert verdict_on(runs, "below", "a", bound=2.5, metric="kl:max") == "supported"
+
+
+def test_a_verdict_that_hangs_on_failed_runs_says_so() -> None:
+    runs = draw(0, a=0.8, b=0.5)
+    claim = Claim("c", ["a", "b"], "greater", "auc_normalised")
+    whole = judge(claim, results(runs))
+    assert (whole.verdict, whole.with_failures) == ("supported", None)
+    broken = judge(claim, results(runs, {("a", "E", seed): "diverged" for seed in range(4)}))
+    assert (broken.verdict, broken.with_failures, broken.left_out) == ("supported", "inconclusive", 4)
+    assert "count as the worst score, it is inconclusive instead." in claim_sentence(broken)
+    mild = judge(claim, results(runs, {("b", "E", 0): "failed"}))
+    assert (mild.verdict, mild.with_failures) == ("supported", "supported")
+    assert "count as the worst score, it is supported." in claim_sentence(mild)
+    # A mechanism has no worst value, and a share counts failures against the claim already.
+    other = results(runs, {("a", "E", 0): "failed"})
+    assert judge(Claim("c", ["a", "b"], "greater", "kl:mean"), other).with_failures is None
+    share = Claim("c", ["a"], "above", "auc", event=">= 0.5", bound=0.5)
+    assert judge(share, other).with_failures is None
 
 
 def test_a_share_of_runs_against_a_bound_and_failed_runs_tell_against_it() -> None:
