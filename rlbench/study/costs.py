@@ -28,6 +28,7 @@ from rlbench.study.provenance import processor
 
 FILE = "costs.json"
 SAVING = 0.03  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
+LEAST = 8  # replicas that a pack may always hold, as far as memory allows
 _GPU_EACH = 0.016  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
 _LEAST_ROLLOUTS = 10  # of a pack whose time is kept: the first one loads and compiles
 _OBSERVATIONS = 16  # numbers in an observation, where nobody has looked
@@ -45,8 +46,11 @@ class Cost(NamedTuple):
 
     @property
     def worthwhile(self) -> int:
-        """The largest number of replicas at which twice as many would still cost each of them less, by `SAVING`."""
-        return max(1, math.ceil((0.5 - SAVING) / SAVING * self.fixed / self.each))
+        """The largest number of replicas at which twice as many would still cost each of them less, by `SAVING`.
+
+        It is at least `LEAST`: the price of a call is the small difference of two times, which may come out as none.
+        """
+        return max(LEAST, math.ceil((0.5 - SAVING) / SAVING * self.fixed / self.each))
 
 
 class Costs:
