@@ -27,8 +27,9 @@ from rlbench.study.plan import Cell
 from rlbench.study.provenance import processor
 
 FILE = "costs.json"
-SAVING = 0.05  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
-_GPU_EACH = 0.009  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
+SAVING = 0.03  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
+LEAST = 8  # replicas that a pack may always hold, as far as memory allows
+_GPU_EACH = 0.016  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
 _LEAST_ROLLOUTS = 10  # of a pack whose time is kept: the first one loads and compiles
 _OBSERVATIONS = 16  # numbers in an observation, where nobody has looked
 
@@ -45,8 +46,11 @@ class Cost(NamedTuple):
 
     @property
     def worthwhile(self) -> int:
-        """The largest number of replicas at which twice as many would still cost each of them less, by `SAVING`."""
-        return max(1, math.ceil((0.5 - SAVING) / SAVING * self.fixed / self.each))
+        """The largest number of replicas at which twice as many would still cost each of them less, by `SAVING`.
+
+        It is at least `LEAST`: the price of a call is the small difference of two times, which may come out as none.
+        """
+        return max(LEAST, math.ceil((0.5 - SAVING) / SAVING * self.fixed / self.each))
 
 
 class Costs:
@@ -140,8 +144,8 @@ def rule_of_thumb(cell: Cell, device: str = "cpu") -> Cost:
     gradient_steps = algorithm.epochs * algorithm.minibatches / algorithm.samples_per_update
     widths = algorithm.hidden
     size = (1000 + sum(before * after for before, after in itertools.pairwise(widths))) / 5096
-    fixed = 30e-6 / algorithm.num_envs + 350e-6 * gradient_steps
-    return Cost(fixed, 1e-6 + 2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
+    fixed = 6e-6 / algorithm.num_envs + 40e-6 * gradient_steps
+    return Cost(fixed, 0.3e-6 + 1.2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
 
 
 def _fit(points: Mapping[int, float], prior: Cost) -> Cost:

@@ -77,9 +77,9 @@ def test_groups_are_split_only_where_that_keeps_more_workers_busy(groups: int, w
 
 
 def test_runs_that_differ_only_in_hyper_fields_share_a_pack() -> None:
-    cells = [cell(lr=lr, clip=clip, seed=seed) for lr in (1e-3, 1e-4) for clip in (0.1, 0.2) for seed in range(5)]
+    cells = [cell(lr=lr, clip=clip, seed=seed) for lr in (1e-3, 1e-4) for clip in (0.1, 0.2) for seed in range(3)]
     assert len(make_packs(cells, 1)) == 1
-    assert sorted(len(pack.cells) for pack in make_packs(cells, 2)) == [10, 10]
+    assert sorted(len(pack.cells) for pack in make_packs(cells, 2)) == [6, 6]
 
 
 def test_options_and_budgets_split_packs() -> None:
@@ -98,7 +98,7 @@ def test_ten_thousand_cells_are_packed_quickly() -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize(("fixed", "each", "largest"), [(1e-6, 1e-3, 1), (1e-3, 1e-3, 9), (1e-2, 1e-4, 900)])
+@pytest.mark.parametrize(("fixed", "each", "largest"), [(1e-6, 1e-3, 8), (1e-3, 1e-3, 16), (1e-2, 1e-4, 1567)])
 def test_packs_are_as_large_as_it_was_measured_to_pay(fixed: float, each: float, largest: int) -> None:
     costs = measured(**{"CartPole-v1": (fixed, each)})
     packs = make_packs([cell(seed=seed) for seed in range(3 * largest)], 1, costs)
