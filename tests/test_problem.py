@@ -15,6 +15,7 @@ from rlbench.functional import weighted_mean
 from rlbench.functional.families import Family, family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
+from rlbench.functional.surrogates import standardise
 from rlbench.improve.batches import Rollout
 from rlbench.improve.diagnostics import Meter, explained_variance, measure_update
 from rlbench.training.noise import Streams
@@ -124,6 +125,17 @@ def test_advantages_are_standardised_over_what_the_algorithm_says() -> None:
         for batch in problem.minibatches(epochs=1, count=minibatches):
             np.testing.assert_allclose(batch.advantage.mean(-1), np.zeros(REPLICAS), atol=1e-6)
             np.testing.assert_allclose(batch.advantage.std(-1, ddof=1), np.ones(REPLICAS), rtol=1e-5)
+
+
+def test_batches_are_standardised_as_everything_else_is_also_with_weights() -> None:
+    weight = (torch.arange(REPLICAS * SIZE).reshape(REPLICAS, SIZE) % 3 > 0).float()
+    setting = Setting([make(normalize_advantage="minibatch", minibatches=4)] * REPLICAS, weight=weight)
+    plain = Setting([make(normalize_advantage="none", minibatches=4)] * REPLICAS, weight=weight)
+    pairs = zip(*(one.problem.minibatches(epochs=1, count=4) for one in (setting, plain)), strict=True)
+    for batch, raw in pairs:
+        assert raw.weight is not None
+        expected = standardise(torch.from_numpy(raw.advantage), torch.from_numpy(raw.weight))
+        np.testing.assert_allclose(batch.advantage, expected, rtol=1e-4, atol=1e-5)
 
 
 def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:

@@ -58,8 +58,8 @@ def adam(
     replicas = len(params)
     _adam(
         params, grad, state.first, state.second, state.steps, state.split,
-        _per_replica(lr, replicas), _per_replica(eps, replicas),
-        np.full(replicas, np.float32(np.inf)) if max_norm is None else _per_replica(max_norm, replicas),
+        per_replica(lr, replicas), per_replica(eps, replicas),
+        np.full(replicas, np.float32(np.inf)) if max_norm is None else per_replica(max_norm, replicas),
         np.ones(replicas, np.bool_) if active is None else active,
         *parts, *betas,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def norms(grad: Array) -> Array:
     return result
 
 
-def _per_replica(coefficient: Array, replicas: int) -> Array:
-    """Return `[R, 1]` or `[1, 1]` as `[R]`."""
+def per_replica(coefficient: Array, replicas: int) -> Array:
+    """Return a coefficient `[R, 1]`, or `[1, 1]` if it is one number for all, as `[R]`."""
     column = coefficient.reshape(-1)
     return column if len(column) == replicas else np.repeat(column, replicas)

@@ -11,7 +11,7 @@ import torch
 
 from rlbench.data import Params, Samples
 from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState, adam, norms
+from rlbench.functional.optimizers import AdamState, adam, norms, per_replica
 from rlbench.functional.values import value_loss
 from rlbench.improve.batches import Batch, Rollout, gather, take
 from rlbench.improve.diagnostics import Meter
@@ -58,9 +58,10 @@ class Problem:
         self._rollout, self._lr, self._permute = rollout, lr, permute
         self._eps, self._max_norm = _column(algorithm.adam_eps), _column(algorithm.max_grad_norm)
         self._entropy_coef, self._value_coef = _column(algorithm.entropy_coef), _column(algorithm.value_coef)
-        self._value_clip, self.band = (self._each(one) for one in (algorithm.value_clip, algorithm.band))
+        replicas = len(params)
+        self._value_clip = per_replica(_column(algorithm.value_clip), replicas)
+        self.band = per_replica(_column(algorithm.band), replicas)
         self._has_bonus = bool(self._entropy_coef.any())
-        self._latest = (self.params, params)  # parameters that were used last, as a tensor and as the array it wraps
         self._differentiate = Differentiation(algorithm)
         self._old_heads: Array | None = None  # [R, n, H]
         self._old_log_probs: Array | None = None  # [R, n]
@@ -86,13 +87,11 @@ class Problem:
 
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
-        head = self._network.forward(self._flat(params), batch.observation, value=False).head
-        return samples(batch, self._leaves(batch, head, batch.old_value, live=False))
+        return samples(batch, self._policy_leaves(params, batch))
 
     def evaluate(self, params: Params, batch: Batch) -> tuple[Leaves, Array]:
         """Return the terms of a batch under the policy of `params`, and its mean surrogate `[R]`."""
-        head = self._network.forward(self._flat(params), batch.observation, value=False).head
-        leaves = self._leaves(batch, head, batch.old_value, live=False)
+        leaves = self._policy_leaves(params, batch)
         mean: Array = self._differentiate(batch, leaves).numpy()[:, 0]
         return leaves, mean
 
@@ -114,7 +113,7 @@ class Problem:
         maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
         `[R]` (default: all that are alive) enters the diagnostics.
         """
-        flat, counted = self._flat(params), self.alive if active is None else active
+        flat, counted = params.numpy(), self.alive if active is None else active
         output = self._network.forward(flat, batch.observation, policy=policy)
         leaves = self._leaves(batch, output.head, output.value, live=True)
         result = self._differentiate(batch, leaves, objective) if policy else torch.zeros((len(flat), 1))
@@ -137,7 +136,7 @@ class Problem:
         J^T F J v with J the Jacobian of the heads and F the distribution's own Fisher matrix: exact, and without
         differentiating twice (Schulman et al. 2015, appendix C.1).
         """
-        flat = self._flat(params)
+        flat = params.numpy()
         output = self._network.forward(flat, batch.observation, value=False)
         likelihood = self._family.likelihood(output.head)
         shares = batch.shares[..., None]
@@ -155,7 +154,7 @@ class Problem:
         state: a zero gradient would not do, since Adam's momentum moves on without one.
         """
         adam(
-            self._flat(params), grad.numpy(), self._optimizer,
+            params.numpy(), grad.numpy(), self._optimizer,
             lr=-self._lr, eps=self._eps, max_norm=self._max_norm, active=active, parts=self._parts(policy, value),
         )  # fmt: skip
         return params
@@ -167,10 +166,6 @@ class Problem:
         usable: Array = np.logical_and(self.alive, batch.weight.any(-1))
         return usable
 
-    def _each(self, coefficient: float | torch.Tensor) -> Array:
-        """Return a coefficient as one number per replica, `[R]`."""
-        return np.ascontiguousarray(np.broadcast_to(_column(coefficient)[:, 0], len(self.params)))
-
     def mask(self, condition: torch.Tensor) -> Array:
         """Return a condition `[R, 1]` as a mask of replicas `[R]`."""
         mask: Array = condition.numpy()[:, 0]
@@ -179,12 +174,6 @@ class Problem:
     def none_left(self, going: Array) -> bool:
         """Return whether no replica takes part any more."""
         return not going.any()
-
-    def _flat(self, params: Params) -> Array:
-        """Return parameters as the same array each time, by which the network knows the views it has made."""
-        if self._latest[0] is not params:
-            self._latest = (params, params.numpy())
-        return self._latest[1]
 
     def _parts(self, policy: bool, value: bool) -> tuple[bool, bool]:
         return (True, True) if self._network.shared else (policy, value)
@@ -195,6 +184,11 @@ class Problem:
         self.meter.add("value_loss", loss, counted)
         slope *= -self._value_coef
         return slope
+
+    def _policy_leaves(self, params: Params, batch: Batch) -> Leaves:
+        """Return the terms of a batch under the policy of `params`, without gradient; `value` is the old one."""
+        head = self._network.forward(params.numpy(), batch.observation, value=False).head
+        return self._leaves(batch, head, batch.old_value, live=False)
 
     def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> Leaves:
         likelihood = self._family.likelihood
@@ -219,7 +213,7 @@ class Problem:
         self._old_heads = np.empty((len(self.params), self.size, self._family.head_size), np.float32)
         self._old_log_probs = np.empty((len(self.params), self.size), np.float32)
         for index, observation, action in zip(order, observations, actions, strict=True):
-            head = self._network.forward(self._flat(self.params), observation, value=False).head
+            head = self._network.forward(self.params.numpy(), observation, value=False).head
             self._old_heads[rows, index] = head
             self._old_log_probs[rows, index] = self._family.likelihood(head).log_prob(action)
         self.reference = list(self._gather(order))
