@@ -20,7 +20,7 @@ PHASES = {
     "update: old policy": ["rlbench.improve.problem:Problem._evaluate_old_policy"],
     "update: diagnostics after it": [
         "rlbench.training.trainer:measure_update",
-        "rlbench.training.trainer:explained_variance",
+        "rlbench.training.loop:explained_variance",
     ],
 }
 PARTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm, stack
+from rlbench.improve.diagnostics import explained_variance
 from rlbench.records import Progress, RunRecord
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.history import History
@@ -26,6 +27,14 @@ class Account(Protocol):
 
     step: int
     episodes: EpisodeLog
+
+
+class Samples(Protocol):
+    """What the history takes from the samples of a rollout, `[R, n]` each; see `rlbench.improve.batches.Rollout`."""
+
+    old_value: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor | None
 
 
 class Loop(ABC, Generic[E]):
@@ -75,10 +84,22 @@ class Loop(ABC, Generic[E]):
         rate: Array = torch.as_tensor(self.algorithm.lr).numpy()
         return rate * np.float32(1 - progress if self.algorithm.anneal_lr else 1)
 
-    def note_update(self, meter: Any, columns: dict[str, Array | float]) -> None:
-        """Add the row of the update just made to the history; `meter` measured its gradient steps."""
-        share = self.collector.step / self.steps
-        row = {"step": self.collector.step, "progress": share, **columns}
+    def note_update(
+        self, meter: Any, rollout: Samples, mean_return: Array, rate: Array, measured: Mapping[str, Array]
+    ) -> None:
+        """Add the row of the update just made to the history.
+
+        `meter` measured its gradient steps on `rollout`, `measured` is what was measured after it; `mean_return` `[R]`
+        and step sizes `rate` `[R, 1]` are those before it.
+        """
+        row: dict[str, Array | float] = {
+            "step": self.collector.step,
+            "progress": self.collector.step / self.steps,
+            "mean_return": mean_return,
+            **measured,
+            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
+            "lr": rate[:, 0],
+        }
         self.history.add(self.algorithm, meter, row, self.outcomes.alive)
 
     def adapt(self) -> None:

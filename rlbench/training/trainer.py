@@ -14,7 +14,7 @@ from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
 from rlbench.functional.families import family
 from rlbench.functional.optimizers import AdamState
-from rlbench.improve.diagnostics import explained_variance, measure_update
+from rlbench.improve.diagnostics import measure_update
 from rlbench.improve.problem import Problem
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import envs as environments
@@ -140,13 +140,7 @@ class Training(Loop[Experience]):
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
         )  # fmt: skip
         new = algorithm.improve(problem)
-        columns: dict[str, Array | float] = {
-            "mean_return": mean_return,
-            **measure_update(problem, new),
-            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
-            "lr": rate[:, 0],
-        }
-        self.note_update(problem.meter, columns)
+        self.note_update(problem.meter, rollout, mean_return, rate, measure_update(problem, new))
         self.params = new.numpy()
         self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
         self.adapt()

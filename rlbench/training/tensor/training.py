@@ -16,7 +16,6 @@ from rlbench.functional.families import family
 from rlbench.functional.modules import ModuleError, ModuleNetwork, build_modules
 from rlbench.functional.tensor_networks import TensorActorCritic, TensorNetwork
 from rlbench.functional.tensor_optimizers import TensorAdamState
-from rlbench.improve.diagnostics import explained_variance
 from rlbench.improve.problem import Problem
 from rlbench.improve.tensor_meter import measure_update
 from rlbench.improve.tensor_problem import TensorProblem
@@ -74,13 +73,7 @@ class TensorTraining(Loop[TensorExperience]):
         problem = cast(Problem, by_autograd)  # which it is to everyone who improves
         with named(algorithm):
             new = algorithm.improve(problem)
-        columns: dict[str, Array | float] = {
-            "mean_return": mean_return,
-            **measure_update(by_autograd, new),
-            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
-            "lr": rate[:, 0],
-        }
-        self.note_update(by_autograd.meter, columns)
+        self.note_update(by_autograd.meter, rollout, mean_return, rate, measure_update(by_autograd, new))
         self.params = new
         self._check_divergence()
         self.adapt()
