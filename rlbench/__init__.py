@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
     from rlbench.study.spec import Arm, Experiment
+    from rlbench.suite import Erratum, Exact, Suite
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
@@ -22,7 +23,9 @@ _HOMES = {
     "Arm": "study.spec",
     "Claim": "claims",
     "Environment": "records",
+    "Erratum": "suite",
     "Estimates": "data",
+    "Exact": "suite",
     "Experiment": "study.spec",
     "Params": "data",
     "Problem": "improve",
@@ -30,6 +33,7 @@ _HOMES = {
     "RlbenchError": "errors",
     "Samples": "data",
     "Stats": "data",
+    "Suite": "suite",
     "Trajectory": "data",
     "compare": "api",
     "first_order": "improve",
@@ -43,7 +47,9 @@ __all__ = [
     "Arm",
     "Claim",
     "Environment",
+    "Erratum",
     "Estimates",
+    "Exact",
     "Experiment",
     "Params",
     "Problem",
@@ -51,6 +57,7 @@ __all__ = [
     "RlbenchError",
     "Samples",
     "Stats",
+    "Suite",
     "Trajectory",
     "compare",
     "first_order",

@@ -39,6 +39,8 @@ COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-grea
 ORDERED = ("increasing", "decreasing", "peak", "dip")
 BOUNDED = ("above", "below", "within")
 DIRECTIONS = (*COMPARING, *ORDERED, *BOUNDED)
+DESCRIBING = ("id", "source", "known")
+"""Fields that say where a claim comes from, and nothing of what is judged."""
 NEED_A_MARGIN = ("equivalent", "not-less", "not-greater", "within")
 
 _METRIC = re.compile(r"[A-Za-z_][\w.]*(:(mean|final|min|max|std|last|q(0|1|0?\.\d+)|share[<>]=?[-+.\deE]+))?")
@@ -66,6 +68,11 @@ class Claim:
     best             the inner arm of peak and dip
     paired           compare runs of one seed with each other
     level            of the intervals
+    id               its number in the text that makes the claim, such as "22b"
+    source           where the claim is made
+    known            what is known of it from elsewhere, with the source
+
+    The last three describe the claim and are no part of what is judged: `digest` leaves them out.
 
     Raises:
         RlbenchError: an entry is missing, of the wrong kind, or does not go with the direction.
@@ -83,6 +90,9 @@ class Claim:
     best: str | None = None
     paired: bool = False
     level: float = 0.95
+    id: str = ""
+    source: str = ""
+    known: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.statement, str) or not self.statement.strip():
@@ -185,7 +195,8 @@ def from_document(document: Mapping[str, Any]) -> Claim:
 
 def digest(claims: Iterable[Claim | Mapping[str, Any]]) -> str:
     """Return the SHA-256 of claims: of their JSON with sorted keys, in the order in which they are made."""
-    documents = [one.document() if isinstance(one, Claim) else from_document(one).document() for one in claims]
+    made = [one if isinstance(one, Claim) else from_document(one) for one in claims]
+    documents = [{key: value for key, value in one.document().items() if key not in DESCRIBING} for one in made]
     text = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rlbench"
 
 BASE = {"errors", "records", "userfiles"}
-SAID = BASE | {"claims"}
+SAID = BASE | {"claims", "suite"}
 LEARNING = BASE | {"functional", "data", "improve", "fields", "algorithm"}
 STORED = SAID | {"store"}
 TRAINING = LEARNING | {"registry", "training"}
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "errors": set(),
     "records": set(),
     "claims": {"errors"},
+    "suite": set(),
     "userfiles": {"errors"},
     "functional": set(),
     "data": {"functional"},

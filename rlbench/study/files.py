@@ -47,6 +47,7 @@ def override(
         experiment.baseline,
         experiment.question,
         experiment.claims,
+        experiment.design,
     )
 
 

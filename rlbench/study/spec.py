@@ -79,6 +79,7 @@ class Experiment:
     baseline      the label of the arm that the others are compared with; the first arm if not given
     claims        `Claim`s that the runs shall decide; their hash is kept before the first run starts
     question      what the experiment is to answer, in one sentence
+    design        how, in two sentences, for readers who do not know its arms
     """
 
     name: str
@@ -89,6 +90,7 @@ class Experiment:
     baseline: str
     question: str
     claims: tuple[Claim, ...]
+    design: str
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class Experiment:
         baseline: str = "",
         question: str = "",
         claims: Sequence[Claim] = (),
+        design: str = "",
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
             raise RlbenchError(
@@ -114,6 +117,7 @@ class Experiment:
             "baseline": baseline or "",
             "question": question or "",
             "claims": _claims(where, claims),
+            "design": design or "",
         }
         checked["steps"] = _steps(where, steps, checked["environments"])
         for key, value in checked.items():
@@ -141,12 +145,13 @@ class Experiment:
             "steps": self.steps if isinstance(self.steps, int) else dict(self.steps),
             "baseline": self.baseline,
             "claims": [claim.document() for claim in self.claims],
+            "design": self.design,
         }
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:
     """Return the experiment that `Experiment.document` wrote; RlbenchError where it is not one."""
-    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims"]
+    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims", "design"]
     for key in document:
         if key not in known:
             raise RlbenchError(f"An experiment has no entry {key!r}.{nearest(str(key), known)}")
