@@ -1,26 +1,23 @@
 """Claims 1 and 2: the defaults work almost everywhere, with discrete and with continuous actions."""
 
 from lecture_arms import CONTINUOUS, DISCRETE, EFFECT, LUNAR, SEEDS, STEPS, ppo
-
 from rlbench import Claim, Experiment
 
 DEFAULT = "PPO defaults"
-TUNED = ["PPO, ten epochs, lr 0.003", "PPO, inputs and rewards scaled", "PPO, short discount, lr 0.001"]
+SCALED = "PPO, inputs and rewards scaled"
 COUNTABLE, TORQUE = [*DISCRETE, "MountainCar-v0", *LUNAR], CONTINUOUS
 
 EXPERIMENT = Experiment(
     name="defaults",
     question="Does PPO with its default hyper-parameters almost always work?",
     design=(
-        "PPO-Clip with the lecture's defaults, and a random policy, on every task; beside it three settings that "
-        "somebody might find by tuning. A run counts as successful if its returns in the last tenth of training come "
-        "90 % of the way from a random policy to the task's target."
+        "PPO-Clip with the lecture's defaults and a random policy on every task; beside them, as a sign of what the same "
+        "budget allows, PPO with ten epochs and with observations and rewards scaled. A run counts as successful if its "
+        "returns in the last tenth of training come 90 % of the way from a random policy to the task's target."
     ),
     arms=[
         ppo(DEFAULT),
-        ppo(TUNED[0], epochs=10, lr=3e-3),
-        ppo(TUNED[1], epochs=10, horizon=512, num_envs=4, normalize_observation=True, normalize_reward=True),
-        ppo(TUNED[2], epochs=10, lr=1e-3, gamma=0.9),
+        ppo(SCALED, epochs=10, horizon=512, num_envs=4, normalize_observation=True, normalize_reward=True),
         "random",
     ],
     environments=[*COUNTABLE, *TORQUE],

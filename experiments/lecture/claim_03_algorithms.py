@@ -1,7 +1,6 @@
 """Claims 3 to 8: PPO against REINFORCE, TRPO, actor-critics and its own variants, each with its own step size."""
 
-from lecture_arms import EFFECT, FAIR, SEEDS, STEPS, TASKS, TEN_EPOCHS, ppo
-
+from lecture_arms import EFFECT, FAIR, SEEDS, STEPS, TASKS, TUNED, ppo
 from rlbench import Arm, Claim, Experiment
 
 PPO, PENALTY, ADAPTIVE, TRPO = "PPO-Clip", "PPO-Penalty", "PPO-Adaptive", "TRPO"
@@ -16,19 +15,19 @@ EXPERIMENT = Experiment(
         "end."
     ),
     arms=[
-        ppo(PPO, **(TEN_EPOCHS | {"lr": FAIR["ppo-clip"]})),
+        Arm("ppo-clip", PPO, **TUNED, lr=FAIR["ppo-clip"]),
         Arm("reinforce", REINFORCE, anneal_lr=False, lr=FAIR["reinforce"]),
         Arm("trpo", TRPO, anneal_lr=False, lr=FAIR["trpo"]),
-        Arm("ppo-penalty", PENALTY, **(TEN_EPOCHS | {"lr": FAIR["ppo-penalty"]})),
-        Arm("ppo-adaptive", ADAPTIVE, **(TEN_EPOCHS | {"lr": FAIR["ppo-adaptive"]})),
-        Arm("actor-critic", FREE, **(TEN_EPOCHS | {"lr": FAIR["no clip"]})),
-        Arm("actor-critic", FREE_ONCE, **(TEN_EPOCHS | {"lr": FAIR["no clip, one epoch"], "epochs": 1})),
+        Arm("ppo-penalty", PENALTY, **TUNED, lr=FAIR["ppo-penalty"]),
+        Arm("ppo-adaptive", ADAPTIVE, **TUNED, lr=FAIR["ppo-adaptive"]),
+        Arm("actor-critic", FREE, **TUNED, lr=FAIR["no clip"]),
+        Arm("actor-critic", FREE_ONCE, **(TUNED | {"lr": FAIR["no clip, one epoch"], "epochs": 1})),
         Arm(
             "actor-critic",
             A2C,
-            **(TEN_EPOCHS | {"lr": FAIR["a2c"], "epochs": 1, "minibatches": 1, "horizon": 16, "num_envs": 8}),
+            **(TUNED | {"lr": FAIR["a2c"], "epochs": 1, "minibatches": 1, "horizon": 16, "num_envs": 8}),
         ),
-        Arm("actor-critic", "no clip, lr 0.003", **(TEN_EPOCHS | {"lr": FAIR["ppo-clip"]})),
+        Arm("actor-critic", "no clip, lr 0.003", **TUNED, lr=FAIR["ppo-clip"]),
         ppo("PPO defaults"),
     ],
     environments=TASKS,

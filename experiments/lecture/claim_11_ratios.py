@@ -1,7 +1,6 @@
 """Claims 11 and 16: what the clip does to ratios, and what the clip fraction says."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, TEN_EPOCHS, ppo
-
 from rlbench import Claim, Experiment
 
 DEFAULT, TEN = "PPO defaults", "PPO, ten epochs"

@@ -1,9 +1,8 @@
 """Claim 12: one bad advantage estimate destroys the policy without the clip, and not with it."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, TEN_EPOCHS, ppo
-from variants_corrupted import CorruptedActorCritic, CorruptedClip
-
 from rlbench import Arm, Claim, Experiment
+from variants_corrupted import CorruptedActorCritic, CorruptedClip
 
 CLIP, FREE = "clip", "no clip"
 CLIP_HIT, FREE_HIT = "clip, one corrupted advantage", "no clip, one corrupted advantage"

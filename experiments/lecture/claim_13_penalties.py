@@ -1,7 +1,6 @@
 """Claim 13: the clip against the penalty, with the settings of the PPO paper's table 1."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, TEN_EPOCHS, ppo
-
 from rlbench import Arm, Claim, Experiment
 
 CLIP = "clip 0.2"

@@ -1,7 +1,6 @@
 """Claim 14: the rule that adapts the clip range, as the lecture writes it, without bounds."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, TEN_EPOCHS, ppo
-
 from rlbench import Arm, Claim, Experiment
 
 RULE, BOUNDED, FIXED = "adaptive clip, no bounds", "adaptive clip within 0.05 and 0.5", "clip 0.2"

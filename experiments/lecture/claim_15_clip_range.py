@@ -1,7 +1,6 @@
 """Claims 15 and 31b: what the clip range does."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, TEN_EPOCHS, sweep
-
 from rlbench import Claim, Experiment
 
 ARMS = [f"clip={value:g}" for value in (0.05, 0.1, 0.2, 0.3, 0.5)]

@@ -1,7 +1,6 @@
 """Claims 19 and 32b: lambda of generalised advantage estimation."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, sweep
-
 from rlbench import Claim, Experiment
 
 VALUES = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0]

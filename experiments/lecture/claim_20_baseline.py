@@ -1,7 +1,6 @@
 """Claim 20a: a baseline helps REINFORCE."""
 
 from lecture_arms import EFFECT, FAIR, SEEDS, STEPS, TASKS
-
 from rlbench import Arm, Claim, Experiment
 
 EXPERIMENT = Experiment(

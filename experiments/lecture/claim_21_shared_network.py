@@ -1,7 +1,6 @@
 """Claim 21: one network for policy and value, or two."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
-
 from rlbench import Claim, Experiment
 
 EXPERIMENT = Experiment(

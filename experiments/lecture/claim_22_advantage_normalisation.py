@@ -1,9 +1,8 @@
 """Claim 22: advantages must always be normalised, or training explodes."""
 
 from lecture_arms import DEFAULTS, EFFECT, SEEDS, STEPS, TASKS
-from variants_rewards import ScaledRewards
-
 from rlbench import Arm, Claim, Experiment
+from variants_scales import ScaledRewards
 
 SCALES = (1, 10, 1000)
 NORMALISED = [f"normalised, rewards x{scale}" for scale in SCALES]

@@ -1,9 +1,8 @@
 """Claim 23: large returns, and what the lecture advises against them."""
 
 from lecture_arms import DEFAULTS, EFFECT, SEEDS, STEPS, TASKS, ppo
-from variants_values import ClampedValueLoss, StandardisedTargets
-
 from rlbench import Arm, Claim, Experiment
+from variants_scales import ClampedValueLoss, StandardisedTargets
 
 RAW, SCALED = "shared network, raw returns", "shared network, rewards scaled"
 SEPARATE, TARGETS, CLAMPED = "separate, raw returns", "separate, targets standardised", "separate, value loss clamped"

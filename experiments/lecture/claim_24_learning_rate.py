@@ -1,7 +1,6 @@
 """Claim 24: the learning rate."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, sweep
-
 from rlbench import Claim, Experiment
 
 VALUES = [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]

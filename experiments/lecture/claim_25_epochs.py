@@ -1,7 +1,6 @@
 """Claims 25, 32a and 33: the number of epochs."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
-
 from rlbench import Claim, Experiment
 
 VALUES = [1, 2, 4, 10, 20, 40]

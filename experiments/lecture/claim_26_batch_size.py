@@ -1,7 +1,6 @@
 """Claim 26b to 26d: the size of a rollout."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
-
 from rlbench import Claim, Experiment
 
 VALUES = [128, 512, 2048, 8192, 32768]

@@ -1,7 +1,6 @@
 """Claim 27: clipping the norm of the gradient."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, sweep
-
 from rlbench import Claim, Experiment
 
 EXPERIMENT = Experiment(

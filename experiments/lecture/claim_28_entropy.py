@@ -1,7 +1,6 @@
 """Claims 28 and 31a: the entropy bonus."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, sweep
-
 from rlbench import Claim, Experiment
 
 VALUES = [0.0, 1e-4, 1e-3, 1e-2, 1e-1]

@@ -1,7 +1,6 @@
 """Claim 29: the lecture's remedies for unstable learning."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
-
 from rlbench import Claim, Experiment
 
 UNSTABLE = {"lr": 1e-2, "epochs": 20}

@@ -1,7 +1,6 @@
 """Claim 30: the lecture's remedies for slow learning."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
-
 from rlbench import Claim, Experiment
 
 SLOW = {"lr": 1e-4}
