@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import gymnasium
 import torch
+
+from algorithms.ppo_clip import PPOClip
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Problem
 from rlbench.functional.surrogates import standardise
 from variants_listing import Listing
-
-from algorithms.ppo_clip import PPOClip
 
 LISTING = "Part 4, the listing"
 
@@ -31,7 +31,9 @@ def joined_shapes() -> str:
     """Join values with a bootstrap value of another shape, and of the same."""
     values, bootstrap = torch.zeros(8), torch.zeros(1, 1)
     said = message_of(lambda: torch.cat([values, bootstrap]), RuntimeError)
-    return f"Joining (8,) and (1, 1): {said.rstrip('.')}. Joining (8,) and (1,): {len(torch.cat([values, bootstrap[0]]))}."
+    return (
+        f"Joining (8,) and (1, 1): {said.rstrip('.')}. Joining (8,) and (1,): {len(torch.cat([values, bootstrap[0]]))}."
+    )
 
 
 def broadcast_ratios() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from errata_loop import play
 from lecture_bench import SEED, in_first_update
 from rlbench import Erratum, Problem

@@ -7,11 +7,11 @@ from functools import cache
 
 import gymnasium
 import numpy as np
+
+from algorithms.ppo_clip import PPOClip
 from lecture_bench import SEED, trained
 from rlbench import Erratum
 from variants_listing import Listing
-
-from algorithms.ppo_clip import PPOClip
 
 LISTING = "Part 4, the listing"
 EPISODES, LIMIT, ROLLOUT = 300, 500, 2048
@@ -68,7 +68,9 @@ def left_over() -> str:
     """Count the steps that no update uses."""
     tally = play(cumulative=False)
     stored = len(tally.observations)
-    return f"Of {stored:,} steps, {tally.updates} updates use {tally.updates * ROLLOUT:,}; {stored % ROLLOUT} are unused."
+    return (
+        f"Of {stored:,} steps, {tally.updates} updates use {tally.updates * ROLLOUT:,}; {stored % ROLLOUT} are unused."
+    )
 
 
 def not_seeded() -> str:

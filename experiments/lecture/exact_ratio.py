@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from lecture_bench import samples_at
-from rlbench import Exact
 
 from algorithms.ppo_clip import PPOClip
+from lecture_bench import samples_at
+from rlbench import Exact
 
 TABLES = {
     1.0: ((0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4), (0.8, 0.9, 1.0, 1.1, 1.2, 1.2, 1.2)),

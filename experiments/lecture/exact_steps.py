@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from lecture_bench import in_first_update, trained
 from rlbench import Exact, Params, Problem, first_order
 from rlbench.functional import norm

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
+
 from rlbench import Algorithm, Environment, Params, Problem, Samples
 from rlbench.fields import configure
 from rlbench.records import RunRecord

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Self
 
 import torch
-from rlbench import Algorithm, Stats, Trajectory, hyper
-from rlbench.functional import rollout_mean
 
 from algorithms.actor_critic import ActorCritic
 from algorithms.ppo_clip import PPOClip
 from algorithms.ppo_penalty import PPOPenalty
 from algorithms.trpo import TRPO
+from rlbench import Algorithm, Stats, Trajectory, hyper
+from rlbench.functional import rollout_mean
 
 BEFORE, NOW, AFTER = 0.0, 1.0, 2.0
 

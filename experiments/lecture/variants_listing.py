@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from rlbench import Trajectory, hyper, static
-from rlbench.functional import gae
 
 from algorithms.ppo_clip import PPOClip
+from rlbench import Trajectory, hyper, static
+from rlbench.functional import gae
 
 
 class Listing(PPOClip):

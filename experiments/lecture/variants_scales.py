@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from rlbench import Params, Problem, Trajectory, hyper
-from rlbench.functional import gae, rollout_mean, weighted_mean
 
 from algorithms.ppo_clip import PPOClip
+from rlbench import Params, Problem, Trajectory, hyper
+from rlbench.functional import gae, rollout_mean, weighted_mean
 
 
 class ScaledRewards(PPOClip):
