@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
     from rlbench.study.spec import Arm, Experiment
-    from rlbench.suite import Erratum, Exact, Suite
+    from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
@@ -32,6 +32,7 @@ _HOMES = {
     "Results": "analysis.results",
     "RlbenchError": "errors",
     "Samples": "data",
+    "Showpiece": "suite",
     "Stats": "data",
     "Suite": "suite",
     "Trajectory": "data",
@@ -56,6 +57,7 @@ __all__ = [
     "Results",
     "RlbenchError",
     "Samples",
+    "Showpiece",
     "Stats",
     "Suite",
     "Trajectory",
