@@ -6,14 +6,13 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+
+from algorithms.ppo_clip import PPOClip
+from algorithms.random_policy import RandomPolicy
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Params, Problem
 from rlbench.functional import dot, mean, norm
 from variants_listing import Listing
-
-from algorithms.ppo_clip import PPOClip
-from algorithms.random_policy import RandomPolicy
 
 LISTING = "Part 4, the listing"
 UPDATES, SEEDS = 20, (SEED, SEED + 1)

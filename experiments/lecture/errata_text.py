@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import gymnasium
 import numpy as np
 import torch
-from errata_estimates import MOST
-from exact_ratio import used
-from exact_steps import compare_scales
-from lecture_bench import SEED, in_first_update, samples_at, trained
-from rlbench import Erratum, Problem, Stats
-from rlbench.functional.surrogates import standardise
-from variants_listing import Listing
 
 from algorithms.ppo_adaptive import PPOAdaptive
 from algorithms.ppo_clip import PPOClip
 from algorithms.ppo_penalty import PPOPenalty
+from errata_estimates import MOST
+from exact_ratio import used
+from exact_steps import compare_scales
+from lecture_bench import SEED, in_first_update, samples_at, trained
+from rlbench import Erratum, Stats
+from rlbench.functional.surrogates import standardise
+from variants_listing import Listing
 
 
 def minimised_with_the_wrong_sign() -> str:
