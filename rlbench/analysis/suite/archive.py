@@ -25,6 +25,7 @@ import pandas as pd
 from rlbench.analysis.measures import measure
 from rlbench.analysis.results import Results
 from rlbench.analysis.suite.entries import SuiteResults
+from rlbench.analysis.suite.labels import arms_by_label
 from rlbench.errors import RlbenchError
 
 LIMIT = 20_000_000  # bytes of all files together
@@ -116,7 +117,10 @@ def _runs(results: Results) -> pd.DataFrame:
     table = scores[["cell", "arm", "environment", "seed", "used", *[name for name in _SCORES if name in scores]]]
     extra = [name for name in [*_KEYS, *_COST] if name in own and name not in table]
     table = table.merge(own[["arm", "environment", "seed", *extra]], on=["arm", "environment", "seed"], how="left")
-    settings = {_label(arm): json.dumps(arm.get("fields") or arm.get("settings") or {}, sort_keys=True) for arm in _arms(results)}
+    settings = {
+        label: json.dumps(arm.get("fields") or arm.get("settings") or {}, sort_keys=True)
+        for label, arm in arms_by_label(results).items()
+    }
     table["settings"] = table["arm"].map(settings).fillna("{}")
     for metric in dict.fromkeys(claim.metric for claim in results.claims):
         if metric in table:
@@ -130,9 +134,9 @@ def _runs(results: Results) -> pd.DataFrame:
 
 
 def _curves(results: Results) -> pd.DataFrame:
-    """Return the learning curves with the cell of each run."""
+    """Return the known points of the learning curves with the cell of each run."""
     keys = ["arm", "environment", "seed"]
-    return results.curves.merge(results.scores[[*keys, "cell"]], on=keys, how="left")
+    return results.curves.dropna(subset=["return"]).merge(results.scores[[*keys, "cell"]], on=keys, how="left")
 
 
 def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]) -> pd.DataFrame:
@@ -181,14 +185,6 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _arms(results: Results) -> list[dict[str, Any]]:
-    return list(results.experiment.get("arms") or [])
-
-
-def _label(arm: dict[str, Any]) -> str:
-    return str(arm.get("label") or arm.get("algorithm"))
-
-
 def _readme(tables: Archive) -> str:
     """Return what the files hold."""
     thinned = ""
@@ -203,7 +199,8 @@ Written by `rlbench report`; readable with anything that reads Parquet, such as 
 
 ## runs.parquet
 
-{len(tables.runs):,} rows, one per run that took place, whatever became of it. A run that several experiments share is one row.
+{len(tables.runs):,} rows, one per run that took place, whatever became of it. A run that several experiments share is
+one row.
 
 - `cell`: the identity of the run, a hash of its settings, environment, budget, seed and source
 - `algorithm`, `settings` (JSON), `environment`, `seed`, `steps` (the budget)
@@ -214,13 +211,14 @@ Written by `rlbench report`; readable with anything that reads Parquet, such as 
 
 ## planned.parquet
 
-{len(tables.planned):,} rows: `experiment`, `arm`, `environment`, `seed`, and the `cell` that holds that run. Runs that are
-planned but not stored have no row in `runs.parquet`.
+{len(tables.planned):,} rows: `experiment`, `arm`, `environment`, `seed`, and the `cell` that holds that run. Runs that
+are planned but not stored have no row in `runs.parquet`.
 
 ## curves.parquet
 
-{len(tables.curves):,} rows: the learning curve of every run on a common grid. `run` is the row in `runs.parquet`, from 0; `return` is
-the mean return of the episodes that ended in the last tenth of the budget before `step`; missing after a run stopped.
+{len(tables.curves):,} rows: the learning curve of every run on a common grid. `run` is the row in `runs.parquet`, from
+0; `return` is the mean return of the episodes that ended in the last tenth of the budget before `step`. A run that
+stopped early has no rows after that.
 
 ## updates.parquet
 

@@ -129,8 +129,8 @@ def claims_table(entries: Sequence[Entry]) -> Table:
             row |= {"Effect": "exact" if claim is None else NONE, "Of what": one.said or one.problem, "n": NONE}
         shown.append(row)
     note = (
-        "Effect: of the part on which the verdict hangs, with its interval, adjusted for the parts of the claim. n: runs "
-        "per arm and environment."
+        "Effect: of the part on which the verdict hangs, with its interval, adjusted for the parts of the claim. n: "
+        "runs per arm and environment."
     )
     return Table("claims", "All claims", verdict_rows(entries), pd.DataFrame(shown), note)
 

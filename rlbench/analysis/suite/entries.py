@@ -33,6 +33,7 @@ class SuiteResults:
     name        of the suite
     members     the results of its experiments, also of those of which only some runs, or none, are stored
     register    the entries of the suite's own register of claims, if it has one; else that of each experiment counts
+    claimed     the documents of all claims of the suite, in its order, also of experiments that are no members here
     quick       whether only the quick part was asked for
     designed    the number of seeds of every experiment of the suite, by name, as its file has it; also of experiments
                 that are no members here
@@ -43,6 +44,7 @@ class SuiteResults:
     suite: Suite
     members: Sequence[Results]
     register: Sequence[Mapping[str, Any]] = ()
+    claimed: Sequence[Mapping[str, Any]] = ()
     quick: bool = False
     designed: Mapping[str, int] = field(default_factory=dict)
     provenance: Sequence[Mapping[str, Any]] = ()

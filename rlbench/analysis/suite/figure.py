@@ -8,7 +8,7 @@ from math import ceil
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from rlbench.analysis.bands import curve_band
@@ -21,6 +21,7 @@ from rlbench.analysis.picturefiles import Picture
 from rlbench.analysis.references import possible_range
 from rlbench.analysis.results import Results
 from rlbench.analysis.suite import panels
+from rlbench.analysis.suite.effects import effects
 from rlbench.analysis.suite.entries import Entry
 from rlbench.analysis.suite.panels import Learnt
 from rlbench.analysis.verdicts import Verdict
@@ -100,7 +101,7 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
     environments = list(claim.environments or results.environments)
     height = max(_left_height(kind, claim, environments), 1.5 + 0.27 * len(verdict.parts))
     figure = Figure(figsize=(_WIDTH, height + 0.45), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1.0), wspace=0.03)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1.0), wspace=0.03).flat
     table = measure(results, claim.metric)
     table = table[table["arm"].isin(claim.arms) & table["environment"].isin(environments)]
     drawn: Sequence[Estimate | Band]
@@ -110,7 +111,7 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
         drawn = panels.doses(left.subplots(), table, verdict, results)
     else:
         drawn = panels.runs_as_dots(left.subplots(), table, verdict, results)
-    panels.effects(right.subplots(), verdict)
+    effects(right.subplots(), verdict)
     shown = results.scores[results.scores["environment"].isin(environments)]
     text = f"{_interval_note(drawn, verdict)}\n{run_counts(shown, claim.arms, width=_FOOTER_WIDTH)}"
     figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color=QUIET, linespacing=1.35)
@@ -126,7 +127,9 @@ def _left_height(kind: str, claim: Claim, environments: list[str]) -> float:
     return 1.3 + 0.33 * len(claim.arms) * len(environments)
 
 
-def _small_multiples(figure: Figure, claim: Claim, environments: list[str], results: Results, curves: Curves) -> list[Band]:
+def _small_multiples(
+    figure: SubFigure, claim: Claim, environments: list[str], results: Results, curves: Curves
+) -> list[Band]:
     """Draw the learning curves on every environment, two beside each other, and list the arms below."""
     columns = min(2, len(environments))
     axes: list[Axes] = list(figure.subplots(ceil(len(environments) / columns), columns, squeeze=False).flat)
@@ -147,12 +150,12 @@ def _small_multiples(figure: Figure, claim: Claim, environments: list[str], resu
 def _interval_note(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
     """Say what the intervals on both sides are."""
     said = [f"Left: {interval_name(drawn)} ({_methods(drawn)})."] if drawn else []
-    effects = [part.effect for part in verdict.parts]
-    level, whole = effects[0].level, verdict.claim.level
-    name = interval_name(effects)
+    found = [part.effect for part in verdict.parts]
+    level, whole = found[0].level, verdict.claim.level
+    name = interval_name(found)
     if level != whole:
         name = f"{100 * level:.3g} % interval each, so that {100 * whole:.3g} % holds for all together"
-    return " ".join([*said, f"Right: {name} ({_methods(effects)})."])
+    return " ".join([*said, f"Right: {name} ({_methods(found)})."])
 
 
 def _methods(estimates: Sequence[Estimate | Band]) -> str:

@@ -1,8 +1,17 @@
-"""Short labels for arms that differ in little: what all of them share is said once."""
+"""The labels of arms, and short ones where they differ in little: what all of them share is said once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+
+
+def arms_by_label(results: Results) -> dict[str, Mapping[str, Any]]:
+    """Return the arms of an experiment's document by their labels."""
+    return {str(arm.get("label") or arm.get("algorithm")): arm for arm in results.experiment.get("arms") or []}
 
 
 def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:

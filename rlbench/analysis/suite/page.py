@@ -14,7 +14,7 @@ from rlbench.analysis.picturefiles import Rendered
 from rlbench.analysis.results import Results
 from rlbench.analysis.suite.entries import Entry, SuiteResults
 from rlbench.analysis.suite.errata import Shown
-from rlbench.analysis.suite.labels import short_labels
+from rlbench.analysis.suite.labels import arms_by_label, short_labels
 from rlbench.analysis.suite.summary import VERDICTS, counted, method, summary, underpowered
 from rlbench.analysis.suite.words import (
     asked_text,
@@ -100,7 +100,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
         entry=entry,
         figure=figure,
         effect=effect_text(claim, hinge.effect) if claim and hinge else "exact" if claim is None else NONE,
-        meaning=effect_meaning(claim, hinge) if claim and hinge else entry.problem,
+        meaning=effect_meaning(claim, hinge) if claim and hinge else entry.said or entry.problem,
         n=runs_text(judged.parts) if judged else NONE,
         asked=asked_text(claim) if claim else "",
         design=str(experiment.get("design") or experiment.get("question") or ""),
@@ -142,7 +142,15 @@ def _parts(claim: Claim, parts: Sequence[Part]) -> Grid:
 
 def _details(claim: Claim, parts: Sequence[Part]) -> Grid:
     """Return what an expert asks for besides."""
-    header = ["Part", "p that it is false", "p that it is true", "Effect size", "Found with 80 %", "Seeds needed", "Interval"]
+    header = [
+        "Part",
+        "p that it is false",
+        "p that it is true",
+        "Effect size",
+        "Found with 80 %",
+        "Seeds needed",
+        "Interval",
+    ]
     rows = []
     for part in parts:
         size = NONE
@@ -157,11 +165,14 @@ def _details(claim: Claim, parts: Sequence[Part]) -> Grid:
 
 def _settings(claim: Claim, results: Results) -> tuple[Grid | None, str]:
     """Return the settings in which the arms differ or that were given, one column per arm, and the others in a line."""
-    by_label = {str(arm.get("label") or arm.get("algorithm")): arm for arm in results.experiment.get("arms") or []}
+    by_label = arms_by_label(results)
     arms = [by_label[name] for name in claim.arms if name in by_label]
-    fields = [{"algorithm": arm.get("algorithm"), **(arm.get("settings") or {}), **(arm.get("fields") or {})} for arm in arms]
+    fields = [
+        {"algorithm": arm.get("algorithm"), **(arm.get("settings") or {}), **(arm.get("fields") or {})} for arm in arms
+    ]
     names = list(dict.fromkeys(name for one in fields for name in one))
-    given = {"algorithm", *(name for arm in arms for name in arm.get("settings") or {})}
+    given = {name for arm in arms for name in arm.get("settings") or {}}
+    given |= {"algorithm"} if any(arm.get("fields") for arm in arms) else set()
     shown = [name for name in names if name in given or len({_value(one, name) for one in fields}) > 1]
     if not arms or not shown:
         return None, ""

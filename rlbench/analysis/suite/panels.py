@@ -1,12 +1,11 @@
-"""The panels of a claim's figure; each draws on Axes that it is given.
+"""The left side of a claim's figure, the runs behind a verdict: arms in order, dots, or learning curves.
 
-`effects` holds the verdict against what is claimed; the others show the runs behind it: `doses` over ordered arms,
-`runs_as_dots` for means, shares and differences, and learning curves for returns.
+Each function draws on Axes that it is given and returns the estimates that it drew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,26 +14,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter
 
 from rlbench.analysis.claimtable import number
-from rlbench.analysis.compare import ALL
 from rlbench.analysis.estimates import Band
 from rlbench.analysis.figures.curves import draw_stopped
 from rlbench.analysis.figures.rows import draw_estimate, name_rows
 from rlbench.analysis.figures.runs import spread
-from rlbench.analysis.figures.style import INK, QUIET, ArmStyle, arm_styles, say, wrapped
+from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles, say, wrapped
 from rlbench.analysis.intervals import Estimate, mean_interval
 from rlbench.analysis.results import Results
 from rlbench.analysis.statistics import Array
+from rlbench.analysis.suite.effects import CLAIMED, VERDICT_STYLES
 from rlbench.analysis.suite.labels import short_labels
 from rlbench.analysis.suite.words import metric_name
-from rlbench.analysis.verdicts import Part, Verdict, regions
-from rlbench.claims import BOUNDED, Claim
+from rlbench.analysis.verdicts import Verdict
+from rlbench.claims import RETURNS, Claim
 
-VERDICT_STYLES: Mapping[str, ArmStyle] = {
-    "supported": ArmStyle("#0b5cad", "o", ()),
-    "refuted": ArmStyle("#b3400e", "X", ()),
-    "inconclusive": ArmStyle("#5d6670", "D", ()),
-}
-CLAIMED = "#cfe3f7"
 _LOGARITHMIC_FROM = 100.0  # ratio of the largest to the smallest value
 
 
@@ -49,57 +42,6 @@ class Learnt(NamedTuple):
 LearntOf = Callable[[Results, str, str], Learnt]
 
 
-def effects(ax: Axes, verdict: Verdict) -> None:
-    """Draw the effect of every part with its adjusted interval, and shade where the claim says that it lies."""
-    claim, parts = verdict.claim, verdict.parts
-    support, refute = regions(claim)
-    limits = sorted({end for one in (*support, *refute) for end in one if np.isfinite(end)})
-    zero = [] if claim.direction in BOUNDED else [0.0]
-    known = [end for part in parts for end in (part.effect.point, part.effect.low, part.effect.high)]
-    finite = [value for value in (*known, *limits, *zero) if np.isfinite(value)]
-    room = 0.12 * (max(finite) - min(finite) or 1.0)
-    left, right = min(finite) - room, max(finite) + room
-    for low, high in support:
-        ax.axvspan(max(low, left), min(high, right), color=CLAIMED, linewidth=0, zorder=0)
-    for at in limits:
-        ax.axvline(at, color=VERDICT_STYLES["supported"].color, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
-    for at in zero:
-        ax.axvline(at, color=QUIET, linewidth=1.0, zorder=1.4)
-    for row, part in enumerate(parts):
-        style = VERDICT_STYLES[part.verdict]
-        if np.isfinite(part.effect.point):
-            draw_estimate(ax, row, part.effect, style, marker=style.marker, hollow=part.verdict == "inconclusive")
-        else:
-            ax.annotate("no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET)
-    title, labels = part_labels(claim, parts)
-    name_rows(ax, labels)
-    ax.set_xlim(left, right)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title(wrapped(title, 40), fontsize=10)
-    ax.set_xlabel(_effect_label(claim), fontsize=9)
-    if claim.event is not None:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-
-
-def part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:
-    """Return a title and the label of each part: what all of them share is in the title."""
-    several = len({part.environment for part in parts}) > 1
-    places = {part.environment: "mean of environments" if part.environment == ALL else part.environment for part in parts}
-    pairs = list(dict.fromkeys((part.arm, part.other) for part in parts))
-    if len(pairs) == 1 or claim.direction in ("increasing", "decreasing"):
-        arm, other = pairs[0]
-        minus = "" if not other else f" minus {other}"
-        title = "change over the arms" if claim.direction in ("increasing", "decreasing") else f"{arm}{minus}"
-        return title, [places[part.environment] for part in parts]
-    first = {arm for arm, _ in pairs}
-    _, short = short_labels(list(dict.fromkeys(name for pair in pairs for name in pair if name)))
-    names = dict(zip(dict.fromkeys(name for pair in pairs for name in pair if name), short, strict=True))
-    labels = [f"− {names[part.other]}" if part.other else names[part.arm] for part in parts]
-    where = [f", {places[part.environment]}" if several else "" for part in parts]
-    title = f"{first.pop()} minus …" if len(first) == 1 else "each arm"
-    return title, [label + place for label, place in zip(labels, where, strict=True)]
-
-
 def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> list[Estimate]:
     """Draw means over ordered arms with intervals: thin lines per environment, a thick one for their mean.
 
@@ -110,23 +52,24 @@ def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> 
     environments = _places(claim, results)
     styles = arm_styles(environments)
     drawn: list[Estimate] = []
-    x = np.arange(len(claim.arms))
+    x = np.arange(len(claim.arms), dtype=np.float64)
     many = len(environments) > 1
     for index, name in enumerate(environments):
         line = [_mean(table, arm, [name], results) for arm in claim.arms]
-        _line(ax, x + 0.04 * (index - (len(environments) - 1) / 2), line, styles[name], name, thin=many)
+        beside = 0.04 * (index - (len(environments) - 1) / 2)
+        _line(ax, np.add(x, beside), line, styles[name], name, thin=many)
         drawn += line
-    if many and claim.over == "mean":
+    if many and claim.metric not in RETURNS:  # returns of different environments have different units
         line = [_mean(table, arm, environments, results) for arm in claim.arms]
-        _line(ax, x, line, ArmStyle(INK, "o", ()), "mean", thin=False)
+        _line(ax, x, line, ArmStyle(INK, "o", ()), "mean of environments", thin=False)
         drawn += line
-    if claim.best in claim.arms:
-        ax.axvline(claim.arms.index(str(claim.best)), color=CLAIMED, linewidth=9, zorder=0)
+    if not many or claim.metric not in RETURNS:
+        _claimed(ax, claim, [one.point for one in drawn[-len(x) :]])
     _scale(ax, "y", [one.point for one in drawn])
     ax.set_xticks(x, [wrapped(one, 12) for one in short])
     ax.set_xlabel(shared or "arm")
     ax.set_ylabel(wrapped(metric_name(claim.metric), 34), fontsize=9)
-    if ax.lines and (many or len(environments) == 1):
+    if len(ax.get_legend_handles_labels()[0]) > 1:
         ax.legend(fontsize=8, loc="best", framealpha=0.75, frameon=True, edgecolor="none")
     if not np.isfinite([one.point for one in drawn]).any():
         say(ax, "No run recorded this.")
@@ -183,6 +126,23 @@ def learning_curves(ax: Axes, environment: str, claim: Claim, results: Results, 
     return drawn
 
 
+def _claimed(ax: Axes, claim: Claim, points: Sequence[float]) -> None:
+    """Draw what the claim asks of a line of means: the least rise or fall, or the level that its ends must not pass."""
+    color, d, last = VERDICT_STYLES["supported"].color, claim.smallest_effect, len(points) - 1
+    falls = claim.direction in ("decreasing", "dip")
+    if claim.best in claim.arms:
+        at = claim.arms.index(str(claim.best))
+        level = points[at] + d if falls else points[at] - d
+        ax.axvline(at, color=CLAIMED, linewidth=9, zorder=0)
+        ends, what = [level, level], "claimed of both ends"
+    elif d > 0:
+        ends = [points[0], points[0] - d if falls else points[0] + d]
+        what = f"claimed: {'falls' if falls else 'rises'} more"
+    else:
+        return
+    ax.plot([0, last], ends, color=color, linewidth=1.0, linestyle=(0, (4, 3)), label=what)
+
+
 def _places(claim: Claim, results: Results) -> list[str]:
     return list(claim.environments or results.environments)
 
@@ -222,13 +182,3 @@ def _scale(ax: Axes, axis: str, values: Sequence[float]) -> None:
     scale = ax.xaxis if axis == "x" else ax.yaxis
     scale.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     scale.set_minor_formatter(NullFormatter())
-
-
-def _effect_label(claim: Claim) -> str:
-    """Return what the axis of effects shows."""
-    name = metric_name(claim.metric)
-    if claim.event is not None:
-        return wrapped(f"share of runs with {name} {claim.event}", 48)
-    if claim.direction in BOUNDED:
-        return wrapped(f"mean {name}", 48)
-    return wrapped(f"{'change' if claim.direction in ('increasing', 'decreasing') else 'difference'} in {name}", 48)

@@ -81,7 +81,7 @@ def problems(entries: Sequence[Entry], errata: Sequence[Shown]) -> list[str]:
     said = []
     for one in entries:
         if one.problem and (one.claim is None or (one.results and stored(one.claim, one.results))):
-            said.append(f"Claim {one.id or one.statement!r}: {one.problem}")
+            said.append(f"Claim {one.id or repr(one.statement)}: {one.problem}")
     return [*said, *(f"Error {one.erratum.number}: {one.does}" for one in errata if one.broken)]
 
 

@@ -15,7 +15,7 @@ VERDICTS = ("supported", "refuted", "inconclusive")
 
 def counted(entries: Sequence[Entry]) -> dict[str, int]:
     """Return how many entries have each verdict."""
-    found = Counter(one.verdict for one in entries)
+    found = Counter[str](one.verdict for one in entries)
     return {name: found[name] for name in VERDICTS}
 
 
@@ -62,7 +62,7 @@ def registered(suite: SuiteResults) -> list[str]:
     if not suite.claims:
         return []
     if suite.register:
-        claims = [claim.document() for claim in suite.claims]
+        claims = suite.claimed or [claim.document() for claim in suite.claims]
         return [registration({"claims": claims, "register": suite.register})[0]]
     found = [(one, *registration(one.experiment)) for one in suite.members if one.claims]
     before = [one for one, _, early in found if early]
@@ -80,16 +80,16 @@ def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
     return [
         (
             "What a verdict means",
-            "Every claim was turned into numbers beforehand: which variants (arms) are compared, on which environments, "
-            "by which measured quantity, and how large an effect must be to matter. A claim has one part for each pair "
-            "of arms and environment. A part is supported if the interval of its effect lies wholly where the claim "
-            "says, and refuted if it lies wholly where the claim cannot be true; a test, corrected for all parts of "
-            "the claim, must agree. Everything else is inconclusive. A claim is supported if all its parts are, and "
-            "refuted if one of them is.",
+            "Every claim was turned into numbers beforehand: which variants (arms) are compared, on which "
+            "environments, by which measured quantity, and how large an effect must be to matter. A claim has one part "
+            "for each pair of arms and environment. A part is supported if the interval of its effect lies wholly "
+            "where the claim says, and refuted if it lies wholly where the claim cannot be true; a test, corrected for "
+            "all parts of the claim, must agree. Everything else is inconclusive. A claim is supported if all its "
+            "parts are, and refuted if one of them is.",
         ),
         (
             "Inconclusive is not refuted",
-            "It means that these runs decide neither way. Each such claim says how many seeds would probably decide it.",
+            "It means that these runs decide neither way. Each such claim says how many seeds would probably decide.",
         ),
         (
             "n",
@@ -98,9 +98,9 @@ def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
         ),
         (
             "Intervals and levels",
-            f"Intervals hold at {level} for all parts of a claim together: the more parts, the wider each. A claim that "
-            "is false is called supported in at most 2.5 % of such experiments, and one that is true refuted in at most "
-            "2.5 %, at the level of 95 %. Claims are not corrected for each other: of many, a few verdicts may be wrong "
+            f"Intervals hold at {level} for all parts of a claim together: the more parts, the wider each. At 95 %, a "
+            "claim that is false is called supported in at most 2.5 % of such experiments, and one that is true "
+            "refuted in at most 2.5 %. Claims are not corrected for each other: of many, a few verdicts may be wrong "
             "by chance.",
         ),
         (
@@ -111,7 +111,8 @@ def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
         (
             "Failed runs",
             "Runs that failed or diverged are counted and drawn. Claims about returns are judged a second time with "
-            "these runs as the worst possible score; where that changes a verdict, its section says so.",
+            "these runs as the worst possible score; where there are such runs, the section of the claim says what "
+            "that changes.",
         ),
         ("When the claims were made", " ".join(registered(suite)) or "The suite makes no claims about runs."),
         ("Specification", f"All experiments with all settings and claims are in specification.json, SHA-256 {sha}."),
