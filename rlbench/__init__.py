@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rlbench.errors import RlbenchError
     from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
+    from rlbench.study.measurement import Measurement
     from rlbench.study.spec import Arm, Experiment
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Estimates": "data",
     "Exact": "suite",
     "Experiment": "study.spec",
+    "Measurement": "study.measurement",
     "Params": "data",
     "Problem": "improve",
     "Results": "analysis.results",
@@ -52,6 +54,7 @@ __all__ = [
     "Estimates",
     "Exact",
     "Experiment",
+    "Measurement",
     "Params",
     "Problem",
     "Results",
