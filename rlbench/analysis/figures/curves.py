@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -179,9 +180,9 @@ def draw_stopped(ax: Axes, x: Array, values: Array, style: ArmStyle) -> None:
     """Draw a run that failed or diverged, with a cross at its last known point."""
     known = np.flatnonzero(np.isfinite(values))
     if known.size:
-        last = known[-1]
-        ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.9, alpha=0.8)
-        ax.plot(x[last], values[last], "x", color=style.color, markersize=6, markeredgewidth=1.5, gid="stopped")
+        last, width = known[-1], rcParams["lines.linewidth"]
+        ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.6 * width, alpha=0.8)
+        ax.plot(x[last], values[last], "x", color=style.color, markeredgewidth=width, gid="stopped")
 
 
 def list_arms(

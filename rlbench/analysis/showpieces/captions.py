@@ -9,8 +9,10 @@ import pandas as pd
 from rlbench.analysis.coverage import interval_name
 from rlbench.analysis.estimates import Band, Estimate
 from rlbench.analysis.figures.accounts import interval_note, run_counts
+from rlbench.analysis.figures.diagnostics import QUANTITIES
 from rlbench.analysis.figures.runs import METRIC_NAMES
 
+COLUMNS = {**QUANTITIES, "clip_fraction": "clip fraction"}
 SPREAD = "a spread of the runs, no confidence interval"
 
 
@@ -44,16 +46,21 @@ def short_interval(estimates: Sequence[Estimate | Band]) -> str:
     return interval_name(estimates).partition(",")[0]
 
 
+def column_name(column: str) -> str:
+    """Return what a column of the updates is called on an axis."""
+    return COLUMNS.get(column, column.replace("_", " "))
+
+
 def metric_name(metric: str) -> str:
     """Return what a metric is called on an axis."""
     brief = {
-        "auc_normalised": "normalised return over training",
+        "auc_normalised": "normalised AUC",
         "final_normalised": "normalised final return",
-        "auc": "return over training",
+        "auc": "AUC, episode return",
         "final": "final return",
     }
     column, _, reduction = metric.partition(":")
-    return brief.get(metric) or f"{column.replace('_', ' ')}, {reduction}".rstrip(", ")
+    return brief.get(metric) or f"{reduction} {column_name(column)}".strip()
 
 
 def metric_sentence(metric: str) -> str:

@@ -16,7 +16,7 @@ from rlbench.analysis.showpieces.chosen import Chosen, styles_like
 from rlbench.analysis.showpieces.layout import Panel, Sheet, in_panels
 from rlbench.analysis.showpieces.lines import MEAN, count_multiples, mark_value, plot_points, shade
 from rlbench.analysis.showpieces.numbers import ALL, Numbers, Scored, gathered, sweep_numbers
-from rlbench.analysis.showpieces.scale import field_name, scale_of
+from rlbench.analysis.showpieces.scale import field_name, scale_of, short
 from rlbench.analysis.showpieces.sweeps import Sweep
 from rlbench.errors import RlbenchError
 
@@ -39,12 +39,14 @@ def dose(chosen: Chosen) -> Sheet:
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         _mark(chosen, ax, scale.place([chosen.piece.mark or 0.0])[0])
-        scale.apply(ax, field)
+        scale.apply(ax, field, chosen.piece.mark)
         names = _called(chosen, panels[panel].table["line"])
         plot_points(panels[panel].table, scale, styles=styles, labels=names, named=named, ax=ax)
         ax.set_ylabel(captions.metric_name(metric))
 
     said = f"{captions.metric_sentence(metric).capitalize()} against the {field_name(field)}"
+    if chosen.piece.mark is not None:
+        said += f" (dashed: {chosen.piece.said or short(chosen.piece.mark)})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
     return _sheet(chosen, panels, styles, draw, f"{said}.{side}", sweeps)
 
@@ -151,7 +153,8 @@ def _styles(sweeps: Mapping[str, tuple[Results, Sweep]]) -> dict[str, ArmStyle]:
 
 
 def _called(chosen: Chosen, names: Sequence[str]) -> dict[str, str]:
-    return {name: chosen.called(name) for name in dict.fromkeys(names)}
+    mean = {ALL: f"mean of {len(chosen.averaged)}"}
+    return {name: mean.get(name) or chosen.called(name) for name in dict.fromkeys(names)}
 
 
 def _mark(chosen: Chosen, ax: Axes, place: float) -> None:
@@ -159,7 +162,7 @@ def _mark(chosen: Chosen, ax: Axes, place: float) -> None:
     if piece.band:
         shade(ax, piece.band, piece.said, upright=True)
     if piece.mark is not None:
-        mark_value(ax, place, piece.said or f"{piece.mark:g}")
+        mark_value(ax, place, "")
 
 
 def _sheet(
@@ -181,7 +184,7 @@ def _sheet(
         [Panel(title, partial(draw, title)) for title in panels],
         in_panels({title: numbers.table for title, numbers in panels.items()}),
         f"{said} {captions.intervals(_MEANS, estimates)} {captions.accounts(shown, arms)}",
-        {chosen.called(name): style for name, style in styles.items()},
+        {name: styles[own] for own, name in _called(chosen, list(styles)).items()},
         shared="y",
         tall=1.15,
         notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}",

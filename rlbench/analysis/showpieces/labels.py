@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,23 +10,28 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.text import Annotation
+from matplotlib.transforms import Transform
 
 from rlbench.analysis.statistics import Array
 
 _GID = "direct-label"
 _LINE = 1.2  # height of a line of text, in sizes of its letters
-_CHARACTER = 0.56  # mean width of a letter, in sizes of the letters
+_CHARACTER = 0.58  # mean width of a letter, in sizes of the letters
+_LONGEST = 15  # letters of a name that stay on one line
+_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[-_:])|(?<=\s)")
 
 
-def label_line(ax: Axes, name: str, x: float, y: float, color: str) -> None:
+def label_line(
+    ax: Axes, name: str, x: float, y: float, color: str, transform: Transform | None = None
+) -> None:
     """Write a name right of the axes, at the height of the end (x, y) of its line, joined to it by a hairline.
 
-    `spread_labels` moves names apart that would cover each other.
+    `spread_labels` moves names apart that would cover each other. `transform` is that of the line, if not the data's.
     """
     ax.annotate(
-        name,
+        broken(name),
         xy=(x, y),
-        xycoords="data",
+        xycoords=transform or "data",
         xytext=(1.0 + _gap(ax), y),
         textcoords=("axes fraction", "data"),
         ha="left",
@@ -45,6 +51,18 @@ def label_line(ax: Axes, name: str, x: float, y: float, color: str) -> None:
     )
 
 
+def broken(name: str, longest: int = _LONGEST) -> str:
+    """Return a name of more than `longest` letters in two lines, broken between its words as near the middle as can be.
+
+    Words end at a space, a hyphen, or before a capital letter: `MountainCar / Continuous-v0`.
+    """
+    places = [match.start() for match in _BREAK.finditer(name) if 0 < match.start() < len(name)]
+    if len(name) <= longest or not places:
+        return name
+    middle = min(places, key=lambda place: abs(2 * place - len(name)))
+    return f"{name[:middle].rstrip()}\n{name[middle:]}"
+
+
 def readable(color: str) -> tuple[float, float, float]:
     """Return the colour dark enough for letters on white: the lighter it is, the more it is darkened."""
     rgb = np.array(to_rgb(color))
@@ -55,7 +73,14 @@ def readable(color: str) -> tuple[float, float, float]:
 
 def text_width(names: Sequence[str]) -> float:
     """Return about how wide the longest of the names is, in inches."""
-    return max(map(len, names), default=0) * _CHARACTER * float(rcParams["legend.fontsize"]) / 72.0
+    longest = max((len(line) for name in names for line in broken(name).splitlines()), default=0)
+    return longest * _CHARACTER * float(rcParams["legend.fontsize"]) / 72.0
+
+
+def text_height(names: Sequence[str]) -> float:
+    """Return how high the names are below each other, in inches."""
+    lines = sum(len(broken(name).splitlines()) for name in names)
+    return _LINE * lines * float(rcParams["legend.fontsize"]) / 72.0
 
 
 def spread_labels(ax: Axes) -> None:
@@ -64,31 +89,32 @@ def spread_labels(ax: Axes) -> None:
     if not labels:
         return
     box = ax.get_window_extent()
-    height = _LINE * float(rcParams["legend.fontsize"]) * ax.figure.dpi / 72.0
+    heights = np.array([_LINE * (one.get_text().count("\n") + 1) for one in labels])
+    heights *= float(rcParams["legend.fontsize"]) * ax.figure.dpi / 72.0
     ends = np.array([ax.transData.transform(one.xy)[1] for one in labels])
-    placed = apart(np.clip(ends, box.y0, box.y1), height, float(box.y0), float(box.y1))
+    placed = apart(np.clip(ends, box.y0, box.y1), heights, float(box.y0), float(box.y1))
     for one, y in zip(labels, placed, strict=True):
         one.set_position((1.0 + _gap(ax), float(ax.transData.inverted().transform((0.0, y))[1])))
 
 
-def apart(ends: Array, height: float, low: float, high: float) -> Array:
-    """Return places at least `height` apart, in the order of `ends` and as near to them as can be (least squares).
+def apart(ends: Array, heights: Array, low: float, high: float) -> Array:
+    """Return the middles of texts of these heights that do not cover each other, in the order of `ends`.
 
-    They stay between `low` and `high` where all of them have room there.
+    They are as near to the ends as can be (least squares), and between `low` and `high` where all have room there.
     """
     order = np.argsort(ends, kind="stable")
-    blocks: list[list[float]] = []  # [mean of the places less their distance from the first, number]
-    for rank, end in enumerate(ends[order]):
-        blocks.append([end - rank * height, 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, number = blocks.pop()
-            before = blocks[-1]
-            before[0] = (before[0] * before[1] + mean * number) / (before[1] + number)
-            before[1] += number
-    level = np.repeat([mean for mean, _ in blocks], [int(number) for _, number in blocks])
-    room = max(high - (len(ends) - 1) * height, low)
+    tall = heights[order]
+    offset = np.concatenate([[0.0], np.cumsum(0.5 * (tall[1:] + tall[:-1]))])  # from the lowest middle
+    blocks: list[tuple[float, int]] = []  # texts that touch: (mean of their ends less their offsets, number)
+    for mean in ends[order] - offset:
+        number = 1
+        while blocks and blocks[-1][0] > mean:
+            before, others = blocks.pop()
+            mean, number = (before * others + mean * number) / (others + number), others + number
+        blocks.append((mean, number))
+    level = np.repeat([mean for mean, _ in blocks], [number for _, number in blocks])
     placed = np.empty(len(ends))
-    placed[order] = np.clip(level, low, room) + height * np.arange(len(ends))
+    placed[order] = np.clip(level, low, max(high - offset[-1], low)) + offset
     return placed
 
 

@@ -12,10 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from rlbench.analysis.figures.style import INK, QUIET, ArmStyle
-from rlbench.analysis.showpieces.labels import spread_labels, text_width
+from rlbench.analysis.showpieces.labels import broken, spread_labels, text_height, text_width
 from rlbench.analysis.showpieces.looks import Look
 
 _WIDEST = 0.34  # of a panel, that names beside its lines may take
@@ -59,26 +61,31 @@ def in_panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
     """Return the figure of a sheet, laid out and with its positions fixed; inside of `looking`."""
-    columns = _columns(len(sheet.panels), sheet.in_row)
-    rows = math.ceil(len(sheet.panels) / columns)
-    width = look.wide if len(sheet.panels) > 1 else look.narrow
-    height = look.slide or look.height * rows * sheet.tall * (1.18 if rows * columns == 1 else 1.0)
+    panels = len(sheet.panels)
+    columns = _columns(panels, sheet.in_row and not look.slide)
+    rows = math.ceil(panels / columns)
+    width = look.wide if panels > 1 else look.narrow
+    height = look.slide or look.height * rows * sheet.tall * (1.18 if panels == 1 else 1.0)
     named = _fits(sheet.lines, width / columns, (height - 1.2 * (look.slide > 0)) / rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex="x" in sheet.shared, sharey="y" in sheet.shared)
-    axes = list(grid.flat)
-    for ax, panel in zip(axes, sheet.panels, strict=False):
+    axes, spare = list(grid.flat)[:panels], list(grid.flat)[panels:]
+    titles = []
+    for ax, panel in zip(axes, sheet.panels, strict=True):
         panel.draw(ax, named)
-        ax.set_title(panel.title)
-    for ax in axes[len(sheet.panels) :]:
+        titles.append(ax.set_title(panel.title))
+    for ax in spare:
         ax.set_axis_off()
-    _label_outer(axes[: len(sheet.panels)], columns, sheet.shared)
+    _ticks_outside(axes, columns, sheet.shared)
     if sheet.lines and not named:
-        _list_lines(figure, axes[len(sheet.panels) :], sheet.lines, width)
-    if look.titled:
-        _write_around(figure, title, sheet.notes)
-    _settle(figure, axes[: len(sheet.panels)])
+        room = (height - 2.0 * (look.slide > 0)) / rows
+        _list_lines(figure, spare if text_height(list(sheet.lines)) <= room else [], sheet.lines, width)
+    across, upright = _common(figure, axes, "x"), _common(figure, axes, "y")
+    above, below = _write_around(figure, title, sheet.notes) if look.titled else (0.0, 0.0)
+    _leave_room(figure, across, upright, (above, below), 0.015 * look.titled)
+    _settle(figure, axes, titles)
+    _place_outside(figure, axes, across, upright)
     return figure
 
 
@@ -90,22 +97,53 @@ def _columns(panels: int, in_row: bool) -> int:
 
 def _fits(lines: Mapping[str, ArmStyle], width: float, height: float) -> bool:
     """Return whether the names have room beside a panel of this width and height in inches."""
-    needed = 1.2 * len(lines) * float(rcParams["legend.fontsize"]) / 72.0
-    return bool(lines) and text_width(list(lines)) <= _WIDEST * width and needed <= 0.72 * height
+    names = list(lines)
+    return bool(names) and text_width(names) <= _WIDEST * width and text_height(names) <= 0.78 * height
 
 
-def _label_outer(axes: Sequence[Axes], columns: int, shared: str) -> None:
-    """Leave labels that all panels share to those on the left and at the bottom."""
+def _ticks_outside(axes: Sequence[Axes], columns: int, shared: str) -> None:
+    """Label the ticks of axes that panels share at the left and at the bottom only."""
     for index, ax in enumerate(axes):
-        below, first = index + columns < len(axes), index % columns == 0
-        if below and len({one.get_xlabel() for one in axes}) == 1:
-            ax.xaxis.label.set_visible(False)
-        if not first and len({one.get_ylabel() for one in axes}) == 1:
-            ax.yaxis.label.set_visible(False)
         if "x" in shared:
-            ax.tick_params(axis="x", labelbottom=not below)
+            ax.tick_params(axis="x", labelbottom=index + columns >= len(axes))
         if "y" in shared:
-            ax.tick_params(axis="y", labelleft=first)
+            ax.tick_params(axis="y", labelleft=index % columns == 0)
+
+
+def _common(figure: Figure, axes: Sequence[Axes], which: str) -> Text | None:
+    """Return the label that all of several panels have on their horizontal or vertical axis, written once for all."""
+    found = {getattr(ax, f"get_{which}label")() for ax in axes}
+    if len(axes) == 1 or len(found) > 1 or found == {""}:
+        return None
+    for ax in axes:
+        getattr(ax, f"set_{which}label")("")
+    turned = {"rotation": "vertical", "ha": "right", "va": "center"} if which == "y" else {"ha": "center", "va": "top"}
+    return figure.text(0.0, 0.0, found.pop(), fontsize=rcParams["axes.labelsize"], **turned)  # type: ignore[arg-type]
+
+
+def _leave_room(
+    figure: Figure, across: Text | None, upright: Text | None, taken: tuple[float, float], margin: float
+) -> None:
+    """Keep the layout away from the margins, from what is `taken` above and below, and from the common labels."""
+    above, below = taken
+    line = 1.5 * float(rcParams["axes.labelsize"]) / 72.0
+    left = margin + line / figure.get_figwidth() * (upright is not None)
+    bottom = max(margin, below) + line / figure.get_figheight() * (across is not None)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(left, bottom, 1.0 - margin - left, 1.0 - max(margin, above) - bottom))  # type: ignore[call-arg]
+
+
+def _place_outside(figure: Figure, axes: Sequence[Axes], across: Text | None, upright: Text | None) -> None:
+    """Write the common labels just below and left of the panels, in their middle."""
+    inner = Bbox.union([ax.get_window_extent() for ax in axes])
+    outer = Bbox.union([box for ax in axes if (box := ax.get_tightbbox()) is not None])
+    gap = float(rcParams["axes.labelpad"]) * figure.dpi / 72.0
+    to_figure = figure.transFigure.inverted()
+    if across is not None:
+        across.set_position(tuple(to_figure.transform((0.5 * (inner.x0 + inner.x1), outer.y0 - gap))))
+    if upright is not None:
+        upright.set_position(tuple(to_figure.transform((outer.x0 - gap, 0.5 * (inner.y0 + inner.y1)))))
 
 
 def _list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], width: float) -> None:
@@ -115,7 +153,8 @@ def _list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmSt
         for name, style in lines.items()
     ]
     if spare:
-        spare[0].legend(handles=handles, loc="center left", handlelength=2.6, borderaxespad=0.0)
+        listed = spare[0].legend(handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.0, labelspacing=0.3)
+        listed.set_in_layout(False)  # it may reach below its place
         return
     each = text_width(list(lines)) + 4.2 * float(rcParams["legend.fontsize"]) / 72.0
     figure.legend(
@@ -128,21 +167,25 @@ def _list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmSt
     )
 
 
-def _write_around(figure: Figure, title: str, notes: str) -> None:
-    size = float(rcParams["font.size"])
+def _write_around(figure: Figure, title: str, notes: str) -> tuple[float, float]:
+    """Write the title above and the notes below the panels of a slide; return the shares of its height they take."""
+    size, height = float(rcParams["font.size"]), 72.0 * figure.get_figheight()
     if title:
-        figure.suptitle(title, x=0.02, ha="left", fontsize=1.4 * size, fontweight="bold", color=INK)
+        figure.text(0.02, 0.975, title, va="top", fontsize=1.4 * size, fontweight="bold", color=INK)
     if notes:
-        figure.supxlabel(notes, x=0.02, ha="left", fontsize=0.9 * size, color=QUIET)
+        figure.text(0.02, 0.02, notes, va="bottom", fontsize=0.9 * size, color=QUIET)
+    return (0.025 + 2.0 * size / height) * bool(title), (0.02 + 1.4 * size / height) * bool(notes)
 
 
-def _settle(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Lay the figure out, thin the ticks to what has room, lay it out again and keep the positions."""
+def _settle(figure: Figure, axes: Sequence[Axes], titles: Sequence[Text]) -> None:
+    """Lay the figure out, thin the ticks and break the titles to what has room, and lay it out again, for good."""
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
-    for ax in axes:
+    for ax, title in zip(axes, titles, strict=True):
         _thin_ticks(ax)
+        if title.get_window_extent().width > ax.get_window_extent().width:
+            title.set_text(broken(title.get_text(), 0))
     engine.execute(figure)
     figure.set_layout_engine(None)
     for ax in axes:
@@ -153,23 +196,28 @@ def _thin_ticks(ax: Axes) -> None:
     """Leave few enough ticks that their labels stay apart: of chosen places every second or third."""
     size = float(rcParams["xtick.labelsize"]) * ax.figure.dpi / 72.0
     box = ax.get_window_extent()
-    for axis, room in ((ax.xaxis, box.width / (4.5 * size)), (ax.yaxis, box.height / (2.6 * size))):
+    for axis, room in ((ax.xaxis, box.width / (4.5 * size)), (ax.yaxis, box.height / (2.2 * size))):
         locator = axis.get_major_locator()
         if isinstance(locator, MaxNLocator):
             axis.set_major_locator(MaxNLocator(nbins=int(min(max(room, 2), 5)), steps=[1, 2, 2.5, 5, 10]))
+        elif isinstance(locator, LogLocator):
+            axis.set_major_locator(LogLocator(10.0, numticks=int(min(max(1.35 * room, 2), 5))))
         elif isinstance(locator, FixedLocator) and axis is ax.xaxis:
             _thin_chosen(ax)
 
 
 def _thin_chosen(ax: Axes) -> None:
-    """Leave out labels that would touch the one before them."""
-    last, gap = -math.inf, 0.35 * float(rcParams["xtick.labelsize"]) * ax.figure.dpi / 72.0
+    """Leave out labels that would touch the one before them; of two, a bold one stays."""
+    gap = 0.35 * float(rcParams["xtick.labelsize"]) * ax.figure.dpi / 72.0
     low, high = sorted(ax.transData.transform([(x, 0.0) for x in ax.get_xlim()])[:, 0])
+    before: Text | None = None
     for tick in ax.xaxis.get_major_ticks():
         box = tick.label1.get_window_extent()
         if not low - 1 <= 0.5 * (box.x0 + box.x1) <= high + 1:
             continue
-        if box.x0 < last + gap:
-            tick.label1.set_visible(False)
-        else:
-            last = box.x1
+        if before is not None and box.x0 < before.get_window_extent().x1 + gap:
+            hidden = before if tick.label1.get_fontweight() == "bold" else tick.label1
+            hidden.set_visible(False)
+            if hidden is tick.label1:
+                continue
+        before = tick.label1

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles
 from rlbench.analysis.showpieces.labels import label_line
@@ -75,11 +76,12 @@ def plot_points(
     ax = new_axes(ax)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
-    shift = rcParams["lines.markersize"] * 0.55  # points between two lines
+    # Points between two lines; nothing has to be told apart where the lines have values of their own.
+    shift = rcParams["lines.markersize"] * min(0.55, 2.2 / len(lines)) if scale and len(lines) > 1 else 0.0
     for index, (name, rows) in enumerate(table.groupby("line", sort=False)):
         style, y = styles[str(name)], rows["point"].to_numpy(np.float64)
         x = scale.place(rows["x"]) if scale else rows["x"].to_numpy(np.float64)
-        beside = ax.transData + _moved(ax, shift * (index - (len(lines) - 1) / 2) if len(lines) > 1 else 0.0)
+        beside = ax.transData + _moved(ax, shift * (index - (len(lines) - 1) / 2))
         strong = 1.5 if name == ALL and len(lines) > 1 else 1.0
         _line(ax, x, y, style, str(name), transform=beside, linewidth=strong * rcParams["lines.linewidth"])
         ends = rows[["low", "high"]].to_numpy(np.float64)
@@ -95,8 +97,8 @@ def plot_points(
         corners = np.column_stack([np.tile(x, 3), np.concatenate([y, *ends.T])])
         ax.update_datalim(corners[np.isfinite(corners).all(axis=1)])
         if named:
-            label_line(ax, (labels or {}).get(str(name), str(name)), x[-1], y[-1], style.color)
-    ax.autoscale_view()
+            label_line(ax, (labels or {}).get(str(name), str(name)), x[-1], y[-1], style.color, beside)
+    ax.autoscale_view(scalex=False)
     return ax
 
 
@@ -179,7 +181,5 @@ def _few(points: int, index: int, lines: int) -> tuple[int, int]:
     return min(points - 1, (1 + 2 * index) * every // (2 * max(lines, 1))), every
 
 
-def _moved(ax: Axes, points: float) -> object:
-    from matplotlib.transforms import ScaledTranslation
-
+def _moved(ax: Axes, points: float) -> ScaledTranslation:
     return ScaledTranslation(points / 72.0, 0.0, ax.figure.dpi_scale_trans)

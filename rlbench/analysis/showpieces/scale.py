@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from rlbench.analysis.statistics import Array
 
 _DECADE = 8.0  # the largest over the smallest value, from which on a scale is logarithmic
+_MARGIN = 0.06  # of the range, left free on both sides
 _CLOSEST = 0.07  # of the range: values nearer to each other get a place each
 
 FIELDS: Mapping[str, str] = {
@@ -39,16 +40,21 @@ def field_name(name: str) -> str:
     return FIELDS.get(name, name.replace("_", " "))
 
 
-def short(value: float) -> str:
-    """Return a number in as few letters as it can be read in: 0.95, 3e-4, ∞."""
+def short(value: float, *, powers: bool | None = None) -> str:
+    """Return a number in few letters: 0.95, 3e-4, ∞; `powers` says whether as a power of ten, None: if it is shorter."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     plain = f"{value:.4g}"
-    if value != 0 and (abs(value) < 0.01 or abs(value) >= 1e5):
-        mantissa, _, exponent = f"{value:.3e}".partition("e")
-        powers = f"{float(mantissa):g}e{int(exponent)}"
-        return powers if len(powers) < len(plain) or "e" in plain else plain
-    return plain
+    if value == 0 or powers is False or (powers is None and 0.01 <= abs(value) < 1e5):
+        return plain
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def shorts(values: Sequence[float]) -> list[str]:
+    """Return the numbers of an axis, all of them as powers of ten if one has to be."""
+    powers = any("e" in short(value) for value in values)
+    return [short(value, powers=powers) for value in values]
 
 
 @dataclass(frozen=True)
@@ -67,14 +73,22 @@ class Scale:
         between = np.interp(wanted, finite, range(len(finite))) if finite else np.zeros(wanted.shape)
         return np.where(np.isinf(wanted), float(len(self.values) - 1), between)
 
-    def apply(self, ax: Axes, name: str) -> None:
-        """Set the scale, the ticks at the values and the label of the horizontal axis."""
+    def apply(self, ax: Axes, name: str, marked: float | None = None) -> None:
+        """Set the scale, the ticks at the values, bold at the `marked` one, and the label of the horizontal axis."""
         if self.kind == "log":
             ax.set_xscale("log")
         places = self.place(self.values)
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xticks(places, [short(value) for value in self.values])
+        ax.set_xticks(places, shorts(self.values))
+        for value, label in zip(self.values, ax.get_xticklabels(), strict=True):
+            label.set_fontweight("bold" if value == marked else "normal")
+        first, last = float(places[0]), float(places[-1])
+        if self.kind == "log":
+            ax.set_xlim(first * (first / last) ** _MARGIN, last * (last / first) ** _MARGIN)
+        else:
+            margin = _MARGIN * (last - first) or 1.0
+            ax.set_xlim(first - margin, last + margin)
         ax.set_xlabel(f"{field_name(name)} (values side by side)" if self.kind == "even" else field_name(name))
 
 
@@ -92,7 +106,7 @@ def scale_of(values: Sequence[float]) -> Scale:
 def multiples(ax: Axes, values: Array) -> None:
     """Make the horizontal axis one of factors around `values`: logarithmic, with ticks such as ×0.1, ×1, ×10."""
     ax.set_xscale("log")
-    spread = (float(values.max()) / float(values.min())) ** 0.06 if len(values) else 2.0
+    spread = (float(values.max()) / float(values.min())) ** _MARGIN if len(values) else 2.0
     low, high = (float(values.min()) / spread, float(values.max()) * spread) if len(values) else (0.5, 2.0)
     steps = (1.0,) if high / low >= 300 else (1.0, 3.0) if high / low >= 20 else (1.0, 2.0, 5.0)
     ticks = [step * 10.0**power for power in range(-9, 10) for step in steps]

@@ -8,8 +8,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.figures.curves import curve_matrix, draw_stopped
+from rlbench.analysis.figures.diagnostics import QUANTITIES
 from rlbench.analysis.figures.style import ArmStyle, arm_styles
 from rlbench.analysis.references import reference
 from rlbench.analysis.showpieces import captions
@@ -21,9 +23,9 @@ from rlbench.analysis.showpieces.ratio import plot_ratio, ratio_numbers
 from rlbench.analysis.showpieces.scale import short
 from rlbench.analysis.showpieces.scatter import plot_scatter, scatter_numbers
 from rlbench.analysis.showpieces.updates import (
+    SHARE_COLUMNS,
     plot_quantiles,
     quantile_numbers,
-    quantity_name,
     scale_column,
     training_numbers,
 )
@@ -83,11 +85,13 @@ def training(chosen: Chosen) -> Sheet:
         scale_column(ax, column, np.concatenate([table["point"].to_numpy(np.float64) for table in tables.values()]))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
+    long = QUANTITIES.get(column, "")
+    meant = f" ({long})" if long and long != captions.column_name(column) else ""
     of = f" of {chosen.called(arms[0])}" if len(arms) == 1 else ""
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in tables],
         in_panels(tables),
-        f"{quantity_name(column).capitalize()}{of} over training. Line: median of the runs; band: their middle half "
+        f"{captions.column_name(column).capitalize()}{meant}{of} over training. Line: median of the runs; band: their middle half "
         f"({captions.SPREAD}). {captions.accounts(shown, arms)}",
         {chosen.called(name): style for name, style in styles.items()},
         shared="y",
@@ -108,14 +112,14 @@ def distribution(chosen: Chosen) -> Sheet:
             shade(ax, piece.band, "", upright=True)
         if piece.mark is not None:
             mark_value(ax, piece.mark, "")
-        ax.set_xlabel(quantity_name(column))
+        ax.set_xlabel(captions.column_name(column))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
     marked = f" Dashed: {piece.said or short(piece.mark)}." if piece.mark is not None else ""
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels(tables),
-        f"{quantity_name(column)} of every update of all runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 "
+        f"{captions.column_name(column)}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 "
         f"and 99 % (ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
         shared="xy",
         tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
@@ -141,6 +145,8 @@ def scatter(chosen: Chosen) -> Sheet:
             mark_value(ax, piece.mark, "")
         plot_scatter(numbers[environment].table, styles=styles, ax=ax)
         ax.set_xlabel(captions.metric_name(piece.against))
+        if piece.against.partition(":")[0] in SHARE_COLUMNS:
+            ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.set_ylabel(captions.metric_name(metric))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)

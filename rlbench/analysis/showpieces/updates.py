@@ -11,8 +11,9 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from rlbench.analysis.figures.diagnostics import QUANTITIES, binned, scale_quantity
-from rlbench.analysis.figures.style import ArmStyle, arm_styles
+from rlbench.analysis.figures.diagnostics import binned, scale_quantity
+from rlbench.analysis.figures.style import INK, ArmStyle, arm_styles
+from rlbench.analysis.showpieces.captions import column_name
 from rlbench.analysis.showpieces.lines import new_axes
 from rlbench.analysis.showpieces.numbers import COLUMNS
 from rlbench.analysis.showpieces.scale import short
@@ -24,19 +25,14 @@ if TYPE_CHECKING:
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 QUANTILES = [f"q{share:g}" for share in SHARES]
-_SHARES = ("clip_fraction", "clip_killed", "outside_band")  # columns that are shares of the samples
-
-
-def quantity_name(column: str) -> str:
-    """Return what a column of the updates is called on an axis."""
-    return QUANTITIES.get(column, column.replace("_", " "))
+SHARE_COLUMNS = ("clip_fraction", "clip_killed", "outside_band")  # columns that are shares of the samples
 
 
 def scale_column(ax: Axes, column: str, values: Array) -> None:
     """Name the vertical axis, in per cent for shares of samples, and make it logarithmic if `values` span decades."""
-    ax.set_ylabel(quantity_name(column))
-    if column in _SHARES:
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel(column_name(column))
+    if column in SHARE_COLUMNS:
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.set_ylim(bottom=0.0)
     else:
         scale_quantity(ax, values)
@@ -89,7 +85,8 @@ def plot_quantiles(
 ) -> Axes:
     """Draw a row per arm: median, the middle half (thick), 5 to 95 % (thin), 1 and 99 % (ticks) of its updates.
 
-    On a logarithmic axis a quantile that is not positive has no place: its bar reaches to the edge.
+    On a logarithmic axis a quantile that is not positive has no place: its bar reaches to the edge, and an arrow there
+    stands for such a median.
     """
     ax = new_axes(ax)
     arms = list(arms if arms is not None else table["line"])
@@ -100,35 +97,36 @@ def plot_quantiles(
         place, style, width = arms.index(name), styles[name], rcParams["lines.linewidth"]
         flat = {"color": style.color, "solid_capstyle": "butt", "zorder": 2.0}
         ax.plot(row[[1, 5]], [place] * 2, linewidth=width, **flat)
-        ax.plot(row[[2, 4]], [place] * 2, linewidth=3.2 * width, **flat)
+        ax.plot(row[[2, 4]], [place] * 2, linewidth=3.6 * width, **flat)
         ends = row[[0, 6]][row[[0, 6]] > low]
         ax.plot(ends, [place] * len(ends), "|", color=style.color, markersize=4.0 * width, markeredgewidth=width)
-        if row[3] > low:
-            ax.plot(
-                row[3],
-                place,
-                style.marker,
-                color="white",
-                markeredgecolor=style.color,
-                markeredgewidth=0.8 * width,
-                markersize=1.25 * rcParams["lines.markersize"],
-                zorder=2.3,
-            )
+        ax.plot(
+            max(row[3], low),
+            place,
+            "o" if row[3] > low else "<",
+            clip_on=False,
+            color="white",
+            markeredgecolor=INK,
+            markeredgewidth=0.6 * width,
+            markersize=1.1 * rcParams["lines.markersize"],
+            zorder=2.3,
+        )
     ax.set_yticks(range(len(arms)), [(labels or {}).get(arm, arm) for arm in arms])
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     if logarithmic:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(10.0, numticks=5))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        ax.xaxis.set_major_locator(LogLocator(10.0))
+        powers = low < 1e-3
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, powers=powers)))
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(low, high)
     return ax
 
 
 def _limits(values: Array, logarithmic: bool) -> tuple[float, float]:
-    """Return the ends of the axis: of a logarithmic one at most seven decades, from what is not numerically zero."""
+    """Return the ends of the axis: of a logarithmic one at most nine decades, from what is not numerically zero."""
     if not logarithmic:
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
         margin = 0.05 * (high - low) or 0.5
@@ -137,7 +135,7 @@ def _limits(values: Array, logarithmic: bool) -> tuple[float, float]:
     if not positive.size:
         return 1e-3, 1.0
     high = 1.6 * float(positive.max())
-    return max(0.6 * float(positive.min()), 1e-7 * high), high
+    return max(0.6 * float(positive.min()), 1e-9 * high), high
 
 
 def _check(results: Results, column: str) -> None:
