@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mechanism_policies import STEPS, FixedPolicy, fresh_seeds, gradients, rollouts, segments, some, trained
 
+from mechanism_policies import STEPS, FixedPolicy, fresh_seeds, gradients, rollouts, segments, some, trained
 from rlbench import Environment
 from rlbench.training.estimate import samples
 

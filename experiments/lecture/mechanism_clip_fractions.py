@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from mechanism_policies import algorithm
 from scipy.stats import spearmanr
 
+from mechanism_policies import algorithm
 from rlbench import Environment
 from rlbench.analysis.scores import scores
 from rlbench.records import RunRecord
@@ -19,7 +19,7 @@ from rlbench.training.trainer import train
 
 Array = npt.NDArray[Any]
 
-STEPS = 49_152  # 24 updates
+STEPS = 40_960  # 20 updates
 BAND = (0.1, 0.4)
 CLIPS = (0.05, 0.2, 0.5)
 RATES = (1e-4, 3e-4, 1e-3)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mechanism_policies import algorithm
 
+from mechanism_policies import algorithm
 from rlbench import Algorithm, Environment, Params, Problem
 from rlbench.functional.networks import ActorCritic, Output, Stack, Tape
 from rlbench.improve.batches import Batch

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from mechanism_policies import STEPS, FixedPolicy, collecting, fresh_seeds, gradients, rollouts, trained
 
+from mechanism_policies import STEPS, FixedPolicy, collecting, fresh_seeds, gradients, rollouts, trained
 from rlbench import Environment
+from rlbench.improve.batches import Rollout
 from rlbench.training import envs as environments
 from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.estimate import samples
@@ -163,10 +164,8 @@ def gradients_by_baseline(policy: FixedPolicy, seed: int) -> Array:
     experience = rollouts(policy, fresh_seeds(seed, 3, ROLLOUTS), HORIZON)
     trajectory = policy.trajectory(experience)
 
-    def sampled(lam: float) -> Any:
-        return samples(
-            policy.algorithm.replace(gae_lambda=lam, normalize_advantage="none"), experience, trajectory
-        )
+    def sampled(lam: float) -> Rollout:
+        return samples(policy.algorithm.replace(gae_lambda=lam, normalize_advantage="none"), experience, trajectory)
 
     full = sampled(1.0)
     returns: torch.Tensor = full.target
