@@ -14,8 +14,8 @@ EXPERIMENT = Experiment(
     name="listing-learns",
     question="Does the lecture's listing learn CartPole in the episodes that it is given?",
     design=(
-        "The listing, repaired only as far as it must be to run, trains for 8,192 steps, in which its 300 episodes fit. "
-        "Beside it train the same with minibatches of 64 instead of full-batch steps, and a random policy."
+        "The listing, repaired only as far as it must be to run, trains for 8,192 steps, in which its 300 episodes "
+        "fit. Beside it train the same with minibatches of 64 instead of full-batch steps, and a random policy."
     ),
     arms=[Arm(Listing), Arm(Listing, "listing, minibatches of 64", minibatches=32), "random"],
     environments=["CartPole-v1"],
