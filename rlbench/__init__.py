@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from rlbench.errors import RlbenchError
     from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
+    from rlbench.study.measurement import Measurement
     from rlbench.study.spec import Arm, Experiment
-    from rlbench.suite import Erratum, Exact, Suite
+    from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
@@ -27,11 +28,13 @@ _HOMES = {
     "Estimates": "data",
     "Exact": "suite",
     "Experiment": "study.spec",
+    "Measurement": "study.measurement",
     "Params": "data",
     "Problem": "improve",
     "Results": "analysis.results",
     "RlbenchError": "errors",
     "Samples": "data",
+    "Showpiece": "suite",
     "Stats": "data",
     "Suite": "suite",
     "Trajectory": "data",
@@ -51,11 +54,13 @@ __all__ = [
     "Estimates",
     "Exact",
     "Experiment",
+    "Measurement",
     "Params",
     "Problem",
     "Results",
     "RlbenchError",
     "Samples",
+    "Showpiece",
     "Stats",
     "Suite",
     "Trajectory",

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
     from rlbench.analysis.results import Results
     from rlbench.records import Environment
+    from rlbench.study.measurement import Measurement
 
 
 def run(
-    experiment: Experiment,
+    experiment: Experiment | Measurement,
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
@@ -32,7 +33,7 @@ def run(
     """
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
-    from rlbench.store.specification import seems_stored
+    from rlbench.store.specification import home, seems_stored
 
     with Launcher() as launcher:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
@@ -54,7 +55,7 @@ def run(
         )
     from rlbench.analysis.results import Results
 
-    register = read_register(Path(results_dir) / experiment.name)
+    register = read_register(home(results_dir, experiment.name))
     return Results({**plan.document(), "register": register}, load_table(results_dir, plan.planned))
 
 

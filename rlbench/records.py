@@ -10,7 +10,8 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 `updates`, one row per improvement step
     step, progress, mean_return, kl, kl_max, entropy, outside_band, ratio_max, surrogate, explained_variance,
     clip_fraction, clip_killed, value_loss, grad_norm, lr, gradient_steps; and `field.NAME` for every
-    hyper-parameter that `adapt` changes. Definitions: `rlbench.improve.diagnostics`.
+    hyper-parameter that `adapt` changes. Definitions: `rlbench.improve.diagnostics`. Of a measurement, what its
+    function returns: `step` numbers the rows from 1, and there are no episodes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ import numpy.typing as npt
 
 Status = Literal["finished", "diverged", "failed"]
 Table = dict[str, npt.NDArray[Any]]
+
+MEASURED = "measurement"
+"""What stands in place of an algorithm's name where numbers were measured and nothing was trained."""
 
 
 @dataclass(frozen=True)

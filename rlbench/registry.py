@@ -10,16 +10,15 @@ import hashlib
 import importlib
 import inspect
 import pkgutil
-import sys
 import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError, nearest
-from rlbench.userfiles import forget, import_file
+from rlbench.userfiles import forget, import_file, source_of
 
 GROUP = "rlbench.algorithms"
 
@@ -90,8 +89,9 @@ def origin(cls: type[Algorithm]) -> str:
 def fingerprint(cls: type[Algorithm]) -> str:
     """Return a hash of the plugin's own source: the files of `cls` and of its bases, up to `Algorithm`.
 
-    It is that of the source when the class became known, even if the file is edited later. A class without a file
-    (defined at a prompt) is hashed by its methods' compiled code.
+    Of a file that the user names, the files of its folder that it imports belong to it. The source is that when the
+    class became known, even if a file is edited later. A class without a file (defined at a prompt) is hashed by its
+    methods' compiled code.
     """
     return _fingerprints.get(cls) or _hash_source(cls)
 
@@ -102,26 +102,8 @@ def _hash_source(cls: type[Algorithm]) -> str:
         if base in (Algorithm, object):
             continue
         digest.update(base.__qualname__.encode())
-        try:
-            source = inspect.getsource(sys.modules[base.__module__])
-        except (OSError, TypeError, KeyError):
-            source = _source_without_file(base)
-        digest.update(source.replace("\r\n", "\n").encode())
+        digest.update(source_of(base).encode())
     return digest.hexdigest()[:16]
-
-
-def _source_without_file(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        methods = inspect.getmembers(cls, inspect.isfunction)
-        return "\n".join(f"{name} {_code_text(method.__code__)}" for name, method in methods)
-
-
-def _code_text(code: CodeType) -> str:
-    """Return compiled code as text; the repr of a nested function would contain its address."""
-    constants = [_code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
-    return f"{code.co_code.hex()} {constants} {code.co_names!r}"
 
 
 def _discover() -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.store import Planned, Store, load_table
+from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.runner import Summary, execute
 
@@ -60,7 +61,7 @@ def run_until_decided(
     from rlbench.analysis.sequential import in_play
 
     looks = planned_looks(plan, stage)
-    folder = Path(results_dir) / plan.experiment.name
+    folder = home(results_dir, plan.experiment.name)
     record = _begin(folder, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
     run = partial(
@@ -112,7 +113,7 @@ def staged(
     Runs that no stage asked for are not missing: their arms were decided. If all of them are stored nevertheless, the
     experiment was run as a whole.
     """
-    record = _read(Path(results_dir) / str(document["name"]))
+    record = _read(home(results_dir, str(document["name"])))
     asked = set(record.get("cells") or [])
     if not asked or not asked <= {one.cell for one in cells}:
         return dict(document), list(cells)
@@ -129,7 +130,7 @@ def _look(part: Plan, results_dir: str | Path, looks: Sequence[int], number: int
     from rlbench.analysis.sequential import decide
     from rlbench.store.registration import read_register
 
-    register = read_register(Path(results_dir) / part.experiment.name)
+    register = read_register(home(results_dir, part.experiment.name))
     results = Results({**part.document(), "register": register}, load_table(results_dir, part.planned))
     stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
     data, hypotheses = sequential_data(results, stages, METRIC)

@@ -1,46 +1,51 @@
-"""Python files that the user names: plugins and experiments. They are code, and importing them runs it."""
+"""Python files that the user names: plugins and experiments. They are code, and importing them runs it.
+
+While such a file runs, the other Python files of its folder can be imported by their names, as by a script that lies
+there. Each of them, named or imported, is one module whose name holds the content of the file and of those that it
+imports: an unchanged file is imported once, an edited one, or one whose helper was edited, is another module, and files
+of the same name in two folders never meet. What they define travels whole to worker processes, which cannot import it
+by name.
+"""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import importlib.util
+import inspect
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import cloudpickle
 
 from rlbench.errors import RlbenchError
 
+PREFIX = "rlbench_file_"
+
 
 def import_file(path: str | Path, kind: str) -> ModuleType:
     """Import a Python file as a module of its own and return it; `kind`, such as "plugin", is for the messages.
 
-    The content is part of the module's name: an unchanged file is imported once, an edited one is another module. What
-    it defines travels whole to worker processes, which cannot import it by name. Raises RlbenchError, with the line
-    where there is one, if the file is missing or raises.
+    Raises RlbenchError, with the file and the line where there is one, if it is missing or raises.
     """
     file = Path(path).resolve()
     if not file.is_file():
         raise RlbenchError(f"There is no {kind} file {str(path)!r}.")
-    content = hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()[:8]
-    name = f"rlbench_{kind}_{file.stem}_{content}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise RlbenchError(f"{kind.capitalize()} {str(path)!r} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with importable(file.parent):
+            return _load(file)
     except Exception as error:  # user code may raise anything
-        del sys.modules[name]
         message = str(error) if isinstance(error, RlbenchError) else f"{type(error).__name__}: {error}"
-        raise RlbenchError(f"{path}{_line(error, file)}: {message}") from error
-    cloudpickle.register_pickle_by_value(module)
-    return module
+        raise RlbenchError(f"{_place(error, Path(path))}: {message}") from error
 
 
 def forget(module: ModuleType) -> None:
@@ -49,9 +54,166 @@ def forget(module: ModuleType) -> None:
     del sys.modules[module.__name__]
 
 
-def _line(error: Exception, file: Path) -> str:
-    """Return `, line 12`: where in the file an exception came from."""
+@contextlib.contextmanager
+def importable(folder: Path | None) -> Iterator[None]:
+    """Let the Python files of a folder be imported by their names meanwhile; of None, nothing."""
+    names = _names(folder) if folder else frozenset()
+    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    finder = _Finder(folder, names) if folder else None
+    if finder:
+        sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder:
+            sys.meta_path.remove(finder)
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)
+
+
+def folder_of(module: str) -> Path | None:
+    """Return the folder of a module that was imported here, by its name; None for any other."""
+    return Path(str(sys.modules[module].__file__)).parent if module.startswith(PREFIX) else None
+
+
+def with_helpers(file: Path) -> list[Path]:
+    """Return a file and after it, sorted, the files of its folder that it imports, directly or through each other."""
+    names = _names(file.parent)
+    found, waiting = {file}, [file]
+    while waiting:
+        imported = _imported(waiting.pop().read_bytes())
+        new = {file.with_name(f"{name}.py") for name in imported & names} - found
+        found |= new
+        waiting += new
+    return [file, *sorted(found - {file})]
+
+
+def source_of(thing: type | FunctionType) -> str:
+    """Return the source that defines a class or function: its module's, and that of the helpers that it imports.
+
+    Without a file (defined at a prompt) it is the compiled code.
+    """
+    try:
+        sources = [inspect.getsource(sys.modules[thing.__module__])]
+        if thing.__module__.startswith(PREFIX):
+            file = Path(str(sys.modules[thing.__module__].__file__))
+            sources += [helper.read_text(encoding="utf-8", errors="replace") for helper in with_helpers(file)[1:]]
+    except (OSError, TypeError, KeyError):
+        sources = [_source_without_file(thing)]
+    return "".join(sources).replace("\r\n", "\n")
+
+
+def assigns(file: Path, name: str) -> bool:
+    """Return whether a Python file gives a value to `name`, as far as can be seen without running it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # importing it says what is wrong
+        return True
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in ast.walk(tree)
+    )
+
+
+class _Finder(MetaPathFinder):
+    """Finds the files of a folder by their names."""
+
+    def __init__(self, folder: Path, names: frozenset[str]) -> None:
+        self._folder, self._names = folder, names
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return how to import `name`, if it is one of the files."""
+        if name not in self._names:
+            return None
+        file = self._folder / f"{name}.py"
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(file))
+
+
+class _Loader(Loader):
+    """Gives a file out as the module that it is here, under its own name."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module, run unless it was before."""
+        module = _load(self._file)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Undo what the import system changed; nothing is left to run."""
+        module.__spec__ = self._spec
+
+
+def _load(file: Path) -> ModuleType:
+    """Return the module of a file, run unless it was before."""
+    content = b"".join(one.name.encode() + one.read_bytes() for one in with_helpers(file))
+    name = f"{PREFIX}{file.stem}_{hashlib.sha256(str(file).encode() + content).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """Return the names of the Python files in a folder that can be imported; Python's own and this package come first.
+
+    Nothing is found where there is no such folder.
+    """
+    files = {file.stem for file in folder.glob("*.py") if file.stem.isidentifier()}
+    return frozenset(files - sys.stdlib_module_names - {"rlbench"})
+
+
+@lru_cache(maxsize=1024)
+def _imported(source: bytes) -> frozenset[str]:
+    """Return the first part of every module name that a source imports, wherever in it."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return frozenset()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return frozenset(name.partition(".")[0] for name in names)
+
+
+def _place(error: Exception, path: Path) -> str:
+    """Return `FILE, line 12`: where in the files of the folder of `path` an exception came from."""
+    folder = path.resolve().parent
     if isinstance(error, SyntaxError):
-        return f", line {error.lineno}" if error.lineno else ""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f", line {lines[-1]}" if lines else ""
+        places = [(error.filename or "", error.lineno)]
+    else:
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(Path(file).name, line) for file, line in places if Path(file).parent == folder]
+    if not own:
+        return str(path)
+    name, line = own[-1]
+    return f"{path.with_name(name)}, line {line}" if line else str(path.with_name(name))
+
+
+def _source_without_file(thing: type | FunctionType) -> str:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        if isinstance(thing, FunctionType):
+            return code_text(thing.__code__)
+        methods = inspect.getmembers(thing, inspect.isfunction)
+        return "\n".join(f"{name} {code_text(method.__code__)}" for name, method in methods)
+
+
+def code_text(code: CodeType) -> str:
+    """Return compiled code as text; the repr of a nested function would contain its address."""
+    constants = [code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return f"{code.co_code.hex()} {constants} {code.co_names!r}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rlbench import Algorithm, registry
+from rlbench import Algorithm, registry, userfiles
 from rlbench.errors import RlbenchError
 
 PLUGIN = """
@@ -39,7 +39,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith(("rlbench_plugin_", "third_party")):
+        if name.startswith((userfiles.PREFIX, "third_party")):
             del sys.modules[name]
 
 
@@ -170,7 +170,7 @@ def test_two_installed_plugins_of_one_name_are_an_error_each_time(
 
 def fingerprint_of(path: Path) -> str:
     registry._classes.pop("mine", None)
-    for name in [name for name in sys.modules if name.startswith("rlbench_plugin_")]:
+    for name in [name for name in sys.modules if name.startswith(userfiles.PREFIX)]:
         del sys.modules[name]
     (cls,) = registry.add_file(path)
     return registry.fingerprint(cls)
@@ -192,13 +192,13 @@ def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:
 def test_the_fingerprint_follows_the_source_of_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from algorithms.ppo_adaptive import PPOAdaptive
 
-    real = registry.inspect.getsource
+    real = userfiles.inspect.getsource
     first, unrelated = registry.fingerprint(PPOAdaptive), registry.fingerprint(registry.load("trpo"))
 
     def edited(thing: Any) -> str:
         return real(thing) + ("\n# edited" if getattr(thing, "__name__", "") == "algorithms.ppo_clip" else "")
 
-    monkeypatch.setattr(registry, "inspect", SimpleNamespace(getsource=edited))
+    monkeypatch.setattr(userfiles, "inspect", SimpleNamespace(getsource=edited))
     monkeypatch.setattr(registry, "_fingerprints", {})  # as a new process begins
     assert registry.fingerprint(PPOAdaptive) != first
     assert registry.fingerprint(registry.load("trpo")) == unrelated

@@ -11,9 +11,9 @@ EXPERIMENT = Experiment(
     name="defaults",
     question="Does PPO with its default hyper-parameters almost always work?",
     design=(
-        "PPO-Clip with the lecture's defaults and a random policy on every task; beside them, as a sign of what the same "
-        "budget allows, PPO with ten epochs and with observations and rewards scaled. A run counts as successful if its "
-        "returns in the last tenth of training come 90 % of the way from a random policy to the task's target."
+        "PPO-Clip with the lecture's defaults and a random policy on every task; beside them, as a sign of what the "
+        "same budget allows, PPO with ten epochs and with observations and rewards scaled. A run counts as successful "
+        "if its returns in the last tenth of training come 90 % of the way from a random policy to the task's target."
     ),
     arms=[
         ppo(DEFAULT),

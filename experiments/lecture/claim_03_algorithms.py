@@ -84,7 +84,6 @@ EXPERIMENT = Experiment(
             "Even with the lecture's defaults PPO learns faster than REINFORCE with its own step size",
             ["PPO defaults", REINFORCE],
             "greater",
-            smallest_effect=EFFECT,
             over="mean",
             id="4b",
             source="Part 1; part 9",

@@ -15,9 +15,9 @@ EXPERIMENT = Experiment(
     name="corrupted-advantage",
     question="Does one bad advantage estimate destroy the policy without the clip, and not with it?",
     design=(
-        "In one update, after 84 % of training, one sample's advantage is replaced by one that is 1,000 standard "
-        "deviations too bad; the run is compared with the same one without this error by its returns in the last "
-        "tenth of training. With and without the clip, with advantages normalised or raw, ten epochs."
+        "In one update, after 84 % of training, one sample's advantage is replaced by one of the wrong sign and 1,000 "
+        "standard deviations large; the run is compared with the same one without this error by its returns in the "
+        "last tenth of training. With and without the clip, with advantages normalised or raw, ten epochs."
     ),
     arms=[
         ppo(CLIP, **TEN_EPOCHS),

@@ -25,7 +25,6 @@ EXPERIMENT = Experiment(
             ARMS,
             "peak",
             best="gae_lambda=0.95",
-            smallest_effect=EFFECT,
             over="mean",
             id="19a",
             source="Part 3, “sweet spot”",

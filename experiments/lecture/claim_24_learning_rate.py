@@ -25,7 +25,6 @@ EXPERIMENT = Experiment(
             [LARGE, DEFAULT],
             "greater",
             "drop_normalised",
-            smallest_effect=EFFECT,
             over="mean",
             id="24a",
             source="Part 6, gotcha 3",

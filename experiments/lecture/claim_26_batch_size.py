@@ -24,7 +24,6 @@ EXPERIMENT = Experiment(
             "128 steps are too few: it learns less than with 2,048",
             ["rollout 128", "rollout 2048"],
             "less",
-            smallest_effect=EFFECT,
             over="mean",
             id="26b",
             source="Part 6, gotcha 5",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from errata_loop import play
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Params, Problem
 from rlbench.functional import dot, mean, norm
+from rlbench.records import RunRecord
 from variants_listing import Listing
 
 LISTING = "Part 4, the listing"
@@ -44,7 +46,7 @@ def epochs() -> list[Epoch]:
     return in_first_update(measure, Listing)
 
 
-def last_returns(records: list) -> float:
+def last_returns(records: Sequence[RunRecord]) -> float:
     """Return the mean of the last 50 episodes over runs."""
     return float(np.mean([record.episodes["return"][-50:].mean() for record in records]))
 

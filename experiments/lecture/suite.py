@@ -10,7 +10,7 @@ import errata_loop
 import errata_steps
 import exact_ratio
 import exact_steps
-from rlbench import Erratum, Suite
+from rlbench import Erratum, Showpiece, Suite
 
 
 def place(erratum: Erratum) -> tuple[int, str]:
@@ -18,6 +18,59 @@ def place(erratum: Erratum) -> tuple[int, str]:
     digits, letter = re.fullmatch(r"(\d+)([a-z]?)", erratum.number).groups()
     return int(digits), letter
 
+
+FIGURES = [
+    Showpiece(
+        "ppo-versus-reinforce",
+        "curves",
+        experiment="algorithms",
+        arms=["PPO-Clip", "REINFORCE", "TRPO", "A2C"],
+        title="PPO against REINFORCE, each with its own learning rate",
+    ),
+    Showpiece(
+        "gae-lambda",
+        "dose",
+        experiment="gae-lambda",
+        field="gae_lambda",
+        mark=0.95,
+        said="the lecture's sweet spot",
+        title="Lambda of generalised advantage estimation",
+    ),
+    Showpiece(
+        "clip-fraction",
+        "training",
+        experiment="clip-fraction",
+        arms=["PPO defaults", "PPO, ten epochs"],
+        metric="clip_fraction",
+        band=(0.1, 0.4),
+        said="good, says the lecture",
+        title="Share of clipped ratios in an update",
+    ),
+    Showpiece(
+        "clip-fraction-and-score",
+        "scatter",
+        experiment="learning-rate",
+        band=(0.1, 0.4),
+        said="good, says the lecture",
+        title="Clip fraction and score of eight learning rates",
+    ),
+    Showpiece("effective-ratio", "effective-ratio", title="The ratio that PPO-Clip uses"),
+    Showpiece(
+        "kl-per-update",
+        "distribution",
+        experiment="algorithms",
+        metric="kl",
+        mark=0.01,
+        said="TRPO's bound",
+        title="How far an update moves the policy",
+    ),
+    Showpiece(
+        "stability",
+        "stability",
+        experiment="sensitivity",
+        title="Each variant against its own hyper-parameter",
+    ),
+]
 
 SUITE = Suite(
     title="A lecture on PPO, on trial",
@@ -39,4 +92,7 @@ SUITE = Suite(
         ],
         key=place,
     ),
+    figures=FIGURES,
+    quick=["algorithms", "gae-lambda", "clip-fraction", "learning-rate", "listing-learns"],
+    quick_seeds=5,
 )

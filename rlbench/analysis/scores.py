@@ -23,7 +23,8 @@ drop
     How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-`used` marks the runs that enter statistics: finished ones with at least one ended episode and no NaN return.
+`used` marks the runs that enter statistics: finished ones with at least one ended episode and no NaN return, and
+finished measurements, which have no episodes.
 A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
 averaged: it had fewer steps); a missing one keeps its row with NaN.
 """
@@ -38,6 +39,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.references import Reference, normalise, reference
+from rlbench.records import MEASURED
 from rlbench.store import Tables
 
 Array = npt.NDArray[np.float64]
@@ -188,4 +190,6 @@ def _curve(run: Mapping[str, Any], history: _History, points: int) -> tuple[Arra
 
 
 def _used(run: Mapping[str, Any], history: _History) -> bool:
-    return bool(run["status"] == "finished" and history.step.size > 0 and np.isfinite(history.total[-1]))
+    if run["status"] != "finished":
+        return False
+    return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.total[-1]))

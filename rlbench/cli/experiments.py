@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.external import compare_file, from_file
+from rlbench.cli.folders import check_options, is_one_file, run_together
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
     from rlbench.study.launcher import Launcher
-    from rlbench.study.plan import Plan
+    from rlbench.study.measurement import Measurement
+    from rlbench.study.plan import AnyPlan
     from rlbench.study.spec import Experiment
 
 FAILED_RUNS = 1
@@ -56,30 +58,37 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
 @changes
 @click.option("--seeds", type=int, help="Number of seeds, instead of the file's.")
+@click.option("--first-seed", type=int, help="Use the seeds from this one on, as many as the file has or --seeds says.")
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
+@click.option("--quick", is_flag=True, help="Of a DIR only what its suite.py calls quick, with few seeds.")
+@click.option("--only", multiple=True, metavar="NAME", help="Of a DIR only this experiment; repeatable.")
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @_training
 @click.pass_context
 def run(
     ctx: click.Context,
-    files: tuple[str, ...],
+    paths: tuple[str, ...],
     settings: tuple[str, ...],
     plugin: tuple[str, ...],
     results: str,
     seeds: int | None,
+    first_seed: int | None,
     steps: int | None,
+    quick: bool,
+    only: tuple[str, ...],
     workers: int | None,
     device: str,
     until_decided: bool,
     stage: int,
 ) -> None:
-    """Train the runs of experiment FILEs that are not stored yet.
+    """Train the runs of experiment FILEs that are not stored yet; of a DIR, those of all its experiments.
 
-    Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged.
+    Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged. Several
+    experiments are trained together: runs that they share once, and what fits together in one pack.
 
     With --until-decided the experiment's seeds are the most that an arm gets: after every stage a test that accounts
     for looking often decides which arms are better or worse than the baseline, and they get no more.
@@ -88,20 +97,32 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py
     rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
+    rlbench run experiments/lecture --quick
     """
+    check_options(paths, ctx.params)
+    with _launcher() as launcher:
+        if is_one_file(paths) or until_decided:
+            fine = _run_each(ctx, paths, launcher)
+        else:
+            fine = run_together(ctx, paths, launcher)
+    for path in paths:
+        click.echo(f"Next: rlbench report {path}")
+    if not fine:
+        ctx.exit(FAILED_RUNS)
+
+
+def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> bool:
+    """Train what is left of experiment files one by one, and return whether every run finished."""
     from rlbench.cli.staging import execute_in_stages
 
-    with _launcher() as launcher:
-        experiments = [_load(file, seeds, steps) for file in files]
-        _prepare(launcher, experiments, settings, results, workers)
-        _load_plugins(plugin)
-        plans = [_plan(experiment, settings) for experiment in experiments]
-        execute = execute_in_stages if until_decided else _execute
-        fine = [execute(ctx, plan, launcher) for plan in plans]
-    for file in files:
-        click.echo(f"Next: rlbench report {file}")
-    if not all(fine):
-        ctx.exit(FAILED_RUNS)
+    given = ctx.params
+    experiments = [_load(file, given["seeds"], given["steps"], given["first_seed"]) for file in files]
+    _prepare(launcher, experiments, given["settings"], given["results"], given["workers"])
+    _load_plugins(given["plugin"])
+    plans = [_plan(experiment, given["settings"]) for experiment in experiments]
+    execute = execute_in_stages if given["until_decided"] else _execute
+    fine = [execute(ctx, plan, launcher) for plan in plans]
+    return all(fine)
 
 
 @click.command()
@@ -216,7 +237,7 @@ def _load_plugins(files: tuple[str, ...]) -> None:
 
 def plan_of(
     file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None
-) -> Plan:
+) -> AnyPlan:
     """Return the plan of an experiment file with what the command line changes."""
     _load_plugins(plugin)
     return _plan(_load(file, seeds, steps), settings)
@@ -230,7 +251,7 @@ def _launcher() -> Launcher:
 
 def _prepare(
     launcher: Launcher,
-    experiments: Sequence[Experiment],
+    experiments: Sequence[Experiment | Measurement],
     settings: tuple[str, ...],
     results: str,
     workers: int | None,
@@ -242,14 +263,15 @@ def _prepare(
         launcher.prepare()
 
 
-def _load(file: str, seeds: int | None, steps: int | None) -> Experiment:
+def _load(file: str, seeds: int | None, steps: int | None, first_seed: int | None = None) -> Experiment | Measurement:
     """Return the experiment of a file with the seeds and steps of the command line."""
-    from rlbench.study.files import load_experiment, override
+    from rlbench.study.files import load_experiment, override, shifted
 
-    return override(load_experiment(file), (), seeds, steps)
+    experiment = load_experiment(file)
+    return override(experiment, (), shifted(experiment, seeds, first_seed), steps)
 
 
-def _plan(experiment: Experiment, settings: tuple[str, ...]) -> Plan:
+def _plan(experiment: Experiment | Measurement, settings: tuple[str, ...]) -> AnyPlan:
     """Return the plan of an experiment with the settings of the command line."""
     from rlbench.study.files import override
     from rlbench.study.imports import uncollected
@@ -269,7 +291,9 @@ def _import_report() -> None:
         import rlbench.analysis.report  # noqa: F401
 
 
-def _execute(ctx: click.Context, plan: Plan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None) -> bool:
+def _execute(
+    ctx: click.Context, plan: AnyPlan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.runner import execute
@@ -298,12 +322,15 @@ def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> 
     from rlbench.analysis.results import Results
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
+    from rlbench.store.specification import home
 
     tables = load_table(results, cells)
     if (tables.runs["status"] == "missing").all():
         raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
-    return Results(document | {"register": read_register(Path(results) / str(document["name"]))}, tables)
+    return Results(document | {"register": read_register(home(results, str(document["name"])))}, tables)
 
 
 def _write_report(stored: Results, results: str, out: str | None) -> Path:
-    return stored.report(Path(out) if out else Path(results) / str(stored.experiment["name"]))
+    from rlbench.store.specification import home
+
+    return stored.report(Path(out) if out else home(results, str(stored.experiment["name"])))

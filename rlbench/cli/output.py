@@ -10,18 +10,13 @@ import click
 
 if TYPE_CHECKING:
     from rlbench.analysis.compare import Comparison
-    from rlbench.study.plan import Cell, Plan
+    from rlbench.study.plan import AnyCell, AnyPlan
     from rlbench.study.runner import Summary
 
 
-def show_summary(plan: Plan, summary: Summary, *, debug: bool = False) -> None:
+def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> None:
     """Print how the runs of a plan ended; what failed or diverged goes to stderr, by arm and reason."""
-    for message in summary.messages:
-        click.echo(f"warning: {message}", err=True)
-    minutes, seconds = divmod(round(summary.seconds), 60)
-    trained = f"{summary.trained} trained in {minutes}:{seconds:02d}"
-    diverged = f" ({summary.skipped_diverged} of them diverged)" if summary.skipped_diverged else ""
-    click.echo(f"{plan.experiment.name}: {summary.skipped} runs were stored already{diverged}, {trained}.")
+    _show_counts(plan.experiment.name, summary)
     for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
         grouped: dict[tuple[str, str, str], list[int]] = {}
         for cell, reason, detail in ended:
@@ -30,11 +25,45 @@ def show_summary(plan: Plan, summary: Summary, *, debug: bool = False) -> None:
             click.echo(f"{what}: {where}, {_seeds(seeds)}: {reason}", err=True)
             if detail:
                 click.echo(detail.rstrip(), err=True)
+    _show_what_next(summary)
+
+
+def show_together(title: str, plans: Sequence[AnyPlan], summary: Summary, *, debug: bool = False) -> None:
+    """Print how the runs of several plans ended; what failed or diverged goes to stderr, by experiment and arm.
+
+    Reasons differ from seed to seed, so that of the first stands for all; `debug` shows where it came from.
+    """
+    _show_counts(title, summary)
+    if not summary.fine:
+        click.echo(f"{len(summary.diverged)} runs diverged, {len(summary.failed)} failed.", err=True)
+    asked = {cell.id: plan.experiment.name for plan in reversed(plans) for cell in plan.cells}
+    for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
+        grouped: dict[str, list[tuple[AnyCell, str, str]]] = {}
+        for one in ended:
+            grouped.setdefault(f"{asked[one[0].id]}, {_where(one[0])}", []).append(one)
+        for where, group in grouped.items():
+            _, reason, detail = group[0]
+            click.echo(f"{what}: {where}, {_seeds([cell.seed for cell, *_ in group])}: {reason}", err=True)
+            if detail and debug:
+                click.echo(detail.rstrip(), err=True)
+    _show_what_next(summary)
+
+
+def _show_counts(title: str, summary: Summary) -> None:
+    for message in summary.messages:
+        click.echo(f"warning: {message}", err=True)
+    minutes, seconds = divmod(round(summary.seconds), 60)
+    trained = f"{summary.trained} trained in {minutes}:{seconds:02d}"
+    diverged = f" ({summary.skipped_diverged} of them diverged)" if summary.skipped_diverged else ""
+    click.echo(f"{title}: {summary.skipped} runs were stored already{diverged}, {trained}.")
+
+
+def _show_what_next(summary: Summary) -> None:
     if summary.failed:
         click.echo("Failed runs are tried again by the same command; finished ones are kept.", err=True)
 
 
-def _where(cell: Cell) -> str:
+def _where(cell: AnyCell) -> str:
     return f"{cell.arm} on {cell.environment.label}"
 
 

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbench.errors import RlbenchError
+
 if TYPE_CHECKING:
     from rlbench.study.launcher import Launcher
-    from rlbench.study.plan import Plan
+    from rlbench.study.plan import AnyPlan, Plan
     from rlbench.study.runner import Summary
 
 
-def execute_in_stages(ctx: click.Context, plan: Plan, launcher: Launcher) -> bool:
+def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
     from rlbench.cli.output import show_summary
     from rlbench.stages import planned_looks, run_until_decided
+    from rlbench.study.plan import Plan
 
+    if not isinstance(plan, Plan):
+        raise RlbenchError(f"{plan.experiment.where} has no baseline, so there is nothing to decide in stages.")
     stage = ctx.params["stage"]
     looks = ", ".join(map(str, planned_looks(plan, stage)))
     click.echo(f"{plan.experiment.name}: looks after {looks} seeds per arm and environment")

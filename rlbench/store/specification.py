@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -15,20 +16,38 @@ from rlbench.store.registration import register_claims
 from rlbench.store.runs import STORE, Planned
 
 FILE = "experiment.json"
+MEMBERS = "experiments"
+
+
+def home(results_dir: str | Path, name: str, suite: str = "") -> Path:
+    """Return the folder of an experiment: RESULTS/NAME, as a part of a suite RESULTS/SUITE/experiments/NAME.
+
+    Without a suite, that of the experiment by itself if it was ever run so, else of the suite where it was.
+    """
+    if suite:
+        return Path(results_dir) / suite / MEMBERS / name
+    alone = Path(results_dir) / name
+    if not (alone / FILE).is_file():
+        for folder in sorted(Path(results_dir).glob(f"*/{MEMBERS}/{glob.escape(name)}")):
+            return folder
+    return alone
 
 
 def write_specification(
-    results_dir: str | Path, document: Mapping[str, Any], cells: Sequence[Planned], asked: Mapping[str, Any]
+    results_dir: str | Path,
+    document: Mapping[str, Any],
+    cells: Sequence[Planned],
+    asked: Mapping[str, Any],
+    suite: str = "",
 ) -> Path:
-    """Write `results_dir/<name>/experiment.json`: the experiment and the cell of every planned run.
+    """Write `experiment.json` in the experiment's folder (`home`): the experiment and the cell of every planned run.
 
     `asked` is the experiment as it was written, before names were looked up and sweeps expanded. Its claims are
     registered first (`registration`): this is called before the runs start.
     """
-    store = Path(results_dir) / STORE
-    stored = sum((store / cell.cell).is_dir() for cell in cells)
-    register_claims(Path(results_dir) / str(document["name"]), document.get("claims") or [], stored, len(cells))
-    path = Path(results_dir) / str(document["name"]) / FILE
+    folder = home(results_dir, str(document["name"]), suite)
+    register(results_dir, folder, document.get("claims") or [], [cell.cell for cell in cells])
+    path = folder / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
     text = json.dumps(written, indent=1)
     temporary = path.with_suffix(".tmp")
@@ -41,27 +60,34 @@ def write_specification(
     return path
 
 
+def register(results_dir: str | Path, folder: Path, claims: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> None:
+    """Register claims in `folder`, with how many of the runs that shall decide them are stored by now."""
+    store = Path(results_dir) / STORE
+    register_claims(folder, claims, sum((store / cell).is_dir() for cell in cells), len(cells))
+
+
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
     """Return (experiment, planned runs) of an experiment that was run; RlbenchError where there is none."""
-    path = Path(results_dir) / name / FILE
+    path = home(results_dir, name) / FILE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return document["experiment"], [Planned(**cell) for cell in document["cells"]]
     except OSError as problem:
-        known = sorted(one.parent.name for one in Path(results_dir).glob(f"*/{FILE}"))
+        found = [*Path(results_dir).glob(f"*/{FILE}"), *Path(results_dir).glob(f"*/{MEMBERS}/*/{FILE}")]
+        known = sorted({one.parent.name for one in found})
         hint = nearest(name, known) if known else f" {results_dir} holds none."
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, KeyError) as problem:
         raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem
 
 
-def seems_stored(results_dir: str | Path, asked: Mapping[str, Any]) -> bool:
+def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str = "") -> bool:
     """Return whether exactly this was asked for before and something is stored for each of its runs.
 
     A quick guess, for which no algorithm is looked up: entries may turn out damaged, failed or stale.
     """
     try:
-        document = json.loads((Path(results_dir) / str(asked["name"]) / FILE).read_text(encoding="utf-8"))
+        document = json.loads((home(results_dir, str(asked["name"]), suite) / FILE).read_text(encoding="utf-8"))
         known = document["asked"] == _digest(asked)
         return known and all((Path(results_dir) / STORE / cell["cell"]).is_dir() for cell in document["cells"])
     except (OSError, ValueError, TypeError, KeyError):

@@ -11,7 +11,7 @@ from rlbench import registry
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import Field, configure, fields_of
-from rlbench.study.spec import Arm, Experiment, repeats
+from rlbench.study.spec import Arm, Experiment, check_claims, repeats
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ def resolve(experiment: Experiment) -> list[ResolvedArm]:
         for environment in experiment.environments:
             _check_budget(experiment, arm, environment.label, experiment.budget(environment))
     baseline_of(experiment, arms)
-    _check_claims(experiment, [arm.label for arm in arms])
+    check_claims(experiment.where, experiment.claims, [arm.label for arm in arms], experiment.environments)
     return arms
 
 
@@ -113,18 +113,6 @@ def _no_equal_arms(experiment: Experiment, arms: list[ResolvedArm]) -> None:
                 f"{experiment.where}: arms {other!r} and {arm.label!r} have exactly the same settings; "
                 "drop one of them."
             )
-
-
-def _check_claims(experiment: Experiment, labels: list[str]) -> None:
-    """Claims name arms and environments by their labels; wrong ones are said before anything is trained."""
-    known = {"arm": labels, "environment": [one.label for one in experiment.environments]}
-    for claim in experiment.claims:
-        for what, names in (("arm", claim.arms), ("environment", claim.environments)):
-            for name in names:
-                if name not in known[what]:
-                    raise RlbenchError(
-                        f"{experiment.where}, {claim.where}: there is no {what} {name!r}.{nearest(name, known[what])}"
-                    )
 
 
 def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, steps: int) -> None:

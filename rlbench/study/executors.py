@@ -14,6 +14,7 @@ from typing import Any
 
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.study.launcher import Launcher
+from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
 from rlbench.study.worker import describe, trainer
@@ -70,9 +71,9 @@ def in_workers(
 
 
 def _trained(pack: Pack, train: Train | None, on_event: OnEvent) -> list[RunRecord]:
-    train = train or trainer()
+    own, *arguments = _task(pack, train)
     try:
-        return train(*_arguments(pack), on_progress=lambda progress: on_event(Event(pack, progress)))
+        return (own or trainer())(*arguments, on_progress=lambda progress: on_event(Event(pack, progress)))
     except Exception as error:
         return _failed(pack, describe(error), traceback.format_exc())
 
@@ -82,10 +83,12 @@ def _failed(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
     return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
 
 
-def _arguments(pack: Pack) -> tuple[Any, ...]:
+def _task(pack: Pack, train: Train | None) -> tuple[Any, ...]:
+    """Return (what trains a pack, None for the default, and its arguments); a measurement brings what measures."""
     first = pack.cells[0]
-    algorithms = [cell.algorithm for cell in pack.cells]
-    return algorithms, first.environment, first.steps, [cell.seed for cell in pack.cells]
+    train = first.measuring if isinstance(first, MeasuredCell) else train
+    subjects = [cell.arm if isinstance(cell, MeasuredCell) else cell.algorithm for cell in pack.cells]
+    return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells]
 
 
 def _payload(pack: Pack, train: Train | None) -> bytes:
@@ -94,5 +97,5 @@ def _payload(pack: Pack, train: Train | None) -> bytes:
     import gymnasium
 
     registered = gymnasium.registry.get(pack.cells[0].environment.id)
-    payload: bytes = cloudpickle.dumps((train, *_arguments(pack), registered))
+    payload: bytes = cloudpickle.dumps((*_task(pack, train), registered))
     return payload

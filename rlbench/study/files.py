@@ -4,37 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import fields_of
+from rlbench.study.measurement import Measurement
 from rlbench.study.spec import Arm, Experiment
 from rlbench.userfiles import import_file
 
+E = TypeVar("E", Experiment, Measurement, Experiment | Measurement)
 
-def load_experiment(path: str | Path) -> Experiment:
+
+def load_experiment(path: str | Path) -> Experiment | Measurement:
     """Return the EXPERIMENT of a Python file, which is code and runs.
 
     Raises RlbenchError, with file and line where there is one, if the file is missing, raises or has none.
     """
     module = import_file(path, "experiment")
     experiment = getattr(module, "EXPERIMENT", None)
-    if not isinstance(experiment, Experiment):
+    if not isinstance(experiment, Experiment | Measurement):
         what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
-        raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...).")
+        raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
     return experiment
 
 
 def override(
-    experiment: Experiment,
+    experiment: E,
     settings: Iterable[str] = (),
     seeds: int | Sequence[int] | None = None,
     steps: int | None = None,
-) -> Experiment:
+) -> E:
     """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds or another budget.
 
     ARM is the label or the algorithm of an arm; `FIELD=0.1,0.2` on a hyper field stands for one arm per value.
     """
+    if isinstance(experiment, Measurement):
+        return _override_measurement(experiment, settings, seeds, steps)
     arms = list(experiment.arms)
     for text in settings:
         arms = _override_arms(experiment, arms, text)
@@ -49,6 +54,23 @@ def override(
         experiment.claims,
         experiment.design,
     )
+
+
+def shifted(experiment: Experiment | Measurement, seeds: int | None, first: int | None) -> int | Sequence[int] | None:
+    """Return `seeds` seeds (None: as many as the experiment has) from `first` on; None where nothing is asked for."""
+    if first is None:
+        return seeds
+    return range(first, first + (len(experiment.seeds) if seeds is None else seeds))
+
+
+def _override_measurement(
+    measurement: Measurement, settings: Iterable[str], seeds: int | Sequence[int] | None, steps: int | None
+) -> Measurement:
+    for text in settings:
+        raise RlbenchError(f"--set {text}: {measurement.where} trains nothing, so its arms have no fields.")
+    if steps is not None:
+        raise RlbenchError(f"--steps {steps}: {measurement.where} trains nothing, so it has no budget.")
+    return measurement if seeds is None else measurement.with_seeds(seeds)
 
 
 def _override_arms(experiment: Experiment, arms: list[Arm], text: str) -> list[Arm]:

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from rlbench.algorithm import pack_key
 from rlbench.store.entry import canonical
 from rlbench.study.costs import Costs
-from rlbench.study.plan import Cell
+from rlbench.study.measuring import MeasuredCell
+from rlbench.study.plan import AnyCell, Cell
 
 
 @dataclass(frozen=True, eq=False)
 class Pack:
     """Cells that train together in one program, equal in class, static fields, environment and budget.
 
-    `cost` is the expected duration, seconds; its relation to that of other packs is what matters.
+    Or cells that one call of a measurement's function gives. `cost` is the expected duration, seconds; its relation to
+    that of other packs is what matters.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[AnyCell, ...]
     cost: float = 1.0
 
     @property
@@ -46,6 +48,14 @@ def make_packs(cells: Sequence[Cell], workers: int, costs: Costs | None = None, 
     _split_further(groups, workers)
     packs = [Pack(tuple(part), group.cost(len(part))) for group in groups for part in _split(group.cells, group.parts)]
     return sorted(packs, key=lambda pack: -pack.cost)
+
+
+def measured_packs(cells: Sequence[MeasuredCell]) -> list[Pack]:
+    """Return a pack for each environment and seed of every measurement."""
+    groups: dict[Hashable, list[MeasuredCell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.name, cell.environment.label, cell.seed), []).append(cell)
+    return [Pack(tuple(group)) for group in groups.values()]
 
 
 def groups_of(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -1,17 +1,17 @@
 """From an experiment to cells, one per run, and to those that are left to do.
 
 A cell's identity is the hash of everything that decides its numbers and of nothing else: the algorithm's name
-and resolved fields, the fingerprint of the plugin's source, the environment with its options, the budget, the
-seed.
+and resolved fields, the fingerprint of the plugin's source, the environment with its options (and its source, where
+a file of the user registers it), the budget, the seed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from rlbench import registry
 from rlbench.algorithm import Algorithm
@@ -20,6 +20,9 @@ from rlbench.records import Environment
 from rlbench.store import Planned, Store
 from rlbench.store.entry import cell_id
 from rlbench.study.arms import ResolvedArm, baseline_of, resolve
+from rlbench.study.environments import source_of_environment
+from rlbench.study.measurement import Measurement
+from rlbench.study.measuring import MeasuredCell, MeasurementPlan, plan_measurement
 from rlbench.study.spec import Experiment
 
 
@@ -33,15 +36,17 @@ class Cell:
     steps: int
     seed: int
     fingerprint: str
+    environment_source: str = ""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The document whose hash is `id`."""
+        environment = {"id": self.environment.id, "options": dict(self.environment.options)}
         return {
             "algorithm": self.algorithm.name,
             "settings": settings(self.algorithm),
             "fingerprint": self.fingerprint,
-            "environment": {"id": self.environment.id, "options": dict(self.environment.options)},
+            "environment": environment | ({"source": self.environment_source} if self.environment_source else {}),
             "steps": self.steps,
             "seed": self.seed,
         }
@@ -67,11 +72,15 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """An experiment with its arms resolved and every cell listed: arm by arm, environment, seed."""
+    """An experiment with its arms resolved and every cell listed: arm by arm, environment, seed.
+
+    `suite` names the suite that the experiment is run as a part of, if it is.
+    """
 
     experiment: Experiment
     arms: tuple[ResolvedArm, ...]
     cells: tuple[Cell, ...]
+    suite: str = ""
 
     @property
     def planned(self) -> list[Planned]:
@@ -96,10 +105,23 @@ class Plan:
         }
 
 
-def make_plan(experiment: Experiment) -> Plan:
+AnyCell = Cell | MeasuredCell
+AnyPlan = Plan | MeasurementPlan
+
+
+@overload
+def make_plan(experiment: Experiment) -> Plan: ...
+@overload
+def make_plan(experiment: Measurement) -> MeasurementPlan: ...
+@overload
+def make_plan(experiment: Experiment | Measurement) -> AnyPlan: ...
+def make_plan(experiment: Experiment | Measurement) -> AnyPlan:
     """Return the plan of an experiment; RlbenchError where it names something that does not exist or fit."""
+    if isinstance(experiment, Measurement):
+        return plan_measurement(experiment)
     arms = resolve(experiment)
     prints = {type(arm.algorithm): registry.fingerprint(type(arm.algorithm)) for arm in arms}
+    sources = {one.label: source_of_environment(one) for one in experiment.environments}
     cells = tuple(
         Cell(
             arm.label,
@@ -108,6 +130,7 @@ def make_plan(experiment: Experiment) -> Plan:
             experiment.budget(environment),
             seed,
             prints[type(arm.algorithm)],
+            sources[environment.label],
         )
         for arm in arms
         for environment in experiment.environments
@@ -116,12 +139,21 @@ def make_plan(experiment: Experiment) -> Plan:
     return Plan(experiment, tuple(arms), cells)
 
 
-def to_do(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], Counter[str]]:
+def cells_of(plans: Iterable[AnyPlan]) -> list[AnyCell]:
+    """Return the cells of all plans, each that several of them share once, as the first of them names it."""
+    cells: dict[str, AnyCell] = {}
+    for plan in plans:
+        for cell in plan.cells:
+            cells.setdefault(cell.id, cell)
+    return list(cells.values())
+
+
+def to_do(cells: Sequence[AnyCell], store: Store) -> tuple[list[AnyCell], Counter[str]]:
     """Return (the cells that are not stored, or stored as failed; how many of the others ended how).
 
     Finished and diverged runs are final: the same cell would only give the same numbers again.
     """
-    left: list[Cell] = []
+    left: list[AnyCell] = []
     final: Counter[str] = Counter()
     for cell in cells:
         manifest = store.manifest(cell.id, thorough=True)

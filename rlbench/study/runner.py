@@ -16,9 +16,10 @@ from rlbench.store.specification import write_specification
 from rlbench.study.costs import Costs
 from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
 from rlbench.study.launcher import Launcher
-from rlbench.study.packs import Pack, make_packs
+from rlbench.study.measuring import MeasuredCell
+from rlbench.study.packs import Pack, make_packs, measured_packs
 from rlbench.study.placement import Placement, place
-from rlbench.study.plan import Cell, Plan, to_do
+from rlbench.study.plan import AnyCell, AnyPlan, Cell, cells_of, to_do
 from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
 from rlbench.study.trials import try_out, worth_trying
@@ -35,8 +36,8 @@ class Summary:
     skipped: int = 0
     skipped_diverged: int = 0
     finished: int = 0
-    diverged: list[tuple[Cell, str, str]] = field(default_factory=list)
-    failed: list[tuple[Cell, str, str]] = field(default_factory=list)
+    diverged: list[tuple[AnyCell, str, str]] = field(default_factory=list)
+    failed: list[tuple[AnyCell, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -50,7 +51,7 @@ class Summary:
         """Whether every run that was trained finished."""
         return not self.diverged and not self.failed
 
-    def add(self, cell: Cell, record: RunRecord) -> None:
+    def add(self, cell: AnyCell, record: RunRecord) -> None:
         """Count one trained run."""
         if record.status == "finished":
             self.finished += 1
@@ -60,8 +61,13 @@ class Summary:
             self.failed.append((cell, record.reason, record.detail))
 
 
-def execute(
-    plan: Plan,
+def execute(plan: AnyPlan, results_dir: str | Path = "results", **options: Any) -> Summary:
+    """Train every run of the plan that is not stored yet, and store it; `options` are those of `execute_all`."""
+    return execute_all([plan], results_dir, **options)
+
+
+def execute_all(
+    plans: Sequence[AnyPlan],
     results_dir: str | Path = "results",
     *,
     workers: int | None = None,
@@ -71,23 +77,27 @@ def execute(
     launcher: Launcher | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Train every run of the plan that is not stored yet, and store it.
+    """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
-    `workers` processes, one per CPU if None (on a GPU one); 0 trains in this process. `device` is "cpu", "cuda",
-    "cuda:N" or "auto". `launcher` starts the processes and stays open; `meanwhile` is called once while they train, to
-    import what is needed afterwards. Raises RlbenchError for an environment that cannot be made, a device that is not
-    there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
+    one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes and
+    stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Raises RlbenchError
+    for an environment that cannot be made, a device that is not there or a disk that refuses, and Interrupted on
+    Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     store = Store(results_dir)
     store.sweep()
-    left, final = to_do(plan.cells, store)
-    observations = _check_environments(left)
-    placement = place(device, left)
+    cells = cells_of(plans)
+    left, final = to_do(cells, store)
+    trained = [cell for cell in left if isinstance(cell, Cell)]
+    observations = _check_environments(trained)
+    placement = place(device, trained)
     workers = placement.workers(default_workers()) if workers is None else workers
-    write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document())
+    for plan in plans:
+        write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
         costs = Costs(store.directory, observations, placement.label)
@@ -97,9 +107,9 @@ def execute(
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
-            stored = len(plan.cells) - len(to_do(plan.cells, store)[0])
+            stored = len(cells) - len(to_do(cells, store)[0])
             raise Interrupted(
-                f"Interrupted: {stored} of {len(plan.cells)} runs are stored; the same command continues from there."
+                f"Interrupted: {stored} of {len(cells)} runs are stored; the same command continues from there."
             ) from None
     summary.seconds = time.perf_counter() - started
     return summary
@@ -118,7 +128,7 @@ class _Execution:
     launcher: Launcher
     progress: bool
 
-    def train_all(self, cells: Sequence[Cell], meanwhile: Callable[[], None]) -> None:
+    def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """Train and store every cell."""
         packs = self._packs(cells)
         display = display_for(packs, show=self.progress)
@@ -129,17 +139,21 @@ class _Execution:
                     for cell, record in zip(pack.cells, records, strict=True):
                         self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
                         self.summary.add(cell, record)
-                    self.costs.note_pack(pack.cells[0], records)
+                    if isinstance(pack.cells[0], Cell):
+                        self.costs.note_pack(pack.cells[0], records)
                     display.ended(pack)
         finally:
             display.close()
             self.costs.save()
 
-    def _packs(self, cells: Sequence[Cell]) -> list[Pack]:
+    def _packs(self, cells: Sequence[AnyCell]) -> list[Pack]:
         processes = max(self.workers, 1)
+        trained = [cell for cell in cells if isinstance(cell, Cell)]
         if self.workers and self.train is None and self.placement.device == "cpu":
-            try_out(worth_trying(cells, processes, self.costs), processes, self.launcher, self.costs)
-        return make_packs(cells, processes, self.costs, self.placement.room(processes))
+            try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs)
+        # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
+        measured = measured_packs([cell for cell in cells if isinstance(cell, MeasuredCell)])
+        return measured + make_packs(trained, processes, self.costs, self.placement.room(processes))
 
     def _results(
         self, packs: Sequence[Pack], display: Display, made_by: dict[str, Any], meanwhile: Callable[[], None]

@@ -104,19 +104,15 @@ class Experiment:
         claims: Sequence[Claim] = (),
         design: str = "",
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
-            raise RlbenchError(
-                f"An experiment's name is also its folder: letters, digits, '.', '_' and '-', not {name!r}."
-            )
-        where = f"Experiment {name!r}"
+        where = f"Experiment {as_name(name)!r}"
         checked: dict[str, Any] = {
             "name": name,
-            "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in _items(where, "arms", arms)),
-            "environments": _environments(where, _items(where, "environments", environments)),
-            "seeds": _seeds(where, seeds),
+            "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in as_list(where, "arms", arms)),
+            "environments": as_environments(where, as_list(where, "environments", environments)),
+            "seeds": as_seeds(where, seeds),
             "baseline": baseline or "",
             "question": question or "",
-            "claims": _claims(where, claims),
+            "claims": as_claims(where, claims),
             "design": design or "",
         }
         checked["steps"] = _steps(where, steps, checked["environments"])
@@ -170,7 +166,14 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
         raise RlbenchError(f"This is not the document of an experiment: {problem}.") from problem
 
 
-def _items(where: str, key: str, value: Any) -> list[Any]:
+def as_name(name: Any) -> str:
+    """Return the name of an experiment, which is also that of a folder."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
+        raise RlbenchError(f"An experiment's name is also its folder: letters, digits, '.', '_' and '-', not {name!r}.")
+    return name
+
+
+def as_list(where: str, key: str, value: Any) -> list[Any]:
     """Return a list of at least one item."""
     if isinstance(value, str | Mapping | Arm | Environment | type) or not isinstance(value, Iterable):
         raise RlbenchError(f"{where}: {key} must be a list, not {value!r}.")
@@ -180,7 +183,8 @@ def _items(where: str, key: str, value: Any) -> list[Any]:
     return items
 
 
-def _environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
+def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
+    """Return different environments, given as such or by their ids."""
     environments = tuple(Environment(one) if isinstance(one, str) else one for one in items)
     for one in environments:
         if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
@@ -196,14 +200,15 @@ def _environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
     return environments
 
 
-def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
+def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    """Return different seeds, given as a list or by their number."""
     if is_whole(seeds):
         if seeds < 1:
             raise RlbenchError(f"{where}: seeds must be at least 1, not {seeds}.")
         return tuple(range(int(seeds)))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {seeds!r}.")
-    listed = _items(where, "seeds", seeds)
+    listed = as_list(where, "seeds", seeds)
     for seed in listed:
         if not is_whole(seed) or seed < 0:
             raise RlbenchError(f"{where}: a seed must be a whole number of at least 0, not {seed!r}.")
@@ -227,7 +232,8 @@ def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int
     return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
 
 
-def _claims(where: str, claims: Any) -> tuple[Claim, ...]:
+def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
+    """Return claims with statements of their own."""
     if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
         raise RlbenchError(f"{where}: claims must be a list, not {claims!r}.")
     listed = tuple(claims)
@@ -237,6 +243,18 @@ def _claims(where: str, claims: Any) -> tuple[Claim, ...]:
     if repeated := repeats([one.statement for one in listed]):
         raise RlbenchError(f"{where}: two claims say {repeated[0]!r}; every claim needs its own statement.")
     return listed
+
+
+def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], environments: Sequence[Environment]) -> None:
+    """Claims name arms and environments by their labels; wrong ones are said before anything is trained."""
+    known = {"arm": list(arms), "environment": [one.label for one in environments]}
+    for claim in claims:
+        for what, names in (("arm", claim.arms), ("environment", claim.environments)):
+            for name in names:
+                if name not in known[what]:
+                    raise RlbenchError(
+                        f"{where}, {claim.where}: there is no {what} {name!r}.{nearest(name, known[what])}"
+                    )
 
 
 def _positive(where: str, what: str, value: Any) -> int:

@@ -38,7 +38,8 @@ def worth_trying(cells: Sequence[Cell], workers: int, costs: Costs) -> list[Cell
 
 def try_out(cells: Sequence[Cell], workers: int, launcher: Launcher, costs: Costs) -> None:
     """Train a little of what `cells` stand for and note in `costs` what it took; what fails is left to training."""
-    packs = [_trial(cell, size) for cell in cells for size in SIZES]
+    tried = {_trial(cell, size): cell for cell in cells for size in SIZES}
+    packs = list(tried)
     heard: dict[Pack, list[float]] = {pack: [] for pack in packs}
 
     def note(event: Event) -> None:
@@ -49,9 +50,10 @@ def try_out(cells: Sequence[Cell], workers: int, launcher: Launcher, costs: Cost
     for pack, records in in_workers(packs[::-1], None, note, workers, launcher):
         times = heard[pack][-_ROLLOUTS:]
         if len(times) == _ROLLOUTS and all(record.status == "finished" for record in records):
-            first, peak = pack.cells[0], max(record.peak_bytes for record in records)
+            peak = max(record.peak_bytes for record in records)
             seconds = (times[-1] - times[0]) / (_ROLLOUTS - 1)
-            costs.note(first, len(pack.cells), seconds / first.algorithm.samples_per_update, peak)
+            cell = tried[pack]
+            costs.note(cell, len(pack.cells), seconds / cell.algorithm.samples_per_update, peak)
 
 
 def _trial(cell: Cell, replicas: int) -> Pack:

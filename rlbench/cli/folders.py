@@ -1,0 +1,136 @@
+"""`rlbench run` of a suite's folder, or of several files: one training for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbench.errors import RlbenchError
+
+if TYPE_CHECKING:
+    from rlbench.study.launcher import Launcher
+    from rlbench.study.measurement import Measurement
+    from rlbench.study.plan import AnyPlan
+    from rlbench.study.spec import Experiment
+    from rlbench.study.suites import LoadedSuite
+
+
+def is_one_file(paths: Sequence[str]) -> bool:
+    """Return whether a command line names a single file and no folder."""
+    return len(paths) == 1 and not Path(paths[0]).is_dir()
+
+
+def check_options(paths: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse options that do not go with what is named."""
+    folders = [path for path in paths if Path(path).is_dir()]
+    if (given["quick"] or given["only"]) and len(folders) < len(paths):
+        raise click.UsageError(f"--{'quick' if given['quick'] else 'only'} chooses among the experiments of a folder.")
+    if folders and given["settings"]:
+        raise click.UsageError("--set goes with files: the experiments of a folder have different arms.")
+    if folders and given["until_decided"]:
+        raise click.UsageError("--until-decided goes with files, not with folders.")
+
+
+def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -> bool:
+    """Train what is left of folders and files, say what happened, and return whether every run of it finished.
+
+    The claims of all experiments of a folder are registered first, also of those that are not chosen.
+    """
+    from rlbench.cli.output import show_together
+
+    given = ctx.params
+    chosen, suites = _load(paths, given)
+    _prepare(launcher, chosen, given)
+    plans = _plans(chosen, given)
+    for suite in suites:
+        _register(suite, given)
+    from rlbench.study.plan import cells_of
+    from rlbench.study.runner import execute_all
+
+    title = ", ".join(dict.fromkeys(plan.suite or plan.experiment.name for plan in plans))
+    different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
+    shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
+    click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
+    summary = execute_all(plans, given["results"], workers=given["workers"], device=given["device"], launcher=launcher)
+    show_together(title, plans, summary, debug=ctx.obj["debug"])
+    return summary.fine
+
+
+Chosen = list[tuple["Experiment | Measurement", str]]
+"""Experiments as they are to be run, each with the name of its suite, or none."""
+
+
+def _load(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, list[LoadedSuite]]:
+    """Return the experiments that are to be run, and the suites that were named."""
+    from rlbench.study.files import load_experiment
+    from rlbench.study.suites import load_suite
+
+    chosen: Chosen = []
+    suites: list[LoadedSuite] = []
+    for path in paths:
+        if not Path(path).is_dir():
+            chosen.append((_changed(load_experiment(path), given), ""))
+            continue
+        suite = load_suite(path)
+        suites.append(suite)
+        for one in suite.chosen(given["only"], quick=given["quick"]):
+            chosen.append((_changed(one, given, suite), suite.name))
+    seen: set[tuple[str, str]] = set()
+    for experiment, name in chosen:
+        if (experiment.name, name) in seen:
+            raise RlbenchError(f"Two experiments are called {experiment.name!r}; run one of them, or rename it.")
+        seen.add((experiment.name, name))
+    return chosen, suites
+
+
+def _changed(
+    experiment: Experiment | Measurement, given: Mapping[str, Any], suite: LoadedSuite | None = None
+) -> Experiment | Measurement:
+    """Return an experiment with the seeds and steps of the command line; settings need its algorithms, and come later.
+
+    In a suite, the number of steps is for what trains.
+    """
+    from rlbench.study.files import override, shifted
+    from rlbench.study.measurement import Measurement
+
+    seeds = given["seeds"]
+    if seeds is None and given["quick"] and suite:
+        experiment = override(experiment, seeds=experiment.seeds[: suite.suite.quick_seeds])
+    steps = None if suite and isinstance(experiment, Measurement) else given["steps"]
+    return override(experiment, (), shifted(experiment, seeds, given["first_seed"]), steps)
+
+
+def _prepare(launcher: Launcher, chosen: Chosen, given: Mapping[str, Any]) -> None:
+    """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
+    from rlbench.store.specification import seems_stored
+
+    stored = (seems_stored(given["results"], one.document(), suite) for one, suite in chosen)
+    if given["workers"] != 0 and (given["settings"] or not all(stored)):
+        launcher.prepare()
+
+
+def _plans(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
+    """Return the plans of what was chosen, with the plugins and settings of the command line."""
+    from rlbench.study.imports import uncollected
+
+    with uncollected():
+        from rlbench import registry
+        from rlbench.study.files import override
+        from rlbench.study.plan import make_plan
+
+    for file in given["plugin"]:
+        registry.add_file(file)
+    return [replace(make_plan(override(one, given["settings"])), suite=suite) for one, suite in chosen]
+
+
+def _register(suite: LoadedSuite, given: Mapping[str, Any]) -> None:
+    """Register the claims of all experiments of a suite."""
+    from rlbench.study.plan import make_plan
+    from rlbench.study.suites import register_suite
+
+    every = [_changed(one, given, suite) for one in suite.experiments]
+    register_suite(given["results"], suite, [(one, [cell.id for cell in make_plan(one).cells]) for one in every])
