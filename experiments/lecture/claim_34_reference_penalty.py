@@ -1,10 +1,9 @@
 """Claim 34: in learning from human feedback a penalty on leaving the reference policy is critical."""
 
 from lecture_arms import SEEDS
+from rlbench import Claim, Measurement
 from toy_language import ID
 from toy_rlhf import LEARNED, MIDDLE, TRUE, measure
-
-from rlbench import Claim, Measurement
 
 ARMS = [one.label for one in LEARNED]
 NONE, BEST = ARMS[0], next(one.label for one in LEARNED if one.coefficient == MIDDLE)
@@ -22,10 +21,10 @@ EXPERIMENT = Measurement(
     name="reference-penalty",
     question="Does a policy that learns from a learned reward need a penalty on leaving its reference policy?",
     design=(
-        "PPO writes texts of twelve words in a toy language and is paid by a reward model that was fitted to 1000 noisy "
-        "preferences between texts of the reference policy; the penalty's coefficient goes from 0 to 3, and two arms "
-        "are paid by the true quality instead. Every seed is another language with other raters, and 1000 texts of each "
-        "policy are judged by the true quality, in standard deviations of the reference's own texts."
+        "PPO writes texts of twelve words in a toy language and is paid by a reward model that was fitted to 1000 "
+        "noisy preferences between texts of the reference policy; the penalty's coefficient goes from 0 to 3, and two "
+        "arms are paid by the true quality instead. Every seed is another language with other raters, and 1000 texts "
+        "of each policy are judged by the true quality, in standard deviations of the reference's own texts."
     ),
     measure=measure,
     arms=[*ARMS, *(one.label for one in TRUE)],

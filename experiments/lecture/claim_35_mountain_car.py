@@ -1,7 +1,6 @@
 """Claim 35c: PPO works where nothing but the goal is rewarded."""
 
 from lecture_arms import EFFECT, SEEDS, STEPS, ppo
-
 from rlbench import Claim, Experiment
 
 DEFAULT = "PPO defaults"

@@ -1,9 +1,8 @@
 """Claims 35a and 35b: PPO copes with a reward that comes once, at the end of a sequence."""
 
 from lecture_arms import EFFECT, SEEDS
-from toy_spelling import ID, REWARDS, measure
-
 from rlbench import Claim, Environment, Measurement
+from toy_spelling import ID, REWARDS, measure
 
 DENSE, TERMINAL = REWARDS
 
@@ -11,9 +10,9 @@ EXPERIMENT = Measurement(
     name="sparse-rewards",
     question="Does PPO learn as well from one reward at the end of a sequence as from a reward for every token?",
     design=(
-        "PPO with the lecture's defaults answers four prompts with 8, 16 or 32 letters and gets the share of right ones, "
-        "either letter by letter or in one sum at the end; every seed has other answers. Scores are 0 for guessing and 1 "
-        "for the whole answer, budgets are equal in letters."
+        "PPO with the lecture's defaults answers four prompts with 8, 16 or 32 letters and gets the share of right "
+        "ones, either letter by letter or in one sum at the end; every seed has other answers. Scores are 0 for "
+        "guessing and 1 for the whole answer, budgets are equal in letters."
     ),
     measure=measure,
     arms=[DENSE, TERMINAL],

@@ -1,8 +1,7 @@
 """Claim 36: PPO handles huge action spaces, such as the 50,000 words of a language model."""
 
-from toy_bandit import ID, RATES, label, measure
-
 from rlbench import Claim, Measurement
+from toy_bandit import ID, RATES, label, measure
 
 ARMS = [label(actions) for actions in RATES]
 SOURCE = "Part 10, “handles high-dimensional action spaces”, “50k tokens”"
@@ -12,8 +11,8 @@ EXPERIMENT = Measurement(
     question="Does PPO handle 50,000 actions?",
     design=(
         "A bandit shows a context, and PPO chooses among 10 to 50,000 actions, each good in some contexts and bad in "
-        "others; the number of trials is the same, and each number of actions has its own best learning rate. Scores are "
-        "0 for choosing at random and 1 for always choosing the best action; every seed has other actions."
+        "others; the number of trials is the same, and each number of actions has its own best learning rate. Scores "
+        "are 0 for choosing at random and 1 for always choosing the best action; every seed has other actions."
     ),
     measure=measure,
     arms=ARMS,

@@ -16,9 +16,9 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
-from toy_curves import learning_curve
 
 from rlbench import Environment
+from toy_curves import learning_curve
 
 Array = npt.NDArray[Any]
 

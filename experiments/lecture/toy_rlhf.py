@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
 from threadpoolctl import threadpool_limits
-from toy_language import BEGIN, ID, LENGTH, SIZE, WORDS, World, observe, register, world
 
 from rlbench import Environment, registry
 from rlbench.algorithm import Algorithm
@@ -25,6 +24,7 @@ from rlbench.training.envs import Step
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.rollout import Collector, Experience
 from rlbench.training.trainer import Training
+from toy_language import BEGIN, ID, LENGTH, SIZE, WORDS, World, observe, register, world
 
 Array = npt.NDArray[Any]
 

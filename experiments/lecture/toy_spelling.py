@@ -14,10 +14,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete
-from lecture_arms import DEFAULTS
-from toy_curves import learning_curve
 
+from lecture_arms import DEFAULTS
 from rlbench import Environment
+from toy_curves import learning_curve
 
 Array = npt.NDArray[Any]
 
