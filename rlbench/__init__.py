@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlbench.records import Environment
     from rlbench.study.measurement import Measurement
     from rlbench.study.spec import Arm, Experiment
-    from rlbench.suite import Erratum, Exact, Suite
+    from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "Results": "analysis.results",
     "RlbenchError": "errors",
     "Samples": "data",
+    "Showpiece": "suite",
     "Stats": "data",
     "Suite": "suite",
     "Trajectory": "data",
@@ -59,6 +60,7 @@ __all__ = [
     "Results",
     "RlbenchError",
     "Samples",
+    "Showpiece",
     "Stats",
     "Suite",
     "Trajectory",

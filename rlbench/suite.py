@@ -8,7 +8,7 @@
     )
 
 Such a `suite.py` is optional: without one, a suite is the experiments of a folder. Pure data; `rlbench.study.suites`
-reads a folder, `rlbench.analysis.suite` reports it.
+reads a folder, `rlbench.analysis.suite` reports it, `rlbench.analysis.showpieces` draws its figures.
 """
 
 from __future__ import annotations
@@ -54,12 +54,69 @@ class Erratum:
 
 
 @dataclass(frozen=True)
+class Showpiece:
+    """A figure for a paper or a slide: what is drawn, and from which experiment and arms.
+
+    name          of its files
+    kind          curves           learning curves per environment
+                  dose             a score against the values of a swept `field`
+                  stability        a score against multiples of each variant's own hyper-parameter
+                  training         a column of the updates over training: median and quartiles of the runs
+                  distribution     a column of the updates: quantiles over all updates of each arm
+                  scatter          a score against another metric, one dot per arm
+                  effective-ratio  min(r A, clip(r) A) / A of PPO's objective; needs no runs
+    experiment    the name of a member of the suite; of `stability` and `dose` also several
+    arms          labels, in the order in which they are listed; empty: all
+    environments  labels; empty: all
+    metric        what is drawn: one number per run as in `Claim` ("auc_normalised"), for `training` and `distribution`
+                  a column of the updates ("clip_fraction"); empty: what is usual for the kind
+    against       the metric on the other axis of `scatter`
+    mark          a number to mark on the axis of the field or of the quantity
+    band          a range to shade there; of `effective-ratio` the clip range, (0.8, 1.2) if not given
+    said          what the mark or the band is, in a few words
+    title         what it shows, in a few words
+    caption       sentences that open its caption
+    labels        what arms, variants or environments are called in the figure
+    relative_to   of `stability`: the value that counts as 1, by field or by line; else that of an arm which leaves the
+                  field as it is, else the best one
+    field         the swept field, or several; empty: every field that is swept
+    """
+
+    name: str
+    kind: str
+    experiment: str | Sequence[str] = ()
+    arms: Sequence[str] = ()
+    environments: Sequence[str] = ()
+    metric: str = ""
+    against: str = "clip_fraction:mean"
+    mark: float | None = None
+    band: tuple[float, float] | None = None
+    said: str = ""
+    title: str = ""
+    caption: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    relative_to: Mapping[str, float] = field(default_factory=dict)
+    field: str | Sequence[str] = ()  # the last one: below it, its name hides that of dataclasses
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The names of the experiments that it is drawn from."""
+        return (self.experiment,) if isinstance(self.experiment, str) else tuple(self.experiment)
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The names of the swept fields."""
+        return (self.field,) if isinstance(self.field, str) else tuple(self.field)
+
+
+@dataclass(frozen=True)
 class Suite:
     """What belongs to a folder of experiments beside them.
 
     title, introduction  of the report
     checks, errata       what is exact, and what is wrong in the text
     remarks              what was noticed after the runs, by the id of a claim: shown as such, no part of any verdict
+    figures              what `rlbench figures` draws; none: the usual figures of every experiment
     quick, quick_seeds   the experiments that `--quick` runs, by name, and how many seeds of each; none: all of them
     """
 
@@ -68,5 +125,6 @@ class Suite:
     checks: Sequence[Exact] = ()
     errata: Sequence[Erratum] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
+    figures: Sequence[Showpiece] = ()
     quick: Sequence[str] = ()
     quick_seeds: int = 5

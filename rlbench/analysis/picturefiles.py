@@ -17,7 +17,7 @@ from rlbench.analysis.figures.style import rlbench_style
 _PNG_DPI = 180
 # No dates: the same runs give the same bytes.
 _METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-_SVG = {"svg.hashsalt": "rlbench", "svg.fonttype": "none"}
+_LETTERS = {"svg.fonttype": "none"}  # text stays text on the page
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def render(picture: Picture, directory: Path) -> Rendered:
     """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
     import matplotlib
 
-    with rlbench_style(), matplotlib.rc_context(_SVG):  # type: ignore[arg-type]
+    with rlbench_style(), matplotlib.rc_context(_LETTERS):  # type: ignore[arg-type]
         figure = picture.make()
         FigureCanvasAgg(figure)
         # Lays out once; the three files then share the positions, and none of them is drawn a second time for it.
@@ -53,13 +53,22 @@ def render(picture: Picture, directory: Path) -> Rendered:
         if engine is not None:
             engine.execute(figure)
         figure.set_layout_engine(None)
-        files = {}
+        files = write_figure(figure, directory, picture.name, _PNG_DPI)
+    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
+
+
+def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[str, bytes]:
+    """Write a figure that is laid out as NAME.svg, .pdf and .png into a directory, and return their bytes by kind."""
+    import matplotlib
+
+    files = {}
+    with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
         for kind, metadata in _METADATA.items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata, dpi=_PNG_DPI if kind == "png" else "figure")
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")
             files[kind] = buffer.getvalue()
-            (directory / f"{picture.name}.{kind}").write_bytes(files[kind])
-    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
+            (directory / f"{name}.{kind}").write_bytes(files[kind])
+    return files
 
 
 def slug(label: str, taken: set[str]) -> str:

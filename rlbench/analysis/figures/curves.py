@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -101,11 +102,11 @@ def _draw_environment(
     shown = curves[curves["environment"] == environment]
     for arm in arms:
         own = shown[shown["arm"] == arm]
-        step, used = _matrix(own[own["used"].astype(bool)])
+        step, used = curve_matrix(own[own["used"].astype(bool)])
         if len(used):
             bands.append(band_of([used], [possible]))
             _draw_band(ax, step, bands[-1], arm, styles[arm])
-        step, stopped = _matrix(own[~own["used"].astype(bool)])
+        step, stopped = curve_matrix(own[~own["used"].astype(bool)])
         for run in stopped:
             draw_stopped(ax, step, run, styles[arm])
     ax.set_title(environment)
@@ -135,7 +136,7 @@ def _draw_overall(
         tasks = []
         for name in known:
             own = curves[(curves["arm"] == arm) & (curves["environment"] == name) & curves["used"].astype(bool)]
-            tasks.append(normalise(_matrix(own)[1], name, references))
+            tasks.append(normalise(curve_matrix(own)[1], name, references))
         if tasks and all(len(task) for task in tasks):
             bands[arm] = band_of(tasks, possible)
             points = len(bands[arm].point)
@@ -151,7 +152,7 @@ def _draw_overall(
     return list(bands.values()), left_out, counted(scores, bands, known or environments)
 
 
-def _matrix(curves: pd.DataFrame) -> tuple[Array, Array]:
+def curve_matrix(curves: pd.DataFrame) -> tuple[Array, Array]:
     """Return the common grid `[points]` and the curves `[runs, points]` of one arm on one environment."""
     table = curves.pivot(index="seed", columns="step", values="return")
     return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)
@@ -179,9 +180,9 @@ def draw_stopped(ax: Axes, x: Array, values: Array, style: ArmStyle) -> None:
     """Draw a run that failed or diverged, with a cross at its last known point."""
     known = np.flatnonzero(np.isfinite(values))
     if known.size:
-        last = known[-1]
-        ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.9, alpha=0.8)
-        ax.plot(x[last], values[last], "x", color=style.color, markersize=6, markeredgewidth=1.5, gid="stopped")
+        last, width = known[-1], rcParams["lines.linewidth"]
+        ax.plot(x[known], values[known], color=style.color, linestyle=":", linewidth=0.6 * width, alpha=0.8)
+        ax.plot(x[last], values[last], "x", color=style.color, markeredgewidth=width, gid="stopped")
 
 
 def list_arms(

@@ -53,10 +53,10 @@ def plot_diagnostics(
     arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
     styles = styles or arm_styles(arms)
     with drawing(ax) as ax:
-        table = _binned(updates, scores[scores["environment"] == environment], quantity)
+        table = binned(updates, scores[scores["environment"] == environment], quantity)
         for arm in arms:
             _draw_arm(ax, table[table["arm"] == arm], styles[arm])
-        _scale(ax, table["value"].to_numpy(np.float64))
+        scale_quantity(ax, table["value"].to_numpy(np.float64))
         ax.set_title(environment)
         ax.set_xlabel("environment steps")
         ax.set_ylabel(QUANTITIES.get(quantity, quantity.replace("field.", "adapted: ")))
@@ -73,7 +73,7 @@ def plot_diagnostics(
     return ax
 
 
-def _binned(updates: pd.DataFrame, scores: pd.DataFrame, quantity: str) -> pd.DataFrame:
+def binned(updates: pd.DataFrame, scores: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Return the mean of the quantity per run and bin of the budget: arm, cell, used, x (steps), value."""
     columns = ["cell", "arm", "steps", "used"]
     if quantity not in updates.columns:
@@ -101,7 +101,7 @@ def _draw_arm(ax: Axes, table: pd.DataFrame, style: ArmStyle) -> None:
         draw_stopped(ax, run["x"].to_numpy(np.float64), run["value"].to_numpy(np.float64), style)
 
 
-def _scale(ax: Axes, values: Array) -> None:
+def scale_quantity(ax: Axes, values: Array) -> None:
     """Make the scale logarithmic where all values are positive and they span two decades or more."""
     if values.size and values.min() > 0 and values.max() / values.min() >= _LOGARITHMIC_FROM:
         ax.set_yscale("log")

@@ -1,0 +1,99 @@
+"""Sweeps of a hyper-parameter: arms of an experiment that differ in one field only, read from its document."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
+FEWEST = 3  # values that make a curve worth drawing unasked
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Arms that differ in `field` alone, in the order of its `values`.
+
+    `name` is what their labels share, or their algorithm; `usual` is the value of the arm that leaves the field as it
+    is, None where every arm sets it.
+    """
+
+    name: str
+    algorithm: str
+    field: str
+    values: tuple[float, ...]
+    arms: tuple[str, ...]
+    usual: float | None = None
+
+
+@dataclass(frozen=True)
+class _Arm:
+    label: str
+    algorithm: str
+    fields: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
+    """Return the sweeps of the fields (of all, if none is named) among the arms (all, if none is named).
+
+    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one field
+    is asked for, arms that differ in more are taken together too, since some fields only change together, such as the
+    horizon and the number of minibatches. An arm whose document holds no fields says its value in its label, `NAME=VALUE`.
+    """
+    listed = [one for one in _arms(document) if not arms or one.label in arms]
+    names = list(fields) or list(dict.fromkeys(name for one in listed for name in one.fields))
+    found = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
+    if arms and len(fields) == 1 and {label for one in found for label in one.arms} != {one.label for one in listed}:
+        found = list(_sweeps_of(fields[0], listed, exact=False))
+    return found
+
+
+def _arms(document: Mapping[str, Any]) -> Iterator[_Arm]:
+    for one in document.get("arms") or []:
+        entry = {"label": one} if isinstance(one, str) else one
+        label = str(entry.get("label") or entry.get("algorithm"))
+        algorithm, settings = str(entry.get("algorithm") or ""), entry.get("settings") or {}
+        fields = entry.get("fields")
+        if not fields:
+            match = _SETTING.search(label)
+            fields = settings = {match[1]: float(match[2])} if match else {}
+        yield _Arm(label, algorithm, fields, settings)
+
+
+def _sweeps_of(name: str, arms: Sequence[_Arm], *, exact: bool) -> Iterator[Sweep]:
+    groups: dict[tuple[Any, ...], list[_Arm]] = {}
+    for one in arms:
+        if number(one.fields.get(name)) is not None:
+            others = sorted((key, repr(value)) for key, value in one.fields.items() if key != name) if exact else ()
+            groups.setdefault((one.algorithm, *others), []).append(one)
+    for group in groups.values():
+        values = [float(number(one.fields[name]) or 0.0) for one in group]
+        if len(group) > 1 and len(set(values)) == len(group):
+            order = sorted(range(len(group)), key=values.__getitem__)
+            usual = [value for value, one in zip(values, group, strict=True) if name not in one.settings]
+            yield Sweep(
+                _shared(name, group),
+                group[0].algorithm,
+                name,
+                tuple(values[index] for index in order),
+                tuple(group[index].label for index in order),
+                usual[0] if len(usual) == 1 else None,
+            )
+
+
+def number(value: Any) -> float | None:
+    """Return a field's value as a number, infinity included, or None where it is none."""
+    if value == "inf":
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def _shared(name: str, group: Sequence[_Arm]) -> str:
+    """Return what the labels of a group share beside the setting, or else the algorithm."""
+    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", one.label).strip() for one in group}
+    return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
