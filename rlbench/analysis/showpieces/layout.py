@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,10 @@ from rlbench.analysis.showpieces.labels import broken, spread_labels, text_heigh
 from rlbench.analysis.showpieces.looks import Look
 
 _WIDEST = 0.34  # of a panel, that names beside its lines may take
+
+
+class NoRoom(Exception):
+    """There is more in a figure than fits into its size."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,11 @@ def in_panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
-    """Return the figure of a sheet, laid out and with its positions fixed; inside of `looking`."""
+    """Return the figure of a sheet, laid out and with its positions fixed; inside of `looking`.
+
+    Raises:
+        NoRoom: the names and ticks leave no room for the panels.
+    """
     panels = len(sheet.panels)
     columns = _columns(panels, sheet.in_row and not look.slide)
     rows = math.ceil(panels / columns)
@@ -149,11 +158,15 @@ def _place_outside(figure: Figure, axes: Sequence[Axes], across: Text | None, up
 def _list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], width: float) -> None:
     """List the lines in a free place of the grid, or in a strip below the panels."""
     handles = [
-        Line2D([], [], color=style.color, linestyle=style.line, marker=style.marker, markeredgecolor="white", label=name)
+        Line2D(
+            [], [], color=style.color, linestyle=style.line, marker=style.marker, markeredgecolor="white", label=name
+        )
         for name, style in lines.items()
     ]
     if spare:
-        listed = spare[0].legend(handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.0, labelspacing=0.3)
+        listed = spare[0].legend(
+            handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.0, labelspacing=0.3
+        )
         listed.set_in_layout(False)  # it may reach below its place
         return
     each = text_width(list(lines)) + 4.2 * float(rcParams["legend.fontsize"]) / 72.0
@@ -179,17 +192,26 @@ def _write_around(figure: Figure, title: str, notes: str) -> tuple[float, float]
 
 def _settle(figure: Figure, axes: Sequence[Axes], titles: Sequence[Text]) -> None:
     """Lay the figure out, thin the ticks and break the titles to what has room, and lay it out again, for good."""
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.execute(figure)
+    _lay_out(figure)
     for ax, title in zip(axes, titles, strict=True):
         _thin_ticks(ax)
         if title.get_window_extent().width > ax.get_window_extent().width:
             title.set_text(broken(title.get_text(), 0))
-    engine.execute(figure)
+    _lay_out(figure)
     figure.set_layout_engine(None)
     for ax in axes:
         spread_labels(ax)
+
+
+def _lay_out(figure: Figure) -> None:
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            engine.execute(figure)
+        except UserWarning as problem:
+            raise NoRoom("there is no room for so many lines or such long names; draw fewer arms.") from problem
 
 
 def _thin_ticks(ax: Axes) -> None:

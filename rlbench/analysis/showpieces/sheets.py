@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,6 +29,13 @@ from rlbench.analysis.showpieces.updates import (
     scale_column,
     training_numbers,
 )
+from rlbench.suite import Showpiece
+
+
+def drawn(chosen: Chosen, styles: Mapping[str, ArmStyle], tables: Sequence[pd.DataFrame]) -> dict[str, ArmStyle]:
+    """Return the looks of the lines that some panel has, by what they are called in the figure."""
+    present = {str(name) for table in tables for name in table["line"]}
+    return {chosen.called(name): style for name, style in styles.items() if name in present}
 
 
 def curves(chosen: Chosen) -> Sheet:
@@ -60,7 +67,7 @@ def curves(chosen: Chosen) -> Sheet:
         "Undiscounted return of the training episodes against environment steps. "
         f"{captions.intervals('Line: mean of the runs. Band, at each step by itself', estimates)} Dashed: the return "
         f"that counts as 1 where scores are normalised.{dots} {captions.accounts(shown, arms)}",
-        {chosen.called(arm): styles[arm] for arm in arms},
+        drawn(chosen, styles, [one.table for one in numbers.values()]),
         notes=f"Mean of {captions.runs_each(shown)} with its {captions.short_interval(estimates)}",
     )
 
@@ -91,9 +98,9 @@ def training(chosen: Chosen) -> Sheet:
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in tables],
         in_panels(tables),
-        f"{captions.column_name(column).capitalize()}{meant}{of} over training. Line: median of the runs; band: their middle half "
-        f"({captions.SPREAD}). {captions.accounts(shown, arms)}",
-        {chosen.called(name): style for name, style in styles.items()},
+        f"{captions.capital(captions.column_name(column))}{meant}{of} over training. Line: median of the runs; band: "
+        f"their middle half ({captions.SPREAD}). {captions.accounts(shown, arms)}",
+        drawn(chosen, styles, list(tables.values())),
         shared="y",
         tall=1.15,
         notes=f"Median and middle half of {captions.runs_each(shown)}",
@@ -119,8 +126,8 @@ def distribution(chosen: Chosen) -> Sheet:
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels(tables),
-        f"{captions.column_name(column)}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 "
-        f"and 99 % (ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
+        f"{captions.capital(captions.column_name(column))}, over all updates of the runs: median (dot), middle half "
+        f"(thick), 5 to 95 % (thin), 1 and 99 % (ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
         shared="xy",
         tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
         in_row=True,
@@ -154,7 +161,7 @@ def scatter(chosen: Chosen) -> Sheet:
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels({one: table.table for one, table in numbers.items()}),
-        f"{captions.metric_sentence(metric).capitalize()} against {captions.metric_name(piece.against)}, one dot per "
+        f"{captions.metric_sentence(metric)} against {captions.metric_name(piece.against)}, one dot per "
         f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{shaded} "
         f"{captions.accounts(shown, arms)}",
         {chosen.called(name): style for name, style in looks.items()} if len(looks) > 1 else {},
@@ -163,18 +170,21 @@ def scatter(chosen: Chosen) -> Sheet:
     )
 
 
-def effective_ratio(piece_band: tuple[float, float] | None, said: str) -> Sheet:
-    """The effective ratio for both signs of the advantage."""
-    band = piece_band or (0.8, 1.2)
+def effective_ratio(piece: Showpiece) -> Sheet:
+    """The effective ratio for both signs of the advantage; needs no results."""
+    band = piece.band or (0.8, 1.2)
     signs = {"A > 0: raise its probability": 1.0, "A < 0: lower its probability": -1.0}
-    epsilon = short(round(band[1] - 1.0, 12))
+
+    def draw(sign: float, ax: Axes, named: bool) -> None:
+        plot_ratio(sign, band, ax)
+
     return Sheet(
-        [Panel(name, lambda ax, named, sign=sign: plot_ratio(sign, band, ax)) for name, sign in signs.items()],  # type: ignore[misc]
+        [Panel(name, partial(draw, sign)) for name, sign in signs.items()],
         in_panels({name: ratio_numbers(sign, band) for name, sign in signs.items()}),
-        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, clip range {epsilon}, against the ratio r "
-        "of new to old probability (Schulman et al. 2017, equation 7). Solid: the gradient of the objective is that of "
-        "r A; dashed, grey ground: it is exactly zero. Dotted: no clipping. The dot is where every update starts. "
-        f"Mathematics; no runs.{' ' + said if said else ''}",
+        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {short(band[0])} to "
+        f"{short(band[1])}, against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: the "
+        "gradient of the objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot "
+        "is where every update starts. Mathematics; no runs.",
         tall=1.3,
         notes="Solid: full gradient. Dashed: no gradient. Dotted: without clipping.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +95,7 @@ def plot_quantiles(
     low, high = _limits(values, logarithmic)
     for name, row in zip(table["line"], np.clip(values, low, high), strict=True):
         place, style, width = arms.index(name), styles[name], rcParams["lines.linewidth"]
-        flat = {"color": style.color, "solid_capstyle": "butt", "zorder": 2.0}
+        flat: dict[str, Any] = {"color": style.color, "solid_capstyle": "butt", "zorder": 2.0}
         ax.plot(row[[1, 5]], [place] * 2, linewidth=width, **flat)
         ax.plot(row[[2, 4]], [place] * 2, linewidth=3.6 * width, **flat)
         ends = row[[0, 6]][row[[0, 6]] > low]
