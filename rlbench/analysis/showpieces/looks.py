@@ -65,6 +65,14 @@ LOOKS: Mapping[str, Look] = {
 }
 
 
+def letters(setting: str) -> float:
+    """Return the size of letters in points that one of matplotlib's settings asks for, such as "legend.fontsize"."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    return float(FontProperties(size=rcParams[setting]).get_size_in_points())
+
+
 def look_of(style: str) -> Look:
     """Return the look of a name; RlbenchError where there is none."""
     if style not in LOOKS:

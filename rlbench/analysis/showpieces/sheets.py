@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from rlbench.analysis.figures.curves import curve_matrix, draw_stopped
 from rlbench.analysis.figures.diagnostics import QUANTITIES
@@ -82,14 +82,18 @@ def training(chosen: Chosen) -> Sheet:
         together = pd.concat([table.assign(line=one) for one, table in tables.items()], ignore_index=True)
         tables, styles = {"": together}, arm_styles(chosen.environments)
 
+    ends = pd.concat(list(tables.values()))[["point", "low", "high"]].to_numpy(np.float64).ravel()
+    reached = np.append(ends[np.isfinite(ends)], piece.band or ())
+    marked = _marked(piece)
+
     def draw(panel: str, ax: Axes, named: bool) -> None:
         if piece.band:
-            shade(ax, piece.band, piece.said)
+            shade(ax, piece.band, piece.said if len(tables) == 1 else "")
         plot_band(tables[panel], styles=styles, labels=piece.labels, named=named, ax=ax)
         if piece.mark is not None:
-            mark_value(ax, piece.mark, piece.said, upright=False)
+            mark_value(ax, piece.mark, "", upright=False)
         count_steps(ax)
-        scale_column(ax, column, np.concatenate([table["point"].to_numpy(np.float64) for table in tables.values()]))
+        scale_column(ax, column, reached)
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
     long = QUANTITIES.get(column, "")
@@ -99,11 +103,11 @@ def training(chosen: Chosen) -> Sheet:
         [Panel(chosen.called(one), partial(draw, one)) for one in tables],
         in_panels(tables),
         f"{captions.capital(captions.column_name(column))}{meant}{of} over training. Line: median of the runs; band: "
-        f"their middle half ({captions.SPREAD}). {captions.accounts(shown, arms)}",
+        f"their middle half ({captions.SPREAD}).{marked} {captions.accounts(shown, arms)}",
         drawn(chosen, styles, list(tables.values())),
         shared="y",
         tall=1.15,
-        notes=f"Median and middle half of {captions.runs_each(shown)}",
+        notes=f"Median and middle half of {captions.runs_each(shown)}.{marked}",
     )
 
 
@@ -122,12 +126,13 @@ def distribution(chosen: Chosen) -> Sheet:
         ax.set_xlabel(captions.column_name(column))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    marked = f" Dashed: {piece.said or short(piece.mark)}." if piece.mark is not None else ""
+    marked = _marked(piece)
+    name = captions.capital(captions.column_name(column))
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels(tables),
-        f"{captions.capital(captions.column_name(column))}, over all updates of the runs: median (dot), middle half "
-        f"(thick), 5 to 95 % (thin), 1 and 99 % (ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
+        f"{name}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 and 99 % "
+        f"(ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
         shared="xy",
         tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
         in_row=True,
@@ -145,6 +150,8 @@ def scatter(chosen: Chosen) -> Sheet:
     styles = {arm: looks[str(algorithms[arm])] for arm in arms}
     estimates = [estimate for one in numbers.values() for estimate in one.estimates]
 
+    across = np.concatenate([one.table["x"].to_numpy(np.float64) for one in numbers.values()])
+
     def draw(environment: str, ax: Axes, named: bool) -> None:
         if piece.band:
             shade(ax, piece.band, "", upright=True)
@@ -154,20 +161,31 @@ def scatter(chosen: Chosen) -> Sheet:
         ax.set_xlabel(captions.metric_name(piece.against))
         if piece.against.partition(":")[0] in SHARE_COLUMNS:
             ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        elif across.size and 0 < 100 * across.min() <= across.max():
+            ax.set_xscale("log")
+            powers = bool(across.min() < 1e-3)
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, powers=powers)))
         ax.set_ylabel(captions.metric_name(metric))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    shaded = f" Shaded: {piece.said}." if piece.band and piece.said else ""
+    marked = _marked(piece)
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels({one: table.table for one, table in numbers.items()}),
         f"{captions.metric_sentence(metric)} against {captions.metric_name(piece.against)}, one dot per "
-        f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{shaded} "
+        f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{marked} "
         f"{captions.accounts(shown, arms)}",
         {chosen.called(name): style for name, style in looks.items()} if len(looks) > 1 else {},
         shared="xy",
-        notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}.{shaded}",
+        notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}.{marked}",
     )
+
+
+def _marked(piece: Showpiece) -> str:
+    """Return the sentence on what is marked or shaded, with a space before it."""
+    if piece.mark is not None:
+        return f" Dashed: {piece.said or short(piece.mark)}."
+    return f" Shaded: {piece.said or ' to '.join(map(short, piece.band))}." if piece.band else ""
 
 
 def effective_ratio(piece: Showpiece) -> Sheet:
@@ -182,9 +200,9 @@ def effective_ratio(piece: Showpiece) -> Sheet:
         [Panel(name, partial(draw, sign)) for name, sign in signs.items()],
         in_panels({name: ratio_numbers(sign, band) for name, sign in signs.items()}),
         f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {short(band[0])} to "
-        f"{short(band[1])}, against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: the "
-        "gradient of the objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot "
-        "is where every update starts. Mathematics; no runs.",
+        f"{short(band[1])}, against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: "
+        "the gradient of the objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The "
+        "dot is where every update starts. Mathematics; no runs.",
         tall=1.3,
         notes="Solid: full gradient. Dashed: no gradient. Dotted: without clipping.",
     )

@@ -29,13 +29,19 @@ SHARE_COLUMNS = ("clip_fraction", "clip_killed", "outside_band")  # columns that
 
 
 def scale_column(ax: Axes, column: str, values: Array) -> None:
-    """Name the vertical axis, in per cent for shares of samples, and make it logarithmic if `values` span decades."""
+    """Name and scale the vertical axis for `values`, those of all panels and ends of bands.
+
+    Shares of samples are in per cent and start at 0; other columns are logarithmic if they span decades.
+    """
     ax.set_ylabel(column_name(column))
     if column in SHARE_COLUMNS:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.set_ylim(bottom=0.0)
-    else:
-        scale_quantity(ax, values)
+        ax.set_ylim(0.0, 1.05 * (float(values.max()) if values.size and values.max() > 0 else 1.0))
+        return
+    scale_quantity(ax, values)
+    if ax.get_yscale() == "log":
+        powers = float(values.min()) < 1e-3
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, powers=powers)))
 
 
 def training_numbers(results: Results, column: str, environment: str, arms: Sequence[str]) -> pd.DataFrame:
