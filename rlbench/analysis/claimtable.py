@@ -10,7 +10,7 @@ import pandas as pd
 
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.tables import NONE, Table
-from rlbench.analysis.verdicts import Part, Verdict
+from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
 from rlbench.claims import Claim, digest
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ def claims_table(results: Results) -> Table:
     data, shown = [], []
     for verdict in results.verdicts:
         for part in verdict.parts:
-            data.append(_row(verdict, part))
+            data.append(part_row(verdict, part))
             shown.append(
                 {
                     "Claim": verdict.claim.statement,
-                    "Part": _what(part),
+                    "Part": part_name(part),
                     "Metric": verdict.claim.metric,
                     "Runs": str(part.n_arm) if not part.n_other else f"{part.n_arm} vs {part.n_other}",
                     "Effect": brief(part.effect),
                     "Claimed": limits(verdict.claim),
-                    "p corrected": "0.0001 or less" if part.p <= 1e-4 else _brief(part.p),
+                    "p corrected": "0.0001 or less" if part.p <= 1e-4 else number(part.p),
                     "Verdict": part.verdict,
-                    "Runs needed": _needed(part),
+                    "Runs needed": needed_text(part),
                 }
             )
     return Table(
@@ -50,18 +50,18 @@ def claims_table(results: Results) -> Table:
 
 def claim_sentence(verdict: Verdict) -> str:
     """Say what the runs say of a claim, by the part on which it hangs."""
-    claim, decisive = verdict.claim, _decisive(verdict)
+    claim, hinge = verdict.claim, decisive(verdict)
     said = [f"“{claim.statement}” is {verdict.verdict}."]
     many = f" (the {'weakest' if verdict.verdict == 'supported' else 'decisive'} of {len(verdict.parts)} parts)"
-    if np.isfinite(decisive.effect.point):
-        p = decisive.p_against if verdict.verdict == "refuted" else decisive.p
-        where = _what(decisive) + (many if len(verdict.parts) > 1 else "")
-        sure = "≤ 0.0001" if p <= 1e-4 else f"= {_brief(p)}"
-        said.append(f"{where}: {claim.metric} {brief(decisive.effect)}, claimed {limits(claim)}; p {sure}.")
-    if decisive.size is not None and np.isfinite(decisive.size.point):
-        said.append(f"{decisive.size_name}: {brief(decisive.size)}.")
-    if decisive.note and verdict.verdict == "inconclusive":
-        said.append(decisive.note)
+    if np.isfinite(hinge.effect.point):
+        p = hinge.p_against if verdict.verdict == "refuted" else hinge.p
+        where = part_name(hinge) + (many if len(verdict.parts) > 1 else "")
+        sure = "≤ 0.0001" if p <= 1e-4 else f"= {number(p)}"
+        said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; p {sure}.")
+    if hinge.size is not None and np.isfinite(hinge.size.point):
+        said.append(f"{hinge.size_name}: {brief(hinge.size)}.")
+    if hinge.note and verdict.verdict == "inconclusive":
+        said.append(hinge.note)
     elif verdict.verdict == "inconclusive" and np.isfinite(verdict.needed):
         said.append(f"About {verdict.needed:.0f} runs per arm and environment would have been needed.")
     elif verdict.verdict == "inconclusive":
@@ -102,12 +102,12 @@ def limits(claim: Claim) -> str:
     """Return what the claim says of its effect, as `> 0.05`."""
     d, bound = claim.smallest_effect, claim.bound or 0.0
     if claim.direction == "within":
-        return f"{_brief(bound - d)} to {_brief(bound + d)}"
+        return f"{number(bound - d)} to {number(bound + d)}"
     if claim.direction in ("equivalent", "different"):
-        return f"{'within' if claim.direction == 'equivalent' else 'beyond'} ±{_brief(d)}"
+        return f"{'within' if claim.direction == 'equivalent' else 'beyond'} ±{number(d)}"
     below = claim.direction in ("less", "decreasing", "dip", "below", "not-greater")
     beyond = claim.direction not in ("not-less", "not-greater")
-    return f"{'<' if below else '>'} {_brief(bound + (-d if below == beyond else d))}"
+    return f"{'<' if below else '>'} {number(bound + (-d if below == beyond else d))}"
 
 
 def brief(estimate: Estimate) -> str:
@@ -115,11 +115,11 @@ def brief(estimate: Estimate) -> str:
     if not np.isfinite(estimate.point):
         return NONE
     if not np.isfinite(estimate.low):
-        return _brief(estimate.point)
-    return f"{_brief(estimate.point)} [{_brief(estimate.low)}, {_brief(estimate.high)}]"
+        return number(estimate.point)
+    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
-def _row(verdict: Verdict, part: Part) -> dict[str, Any]:
+def part_row(verdict: Verdict, part: Part) -> dict[str, Any]:
     """Return a row with full numbers."""
     claim, size, needed = verdict.claim, part.size, part.needed
     return {
@@ -155,20 +155,30 @@ def _row(verdict: Verdict, part: Part) -> dict[str, Any]:
     }
 
 
-def _decisive(verdict: Verdict) -> Part:
-    """Return the part that refutes most surely, or the least sure one."""
+def decisive(verdict: Verdict) -> Part:
+    """Return the part that refutes most surely, or the least sure one; of equal p, by how far from the limit it is."""
+    support, refute = regions(verdict.claim)
     if verdict.verdict == "refuted":
-        return min((part for part in verdict.parts if part.verdict == "refuted"), key=lambda part: part.p_against)
+        refuting = (part for part in verdict.parts if part.verdict == "refuted")
+        return min(refuting, key=lambda part: (part.p_against, -_sureness(part, refute)))
     open_parts: Sequence[Part] = [part for part in verdict.parts if part.verdict == verdict.verdict]
-    return max(open_parts, key=lambda part: (bool(part.note), part.p))
+    return max(open_parts, key=lambda part: (bool(part.note), part.p, -_sureness(part, support)))
 
 
-def _what(part: Part) -> str:
+def _sureness(part: Part, places: Sequence[tuple[float, float]]) -> float:
+    """Return how far inside its interval lies, in widths of the interval."""
+    width = part.effect.high - part.effect.low
+    return clearance(part.effect, places) / width if width > 0 else np.inf
+
+
+def part_name(part: Part) -> str:
+    """Return which arm, against which other one, on which environment."""
     against = f" against {part.other}" if part.other else ""
     return f"{part.arm}{against} on {part.environment}"
 
 
-def _needed(part: Part) -> str:
+def needed_text(part: Part) -> str:
+    """Return the number of runs that would decide a part, with its range."""
     if part.needed is None or np.isnan(part.needed.n):
         return NONE
     n, low, high = (
@@ -177,5 +187,9 @@ def _needed(part: Part) -> str:
     return f"{n} ({low} to {high})"
 
 
-def _brief(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−") if np.isfinite(value) else NONE
+def number(value: float) -> str:
+    """Return three significant digits, thousands with commas and without an exponent."""
+    if not np.isfinite(value):
+        return NONE
+    text = f"{value:.3g}"
+    return (f"{float(text):,.0f}" if 999 < abs(float(text)) < 1e9 else text).replace("-", "−")

@@ -16,7 +16,9 @@ from typing import Any
 from rlbench.analysis.answer import Answer, answer
 from rlbench.analysis.claimtable import claim_sentence, registration
 from rlbench.analysis.gallery import pictures
+from rlbench.analysis.measured import is_measured, measured_answer, measured_method, measured_tables
 from rlbench.analysis.method import Method, describe, warnings
+from rlbench.analysis.pages import PAGE, fresh_folder, page
 from rlbench.analysis.picturefiles import Rendered, render
 from rlbench.analysis.reliability import reliability_tables
 from rlbench.analysis.results import Results
@@ -25,7 +27,6 @@ from rlbench.analysis.tables import Table, all_tables
 from rlbench.errors import RlbenchError
 from rlbench.store import Tables
 
-PAGE = "report.html"
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
 
 
@@ -43,36 +44,29 @@ def write_report(
         results = Results(experiment or {}, results, seed=seed)
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = [*all_tables(results), *reliability_tables(results)]
+    tables = measured_tables(results) if is_measured(results) else [*all_tables(results), *reliability_tables(results)]
     out = Path(out_dir)
     try:
-        figures = _folder(out / "figures", ("svg", "pdf", "png"))
-        write_tables(tables, _folder(out / "tables", ("csv", "md", "tex")))
+        figures = fresh_folder(out / "figures", ("svg", "pdf", "png"))
+        write_tables(tables, fresh_folder(out / "tables", ("csv", "md", "tex")))
         rendered = [render(picture, figures) for picture in pictures(results)]
-        page = out / PAGE
-        page.write_text(page_html(results, tables, rendered), encoding="utf-8", newline="\n")
+        path = out / PAGE
+        path.write_text(page_html(results, tables, rendered), encoding="utf-8", newline="\n")
     except OSError as problem:
         raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
-    return page
+    return path
 
 
 def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
     """Return the page with these tables and drawn figures in it."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    said: Answer = answer(results)
-    method: Method = describe(results)
+    measured = is_measured(results)
+    said: Answer = measured_answer(results) if measured else answer(results)
+    method: Method = measured_method(results) if measured else describe(results)
     sections: dict[str, list[Rendered]] = {}
     for one in rendered:
         sections.setdefault(one.picture.section, []).append(one)
-    text: str = environment.get_template("report.html.j2").render(
+    return page(
+        "report.html.j2",
         name=str(results.experiment.get("name") or "Experiment"),
         answer=said,
         claims=[(one.verdict, claim_sentence(one)) for one in results.verdicts],
@@ -83,13 +77,3 @@ def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rend
         sections=sections,
         longest=_ON_PAGE_ROWS,
     )
-    return text
-
-
-def _folder(path: Path, kinds: Iterable[str]) -> Path:
-    """Make a folder for the files of a report and remove those of an earlier one."""
-    path.mkdir(parents=True, exist_ok=True)
-    for kind in kinds:
-        for old in path.glob(f"*.{kind}"):
-            old.unlink()
-    return path

@@ -19,6 +19,8 @@ final
 last100
     Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
     fewer).
+drop
+    How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
 `used` marks the runs that enter statistics: finished ones with at least one ended episode and no NaN return, and
@@ -36,7 +38,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.references import Reference, normalise
+from rlbench.analysis.references import Reference, normalise, reference
 from rlbench.records import MEASURED
 from rlbench.store import Tables
 
@@ -109,7 +111,7 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
     """Return the scores: one row per planned run, sorted by environment, arm and seed.
 
     Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
-    carried (share of the curve before the first episode ended), auc, final, last100, and the same three with
+    carried (share of the curve before the first episode ended), auc, final, last100, drop, and the same four with
     the suffix `_normalised` (see `references`; NaN where the environment has no reference).
     """
     rows = []
@@ -126,10 +128,14 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
                 "auc": known.mean() if known.size else np.nan,
                 "final": history.value(np.array([end]), WINDOW * run["steps"])[0],
                 "last100": history.last(LAST),
+                "drop": known.max() - known[-1] if known.size else np.nan,
             }
         )
-    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES])
-    return with_normalised(table, _OF_CURVES, references)
+    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES, "drop"])
+    table = with_normalised(table, _OF_CURVES, references)
+    # A difference of two returns: what a random policy scores cancels.
+    unit = [_unit(str(environment), references) for environment in table["environment"]]
+    return table.assign(drop_normalised=table["drop"] / unit)
 
 
 def with_normalised(
@@ -142,6 +148,12 @@ def with_normalised(
         for environment, group in table.groupby("environment"):
             table.loc[group.index, f"{metric}_normalised"] = normalise(group[metric], str(environment), references)
     return table.sort_values(["environment", "arm", "seed"], ignore_index=True)
+
+
+def _unit(environment: str, references: Mapping[str, Reference] | None) -> float:
+    """Return the return that is 1 on the normalised scale; NaN for an unknown environment."""
+    scale = reference(environment, references)
+    return float("nan") if scale is None else abs(scale.target - scale.random)
 
 
 def counts(table: pd.DataFrame) -> pd.DataFrame:

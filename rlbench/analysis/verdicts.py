@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from math import isnan
+from math import inf, isnan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -66,6 +66,23 @@ _RULES = {
     "not-less": _Rule((_Side(True, -1),), True, (_Side(False, -1),), True),
     "not-greater": _Rule((_Side(False, 1),), True, (_Side(True, 1),), True),
 }
+
+
+def regions(claim: Claim) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Return where an interval must lie to support the claim, and where to refute it: in one of these open ranges."""
+    rule, origin = _RULES[claim.direction], claim.bound or 0.0
+
+    def ranges(sides: tuple[_Side, ...], every: bool) -> list[tuple[float, float]]:
+        places = [(origin + side.margins * claim.smallest_effect, side.above) for side in sides]
+        rays = [(at, inf) if above else (-inf, at) for at, above in places]
+        return [(max(low for low, _ in rays), min(high for _, high in rays))] if every else rays
+
+    return ranges(rule.support, rule.all_support), ranges(rule.refute, rule.all_refute)
+
+
+def clearance(effect: Estimate, places: Sequence[tuple[float, float]]) -> float:
+    """Return how far inside one of the ranges an interval lies; negative: how far it reaches out of the nearest."""
+    return max(min(effect.low - low, high - effect.high) for low, high in places)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ def weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
 def rollout_mean(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Return the (weighted) mean of a rollout `[T, ..., N]` over time and copies, `[1, ..., 1]`."""
     # Samples go last and lie together first: how a sum rounds must not depend on the axes between.
-    flat = x.movedim(0, -2).flatten(-2)
-    weights = None if weight is None else weight.movedim(0, -2).flatten(-2)
+    # Of a single copy, flattening is a view with gaps; only a copy is as dense in a pack as alone.
+    flat = x.movedim(0, -2).flatten(-2).contiguous()
+    weights = None if weight is None else weight.movedim(0, -2).flatten(-2).contiguous()
     return weighted_mean(flat, weights).unsqueeze(0)
 
 

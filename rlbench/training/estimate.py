@@ -20,25 +20,35 @@ Array = npt.NDArray[Any]
 
 def estimate(algorithm: Algorithm, network: ActorCritic, params: Array, experience: Experience) -> Rollout:
     """Return the samples of a rollout with the algorithm's advantages and value targets, n = T N per replica."""
+    return samples(algorithm, experience, trajectory(network, params, experience))
+
+
+def trajectory(network: ActorCritic, params: Array, experience: Experience) -> Trajectory:
+    """Return rewards and ends of a rollout with the values that the networks `params` `[R, P]` give its states."""
     time_steps, replicas, copies = experience.reward.shape
-    observation = _flat(experience.observation)
-    value = network.forward(params, observation, policy=False).value  # [R, T N]
+    value = network.forward(params, _flat(experience.observation), policy=False).value  # [R, T N]
     values = value.reshape(replicas, time_steps, copies).transpose(1, 0, 2)  # [T, R, N]
-    trajectory = Trajectory(
+    return Trajectory(
         reward=_tensor(experience.reward),
         value=_tensor(values),
         next_value=_tensor(_next_values(network, params, experience, values)),
         terminated=_tensor(experience.terminated),
         ended=_tensor(experience.ended),
     )
+
+
+def samples(algorithm: Algorithm, experience: Experience, trajectory: Trajectory) -> Rollout:
+    """Return the samples of a rollout whose `trajectory` is known, as `estimate` does."""
     with torch.no_grad():
         estimates = Estimates(*algorithm.advantages(trajectory))
-        advantage = _tensor(_flat(estimates.advantage.numpy()))
-        target = _tensor(_flat(estimates.target.numpy()))
+        advantage, target, value = (
+            _tensor(_flat(one.numpy())) for one in (estimates.advantage, estimates.target, trajectory.value)
+        )
         weight = None if estimates.weight is None else _tensor(_flat(estimates.weight.numpy()))
         if algorithm.normalize_advantage == "batch":
             advantage = standardise(advantage, weight)
-    return Rollout(observation, _tensor(_flat(experience.action)), advantage, target, _tensor(value), weight)
+    observation, action = _flat(experience.observation), _tensor(_flat(experience.action))
+    return Rollout(observation, action, advantage, target, value, weight)
 
 
 def _next_values(network: ActorCritic, params: Array, experience: Experience, values: Array) -> Array:

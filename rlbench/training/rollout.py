@@ -52,7 +52,9 @@ class Collector:
         algorithms: Sequence[Algorithm],
         seeds: Sequence[int],
         streams: Streams,
+        start: Array | None = None,
     ) -> None:
+        """Begin where the environments are reset to, or with `start` `[R, N, obs]` where they are already."""
         first = algorithms[0]
         self._envs, self._family, self._network, self._streams = envs, family, network, streams
         self._observations = (
@@ -62,7 +64,7 @@ class Collector:
         self._rewards = RewardNormalizer(envs.replicas, envs.num_envs, gammas) if first.normalize_reward else None
         self.episodes = EpisodeLog(envs.replicas, envs.num_envs)
         self.step = 0  # environment steps of each run so far, all copies together
-        self._now = self._normalise(envs.reset(seeds))
+        self._now = self._normalise(envs.reset(seeds) if start is None else start)
 
     def collect(self, params: Array, horizon: int, alive: Array) -> Experience:
         """Return the experience of `horizon` steps of every copy under the policies `params` `[R, P]`."""

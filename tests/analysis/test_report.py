@@ -39,7 +39,7 @@ def out(troubled, tmp_path_factory):
 class Page(html.parser.HTMLParser):
     """The tags, links and visible text of a page; `unclosed` must be empty at the end."""
 
-    VOID = ("meta", "img", "link", "br", "hr")
+    VOID = ("meta", "img", "link", "br", "hr", "input")
 
     def __init__(self, text):
         super().__init__()
@@ -62,7 +62,7 @@ class Page(html.parser.HTMLParser):
         assert self.unclosed.pop() == tag
 
     def handle_data(self, data):
-        if self.unclosed[-1:] != ["style"]:
+        if self.unclosed[-1:] not in (["style"], ["script"]):
             self.words.append(data)
 
 

@@ -181,3 +181,15 @@ def test_no_planned_run_gives_empty_tables_with_columns():
     assert {"arm", "auc", "auc_normalised", "used"} <= set(sc.scores(empty).columns)
     assert {"arm", "step", "return", "used"} <= set(sc.curves(empty).columns)
     assert len(sc.scores(empty)) == len(sc.curves(empty)) == 0
+
+
+def test_drop_is_what_was_learnt_and_lost_again():
+    assert score([(5, 1.0), (10, 3.0), (20, 7.0), (35, 9.0), (36, 11.0), (100, 2.0)])["drop"] == 9.0
+    assert score([(5, 1.0), (50, 3.0), (100, 7.0)])["drop"] == 0.0
+    assert np.isnan(score([])["drop"])
+
+
+def test_drop_is_normalised_by_the_distance_of_target_and_random():
+    found = sc.scores(tables([(50, -10.0), (100, -40.0)]), {"E": Reference(random=-60.0, target=-10.0)}).iloc[0]
+    assert found["drop_normalised"] == 30 / 50
+    assert np.isnan(score([(50, 9.0), (100, 4.0)])["drop_normalised"])

@@ -152,3 +152,15 @@ def test_rollout_mean_is_over_time_and_copies_of_each_replica() -> None:
     assert torch.equal(rollout_mean(x), x.mean((0, 2))[None, :, None])
     assert torch.equal(rollout_mean(x, weight), x[1:2, :, :1])
     assert torch.equal(rollout_mean(x[:, 0]), x[:, 0].mean().reshape(1, 1))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_how_a_rollout_mean_rounds_does_not_depend_on_the_pack(copies: int, weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 7, copies, generator=generator)
+    weight = (torch.rand(x.shape, generator=generator) < 0.9).float() if weighted else None
+    together = rollout_mean(x, weight)
+    for r in range(7):
+        alone = rollout_mean(x[:, r : r + 1].clone(), None if weight is None else weight[:, r : r + 1].clone())
+        assert torch.equal(alone[:, 0], together[:, r])

@@ -81,7 +81,7 @@ def _draw_arm(
     known = table[table[column].notna()].sort_values(["environment", "seed"])
     used = known["used"].to_numpy(bool)
     value = known[column].to_numpy(np.float64)
-    height = row - 0.06 - 0.3 * _spread(len(known))  # rows count downwards, so this is above the row's line
+    height = row - 0.06 - 0.3 * spread(len(known))  # rows count downwards, so this is above the row's line
     ax.scatter(
         value[used],
         height[used],
@@ -101,7 +101,7 @@ def _draw_arm(
     return mean
 
 
-def _spread(count: int) -> Array:
+def spread(count: int) -> Array:
     """Return `count` heights in [0, 1) that avoid each other, always the same (golden-ratio sequence)."""
     return np.asarray((0.5 + _GOLDEN * np.arange(count)) % 1.0)
 

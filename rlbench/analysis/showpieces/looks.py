@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rlbench.analysis.figures.style import RC
 from rlbench.errors import RlbenchError, nearest
+
+Setting = Literal["font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "legend.fontsize"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ LOOKS: Mapping[str, Look] = {
 }
 
 
-def letters(setting: str) -> float:
+def letters(setting: Setting) -> float:
     """Return the size of letters in points that one of matplotlib's settings asks for, such as "legend.fontsize"."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties

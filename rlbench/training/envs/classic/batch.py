@@ -78,6 +78,17 @@ class ClassicBatch:
         self._state, observation = self._starts.take(np.arange(len(copies)))
         return observation.reshape(*self._shape, -1)
 
+    @property
+    def states(self) -> Array:
+        """The states of all copies, `[R, N, S]`, as `Dynamics` has them."""
+        return self._state.reshape(*self._shape, -1).copy()
+
+    def place(self, states: Array) -> Observations:
+        """Put every copy, after a reset, into a state `[R, N, S]` where its episode begins; return the observations."""
+        self._state = np.array(states, np.float64, order="C").reshape(len(self._elapsed), -1)
+        self._elapsed[:] = 0
+        return self._dynamics.observe(self._state).reshape(*self._shape, -1)
+
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action).astype(np.float64).reshape(len(self._elapsed), -1)

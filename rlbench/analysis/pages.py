@@ -1,0 +1,33 @@
+"""What every report is made of: an HTML page from a template, with everything escaped, and folders for its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+PAGE = "report.html"
+
+
+def page(template: str, **values: Any) -> str:
+    """Return the page of a template in `templates`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text: str = environment.get_template(template).render(**values)
+    return text
+
+
+def fresh_folder(path: Path, kinds: Iterable[str]) -> Path:
+    """Make a folder for the files of a report and remove those of an earlier one, by the endings of their names."""
+    path.mkdir(parents=True, exist_ok=True)
+    for kind in kinds:
+        for old in path.glob(f"*.{kind}"):
+            old.unlink()
+    return path

@@ -1,0 +1,222 @@
+"""The page of a suite: self-contained, escaped, complete, honest about what it rests on; and the files beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from rlbench.analysis.suite import SuiteResults, entries_of, write_suite_report
+from rlbench.analysis.suite.documents import specification
+from rlbench.analysis.suite.errata import shown
+from rlbench.analysis.suite.page import suite_page
+from rlbench.analysis.suite.summary import summary, underpowered
+from rlbench.claims import Claim, digest
+from rlbench.errors import RlbenchError
+from rlbench.suite import Erratum, Suite
+from tests.analysis.suite.made import EVIL, PAIR, PAIR_CLAIMS, made, member, raising, suite
+from tests.analysis.test_report import Page, contents
+
+STOPPED = {("ppo-clip", "CartPole-v1", 0): "failed", ("ppo-clip", "Acrobot-v1", 1): "diverged"}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return made(seeds=6, outcomes=STOPPED)
+
+
+@pytest.fixture(scope="module")
+def out(whole, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suite")
+    told = []
+    report = write_suite_report(whole, folder, lambda *said: told.append(said))
+    assert report.problems == []
+    assert {what for what, done, total in told if done == total} == {"claims judged", "errors shown", "figures drawn"}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(out):
+    return (out / "report.html").read_text(encoding="utf-8")
+
+
+def words_of(results):
+    """Return the page without its figures, which take long to draw."""
+    entries, errata = entries_of(results), shown(results.suite.errata)
+    return Page(suite_page(results, entries, errata, {}, "0" * 64))
+
+
+def test_page_is_well_formed_self_contained_and_escaped(out, text):
+    page = Page(text)
+    assert page.unclosed == []
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    assert {"link", "iframe"}.isdisjoint(page.tags)
+    assert page.tags.count("script") == 1
+    assert EVIL not in text
+    assert EVIL in page.text
+    assert len(page.images) == 7
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.images)
+    ids = set(re.findall(r'id="([^"]+)"', text))
+    for link in page.links:
+        assert link[1:] in ids if link.startswith("#") else (out / link).is_file(), link
+
+
+def test_page_opens_with_the_answer_and_lists_the_claims_in_order(text, whole):
+    page = Page(text)
+    said = " ".join(summary(whole, entries_of(whole)))
+    assert said.startswith("Of 9 claims, ")
+    assert "from 60 runs of 2 experiments on 2 environments; 2 of them are a matter of calculation" in said
+    assert page.text.index(said[:40]) < page.text.index("All claims")
+    table = text[text.index('<table class="claims">') :]
+    rows = re.findall(r'<th scope="row"><a href="#[^"]+">([^<]+)</a></th>', table[: table.index("</table>")])
+    assert rows == ["3", "9", "10", "11", "12", "15", "15b", "22a", "22b"]
+
+
+def test_every_verdict_is_said_in_words_and_with_a_symbol_and_can_be_chosen(text, whole):
+    entries = entries_of(whole)
+    for verdict, symbol in (("supported", "✓"), ("refuted", "✗"), ("inconclusive", "?")):
+        count = sum(one.verdict == verdict for one in entries)
+        assert text.count(f'<tr data-verdict="{verdict}">') == count
+        assert f"{symbol} {verdict} {count}</button>" in text
+        assert f'<span class="badge {verdict}"><span aria-hidden="true">{symbol}</span>{verdict}</span>' in text
+
+
+def test_a_section_says_everything_of_its_claim(text):
+    own = text[text.index('<section class="claim" id="claim-10"') :]
+    page = Page(own[: own.index("</section>") + len("</section>")])
+    for words in (
+        "10. PPO beats REINFORCE",
+        "Claimed in: part 1",
+        "normalised return over training of ppo-clip exceeds that of reinforce by more than 0.05, on every environment",
+        "Two variants train on two tasks. Everything else is equal.",
+        "24 runs planned: 22 finished, 1 diverged, 1 failed. 2 did not enter the verdict.",
+        "The numbers",
+        "What would change the verdict",
+        "If the runs that failed or diverged count as the worst possible score",
+        "What is known",
+        "Often so.",
+        "Noticed after the runs",
+        "Seen afterwards: one seed is slow.",
+        "the mean of a run's learning curve",
+        "gamma",
+        "were not registered before the runs",
+    ):
+        assert words in page.text, words
+
+
+def test_what_is_exact_says_its_numbers_and_has_no_figure(text):
+    own = text[text.index('<section class="claim" id="claim-12"') :]
+    own = own[: own.index("</section>")]
+    assert "It fails at 7 of 1,000 points." in own
+    assert "<img" not in own
+
+
+def test_errata_are_shown_in_order_with_what_they_do(text):
+    page = Page(text)
+    assert page.text.index("1. A sign") < page.text.index("2. A wrong return")
+    assert "It returns 10.9 instead of 1.0." in page.text
+
+
+def test_an_erratum_that_cannot_be_shown_says_so_and_is_a_problem(tmp_path):
+    broken = Suite(errata=[Erratum("3", "A crash", "part 5", "x", "y", raising)])
+    report = write_suite_report(SuiteResults("s", broken, []), tmp_path)
+    assert report.problems == ["Error 3: This could not be shown: ZeroDivisionError: division by zero."]
+    assert report.problems[0].removeprefix("Error 3: ") in Page(report.page.read_text()).text
+
+
+def test_files_hold_every_verdict(out, whole):
+    entries = entries_of(whole)
+    document = json.loads((out / "verdicts.json").read_text())
+    assert [(one["id"], one["verdict"]) for one in document["claims"]] == [(one.id, one.verdict) for one in entries]
+    for one, entry in zip(document["claims"], entries, strict=True):
+        assert len(one["parts"]) == (len(entry.judged.parts) if entry.judged else 0)
+        if entry.judged:
+            effects = [part["effect"] for part in one["parts"]]
+            assert effects == [part.effect.point for part in entry.judged.parts]
+            assert one["direction"] == entry.claim.direction
+    rows = pd.read_csv(out / "verdicts.csv", dtype={"id": str})
+    assert rows["id"].tolist() == [one.id for one in entries]
+    hinges = [one.hinge.effect.low if one.hinge else float("nan") for one in entries]
+    assert rows["effect_low"].tolist() == pytest.approx(hinges, nan_ok=True)
+    for name in ("claims", "claims-part-by-part"):
+        assert all((out / "tables" / f"{name}.{kind}").is_file() for kind in ("csv", "md", "tex"))
+    assert {path.suffix for path in (out / "figures").glob("claim-22a.*")} == {".svg", ".pdf", ".png"}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["runs"] == 60
+    assert manifest["outcomes"] == {"diverged": 1, "failed": 1, "finished": 58}
+    assert manifest["commits"] == {"0123456789abcdef": 60}
+
+
+def test_the_specification_has_the_hash_that_the_page_says(out, text, whole):
+    document, sha = specification(whole)
+    assert json.loads((out / "specification.json").read_text()) == document
+    assert f"SHA-256 {sha}" in Page(text).text
+    changed = made(seeds=6, members=[*whole.members[:1], member("sweep", PAIR, PAIR_CLAIMS[:1], 6)])
+    assert specification(changed)[1] != sha
+
+
+def test_the_same_runs_give_the_same_files_and_old_figures_go(tmp_path):
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        (folder / "figures").mkdir(parents=True)
+        (folder / "figures" / "old.svg").write_text("old")
+        (folder / "claims.json").write_text("[]")
+        few = member("pair", PAIR, PAIR_CLAIMS[:2], 3, environments=["CartPole-v1"])
+        write_suite_report(SuiteResults("few", suite(), [few]), folder)
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert "figures/old.svg" not in one
+    assert one["claims.json"] == b"[]"
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"designed": {"pair": 6, "sweep": 6}}, ""),
+        ({"designed": {"pair": 20, "sweep": 6}}, "Underpowered: 2 of 2 experiments, 6 seeds instead of up to 20."),
+        ({"designed": {"pair": 6, "sweep": 6, "more": 6}}, "Underpowered: 2 of 3 experiments"),
+        ({"quick": True}, "Underpowered: 2 of 2 experiments, 6 seeds"),
+    ],
+)
+def test_a_report_of_less_than_was_designed_says_so(whole, changes, said):
+    given = {"name": "lecture", "suite": whole.suite, "members": whole.members} | changes
+    assert underpowered(SuiteResults(**given)).startswith(said)
+    assert bool(underpowered(SuiteResults(**given))) == bool(said)
+
+
+def test_the_register_of_the_suite_counts_for_all_of_its_claims():
+    claims = [claim.document() for one in made(seeds=2).members for claim in one.claims]
+    register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00", "stored": 0, "planned": 20}]
+    page = words_of(made(seeds=2, register=register))
+    assert f"(SHA-256 {digest(claims)}) were registered at 2025-01-01T00:00:00+00:00, before the first run" in page.text
+    part = made(seeds=2, register=register, claimed=claims)
+    assert "before the first run" in words_of(SuiteResults("x", part.suite, part.members[:1], register, claims)).text
+
+
+def test_runs_that_are_missing_are_counted_and_an_experiment_without_any_is_reported_too():
+    missing = {
+        (arm, env, seed): "missing" for arm in PAIR for env in ("CartPole-v1", "Acrobot-v1") for seed in range(2)
+    }
+    claims = [Claim("It learns", PAIR, "greater", id="1"), Claim("It moves", PAIR, "greater", "kl:mean", id="2")]
+    members = [member("absent", PAIR, claims, 2, missing), made(seeds=2).members[1]]
+    page = words_of(SuiteResults("x", Suite(), members))
+    assert "8 planned runs are not stored and missing here." in page.text
+    assert page.text.count("No run of its arms is stored yet.") == 4
+    assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
+    with pytest.raises(RlbenchError, match="No run of the suite 'x' is stored"):
+        write_suite_report(SuiteResults("x", Suite(), members[:1]), "unused")
+
+
+def test_a_suite_without_experiments_is_its_checks_and_errata():
+    page = words_of(SuiteResults("x", suite(), []))
+    assert "Of 2 claims, 1 is supported, 1 refuted and 0 inconclusive." in page.text
+    assert "runs/" not in page.links
+
+
+def test_nowhere_to_write_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RlbenchError, match="Cannot write the report"):
+        write_suite_report(SuiteResults("x", suite(), []), tmp_path / "file")
