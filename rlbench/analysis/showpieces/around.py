@@ -28,11 +28,24 @@ def write_around(figure: Figure, title: str, notes: str) -> tuple[float, float]:
     return (0.025 + 2.0 * size / height) * bool(title), (0.02 + 1.4 * size / height) * bool(notes)
 
 
-def list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], below: float) -> float:
-    """List the lines in a free place of the grid, or in a strip above what is `below`; return what is taken there."""
+def list_lines(
+    figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], below: float, *, joined: bool
+) -> float:
+    """List the lines in a free place of the grid, or in a strip above what is `below`; return what is taken there.
+
+    Of lines that are not `joined`, only the markers.
+    """
     size, names = letters("legend.fontsize") / 72.0, list(lines)
     handles = [
-        Line2D([], [], color=look.color, linestyle=look.line, marker=look.marker, markeredgecolor="white", label=name)
+        Line2D(
+            [],
+            [],
+            color=look.color,
+            linestyle=look.line if joined else "none",
+            marker=look.marker,
+            markeredgecolor="white",
+            label=name,
+        )
         for name, look in lines.items()
     ]
     if spare and text_height(names) <= spare[0].get_position().height * figure.get_figheight():
@@ -47,7 +60,7 @@ def list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmSty
     legend = where.legend(
         handles=handles,
         ncols=columns,
-        handlelength=2.6,
+        handlelength=2.6 if joined else 1.0,
         columnspacing=1.4,
         labelspacing=0.3,
         borderaxespad=0.0,

@@ -40,7 +40,7 @@ class Sheet:
     """A figure before it has a size: its panels, and the table of the numbers that are drawn in them.
 
     lines    what is drawn in every panel, by the name it has there; empty: lines need no names
-    beside   whether names can stand beside the ends of lines; otherwise they are listed
+    beside   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
     shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
     tall     height of a row of panels, relative to the usual one
     in_row   whether the panels stand side by side, as charts with the same rows do
@@ -91,7 +91,7 @@ def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
     across, upright = common(figure, axes, "x"), common(figure, axes, "y")
     above, below = write_around(figure, title, sheet.notes) if look.titled else (0.0, 0.0)
     if sheet.lines and not named:
-        below = list_lines(figure, spare, sheet.lines, below)
+        below = list_lines(figure, spare, sheet.lines, below, joined=sheet.beside)
     leave_room(figure, across, upright, (above, below), 0.015 * look.titled)
     _settle(figure, axes, titles)
     place_outside(figure, axes, across, upright)

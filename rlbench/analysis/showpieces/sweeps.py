@@ -37,7 +37,7 @@ class _Arm:
 
 
 def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
-    """Return the sweeps of the fields (of all, if none is named) among the arms (all, if none is named), in their order.
+    """Return the sweeps of the fields (all, if none is named) among the arms (all, if none is named), in their order.
 
     Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one field
     is asked for, arms that differ in more are taken together too, since some fields only change together, such as the
