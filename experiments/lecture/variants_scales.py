@@ -58,8 +58,7 @@ class ClampedValueLoss(PPOClip):
     """PPO-Clip whose value loss is limited as a number, the lecture's second remedy for large returns.
 
     The derivative of a constant is zero: while a minibatch's mean of (V - target)^2 lies above `value_clamp`, the value
-    gets no gradient from it. (The lower limit that the lecture writes never binds, since the loss is not negative.) Two
-    gradients are computed where PPO-Clip computes one, and the column gradient_steps counts both.
+    gets no gradient from it. (The lower limit that the lecture writes never binds, since the loss is not negative.)
     """
 
     name = "clamped-value-loss"
