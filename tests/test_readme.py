@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,11 +91,20 @@ def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_commands(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 4
+    assert len(commands) == 7
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    suite = tmp_path / "experiments" / "lecture"
+    suite.mkdir(parents=True)
+    for name in ("claim_21_shared_network.py", "lecture_arms.py"):
+        shutil.copy(README.parent / "experiments" / "lecture" / name, suite)
+    small = {
+        "compare": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
+        "run": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
+        "report": ["--seeds", "2", "--steps", "4096"],
+        "figures": ["--seeds", "2", "--steps", "4096"],
+    }
     for command in commands:
         words = shlex.split(command.replace("--seeds 10 --steps 100000", ""))
-        if words[1] == "compare":
-            words += ["--seeds", "2", "--steps", "4096", "--workers", "1"]
+        words += small.get(words[1], [])
         ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)

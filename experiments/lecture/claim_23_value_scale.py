@@ -1,4 +1,7 @@
-"""Claim 23: large returns, and what the lecture advises against them."""
+"""Claim 23: large returns, and what the lecture advises against them.
+
+The variant with the clamped loss computes two gradients where PPO-Clip computes one; `gradient_steps` counts both.
+"""
 
 from lecture_arms import DEFAULTS, EFFECT, SEEDS, STEPS, TASKS, ppo
 from rlbench import Arm, Claim, Experiment

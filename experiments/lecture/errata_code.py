@@ -48,9 +48,9 @@ def broadcast_ratios() -> str:
     outside = [((ratios - 1).abs() > 0.2).float().mean().item() for ratios in wrong]
     low, high = min(ratios.min().item() for ratios in wrong), max(ratios.max().item() for ratios in wrong)
     return (
-        f"Before any step, {log_probs.shape[1]} samples have {wrong[0].numel():,} such ratios; with ten initial networks "
-        f"they reach from {low:.2f} to {high:.2f}, and {min(outside):.1%} to {max(outside):.1%} of them (on average "
-        f"{sum(outside) / 10:.1%}) lie outside the band. Formed sample by sample, all are {right.min():.3f} to "
+        f"Before any step, {log_probs.shape[1]} samples have {wrong[0].numel():,} such ratios; with ten initial "
+        f"networks they reach from {low:.2f} to {high:.2f}, and {min(outside):.1%} to {max(outside):.1%} of them (on "
+        f"average {sum(outside) / 10:.1%}) lie outside the band. Formed sample by sample, all are {right.min():.3f} to "
         f"{right.max():.3f}. With 65,536 samples the matrix has {4 * 65536**2 / 1e9:.1f} GB."
     )
 
@@ -94,7 +94,8 @@ def deviation_of_one() -> str:
         warnings.simplefilter("ignore")  # torch warns of what is shown here
         one = torch.tensor([5.0])
         wrong = ((one - one.mean()) / (one.std() + 1e-8)).item()
-    return f"A single sample standardised that way is {wrong}; with at least one degree of freedom it is {standardise(one).item():.0f}."
+    right = standardise(one).item()
+    return f"A single sample standardised that way is {wrong}; with at least one degree of freedom it is {right:.0f}."
 
 
 def unknown_name() -> str:
@@ -123,7 +124,8 @@ ERRATA = [
         "Ratios of every sample with every other",
         f"{LISTING}, update",
         "Old log-probabilities are stacked to (N, 1) and subtracted from (N,), which broadcasts to (N, N) silently.",
-        "Concatenate them to (N,), and assert that every ratio is exactly 1 before the first step, as rlbench's tests do.",
+        "Concatenate them to (N,), and assert that every ratio is exactly 1 before the first step, as rlbench's tests "
+        "do.",
         broadcast_ratios,
     ),
     Erratum(

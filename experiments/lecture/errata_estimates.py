@@ -48,8 +48,8 @@ def forgotten_end() -> str:
 
     (wrong, right), (inside, _) = returns(2), returns(1)
     return (
-        f"With reward 1 on a last, terminal step and a value of 10 for the dead state, its target is {wrong:.3f} instead "
-        f"of {right:.3f}. One step earlier in the rollout it is right: {inside:.3f}."
+        f"With reward 1 on a last, terminal step and a value of 10 for the dead state, its target is {wrong:.3f} "
+        f"instead of {right:.3f}. One step earlier in the rollout it is right: {inside:.3f}."
     )
 
 
@@ -94,7 +94,8 @@ def lower_limit() -> str:
     error = torch.linspace(-100, 100, 20001, dtype=torch.float64)
     loss = error**2
     changed = int((torch.clamp(loss, min=-10) != loss).sum())
-    return f"Of {len(error):,} errors from -100 to 100, the smallest square is {loss.min().item():.0f}: {changed} are changed."
+    least = loss.min().item()
+    return f"Of {len(error):,} errors from -100 to 100, the smallest square is {least:.0f}: {changed} are changed."
 
 
 def ppo2_value_clipping() -> str:
@@ -109,8 +110,8 @@ def ppo2_value_clipping() -> str:
 
     (loss, start), (_, inside), (_, outside) = at(0.0), at(0.1), at(0.3)
     return (
-        f"With old value 0, target 10 and range 0.2, the usual rule has a loss of {loss:.0f} and a slope of {start:.1f} at "
-        f"the start and {inside:.1f} at V = 0.1; past the range, at V = 0.3, the slope is {outside:.1f}."
+        f"With old value 0, target 10 and range 0.2, the usual rule has a loss of {loss:.0f} and a slope of "
+        f"{start:.1f} at the start and {inside:.1f} at V = 0.1; past the range, at V = 0.3, the slope is {outside:.1f}."
     )
 
 
@@ -131,8 +132,8 @@ def two_scales() -> str:
     return (
         f"In {len(lengths)} episodes of a random policy, a value that equals each return makes advantages of at most "
         f"{right.abs().max().item():.0e}, as it should. Standardised, the same value makes advantages of "
-        f"{wrong.mean().item():.1f} on average (deviation {wrong.std().item():.1f}) that have a correlation of {alike:.2f} "
-        "with the return: the baseline is gone."
+        f"{wrong.mean().item():.1f} on average (deviation {wrong.std().item():.1f}) that have a correlation of "
+        f"{alike:.2f} with the return: the baseline is gone."
     )
 
 

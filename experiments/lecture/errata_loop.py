@@ -48,10 +48,10 @@ def stops_early() -> str:
     wrong, right = play(cumulative=True), play(cumulative=False)
     played = sum(one > 0 for one in wrong.returns)
     return (
-        f"Such a loop over {EPISODES} episodes stores {len(wrong.observations)} steps and makes {wrong.updates} updates: "
-        f"{played} episodes have a reward above 0, and the last 50 average {np.mean(wrong.returns[-50:]):.2f}. With a "
-        f"counter per episode it stores {len(right.observations):,} steps, makes {right.updates} updates, and the last 50 "
-        f"average {np.mean(right.returns[-50:]):.2f}."
+        f"Such a loop over {EPISODES} episodes stores {len(wrong.observations)} steps and makes {wrong.updates} "
+        f"updates: {played} episodes have a reward above 0, and the last 50 average "
+        f"{np.mean(wrong.returns[-50:]):.2f}. With a counter per episode it stores {len(right.observations):,} steps, "
+        f"makes {right.updates} updates, and the last 50 average {np.mean(right.returns[-50:]):.2f}."
     )
 
 

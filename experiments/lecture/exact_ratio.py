@@ -58,8 +58,8 @@ def pessimistic() -> tuple[bool, str]:
     gaps = [PPOClip(clip=clip).surrogate(x) - x.ratio * a for clip in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)]
     above, below = max(gap.max().item() for gap in gaps), min(gap.min().item() for gap in gaps)
     return above <= 0, (
-        f"L_CLIP - r A is at most {above:.1f} at {len(gaps) * len(r):,} points (down to {below:.1f}), as it must be: the "
-        "smaller of two numbers exceeds neither. It bounds the surrogate r A, not the return of the new policy."
+        f"L_CLIP - r A is at most {above:.1f} at {len(gaps) * len(r):,} points (down to {below:.1f}), as it must be: "
+        "the smaller of two numbers exceeds neither. It bounds the surrogate r A, not the return of the new policy."
     )
 
 
@@ -120,6 +120,6 @@ CHECKS = [
         clipped_ratio_moves,
         id="11c",
         source="Part 2 and the recap",
-        known="Wang et al. 2020, Truly Proximal Policy Optimization: the objective does not hold the ratio in the band.",
+        known="Wang et al. 2020 (Truly PPO): the objective does not hold the ratio in its band.",
     ),
 ]

@@ -30,8 +30,8 @@ def first_step() -> tuple[bool, str]:
     return not np.array_equal(clip, free), (
         f"With one full-batch step an update, largest difference of any KL divergence, entropy or largest ratio of "
         f"three updates: {np.abs(clip - free).max():.1f}. The wrong advantage moves the policy by a KL divergence of "
-        f"{clip[0]:.2g} with the clip and {free[0]:.2g} without; in ten epochs of 32 minibatches by {later_clip[0]:.2g} "
-        f"and {later_free[0]:.2g}."
+        f"{clip[0]:.2g} with the clip and {free[0]:.2g} without; in ten epochs of 32 minibatches by "
+        f"{later_clip[0]:.2g} and {later_free[0]:.2g}."
     )
 
 
@@ -61,9 +61,10 @@ def adam_is_scale_free() -> tuple[bool, str]:
     *_, with_epsilon = compare_scales(max_grad_norm=float("inf"), adam_eps=1e-8)
     *_, with_clipping = compare_scales()
     return length > 2, (
-        f"Advantages 1000 times as large make the gradient {growth:.0f} times as large and 20 Adam steps "
-        f"{length:.4f} times as long; they differ by {change:.1e} of their length where Adam's epsilon is negligible, by "
-        f"{with_epsilon:.1e} with the usual 1e-8, and by {with_clipping:.1e} with 1e-5 and gradients clipped to norm 0.5."
+        f"Advantages 1000 times as large make the gradient {growth:.0f} times as large and 20 Adam steps {length:.4f} "
+        f"times as long; they differ by {change:.1e} of their length where Adam's epsilon is negligible, by "
+        f"{with_epsilon:.1e} with the usual 1e-8, and by {with_clipping:.1e} with 1e-5 and gradients clipped to norm "
+        "0.5."
     )
 
 
@@ -91,8 +92,8 @@ def clamped_loss() -> tuple[bool, str]:
     free, _ = moved(float("inf"))
     return frozen > 0, (
         f"At a loss of {3.1**2:.2f} the slope is {slope(3.1):.1f}, at {3.2**2:.2f} it is {slope(3.2):.1f}. CartPole's "
-        f"first rollout has a value loss of {loss:.1f}: in the 320 steps of the update no value parameter moves by more "
-        f"than {frozen:.1g}; without the clamp one moves by {free:.2g}."
+        f"first rollout has a value loss of {loss:.1f}: in the 320 steps of the update no value parameter moves by "
+        f"more than {frozen:.1g}; without the clamp one moves by {free:.2g}."
     )
 
 

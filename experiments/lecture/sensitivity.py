@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from lecture_arms import FAIR, STEPS, TASKS, TUNED
+from lecture_arms import DISCRETE, FAIR, STEPS, TUNED
 from rlbench import Arm, Experiment
 
-FACTORS = (0.1, 1 / 3, 1.0, 3.0, 10.0)
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def multiples(algorithm: str, label: str, field: str, value: float, **settings: Any) -> list[Arm]:
@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
         *multiples("trpo", "TRPO", "delta", 0.01, anneal_lr=False, lr=FAIR["trpo"]),
         *multiples("reinforce", "REINFORCE", "lr", FAIR["reinforce"], anneal_lr=False),
     ],
-    environments=TASKS,
+    environments=[*DISCRETE, "Pendulum-v1"],
     seeds=10,
     steps=STEPS,
 )

@@ -2,11 +2,12 @@
 
 import re
 
+import errata_advice
 import errata_code
 import errata_estimates
+import errata_formulas
 import errata_loop
 import errata_steps
-import errata_text
 import exact_ratio
 import exact_steps
 from rlbench import Erratum, Showpiece, Suite
@@ -74,10 +75,10 @@ FIGURES = [
 SUITE = Suite(
     title="A lecture on PPO, on trial",
     introduction=(
-        "A lecture on proximal policy optimisation makes claims about what the algorithm does, which settings it wants "
-        "and what goes wrong without them. Each claim was written down here as a statement that runs can support, refute "
-        "or leave open, with the rule for that fixed before the first run; what can be calculated is calculated, and what "
-        "is wrong in the lecture's text and listing is listed with a demonstration."
+        "A lecture on proximal policy optimisation makes claims about what the algorithm does, which settings it "
+        "wants and what goes wrong without them. Each claim was written down here as a statement that runs can "
+        "support, refute or leave open, with the rule for that fixed before the first run; what can be calculated is "
+        "calculated, and what is wrong in the lecture's text and listing is listed with a demonstration."
     ),
     checks=[*exact_ratio.CHECKS, *exact_steps.CHECKS],
     errata=sorted(
@@ -86,7 +87,8 @@ SUITE = Suite(
             *errata_code.ERRATA,
             *errata_estimates.ERRATA,
             *errata_steps.ERRATA,
-            *errata_text.ERRATA,
+            *errata_formulas.ERRATA,
+            *errata_advice.ERRATA,
         ],
         key=place,
     ),

@@ -15,6 +15,7 @@ from rlbench.analysis.figures.diagnostics import QUANTITIES, RULE
 from rlbench.analysis.figures.rows import rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
+from rlbench.analysis.measured import is_measured
 from rlbench.analysis.picturefiles import Picture, slug
 from rlbench.analysis.references import reference
 
@@ -28,7 +29,9 @@ _WIDE = 7.6
 
 
 def pictures(results: Results) -> list[Picture]:
-    """Return the figures of the report in the order in which they are shown."""
+    """Return the figures of the report in the order in which they are shown; none where nothing was trained."""
+    if is_measured(results):
+        return []
     shown = (_learning, _reached, _scores, _aggregate, _compared, _inside)
     return [picture for part in shown for picture in part(results)]
 

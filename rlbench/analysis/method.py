@@ -14,6 +14,7 @@ from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
 from rlbench.analysis.scores import POINTS
 from rlbench.analysis.sensitivity import warning
+from rlbench.records import MEASURED
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -63,7 +64,7 @@ def warnings(results: Results) -> list[str]:
     if results.experiment.get("source"):
         said += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
-    if unknown:
+    if unknown and not (runs["algorithm"] == MEASURED).all():
         said.append(
             f"No reference returns are known for {', '.join(unknown)}, so its scores are not normalised and do not "
             "enter anything said of all environments together."
@@ -128,16 +129,19 @@ def _what(results: Results) -> list[tuple[str, str]]:
             ),
             (
                 "Seeds",
-                f"{len(seeds)} per arm and environment ({_ranges(seeds)}). A run is one training with one seed, and "
+                f"{len(seeds)} per arm and environment ({ranges(seeds)}). A run is one training with one seed, and "
                 "runs, not episodes, are what all statistics count.",
             ),
         ]
     if results.baseline:
         said.append(("Baseline", f"{results.baseline}: every other arm is compared with it."))
-    commits = sorted({str(commit)[:10] for commit in runs["commit"] if commit})
-    if commits:
-        said.append(("Code", f"version {', '.join(commits)}."))
-    return said
+    return said + code(results)
+
+
+def code(results: Results) -> list[tuple[str, str]]:
+    """Say which version of the code made the runs, where that is known."""
+    commits = sorted({str(commit)[:10] for commit in results.runs["commit"] if commit})
+    return [("Code", f"version {', '.join(commits)}.")] if commits else []
 
 
 def _how(results: Results) -> list[tuple[str, str]]:
@@ -156,13 +160,7 @@ def _how(results: Results) -> list[tuple[str, str]]:
             "kinds of scores. One that held the truth in fewer than 93 of 100 of some kind is called nominal, and "
             "beside it stands what it held. No interval leaves the range of possible scores where that is known.",
         ),
-        (
-            "Interval of a mean or a difference of means",
-            f"{level}, by the bootstrap-t, at no end narrower than Student's or Welch's t: whole runs are drawn with "
-            f"replacement within their environment, {REPETITIONS:,} times ({BAND_REPETITIONS:,} times for each curve). "
-            "With fewer than five runs it is that t alone, with one run there is no interval. If the experiment were "
-            f"repeated with fresh seeds many times, about {level} of such intervals would hold the true mean.",
-        ),
+        interval_of_a_mean(level),
         (
             "Interval of the IQM",
             f"{level}, percentile bootstrap with {REPETITIONS:,} repetitions, runs drawn within their environment, its "
@@ -183,12 +181,23 @@ def _how(results: Results) -> list[tuple[str, str]]:
             "and corrected by the step-down of the largest t (Westfall and Young).",
         ),
         ("What so many runs can find", _detectable(results)),
-        *_claims(results),
+        *claim_method(results),
         ("Random numbers", f"All resampling is drawn from seed {results.seed}; the same runs give the same report."),
     ]
 
 
-def _claims(results: Results) -> list[tuple[str, str]]:
+def interval_of_a_mean(level: str) -> tuple[str, str]:
+    """Say what the interval of a mean is."""
+    return (
+        "Interval of a mean or a difference of means",
+        f"{level}, by the bootstrap-t, at no end narrower than Student's or Welch's t: whole runs are drawn with "
+        f"replacement within their environment, {REPETITIONS:,} times ({BAND_REPETITIONS:,} times for each curve). "
+        "With fewer than five runs it is that t alone, with one run there is no interval. If the experiment were "
+        f"repeated with fresh seeds many times, about {level} of such intervals would hold the true mean.",
+    )
+
+
+def claim_method(results: Results) -> list[tuple[str, str]]:
     """Say how claims are judged, if there are any."""
     if not results.claims:
         return []
@@ -252,7 +261,7 @@ def _references(results: Results) -> str:
     return f"{text}. {points}." if points else f"{text}; none is known for the environments here."
 
 
-def _ranges(seeds: list[Any]) -> str:
+def ranges(seeds: list[Any]) -> str:
     """Return seeds as text, runs of consecutive ones shortened: 0 to 9, 20."""
     parts: list[list[int]] = []
     for seed in seeds:

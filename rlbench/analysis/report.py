@@ -16,6 +16,7 @@ from typing import Any
 from rlbench.analysis.answer import Answer, answer
 from rlbench.analysis.claimtable import claim_sentence, registration
 from rlbench.analysis.gallery import pictures
+from rlbench.analysis.measured import is_measured, measured_answer, measured_method, measured_tables
 from rlbench.analysis.method import Method, describe, warnings
 from rlbench.analysis.pages import PAGE, fresh_folder, page
 from rlbench.analysis.picturefiles import Rendered, render
@@ -43,7 +44,7 @@ def write_report(
         results = Results(experiment or {}, results, seed=seed)
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = [*all_tables(results), *reliability_tables(results)]
+    tables = measured_tables(results) if is_measured(results) else [*all_tables(results), *reliability_tables(results)]
     out = Path(out_dir)
     try:
         figures = fresh_folder(out / "figures", ("svg", "pdf", "png"))
@@ -58,8 +59,9 @@ def write_report(
 
 def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
     """Return the page with these tables and drawn figures in it."""
-    said: Answer = answer(results)
-    method: Method = describe(results)
+    measured = is_measured(results)
+    said: Answer = measured_answer(results) if measured else answer(results)
+    method: Method = measured_method(results) if measured else describe(results)
     sections: dict[str, list[Rendered]] = {}
     for one in rendered:
         sections.setdefault(one.picture.section, []).append(one)

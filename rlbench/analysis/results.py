@@ -298,9 +298,11 @@ class Results:
         )
 
     def _repr_html_(self) -> str:
+        from rlbench.analysis.measured import is_measured, numbers_table
         from rlbench.analysis.tables import summary_table
 
-        return f"<p>{html.escape(repr(self))}</p>{summary_table(self).shown.to_html(index=False)}"
+        table = numbers_table(self) if is_measured(self) else summary_table(self)
+        return f"<p>{html.escape(repr(self))}</p>{table.shown.to_html(index=False)}"
 
     def _list(self, key: str) -> list[Any]:
         return list(self.experiment.get(key) or [])

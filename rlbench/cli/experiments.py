@@ -10,6 +10,7 @@ import click
 
 from rlbench.cli.external import compare_file, from_file
 from rlbench.cli.folders import check_options, is_one_file, run_together
+from rlbench.cli.suites import report_folder
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -126,32 +127,46 @@ def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> b
 
 
 @click.command()
-@click.argument("experiment", metavar="FILE|NAME")
+@click.argument("experiment", metavar="FILE|DIR|NAME")
 @changes
 @click.option("--seeds", type=int, help="As given to `rlbench run`.")
+@click.option("--first-seed", type=int, help="As given to `rlbench run`.")
 @click.option("--steps", type=int, help="As given to `rlbench run`.")
+@click.option("--quick", is_flag=True, help="As given to `rlbench run`.")
+@click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable.")
 @click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+@click.pass_context
 def report(
+    ctx: click.Context,
     experiment: str,
     settings: tuple[str, ...],
     plugin: tuple[str, ...],
     results: str,
     seeds: int | None,
+    first_seed: int | None,
     steps: int | None,
+    quick: bool,
+    only: tuple[str, ...],
     out: str | None,
 ) -> None:
-    """Write the report of an experiment: an HTML page, figures and tables.
+    """Write the report of an experiment, or of all experiments of a DIR: an HTML page, figures and tables.
 
-    NAME is an experiment that was run; its file is then not needed.
+    NAME is an experiment that was run; its file is then not needed. The report of a DIR says of every claim what the
+    runs say of it, also while some of them are missing.
 
     \b
     rlbench report experiments/ppo_vs_reinforce.py
     rlbench report ppo-vs-reinforce --out /tmp/report
+    rlbench report experiments/lecture --quick
     """
     from rlbench.stages import staged
 
+    check_options([experiment], ctx.params | {"until_decided": False})
+    if Path(experiment).is_dir():
+        report_folder(ctx, experiment)
+        return
     if experiment.endswith(".py") or Path(experiment).is_file():
-        plan = plan_of(experiment, plugin, settings, seeds, steps)
+        plan = plan_of(experiment, plugin, settings, seeds, steps, first_seed)
         document, cells = plan.document(), plan.planned
     else:
         from rlbench.store.specification import read_specification
@@ -236,11 +251,16 @@ def _load_plugins(files: tuple[str, ...]) -> None:
 
 
 def plan_of(
-    file: str, plugin: tuple[str, ...], settings: tuple[str, ...], seeds: int | None, steps: int | None
+    file: str,
+    plugin: tuple[str, ...],
+    settings: tuple[str, ...],
+    seeds: int | None,
+    steps: int | None,
+    first_seed: int | None = None,
 ) -> AnyPlan:
     """Return the plan of an experiment file with what the command line changes."""
     _load_plugins(plugin)
-    return _plan(_load(file, seeds, steps), settings)
+    return _plan(_load(file, seeds, steps, first_seed), settings)
 
 
 def _launcher() -> Launcher:

@@ -1,4 +1,4 @@
-"""`rlbench run` of a suite's folder, or of several files: one training for all of them."""
+"""A suite's folder, or several files, on the command line: what they hold, and one training for all of them."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     from rlbench.cli.output import show_together
 
     given = ctx.params
-    chosen, suites = _load(paths, given)
+    chosen, suites = load_all(paths, given)
     _prepare(launcher, chosen, given)
-    plans = _plans(chosen, given)
+    plans = plans_of(chosen, given)
     for suite in suites:
         _register(suite, given)
     from rlbench.study.plan import cells_of
@@ -64,7 +64,7 @@ Chosen = list[tuple["Experiment | Measurement", str]]
 """Experiments as they are to be run, each with the name of its suite, or none."""
 
 
-def _load(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, list[LoadedSuite]]:
+def load_all(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, list[LoadedSuite]]:
     """Return the experiments that are to be run, and the suites that were named."""
     from rlbench.study.files import load_experiment
     from rlbench.study.suites import load_suite
@@ -113,7 +113,7 @@ def _prepare(launcher: Launcher, chosen: Chosen, given: Mapping[str, Any]) -> No
         launcher.prepare()
 
 
-def _plans(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
+def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
     """Return the plans of what was chosen, with the plugins and settings of the command line."""
     from rlbench.study.imports import uncollected
 

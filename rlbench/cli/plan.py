@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rlbench.cli.experiments import changes, plan_of, results_of
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
 
 
 @click.command()
@@ -38,8 +42,6 @@ def plan(
     rlbench run experiments/ppo_vs_reinforce.py --seeds 5
     rlbench plan experiments/ppo_vs_reinforce.py --seeds 5 --effect 0.05
     """
-    from rlbench.analysis.planning import cost, seeds_for
-    from rlbench.cli.output import print_table
     from rlbench.store.specification import read_specification
 
     if experiment.endswith(".py") or Path(experiment).is_file():
@@ -48,6 +50,21 @@ def plan(
     else:
         document, cells = read_specification(results, experiment)
     stored = results_of(document, cells, results)
+    if stored.baseline or not stored.claims:
+        _show_comparisons(stored, effect, metric, power)
+    for verdict in stored.verdicts:
+        click.echo(f"\nClaim: {verdict.claim.statement} (now {verdict.verdict})")
+        for part in verdict.parts:
+            against = f" against {part.other}" if part.other else ""
+            needed = _range(part.needed.n, part.needed.low, part.needed.high) if part.needed else "-"
+            click.echo(f"  {part.arm}{against} on {part.environment}: {part.verdict}; seeds needed: {needed}")
+
+
+def _show_comparisons(stored: Results, effect: float, metric: str, power: float) -> None:
+    """Say what every comparison with the baseline needs."""
+    from rlbench.analysis.planning import cost, seeds_for
+    from rlbench.cli.output import print_table
+
     wanted = seeds_for(stored, effect, metric, power)
     click.echo(f"To find a difference in {metric} of {effect:g} with probability {power:g}, 5 % for all comparisons:")
     header = ["environment", "arm", "baseline", "runs", "spread of a run", "found with these", "seeds needed"]
@@ -67,12 +84,6 @@ def plan(
     more, duration = cost(stored, wanted)
     if math.isfinite(more):
         click.echo(f"For all of them: {more:.0f} more runs, about {duration / 60:.0f} minutes of one process.")
-    for verdict in stored.verdicts:
-        click.echo(f"\nClaim: {verdict.claim.statement} (now {verdict.verdict})")
-        for part in verdict.parts:
-            against = f" against {part.other}" if part.other else ""
-            needed = _range(part.needed.n, part.needed.low, part.needed.high) if part.needed else "-"
-            click.echo(f"  {part.arm}{against} on {part.environment}: {part.verdict}; seeds needed: {needed}")
 
 
 def _short(value: float) -> str:

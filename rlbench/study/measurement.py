@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 from types import FunctionType
 from typing import Any
 
-from rlbench.claims import RETURNS, Claim
+from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
 from rlbench.records import MEASURED, Environment
 from rlbench.study.spec import as_claims, as_environments, as_list, as_name, as_seeds, check_claims, repeats
@@ -80,7 +80,7 @@ class Measurement:
         }
         check_claims(where, checked["claims"], checked["arms"], checked["environments"])
         for claim in checked["claims"]:
-            if claim.metric.removesuffix("_normalised") in RETURNS:
+            if ":" not in claim.metric and claim.metric != "seconds":
                 raise RlbenchError(
                     f"{where}, {claim.where}: nothing is trained here, so there is no {claim.metric!r}; "
                     "name a column with a reduction, such as variance:mean."

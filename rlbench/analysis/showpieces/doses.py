@@ -176,7 +176,8 @@ def _sheet(
 ) -> Sheet:
     estimates = [one for numbers in panels.values() for one in numbers.estimates]
     parts = [
-        captions.shown_runs(results.scores, sweep.arms, places or chosen.environments) for results, sweep in sweeps.values()
+        captions.shown_runs(results.scores, sweep.arms, places or chosen.environments)
+        for results, sweep in sweeps.values()
     ]
     shown = pd.concat(parts)
     arms = [arm for _, sweep in sweeps.values() for arm in sweep.arms]

@@ -61,9 +61,7 @@ def draw_showpieces(suite: Suite, members: Mapping[str, Results], style: str = "
         yield Drawing(one.piece.name, one.figure, one.caption)
 
 
-def draw_all(
-    pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper"
-) -> Iterator[Drawn]:
+def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
     """Draw showpieces, the usual ones of every member if there are none; otherwise as `draw_showpieces`."""
     chosen = list(pieces) or [piece for name, results in members.items() for piece in usual(name, results)]
     for piece in chosen:

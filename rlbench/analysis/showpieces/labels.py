@@ -21,9 +21,7 @@ _LONGEST = 15  # letters of a name that stay on one line
 _BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[-_:])|(?<=\s)")
 
 
-def label_line(
-    ax: Axes, name: str, x: float, y: float, color: str, transform: Transform | None = None
-) -> None:
+def label_line(ax: Axes, name: str, x: float, y: float, color: str, transform: Transform | None = None) -> None:
     """Write a name right of the axes, at the height of the end (x, y) of its line, joined to it by a hairline.
 
     `spread_labels` moves names apart that would cover each other. `transform` is that of the line, if not the data's.

@@ -149,11 +149,15 @@ def _place_outside(figure: Figure, axes: Sequence[Axes], across: Text | None, up
 def _list_lines(figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], width: float) -> None:
     """List the lines in a free place of the grid, or in a strip below the panels."""
     handles = [
-        Line2D([], [], color=style.color, linestyle=style.line, marker=style.marker, markeredgecolor="white", label=name)
+        Line2D(
+            [], [], color=style.color, linestyle=style.line, marker=style.marker, markeredgecolor="white", label=name
+        )
         for name, style in lines.items()
     ]
     if spare:
-        listed = spare[0].legend(handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.0, labelspacing=0.3)
+        listed = spare[0].legend(
+            handles=handles, loc="upper left", handlelength=2.6, borderaxespad=0.0, labelspacing=0.3
+        )
         listed.set_in_layout(False)  # it may reach below its place
         return
     each = text_width(list(lines)) + 4.2 * float(rcParams["legend.fontsize"]) / 72.0

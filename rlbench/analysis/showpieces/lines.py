@@ -105,7 +105,14 @@ def plot_points(
 def mark_value(ax: Axes, value: float, said: str, *, upright: bool = True) -> None:
     """Mark a number that the text names by a thin line across the axes, with a few words at its end."""
     draw = ax.axvline if upright else ax.axhline
-    draw(value, color=QUIET, linewidth=0.8 * rcParams["axes.linewidth"] + 0.3, linestyle=(0, (4, 2)), zorder=1.5, gid=MARK)
+    draw(
+        value,
+        color=QUIET,
+        linewidth=0.8 * rcParams["axes.linewidth"] + 0.3,
+        linestyle=(0, (4, 2)),
+        zorder=1.5,
+        gid=MARK,
+    )
     if said:
         _say(ax, said, value, upright=upright)
 
@@ -157,9 +164,7 @@ def _say(ax: Axes, said: str, value: float, *, upright: bool) -> None:
     )
 
 
-def _line(
-    ax: Axes, x: Array, y: Array, style: ArmStyle, name: str, **more: object
-) -> None:
+def _line(ax: Axes, x: Array, y: Array, style: ArmStyle, name: str, **more: object) -> None:
     ax.plot(
         x,
         y,

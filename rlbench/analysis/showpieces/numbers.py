@@ -87,7 +87,10 @@ def sweep_numbers(
     scored: Scored, sweep: Sweep, environments: Sequence[str], line: str, relative_to: float = 1.0
 ) -> Numbers:
     """Return the metric of each arm of a sweep against the value of its field, divided by `relative_to`."""
-    found = [(value / relative_to, scored.mean(arm, environments)) for value, arm in zip(sweep.values, sweep.arms, strict=True)]
+    found = [
+        (value / relative_to, scored.mean(arm, environments))
+        for value, arm in zip(sweep.values, sweep.arms, strict=True)
+    ]
     known = [(x, one) for x, one in found if np.isfinite(one.point)]
     rows = [(line, x, one.point, one.low, one.high) for x, one in known]
     return Numbers(pd.DataFrame(rows, columns=COLUMNS), [one for _, one in known])

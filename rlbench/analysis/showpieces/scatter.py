@@ -32,9 +32,7 @@ def scatter_numbers(results: Results, metric: str, against: str, environment: st
     return Numbers(pd.DataFrame(rows, columns=COLUMNS), list(estimates))
 
 
-def plot_scatter(
-    table: pd.DataFrame, *, styles: Mapping[str, ArmStyle] | None = None, ax: Axes | None = None
-) -> Axes:
+def plot_scatter(table: pd.DataFrame, *, styles: Mapping[str, ArmStyle] | None = None, ax: Axes | None = None) -> Axes:
     """Draw every row as a dot with its two intervals."""
     ax = new_axes(ax)
     styles = styles or arm_styles(list(table["line"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from rlbench.analysis.claimtable import part_row
+from rlbench.analysis.claimtable import limits, part_row
 from rlbench.analysis.suite.entries import Entry, SuiteResults
 from rlbench.analysis.suite.errata import Shown
 from rlbench.analysis.suite.words import effect_meaning, effect_text, metric_name, runs_text
@@ -122,11 +122,13 @@ def claims_table(entries: Sequence[Entry]) -> Table:
         if hinge and claim and one.judged:
             row |= {
                 "Effect": effect_text(claim, hinge.effect),
+                "Claimed": limits(claim),
                 "Of what": effect_meaning(claim, hinge),
                 "n": runs_text(one.judged.parts),
             }
         else:
-            row |= {"Effect": "exact" if claim is None else NONE, "Of what": one.said or one.problem, "n": NONE}
+            effect = "exact" if claim is None else NONE
+            row |= {"Effect": effect, "Claimed": NONE, "Of what": one.said or one.problem, "n": NONE}
         shown.append(row)
     note = (
         "Effect: of the part on which the verdict hangs, with its interval, adjusted for the parts of the claim. n: "

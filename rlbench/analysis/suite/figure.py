@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from math import ceil
@@ -113,7 +114,8 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
         drawn = panels.runs_as_dots(left.subplots(), table, verdict, results)
     effects(right.subplots(), verdict)
     shown = results.scores[results.scores["environment"].isin(environments)]
-    text = f"{_interval_note(drawn, verdict)}\n{run_counts(shown, claim.arms, width=_FOOTER_WIDTH)}"
+    sentences = (_interval_note(drawn, verdict), run_counts(shown, claim.arms))
+    text = "\n".join(line for one in sentences for line in textwrap.wrap(one, _FOOTER_WIDTH))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color=QUIET, linespacing=1.35)
     return figure
 
@@ -123,7 +125,7 @@ def _left_height(kind: str, claim: Claim, environments: list[str]) -> float:
     if kind == "doses":
         return 3.0
     if kind == "curves":
-        return 0.4 + 1.75 * ceil(len(environments) / 2) + 0.2 * ceil(len(claim.arms) / 2)
+        return 0.55 + 1.75 * ceil(len(environments) / 2) + 0.2 * ceil(len(claim.arms) / 2)
     return 1.3 + 0.33 * len(claim.arms) * len(environments)
 
 
@@ -138,6 +140,8 @@ def _small_multiples(
         drawn += panels.learning_curves(ax, name, claim, results, curves)
     for ax in axes[len(environments) :]:
         ax.set_axis_off()
+    for ax in axes[max(len(environments) - columns, 0) : len(environments)]:
+        ax.set_xlabel("environment steps", fontsize=9)
     figure.supylabel("episode return", fontsize=9)
     handles = [
         Line2D([], [], color=style.color, linestyle=style.line, linewidth=1.8, label=wrapped(arm, 30))

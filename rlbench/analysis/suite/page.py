@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlbench.analysis.claimtable import needed_text, number, registration
+from rlbench.analysis.claimtable import limits, needed_text, number, registration
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.pages import page
 from rlbench.analysis.picturefiles import Rendered
@@ -49,6 +49,7 @@ class Section:
     figure: Rendered | None
     effect: str
     meaning: str
+    claimed: str
     n: str
     asked: str
     design: str
@@ -101,6 +102,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
         figure=figure,
         effect=effect_text(claim, hinge.effect) if claim and hinge else "exact" if claim is None else NONE,
         meaning=effect_meaning(claim, hinge) if claim and hinge else entry.said or entry.problem,
+        claimed=limits(claim) if claim and hinge else "",
         n=runs_text(judged.parts) if judged else NONE,
         asked=asked_text(claim) if claim else "",
         design=str(experiment.get("design") or experiment.get("question") or ""),

@@ -1,0 +1,116 @@
+"""`rlbench report` of a suite's folder, and `rlbench agreement`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbench.cli.folders import load_all, plans_of
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+    from rlbench.analysis.suite import SuiteResults
+    from rlbench.study.plan import AnyPlan
+
+NOT_COMPUTED = 1
+
+
+def report_folder(ctx: click.Context, folder: str) -> None:
+    """Write the report of a suite; ends with status 1 if something on it could not be computed."""
+    from rlbench.analysis.suite import write_suite_report
+    from rlbench.analysis.suite.summary import summary
+
+    given = ctx.params
+    suite = _results(folder, given)
+    out = Path(given["out"]) if given["out"] else Path(given["results"]) / suite.name
+    report = write_suite_report(suite, out, _show)
+    for problem in report.problems:
+        click.echo(f"warning: {problem}", err=True)
+    click.echo(" ".join(summary(suite, report.entries)))
+    click.echo(f"Report: {report.page}")
+    if report.problems:
+        ctx.exit(NOT_COMPUTED)
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+def agreement(first: str, second: str) -> None:
+    """Say how many claims that are decided in report A have the same verdict in report B.
+
+    A and B are folders of reports, or their verdicts.json: of the same suite with other seeds.
+
+    \b
+    rlbench agreement results/lecture /tmp/replication
+    """
+    from rlbench.analysis.suite.agreement import agreement as compare
+    from rlbench.analysis.suite.agreement import read_verdicts
+
+    found = compare(read_verdicts(first), read_verdicts(second))
+    compared = found.decided - len(found.absent)
+    share = f" ({100 * found.same / compared:.0f} %)" if compared else ""
+    click.echo(
+        f"{found.same} of {compared} claims that are decided in {first} have the same verdict in {second}{share}."
+    )
+    for number, statement, verdict, other in found.differing:
+        click.echo(f"{number or '-'}: {verdict}, then {other}: {statement}")
+    if found.absent:
+        click.echo(f"Not in {second}: {', '.join(found.absent)}.")
+
+
+def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
+    """Return the suite of a folder with all of its runs that are stored."""
+    from rlbench.analysis.suite import SuiteResults
+    from rlbench.store.registration import read_register
+
+    chosen, (suite,) = load_all([folder], given)
+    plans = plans_of(chosen, given)
+    members = []
+    for done, plan in enumerate(plans):
+        members.append(_member(plan, given["results"]))
+        _show("experiments read", done + 1, len(plans))
+    return SuiteResults(
+        suite.name,
+        suite.suite,
+        members,
+        register=read_register(Path(given["results"]) / suite.name),
+        claimed=[claim.document() for one in suite.experiments for claim in one.claims],
+        quick=given["quick"],
+        designed={one.name: len(one.seeds) for one in suite.experiments},
+        provenance=_provenance(members, given["results"]),
+    )
+
+
+def _member(plan: AnyPlan, results: str) -> Results:
+    """Return the results of one experiment, whether or not any of its runs are stored."""
+    from rlbench.analysis.results import Results
+    from rlbench.store import load_table
+    from rlbench.store.registration import read_register
+    from rlbench.store.specification import home
+
+    document = plan.document()
+    register = read_register(home(results, plan.experiment.name, plan.suite))
+    return Results(document | {"register": register}, load_table(results, plan.planned))
+
+
+def _provenance(members: Sequence[Results], results: str) -> list[dict[str, Any]]:
+    """Return what the manifests say of code, packages and machines, one document per stored run."""
+    from rlbench.store.runs import Store
+
+    store = Store(results)
+    ran = (one.runs["cell"][one.runs["status"] != "missing"] for one in members)
+    cells = dict.fromkeys(cell for column in ran for cell in column)
+    manifests = (store.manifest(cell) for cell in cells)
+    return [manifest["provenance"] for manifest in manifests if manifest is not None]
+
+
+def _show(what: str, done: int, total: int) -> None:
+    """Show how far it is: one line that counts on a terminal, elsewhere a line when a part is done."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {total}", nl=done == total, err=True)
+    elif done == total:
+        click.echo(f"{what}: {total}", err=True)
