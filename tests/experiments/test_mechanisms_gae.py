@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 # A Markov process of two states that ends after five steps, from state 0: what a fixed policy makes of an MDP.
 GAMMA, HORIZON = 0.9, 5
 CHANCE = np.array([[0.7, 0.3], [0.4, 0.6]])  # from the row's state to the column's
-REWARD = np.array([[1.0, -2.0], [0.5, 3.0]])
+REWARD = np.array([[0.0, 1.0], [-1.0, 2.0]])
 WRONG = np.array([[0.5, 1.0], [1.0, 0.6], [0.8, 0.4], [0.2, 0.5], [0.5, 0.4], [9.0, 9.0]])  # V of (t, state); the end's
 PATHS = [(0, *path) for path in itertools.product((0, 1), repeat=HORIZON)]
 
