@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles
+from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, say
 from rlbench.analysis.showpieces.labels import label_line
 from rlbench.analysis.showpieces.looks import looking
 from rlbench.analysis.showpieces.numbers import ALL
@@ -19,6 +19,7 @@ from rlbench.analysis.showpieces.scale import Scale, multiples
 from rlbench.analysis.statistics import Array
 
 MEAN = ArmStyle("#000000", "o", ())  # of the line over all environments
+NOTHING = "No run to show."
 MARK = "mark"  # gid of what is no data: lines and bands that the text names
 
 
@@ -45,6 +46,8 @@ def plot_band(
     A few markers on each line tell them apart in a print without colours.
     """
     ax = new_axes(ax)
+    if table.empty:
+        say(ax, NOTHING)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
     for name, rows in table.groupby("line", sort=False):
@@ -74,6 +77,8 @@ def plot_points(
     Points at the same value stand a little beside each other, so that their bars can be seen.
     """
     ax = new_axes(ax)
+    if table.empty:
+        say(ax, NOTHING)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
     # Points between two lines; nothing has to be told apart where the lines have values of their own.

@@ -41,7 +41,7 @@ def field_name(name: str) -> str:
 
 
 def short(value: float, *, powers: bool | None = None) -> str:
-    """Return a number in few letters: 0.95, 3e-4, ∞; `powers` says whether as a power of ten, None: if it is shorter."""
+    """Return a number in few letters, 0.95, 3e-4 or ∞; `powers`: as a power of ten or not, None: as is usual."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     plain = f"{value:.4g}"
