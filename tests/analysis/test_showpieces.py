@@ -41,6 +41,7 @@ PIECES = [
     Showpiece("fractions", "training", "made", arms=SWEEP, band=(0.1, 0.4)),
     Showpiece("kl", "distribution", "made", mark=0.01, said="δ = 0.01"),
     Showpiece("scatter", "scatter", "made", arms=SWEEP, band=(0.1, 0.4)),
+    Showpiece("two", "scatter", "made", against="kl:mean"),
     Showpiece("ratio", "effective-ratio"),
 ]
 
@@ -86,7 +87,7 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
         assert width / height == pytest.approx(16 / 9, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter"])
+@pytest.mark.parametrize("name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two"])
 def test_no_number_lies_beyond_the_axes(drawn, name):
     for style in LOOKS:
         one = drawn[style][name]
@@ -95,6 +96,15 @@ def test_no_number_lies_beyond_the_axes(drawn, name):
             values = rows[["point", "low", "high"]].to_numpy(float)
             assert low <= np.nanmin(values)
             assert np.nanmax(values) <= high
+
+
+def test_what_has_no_name_beside_it_is_listed(drawn):
+    for style in LOOKS:
+        figure = drawn[style]["two"].figure
+        listed = [text for text, *_ in visible_texts(figure)]
+        assert {"ppo-clip", "trpo", "reinforce"} <= set(listed)
+        beside = [text for text, *_ in visible_texts(drawn[style]["curves"].figure)]
+        assert beside.count("reinforce") == 2
 
 
 def test_only_slides_carry_their_title(drawn):
@@ -106,9 +116,7 @@ def test_lines_are_told_apart_without_colours(drawn):
     for name in ("curves", "fractions", "clip", "both"):
         for ax in drawn["paper"][name].figure.axes:
             lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
-            assert len({(line.get_marker(), str(line.get_linestyle()), line._dash_pattern) for line in lines}) == len(
-                lines
-            )
+            assert len({f"{line.get_marker()} {line._dash_pattern}" for line in lines}) == len(lines)
 
 
 def test_captions_say_what_n_and_the_intervals_are(drawn):
@@ -125,7 +133,9 @@ def test_captions_say_what_n_and_the_intervals_are(drawn):
     assert "1 failed" in captions["curves"]
     assert "end with a cross" in captions["curves"]
     assert "no confidence interval" in captions["fraction"]
-    assert "δ = 0.01" in captions["kl"]
+    assert "Dashed: δ = 0.01." in captions["kl"]
+    assert "Shaded: good (10 to 40 %)." in captions["fraction"]
+    assert "against the clip range ε (dashed: 0.2, the default)." in captions["clip"]
     assert "×1 is PPO clip 0.2 (given), trpo delta " in captions["both"]
 
 

@@ -69,6 +69,7 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     assert result.stdout.endswith("Figures: results/text/paper (learning, ratio)\n")
     assert seen == {"learning": ["tiny"], "ratio": ["tiny"]}
     assert "**It learns.**" in Path("results/text/paper/captions.md").read_text()
+    suite.rename(suite.with_name("moved"))
     result = cli("figures", "text")  # by the name of its results, which do not know what it declares
     assert result.exit_code == 0, result.output
     assert "(tiny-curves, tiny-kl)" in result.stdout

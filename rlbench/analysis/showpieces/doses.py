@@ -46,7 +46,7 @@ def dose(chosen: Chosen) -> Sheet:
 
     said = f"{captions.metric_sentence(metric)} against the {field_name(field)}"
     if chosen.piece.mark is not None:
-        said += f" (dashed: {chosen.piece.said or short(chosen.piece.mark)})"
+        said += f" (dashed: {short(chosen.piece.mark)}{f', {chosen.piece.said}' if chosen.piece.said else ''})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
     return _sheet(chosen, panels, styles, draw, f"{said}.{side}", sweeps)
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,6 +40,7 @@ class Sheet:
     """A figure before it has a size: its panels, and the table of the numbers that are drawn in them.
 
     lines    what is drawn in every panel, by the name it has there; empty: lines need no names
+    beside   whether names can stand beside the ends of lines; otherwise they are listed
     shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
     tall     height of a row of panels, relative to the usual one
     in_row   whether the panels stand side by side, as charts with the same rows do
@@ -49,6 +51,7 @@ class Sheet:
     numbers: pd.DataFrame
     caption: str
     lines: Mapping[str, ArmStyle] = field(default_factory=dict)
+    beside: bool = True
     shared: str = ""
     tall: float = 1.0
     in_row: bool = False
@@ -73,7 +76,7 @@ def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
     rows = math.ceil(panels / columns)
     width = look.wide if panels > 1 else look.narrow
     height = look.slide or look.height * rows * sheet.tall * (1.18 if panels == 1 else 1.0)
-    named = _fits(sheet.lines, width / columns, (height - 1.2 * (look.slide > 0)) / rows)
+    named = sheet.beside and _fits(sheet.lines, width / columns, (height - 1.2 * (look.slide > 0)) / rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex="x" in sheet.shared, sharey="y" in sheet.shared)
@@ -128,6 +131,8 @@ def _settle(figure: Figure, axes: Sequence[Axes], titles: Sequence[Text]) -> Non
     _lay_out(figure)
     figure.set_layout_engine(None)
     for ax in axes:
+        # The layout's solver does not give the same last bits every time.
+        ax.set_position(np.round(ax.get_position(original=True).bounds, 6).tolist())
         spread_labels(ax)
 
 

@@ -81,8 +81,7 @@ def plot_points(
         say(ax, NOTHING)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
-    # Points between two lines; nothing has to be told apart where the lines have values of their own.
-    shift = rcParams["lines.markersize"] * min(0.55, 2.2 / len(lines)) if scale and len(lines) > 1 else 0.0
+    shift = rcParams["lines.markersize"] * min(0.55, 2.2 / max(len(lines), 1))  # points between two lines
     for index, (name, rows) in enumerate(table.groupby("line", sort=False)):
         style, y = styles[str(name)], rows["point"].to_numpy(np.float64)
         x = scale.place(rows["x"]) if scale else rows["x"].to_numpy(np.float64)

@@ -84,7 +84,7 @@ def training(chosen: Chosen) -> Sheet:
 
     ends = pd.concat(list(tables.values()))[["point", "low", "high"]].to_numpy(np.float64).ravel()
     reached = np.append(ends[np.isfinite(ends)], piece.band or ())
-    marked = _marked(piece)
+    marked = _marked(piece, column)
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         if piece.band:
@@ -126,7 +126,7 @@ def distribution(chosen: Chosen) -> Sheet:
         ax.set_xlabel(captions.column_name(column))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    marked = _marked(piece)
+    marked = _marked(piece, column)
     name = captions.capital(captions.column_name(column))
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
@@ -168,7 +168,7 @@ def scatter(chosen: Chosen) -> Sheet:
         ax.set_ylabel(captions.metric_name(metric))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    marked = _marked(piece)
+    marked = _marked(piece, piece.against.partition(":")[0])
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels({one: table.table for one, table in numbers.items()}),
@@ -176,16 +176,23 @@ def scatter(chosen: Chosen) -> Sheet:
         f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{marked} "
         f"{captions.accounts(shown, arms)}",
         {chosen.called(name): style for name, style in looks.items()} if len(looks) > 1 else {},
+        beside=False,
         shared="xy",
         notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}.{marked}",
     )
 
 
-def _marked(piece: Showpiece) -> str:
-    """Return the sentence on what is marked or shaded, with a space before it."""
+def _marked(piece: Showpiece, column: str) -> str:
+    """Return the sentence on what is marked or shaded on the axis of a column, with a space before it."""
     if piece.mark is not None:
-        return f" Dashed: {piece.said or short(piece.mark)}."
-    return f" Shaded: {piece.said or ' to '.join(map(short, piece.band))}." if piece.band else ""
+        what, said = short(piece.mark), f" Dashed: {piece.said}"
+    elif piece.band:
+        percent = column in SHARE_COLUMNS
+        what = " to ".join(short(100 * end if percent else end) for end in piece.band) + " %" * percent
+        said = f" Shaded: {piece.said}"
+    else:
+        return ""
+    return f"{said}." if what in piece.said else f"{said} ({what})." if piece.said else f"{said}{what}."
 
 
 def effective_ratio(piece: Showpiece) -> Sheet:

@@ -37,7 +37,7 @@ class _Arm:
 
 
 def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
-    """Return the sweeps of the fields (of all, if none is named) among the arms (all, if none is named).
+    """Return the sweeps of the fields (of all, if none is named) among the arms (all, if none is named), in their order.
 
     Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one field
     is asked for, arms that differ in more are taken together too, since some fields only change together, such as the
@@ -48,7 +48,8 @@ def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: S
     found = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
     if arms and len(fields) == 1 and {label for one in found for label in one.arms} != {one.label for one in listed}:
         found = list(_sweeps_of(fields[0], listed, exact=False))
-    return found
+    places = [one.label for one in listed]
+    return sorted(found, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
 
 
 def _arms(document: Mapping[str, Any]) -> Iterator[_Arm]:
