@@ -43,18 +43,28 @@ class Rendered:
 
 def render(picture: Picture, directory: Path) -> Rendered:
     """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
+    return Rendered(picture, save(drawn(picture), picture.name, directory))
+
+
+def drawn(picture: Picture) -> Figure:
+    """Return the figure of a picture."""
+    with rlbench_style():
+        return picture.make()
+
+
+def save(figure: Figure, name: str, directory: Path) -> str:
+    """Write NAME.svg, .pdf and .png into an existing directory, and return the SVG as a data URI."""
     import matplotlib
 
     with rlbench_style(), matplotlib.rc_context(_LETTERS):  # type: ignore[arg-type]
-        figure = picture.make()
         FigureCanvasAgg(figure)
         # Lays out once; the three files then share the positions, and none of them is drawn a second time for it.
         engine = figure.get_layout_engine()
         if engine is not None:
             engine.execute(figure)
         figure.set_layout_engine(None)
-        files = write_figure(figure, directory, picture.name, _PNG_DPI)
-    return Rendered(picture, "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii"))
+        files = write_figure(figure, directory, name, _PNG_DPI)
+    return "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii")
 
 
 def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[str, bytes]:

@@ -43,7 +43,7 @@ COLUMNS = (
 )
 _KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
 _COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]
-_SCORES = [f"{name}{end}" for name in ("auc", "final", "last100") for end in ("", "_normalised")]
+_SCORES = [f"{name}{end}" for name in ("auc", "final", "last100", "drop") for end in ("", "_normalised")]
 
 
 class Archive(NamedTuple):
@@ -205,7 +205,7 @@ one row.
 - `cell`: the identity of the run, a hash of its settings, environment, budget, seed and source
 - `algorithm`, `settings` (JSON), `environment`, `seed`, `steps` (the budget)
 - `status` (finished, diverged or failed), `reason`, `used` (whether the run enters statistics)
-- `auc`, `final`, `last100`: its scores, in units of the episode return; `_normalised`: 0 random policy, 1 target
+- `auc`, `final`, `last100`, `drop`: its scores, in units of the episode return; `_normalised`: 0 random, 1 target
 - `steps_done`, `gradient_steps`, `samples`, `seconds`: what it cost; `commit`, `device`: what made it
 - one column for every other metric that a claim uses, named as there:{listed or " none"}
 

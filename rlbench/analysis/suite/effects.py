@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.figures.rows import draw_estimate, name_rows
 from rlbench.analysis.figures.style import QUIET, ArmStyle, wrapped
 from rlbench.analysis.suite.labels import short_labels
-from rlbench.analysis.suite.words import metric_name
+from rlbench.analysis.suite.words import event_name, metric_name
 from rlbench.analysis.verdicts import Part, Verdict, regions
 from rlbench.claims import BOUNDED, Claim
 
@@ -53,7 +53,7 @@ def effects(ax: Axes, verdict: Verdict) -> None:
     ax.set_title(wrapped(title, 40), fontsize=10)
     ax.set_xlabel(_effect_label(claim), fontsize=9)
     if claim.event is not None:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
 
 
 def part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:
@@ -80,7 +80,7 @@ def _effect_label(claim: Claim) -> str:
     """Return what the axis of effects shows."""
     name = metric_name(claim.metric)
     if claim.event is not None:
-        return wrapped(f"share of runs with {name} {claim.event}", 38)
+        return wrapped(f"share of runs with {event_name(claim)}", 38)
     if claim.direction in BOUNDED:
-        return wrapped(f"mean {name}", 38)
+        return wrapped(name, 38)
     return wrapped(f"{'change' if claim.direction in ('increasing', 'decreasing') else 'difference'} in {name}", 38)

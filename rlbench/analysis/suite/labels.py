@@ -15,21 +15,20 @@ def arms_by_label(results: Results) -> dict[str, Mapping[str, Any]]:
 
 
 def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
-    """Return what the labels have in common, and each label without it.
+    """Return how the labels begin (else: end), word by word, and each label without it.
 
-    `ppo-clip clip=0.1`, `ppo-clip clip=0.2` give `ppo-clip, clip` and `0.1`, `0.2`. Labels that would become empty or
-    equal stay as they are.
+    `ppo-clip clip=0.1`, `ppo-clip clip=0.2` give `ppo-clip, clip` and `0.1`, `0.2`; `10 actions`, `100 actions` give
+    `actions` and `10`, `100`. Labels of different numbers of words stay as they are.
     """
     words = [arm.split() for arm in arms]
-    shared = [word for word in words[0] if all(word in other for other in words[1:])]
-    rest = [[word for word in own if word not in shared] for own in words]
-    if len(arms) < 2 or not all(rest):
+    length = len(words[0])
+    if len(arms) < 2 or any(len(own) != length for own in words):
         return "", list(arms)
-    keys = {word.partition("=")[0] for own in rest for word in own if "=" in word}
+    same = [len({own[place] for own in words}) == 1 for place in range(length)]
+    begin = same.index(False) if False in same else 0
+    end = same[::-1].index(False) if False in same and not begin else 0
+    shared, rest = words[0][:begin] + words[0][length - end :], [own[begin : length - end] for own in words]
+    keys = {own[0].partition("=")[0] for own in rest if len(own) == 1 and "=" in own[0]}
     if len(keys) == 1 and all(len(own) == 1 and "=" in own[0] for own in rest):
-        shared = [*shared, *keys]
-        rest = [[own[0].partition("=")[2]] for own in rest]
-    short = [" ".join(own) for own in rest]
-    if len(set(short)) < len(arms) or not all(short):
-        return "", list(arms)
-    return ", ".join(shared), short
+        return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [own[0].partition("=")[2] for own in rest]
+    return " ".join(shared).rstrip(","), [" ".join(own) for own in rest]

@@ -104,7 +104,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
         meaning=effect_meaning(claim, hinge) if claim and hinge else entry.said or entry.problem,
         claimed=limits(claim) if claim and hinge else "",
         n=runs_text(judged.parts) if judged else NONE,
-        asked=asked_text(claim) if claim else "",
+        asked=asked_text(claim, claim.environments or results.environments) if claim and results else "",
         design=str(experiment.get("design") or experiment.get("question") or ""),
         experiment=str(experiment.get("name") or ""),
         parts=_parts(claim, judged.parts) if known and claim and judged else None,

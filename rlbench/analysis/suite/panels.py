@@ -173,6 +173,10 @@ def _line(ax: Axes, x: Array, line: Sequence[Estimate], style: ArmStyle, label: 
     )
 
 
+def _plain(value: float, _: int) -> str:
+    return number(value)
+
+
 def _scale(ax: Axes, axis: str, values: Sequence[float]) -> None:
     """Draw positive values over several powers of ten logarithmically."""
     known = np.asarray([value for value in values if np.isfinite(value)], np.float64)
@@ -180,5 +184,5 @@ def _scale(ax: Axes, axis: str, values: Sequence[float]) -> None:
         return
     (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
     scale = ax.xaxis if axis == "x" else ax.yaxis
-    scale.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    scale.set_major_formatter(FuncFormatter(_plain))
     scale.set_minor_formatter(NullFormatter())

@@ -12,12 +12,15 @@ The same runs and the same code give the same bytes: nothing here reads a clock.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from rlbench.analysis.pages import PAGE, fresh_folder
-from rlbench.analysis.picturefiles import Rendered, render
+from rlbench.analysis.picturefiles import Rendered, drawn, save
 from rlbench.analysis.suite.archive import write_archive
 from rlbench.analysis.suite.documents import (
     claims_table,
@@ -34,6 +37,9 @@ from rlbench.analysis.suite.figure import Curves, claim_picture
 from rlbench.analysis.suite.page import suite_page
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.errors import RlbenchError
+
+_WORTH_PROCESSES = 16  # figures from which on it pays to write their files in processes of their own
+_MOST_PROCESSES = 4
 
 
 class SuiteReport(NamedTuple):
@@ -57,7 +63,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
     out = Path(out_dir)
     try:
         figures = fresh_folder(out / "figures", ("svg", "pdf", "png"))
-        drawn = _draw(entries, figures, progress)
+        pictures = _draw(entries, figures, progress)
         tables = [claims_table(entries), parts_table(entries)]
         write_tables([one for one in tables if len(one.data)], fresh_folder(out / "tables", ("csv", "md", "tex")))
         document, sha = specification(suite)
@@ -66,7 +72,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
             ("verdicts.csv", verdict_rows(entries).to_csv(index=False, lineterminator="\n")),
             ("specification.json", json_text(document)),
             ("manifest.json", json_text(manifest(suite, errata))),
-            (PAGE, suite_page(suite, entries, errata, drawn, sha)),
+            (PAGE, suite_page(suite, entries, errata, pictures, sha)),
         ):
             (out / name).write_text(text, encoding="utf-8", newline="\n")
         if suite.members:
@@ -89,8 +95,12 @@ def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[st
     """Draw the figure of every claim and return them by the names of the entries."""
     curves = Curves()
     pictures = [picture for entry in entries if (picture := claim_picture(entry, curves))]
-    drawn = {}
-    for done, picture in enumerate(pictures):
-        drawn[picture.name] = render(picture, folder)
-        progress("figures drawn", done + 1, len(pictures))
-    return drawn
+    processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
+    saved: dict[str, Rendered] = {}
+    with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
+        left = [pool.submit(save, drawn(one), one.name, folder) for one in pictures] if processes else []
+        for done, picture in enumerate(pictures):
+            uri = left[done].result() if left else save(drawn(picture), picture.name, folder)
+            saved[picture.name] = Rendered(picture, uri)
+            progress("figures drawn", done + 1, len(pictures))
+    return saved

@@ -20,6 +20,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "auc": ("return over training", "the mean of a run's learning curve, the area under it over its width"),
     "final": ("final return", "the mean return of the episodes that ended in the last tenth of the budget"),
     "last100": ("return of the last 100 episodes", "the mean return of the last 100 episodes of a run"),
+    "drop": ("drop", "by how much the end of a run's learning curve lies below its highest point"),
     "seconds": ("seconds per run", "a run's share of the time that its batch of runs took"),
     "gradient_steps": ("gradient steps", "gradients of policy or value that a run computed"),
     "samples": ("samples", "samples that gradients were computed from, each as often as it was used"),
@@ -37,21 +38,24 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "length": ("episode length", "environment steps of an episode"),
 }
 _REDUCED = {
-    "mean": "mean over training",
-    "final": "mean over the last tenth of training",
-    "min": "smallest in training",
-    "max": "largest in training",
-    "std": "standard deviation over training",
-    "last": "last value",
+    "mean": "mean of a run",
+    "final": "mean of the last tenth of a run",
+    "min": "smallest of a run",
+    "max": "largest of a run",
+    "std": "standard deviation within a run",
+    "last": "last of a run",
 }
+_SHARE = re.compile(r"share([<>]=?)(.+)")
 
 
 def metric_name(metric: str) -> str:
-    """Return what a metric is called: `normalised return over training`, `KL divergence (mean over training)`."""
+    """Return what a metric is called: `normalised return over training`, `KL divergence (mean of a run)`."""
     column, _, reduction = metric.partition(":")
     plain = column.removesuffix("_normalised")
     name = COLUMNS.get(plain, (plain.replace("field.", "adapted ").replace("_", " "), ""))[0]
     name = f"normalised {name}" if plain != column else name
+    if match := _SHARE.fullmatch(reduction):
+        return f"share of {_rows(column)} with {name} {_sign(match[1])} {match[2]}"
     return f"{name} ({_reduction(reduction)})" if reduction else name
 
 
@@ -69,9 +73,22 @@ def metric_definition(metric: str) -> str:
 
 
 def _reduction(reduction: str) -> str:
-    if match := re.fullmatch(r"share([<>]=?)(.+)", reduction):
-        return f"share of values {match[1]} {match[2]}"
-    return _REDUCED.get(reduction) or f"{float(reduction[1:]):.0%} quantile over training".replace("%", " %")
+    if match := _SHARE.fullmatch(reduction):
+        return f"the share of values {_sign(match[1])} {match[2]}"
+    return _REDUCED.get(reduction) or f"{100 * float(reduction[1:]):g} % quantile of a run"
+
+
+def _rows(column: str) -> str:
+    return "episodes" if column in ("return", "length") else "updates"
+
+
+def _sign(text: str) -> str:
+    return text.replace(">=", "≥").replace("<=", "≤")
+
+
+def event_name(claim: Claim) -> str:
+    """Return what is counted by a claim about a share of runs."""
+    return f"{metric_name(claim.metric)} {_sign(claim.event or '')}"
 
 
 def effect_text(claim: Claim, effect: Estimate) -> str:
@@ -87,7 +104,7 @@ def effect_meaning(claim: Claim, part: Part) -> str:
     name = metric_name(claim.metric)
     where = "mean over the environments" if part.environment == ALL else f"on {part.environment}"
     if claim.event is not None:
-        return f"of the runs of {part.arm} have {name} {claim.event}, {where}"
+        return f"of the runs of {part.arm} have {event_name(claim)}, {where}"
     if claim.direction in BOUNDED:
         return f"{name} of {part.arm}, {where}"
     if claim.direction in ("increasing", "decreasing"):
@@ -104,14 +121,15 @@ def runs_text(parts: Sequence[Part]) -> str:
     return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
 
 
-def asked_text(claim: Claim) -> str:
-    """Say what the claim was taken to mean, in numbers."""
+def asked_text(claim: Claim, environments: Sequence[str]) -> str:
+    """Say what the claim was taken to mean, in numbers; `environments` are those that it is about."""
     name, arms = metric_name(claim.metric), claim.arms
     d = f" by more than {number(claim.smallest_effect)}" if claim.smallest_effect else ""
     where = "on average over the environments" if claim.over == "mean" else "on every environment"
+    where = f"on {environments[0]}" if len(environments) == 1 else where
     others = " and ".join(arms[1:]) if len(arms) < 4 else f"each of {len(arms) - 1} other arms"
     if claim.direction in BOUNDED:
-        what = f"the share of runs with {name} {claim.event}" if claim.event else f"the mean {name}"
+        what = f"the share of runs with {event_name(claim)}" if claim.event else name
         return f"{what} of {_listed(arms)} is {limits(claim)}, {where}"
     said = {
         "greater": f"{name} of {arms[0]} exceeds that of {others}{d}",

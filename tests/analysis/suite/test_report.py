@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from rlbench.analysis.suite import SuiteResults, entries_of, write_suite_report
+from rlbench.analysis.suite import report as reporting
 from rlbench.analysis.suite.documents import specification
 from rlbench.analysis.suite.errata import shown
 from rlbench.analysis.suite.page import suite_page
@@ -157,8 +158,10 @@ def test_the_specification_has_the_hash_that_the_page_says(out, text, whole):
     assert specification(changed)[1] != sha
 
 
-def test_the_same_runs_give_the_same_files_and_old_figures_go(tmp_path):
-    for name in ("a", "b"):
+def test_the_same_runs_give_the_same_files_also_from_other_processes_and_old_figures_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(reporting, "_MOST_PROCESSES", 1)
+    for name, worth in (("a", 100), ("b", 1)):
+        monkeypatch.setattr(reporting, "_WORTH_PROCESSES", worth)
         folder = tmp_path / name
         (folder / "figures").mkdir(parents=True)
         (folder / "figures" / "old.svg").write_text("old")

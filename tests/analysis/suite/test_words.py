@@ -104,7 +104,7 @@ def test_effects_and_counts_are_said_in_the_right_units():
     share = Claim("It is so", ["a"], "above", "final_normalised", bound=0.8, event=">= 0.9")
     assert effect_text(share, estimate) == "35 % [13 %, 62 %]"
     assert effect_text(Claim("It is so", ["a"], "above", bound=0.8), estimate) == "0.35 [0.13, 0.62]"
-    assert "the share of runs with normalised final return >= 0.9 of a is > 0.8" in asked_text(share)
+    assert "the share of runs with normalised final return ≥ 0.9 of a is > 0.8" in asked_text(share, ["x", "y"])
     assert runs_text([part(0, 1, "supported")]) == "18–20"
     several = part(0, 1, "supported", environments=("x", "y"), n_arm=40, n_other=40)
     assert runs_text([several]) == "20"
@@ -114,16 +114,16 @@ def test_effects_and_counts_are_said_in_the_right_units():
 def test_every_direction_can_be_said(direction):
     bound = {"bound": 0.5} if direction in ("above", "below", "within") else {}
     best = {"best": "b"} if direction in ("peak", "dip") else {}
-    text = asked_text(Claim("It is so", ["a", "b", "c"], direction, "kl:mean", 0.1, **bound, **best))
-    assert "KL divergence (mean over training)" in text
+    text = asked_text(Claim("It is so", ["a", "b", "c"], direction, "kl:mean", 0.1, **bound, **best), ["x", "y"])
+    assert "KL divergence (mean of a run)" in text
     assert "on every environment" in text
 
 
 def test_metrics_have_names_and_definitions():
     assert metric_name("auc_normalised") == "normalised return over training"
-    assert metric_name("clip_fraction:q0.9") == "clip fraction (90 % quantile over training)"
-    assert metric_name("ratio_max:share>1.2") == "largest ratio (share of values > 1.2)"
-    assert metric_name("gradient_variance:mean") == "gradient variance (mean over training)"
+    assert metric_name("clip_fraction:q0.9") == "clip fraction (90 % quantile of a run)"
+    assert metric_name("ratio_max:share>1.2") == "share of updates with largest ratio > 1.2"
+    assert metric_name("gradient_variance:mean") == "gradient variance (mean of a run)"
     assert "0 is a random policy" in metric_definition("final_normalised")
     assert "“variance”" in metric_definition("variance:mean")
 
@@ -134,4 +134,8 @@ def test_what_labels_share_is_said_once():
     assert short_labels(["ppo-clip", "trpo"]) == ("", ["ppo-clip", "trpo"])
     assert short_labels(["ppo-clip", "ppo-clip clip=0.1"]) == ("", ["ppo-clip", "ppo-clip clip=0.1"])
     assert short_labels(["a x=1 y=2", "a x=2 y=1"]) == ("a", ["x=1 y=2", "x=2 y=1"])
+    assert short_labels(["no clip", "no clip, one corrupted"]) == ("", ["no clip", "no clip, one corrupted"])
+    assert short_labels(["raw, rewards x1", "raw, rewards x10"]) == ("raw, rewards", ["x1", "x10"])
+    assert short_labels(["10 actions", "1,000 actions"]) == ("actions", ["10", "1,000"])
+    assert short_labels(["clip 0.2, lr 0.1", "clip 0.3, lr 0.1"]) == ("clip", ["0.2, lr 0.1", "0.3, lr 0.1"])
     assert short_labels(["only"]) == ("", ["only"])
