@@ -18,6 +18,7 @@ from rlbench import Environment, registry
 from rlbench.checks import check_algorithm
 from rlbench.claims import DIRECTIONS
 from rlbench.study.plan import make_plan
+from rlbench.suite import Showpiece
 from rlbench.training.networks import has_own_network
 from rlbench.training.trainer import train
 
@@ -78,6 +79,15 @@ def test_the_claims_can_be_planned() -> None:
     assert [claim.direction for claim in plan.experiment.claims] == ["not-less", "increasing", "above"]
     text = README.read_text(encoding="utf-8")
     assert all(f"`{direction}`" in text for direction in DIRECTIONS)
+
+
+def test_the_showpieces_are_of_kinds_that_exist() -> None:
+    from rlbench.analysis.showpieces.drawing import KINDS, WITHOUT_RUNS
+
+    names: dict[str, Any] = {}
+    exec(python_with("Showpiece("), names)
+    assert {one.kind for one in names["SUITE"].figures} <= {*KINDS, WITHOUT_RUNS}
+    assert all(f" {kind} " in str(Showpiece.__doc__) for kind in (*KINDS, WITHOUT_RUNS))
 
 
 def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

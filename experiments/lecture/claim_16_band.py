@@ -9,8 +9,8 @@ EXPERIMENT = Measurement(
     name="clip-fraction-band",
     question="Do configurations of PPO-Clip that clip 10 to 40 % of the ratios learn better than the others?",
     design=(
-        "18 configurations, three clip ranges by three learning rates by 4 or 10 epochs, are trained for 40,960 steps"
-        " and divided by the mean clip fraction of their updates into those in the band and those outside. Compared "
+        "18 configurations, three clip ranges by three learning rates by 4 or 10 epochs, are trained for 40,960 steps "
+        "and divided by the mean clip fraction of their updates into those in the band and those outside. Compared "
         "are the mean areas under the learning curve of the two groups, normalised by random play and the task's "
         "target."
     ),

@@ -11,8 +11,8 @@ EXPERIMENT = Measurement(
     design=(
         "From a policy in the middle of its training PPO-Clip makes an update of 40 epochs on a rollout of 2,048 "
         "steps, and after 1, 2, 4, 10, 20 and 40 of them r A is averaged over that rollout and over 16 fresh ones of "
-        "the old policy, with advantages standardised alike. The gap between the two is what the update only seems to"
-        " gain."
+        "the old policy, with advantages standardised alike. The gap between the two is what the update only seems "
+        "to gain."
     ),
     measure=measure,
     arms=[f"K={epochs}" for epochs in EPOCHS],

@@ -12,8 +12,8 @@ EXPERIMENT = Measurement(
     question="How well does the gradient of a batch point where that of a very large one does?",
     design=(
         "A policy and its critic are held fixed in the middle of their training, and batches of 128 to 32,768 steps "
-        "are cut from six independent rollouts. Compared is the mean cosine of a batch's policy gradient with that of"
-        " the five other rollouts together, 163,840 steps."
+        "are cut from six independent rollouts. Compared is the mean cosine of a batch's policy gradient with that of "
+        "the five other rollouts together, 163,840 steps."
     ),
     measure=measure,
     arms=[f"N={size}" for size in SIZES],

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
-from threadpoolctl import threadpool_limits
 
 from rlbench import Environment, registry
 from rlbench.algorithm import Algorithm
@@ -31,8 +30,9 @@ Array = npt.NDArray[Any]
 COEFFICIENTS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Standard deviations of reward per nat; steps of half a power of ten."""
 MIDDLE = 0.3
-"""The coefficient that the claims call the best."""
-UPDATES = 40
+"""The coefficient that the claims call the best: in languages 100 to 104 the policies that are exactly best for the
+penalised reward (they can be computed) have their highest mean true quality there."""
+UPDATES = 30
 SETTINGS: Mapping[str, Any] = {
     "horizon": 10 * LENGTH,
     "num_envs": 16,
@@ -190,10 +190,10 @@ class Rlhf(Training):
         weight[:, kept] = self.world.reference / said
 
 
-def train(number: int, seed: int, tethers: Sequence[Tether], updates: int = UPDATES) -> Rlhf:
+def train(number: int, seed: int, tethers: Sequence[Tether], updates: int) -> Rlhf:
     """Return the training of one policy per tether on the language with this number, when it is over."""
     algorithm = configure(registry.load("ppo-clip"), SETTINGS, "PPO on the toy language")
-    with threadpool_limits(1), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         training = Rlhf(algorithm, number, updates, seed, tethers)
         try:
             records = training.run(None)
@@ -213,7 +213,7 @@ def measure(environment: Environment, seed: int) -> dict[str, dict[str, list[flo
     """
     register()
     tethers = [*LEARNED, *TRUE]
-    looks = train(seed, seed, tethers).looks
+    looks = train(seed, seed, tethers, UPDATES).looks
     return {
         one.label: {name: [float(look[name][arm]) for look in looks] for name in looks[0]}
         for arm, one in enumerate(tethers)

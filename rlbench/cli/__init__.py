@@ -10,6 +10,7 @@ import click
 
 from rlbench.cli.algorithms import algorithms, check, new
 from rlbench.cli.experiments import compare, report, run
+from rlbench.cli.figures import figures
 from rlbench.cli.plan import plan
 from rlbench.cli.suites import agreement
 from rlbench.errors import RlbenchError
@@ -72,5 +73,5 @@ def main(ctx: click.Context, debug: bool) -> None:
     leave_quickly()
 
 
-for command in (run, report, compare, plan, agreement, algorithms, check, new):
+for command in (run, report, figures, compare, plan, agreement, algorithms, check, new):
     main.add_command(command)

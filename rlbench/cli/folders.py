@@ -47,7 +47,7 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     _prepare(launcher, chosen, given)
     plans = plans_of(chosen, given)
     for suite in suites:
-        _register(suite, given)
+        _register(suite, [plan for plan in plans if plan.suite == suite.name], given)
     from rlbench.study.plan import cells_of
     from rlbench.study.runner import execute_all
 
@@ -127,10 +127,11 @@ def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
     return [replace(make_plan(override(one, given["settings"])), suite=suite) for one, suite in chosen]
 
 
-def _register(suite: LoadedSuite, given: Mapping[str, Any]) -> None:
-    """Register the claims of all experiments of a suite."""
+def _register(suite: LoadedSuite, plans: Sequence[AnyPlan], given: Mapping[str, Any]) -> None:
+    """Register the claims of all experiments of a suite; `plans` are those that are run."""
     from rlbench.study.plan import make_plan
     from rlbench.study.suites import register_suite
 
-    every = [_changed(one, given, suite) for one in suite.experiments]
-    register_suite(given["results"], suite, [(one, [cell.id for cell in make_plan(one).cells]) for one in every])
+    made = {plan.experiment.name: plan for plan in plans}
+    planned = [(one, made.get(one.name) or make_plan(_changed(one, given, suite))) for one in suite.experiments]
+    register_suite(given["results"], suite, [(one, [cell.id for cell in plan.cells]) for one, plan in planned])

@@ -16,8 +16,8 @@ from rlbench.errors import RlbenchError, nearest
 from rlbench.store.specification import home, register
 from rlbench.study.files import load_experiment
 from rlbench.study.measurement import Measurement
-from rlbench.study.spec import Experiment, as_name
-from rlbench.suite import Erratum, Exact, Suite
+from rlbench.study.spec import Experiment, as_name, repeats
+from rlbench.suite import Erratum, Exact, Showpiece, Suite
 from rlbench.userfiles import assigns, import_file, importable
 
 FILE = "suite.py"
@@ -101,7 +101,12 @@ def _read(file: Path) -> Suite:
     if not isinstance(suite, Suite):
         what = "no SUITE" if suite is None else f"a SUITE of type {type(suite).__name__}"
         raise RlbenchError(f"{file} has {what}; it must say SUITE = Suite(...).")
-    for what, entries, kind in (("checks", suite.checks, Exact), ("errata", suite.errata, Erratum)):
+    parts: list[tuple[str, Sequence[Any], type]] = [
+        ("checks", suite.checks, Exact),
+        ("errata", suite.errata, Erratum),
+        ("figures", suite.figures, Showpiece),
+    ]
+    for what, entries, kind in parts:
         for entry in entries:
             if not isinstance(entry, kind):
                 raise RlbenchError(f"{file}: {what} must be of type {kind.__name__}, and {entry!r} is not.")
@@ -144,9 +149,13 @@ def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
         if number not in ids:
             raise RlbenchError(f"{where}: remarks name {number!r}, which is no claim's id.{_nearest(number, ids)}")
     names = [one.name for one in loaded.experiments]
-    for name in suite.quick:
+    named = [("quick", name) for name in suite.quick]
+    named += [(f"figure {one.name!r}", name) for one in suite.figures for name in one.experiments]
+    for what, name in named:
         if name not in names:
-            raise RlbenchError(f"{where}: quick names {name!r}, which is no experiment here.{_nearest(name, names)}")
+            raise RlbenchError(f"{where}: {what} names {name!r}, which is no experiment here.{_nearest(name, names)}")
+    if repeated := repeats([one.name for one in suite.figures]):
+        raise RlbenchError(f"{where}: two figures are called {repeated[0]!r}.")
     if suite.quick_seeds < 1:
         raise RlbenchError(f"{where}: quick_seeds must be at least 1, not {suite.quick_seeds!r}.")
 

@@ -182,7 +182,7 @@ def test_a_failed_check_says_what_to_change_and_sets_the_status(cli: Cli, tmp_pa
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:
-    for command in ("run", "report", "compare", "plan", "agreement", "algorithms", "check", "new"):
+    for command in ("run", "report", "figures", "compare", "plan", "agreement", "algorithms", "check", "new"):
         result = cli(command, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: rlbench {command}")

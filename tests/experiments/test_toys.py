@@ -1,4 +1,4 @@
-"""The toys for sparse rewards and many actions: what guessing and the best policy get, and that PPO solves small ones."""
+"""The toys for sparse rewards and many actions: what guessing and the best policy get; PPO solves small ones."""
 
 from __future__ import annotations
 

@@ -138,10 +138,9 @@ def test_the_penalty_is_the_log_ratio_of_the_words_that_were_said(tethered: rlhf
 
 
 def test_a_huge_coefficient_keeps_the_reference_and_none_leaves_it(tethered: rlhf.Rlhf) -> None:
-    divergence = tethered.looks[-1]["divergence"]
-    assert divergence[2] < 0.05
-    assert divergence[0] > divergence[1] > divergence[2]
-    assert divergence[0] > 3
+    per_word = tethered.looks[-1]["divergence"] / LENGTH
+    assert per_word[2] < 0.1  # what noise in the gradients leaves of exactly 0
+    assert per_word[0] > 0.5
 
 
 def optimum(world: language.World, coefficient: float) -> float:

@@ -11,6 +11,7 @@ from rlbench.analysis.estimates import Band, Estimate
 from rlbench.analysis.figures.accounts import interval_note, run_counts
 from rlbench.analysis.figures.diagnostics import QUANTITIES
 from rlbench.analysis.figures.runs import METRIC_NAMES
+from rlbench.records import MEASURED
 
 COLUMNS = {**QUANTITIES, "clip_fraction": "clip fraction"}
 SPREAD = "a spread of the runs, no confidence interval"
@@ -33,7 +34,8 @@ def accounts(shown: pd.DataFrame, arms: Sequence[str], each: str = "arm and envi
     steps = sorted(set(shown["steps"]))
     budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
     present = [arm for arm in arms if arm in set(shown["arm"])]
-    return f"n = {runs_each(shown)} per {each}, {budget} environment steps each. {run_counts(shown, present)}"
+    trained = "" if (shown["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
+    return f"n = {runs_each(shown)} per {each}{trained}. {run_counts(shown, present)}"
 
 
 def intervals(what: str, estimates: Sequence[Estimate | Band]) -> str:
@@ -64,5 +66,10 @@ def metric_name(metric: str) -> str:
 
 
 def metric_sentence(metric: str) -> str:
-    """Return what a metric is, for a caption."""
-    return METRIC_NAMES.get(metric, metric_name(metric))
+    """Return what a metric is, to begin a sentence of a caption."""
+    return capital(METRIC_NAMES.get(metric, metric_name(metric)))
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter and the others as they are."""
+    return text[:1].upper() + text[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -40,19 +40,19 @@ def dose(chosen: Chosen) -> Sheet:
     def draw(panel: str, ax: Axes, named: bool) -> None:
         _mark(chosen, ax, scale.place([chosen.piece.mark or 0.0])[0])
         scale.apply(ax, field, chosen.piece.mark)
-        names = _called(chosen, panels[panel].table["line"])
+        names = _called(chosen, list(panels[panel].table["line"]))
         plot_points(panels[panel].table, scale, styles=styles, labels=names, named=named, ax=ax)
         ax.set_ylabel(captions.metric_name(metric))
 
-    said = f"{captions.metric_sentence(metric).capitalize()} against the {field_name(field)}"
+    said = f"{captions.metric_sentence(metric)} against the {field_name(field)}"
     if chosen.piece.mark is not None:
-        said += f" (dashed: {chosen.piece.said or short(chosen.piece.mark)})"
+        said += f" (dashed: {short(chosen.piece.mark)}{f', {chosen.piece.said}' if chosen.piece.said else ''})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
     return _sheet(chosen, panels, styles, draw, f"{said}.{side}", sweeps)
 
 
 def stability(chosen: Chosen) -> Sheet:
-    """A score against multiples of the usual value of each variant's own hyper-parameter, averaged over environments."""
+    """A score against multiples of the usual value of each variant's own hyper-parameter, over all environments."""
     metric, sweeps = chosen.piece.metric or DEFAULT, named_sweeps(chosen)
     places = chosen.averaged if metric.endswith("_normalised") else chosen.environments
     if not places:
@@ -66,7 +66,7 @@ def stability(chosen: Chosen) -> Sheet:
     over = f"mean of {len(places)} environments" if len(places) > 1 else places[0]
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
-        names = _called(chosen, panels[panel].table["line"])
+        names = _called(chosen, list(panels[panel].table["line"]))
         count_multiples(ax, panels[panel].table["x"].to_numpy(np.float64), "multiple of the hyper-parameter")
         plot_points(panels[panel].table, styles=styles, labels=names, named=named, ax=ax)
         ax.set_ylabel(f"{captions.metric_name(metric)},\n{over}" if len(places) > 1 else captions.metric_name(metric))
@@ -75,7 +75,7 @@ def stability(chosen: Chosen) -> Sheet:
         f"{chosen.called(name)} {sweeps[name][1].field} {unit:g} ({why})" for name, (unit, why) in units.items()
     )
     said = (
-        f"{captions.metric_sentence(metric).capitalize()}, {over}, against multiples of one hyper-parameter of each "
+        f"{captions.metric_sentence(metric)}, {over}, against multiples of one hyper-parameter of each "
         f"variant; ×1 is {of}."
     )
     return _sheet(chosen, panels, styles, draw, said, sweeps, places)
@@ -169,11 +169,13 @@ def _sheet(
     chosen: Chosen,
     panels: Mapping[str, Numbers],
     styles: Mapping[str, ArmStyle],
-    draw: object,
+    draw: Callable[[str, Axes, bool], None],
     said: str,
     sweeps: Mapping[str, tuple[Results, Sweep]],
     places: Sequence[str] | None = None,
 ) -> Sheet:
+    present = {line for numbers in panels.values() for line in numbers.table["line"]}
+    lines = [name for name in styles if name in present]
     estimates = [one for numbers in panels.values() for one in numbers.estimates]
     parts = [
         captions.shown_runs(results.scores, sweep.arms, places or chosen.environments)
@@ -185,7 +187,7 @@ def _sheet(
         [Panel(title, partial(draw, title)) for title in panels],
         in_panels({title: numbers.table for title, numbers in panels.items()}),
         f"{said} {captions.intervals(_MEANS, estimates)} {captions.accounts(shown, arms)}",
-        {name: styles[own] for own, name in _called(chosen, list(styles)).items()},
+        {called: styles[name] for name, called in _called(chosen, lines).items()},
         shared="y",
         tall=1.15,
         notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}",

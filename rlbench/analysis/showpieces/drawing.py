@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from rlbench.analysis.results import Results
 from rlbench.analysis.showpieces.chosen import Chosen
 from rlbench.analysis.showpieces.doses import dose, stability
-from rlbench.analysis.showpieces.layout import Sheet, compose
+from rlbench.analysis.showpieces.layout import NoRoom, Sheet, compose
 from rlbench.analysis.showpieces.looks import looking
+from rlbench.analysis.showpieces.scale import field_name
 from rlbench.analysis.showpieces.sheets import curves, distribution, effective_ratio, scatter, training
 from rlbench.analysis.showpieces.sweeps import FEWEST, find_sweeps
 from rlbench.errors import RlbenchError, nearest
@@ -28,6 +29,7 @@ KINDS: Mapping[str, Callable[[Chosen], Sheet]] = {
     "scatter": scatter,
 }
 WITHOUT_RUNS = "effective-ratio"
+MOST = 10  # arms in one figure that nobody chose
 
 
 class Drawing(NamedTuple):
@@ -68,7 +70,10 @@ def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style:
         if not missing(piece, members):
             with looking(style) as look:
                 sheet = _sheet(piece, members)
-                figure = compose(sheet, look, piece.title)
+                try:
+                    figure = compose(sheet, look, piece.title)
+                except NoRoom as problem:
+                    raise RlbenchError(f"Figure {piece.name!r}: {problem}") from problem
             caption = " ".join(part for part in (piece.caption, sheet.caption) if part)
             yield Drawn(piece, figure, caption, sheet.numbers)
 
@@ -79,21 +84,28 @@ def missing(piece: Showpiece, members: Mapping[str, Results]) -> list[str]:
 
 
 def usual(name: str, results: Results) -> list[Showpiece]:
-    """Return what is drawn of an experiment that declares no figures: curves, KL per update, and its sweeps."""
-    pieces = [Showpiece(f"{name}-curves", "curves", name, title="Learning curves")] if len(results.curves) else []
-    if "kl" in results.updates and results.updates["kl"].notna().any():
+    """Return what is drawn of an experiment that declares no figures: curves, KL per update, and what was swept.
+
+    Of more than `MOST` arms there are no curves and no KL: such a figure has to be declared, with some of them.
+    """
+    pieces = []
+    few, learned = len(results.arms) <= MOST, results.curves["return"].notna().any()
+    if few and learned:
+        pieces.append(Showpiece(f"{name}-curves", "curves", name, title="Learning curves"))
+    if few and "kl" in results.updates and results.updates["kl"].notna().any():
         pieces.append(Showpiece(f"{name}-kl", "distribution", name, title="KL divergence per update"))
     document = {**results.experiment, "arms": results.experiment.get("arms") or results.arms}
     swept = [one.field for one in find_sweeps(document) if len(one.values) >= FEWEST]
     metric = "auc_normalised" if results.scores["auc_normalised"].notna().any() else "auc"
-    for field in dict.fromkeys(swept) if len(results.curves) else ():
-        pieces.append(Showpiece(f"{name}-{field}", "dose", name, metric=metric, title=f"Dose: {field}", field=field))
+    for field in dict.fromkeys(swept) if learned else ():
+        title = f"Score against the {field_name(field)}"
+        pieces.append(Showpiece(f"{name}-{field}", "dose", name, metric=metric, title=title, field=field))
     return pieces
 
 
 def _sheet(piece: Showpiece, members: Mapping[str, Results]) -> Sheet:
     if piece.kind == WITHOUT_RUNS:
-        return effective_ratio(piece.band, piece.said)
+        return effective_ratio(piece)
     if piece.kind not in KINDS:
         hint = nearest(piece.kind, [*KINDS, WITHOUT_RUNS])
         raise RlbenchError(f"Figure {piece.name!r}: there is no kind {piece.kind!r}.{hint}")

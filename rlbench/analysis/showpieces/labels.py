@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Annotation
 from matplotlib.transforms import Transform
 
+from rlbench.analysis.showpieces.looks import letters
 from rlbench.analysis.statistics import Array
 
 _GID = "direct-label"
@@ -72,13 +73,13 @@ def readable(color: str) -> tuple[float, float, float]:
 def text_width(names: Sequence[str]) -> float:
     """Return about how wide the longest of the names is, in inches."""
     longest = max((len(line) for name in names for line in broken(name).splitlines()), default=0)
-    return longest * _CHARACTER * float(rcParams["legend.fontsize"]) / 72.0
+    return longest * _CHARACTER * letters("legend.fontsize") / 72.0
 
 
 def text_height(names: Sequence[str]) -> float:
     """Return how high the names are below each other, in inches."""
     lines = sum(len(broken(name).splitlines()) for name in names)
-    return _LINE * lines * float(rcParams["legend.fontsize"]) / 72.0
+    return _LINE * lines * letters("legend.fontsize") / 72.0
 
 
 def spread_labels(ax: Axes) -> None:
@@ -88,7 +89,7 @@ def spread_labels(ax: Axes) -> None:
         return
     box = ax.get_window_extent()
     heights = np.array([_LINE * (one.get_text().count("\n") + 1) for one in labels])
-    heights *= float(rcParams["legend.fontsize"]) * ax.figure.dpi / 72.0
+    heights *= letters("legend.fontsize") * ax.figure.dpi / 72.0
     ends = np.array([ax.transData.transform(one.xy)[1] for one in labels])
     placed = apart(np.clip(ends, box.y0, box.y1), heights, float(box.y0), float(box.y1))
     for one, y in zip(labels, placed, strict=True):
@@ -119,4 +120,4 @@ def apart(ends: Array, heights: Array, low: float, high: float) -> Array:
 def _gap(ax: Axes) -> float:
     """Return the space between axes and names as a share of the width of the axes."""
     width = ax.get_window_extent().width / ax.figure.dpi * 72.0
-    return 0.9 * float(rcParams["legend.fontsize"]) / max(width, 1.0)
+    return 0.9 * letters("legend.fontsize") / max(width, 1.0)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles
+from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, say
 from rlbench.analysis.showpieces.labels import label_line
 from rlbench.analysis.showpieces.looks import looking
 from rlbench.analysis.showpieces.numbers import ALL
@@ -19,6 +19,7 @@ from rlbench.analysis.showpieces.scale import Scale, multiples
 from rlbench.analysis.statistics import Array
 
 MEAN = ArmStyle("#000000", "o", ())  # of the line over all environments
+NOTHING = "No run to show."
 MARK = "mark"  # gid of what is no data: lines and bands that the text names
 
 
@@ -45,6 +46,8 @@ def plot_band(
     A few markers on each line tell them apart in a print without colours.
     """
     ax = new_axes(ax)
+    if table.empty:
+        say(ax, NOTHING)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
     for name, rows in table.groupby("line", sort=False):
@@ -74,10 +77,11 @@ def plot_points(
     Points at the same value stand a little beside each other, so that their bars can be seen.
     """
     ax = new_axes(ax)
+    if table.empty:
+        say(ax, NOTHING)
     lines = list(dict.fromkeys(table["line"]))
     styles = styles or arm_styles(lines)
-    # Points between two lines; nothing has to be told apart where the lines have values of their own.
-    shift = rcParams["lines.markersize"] * min(0.55, 2.2 / len(lines)) if scale and len(lines) > 1 else 0.0
+    shift = rcParams["lines.markersize"] * min(0.55, 2.2 / max(len(lines), 1))  # points between two lines
     for index, (name, rows) in enumerate(table.groupby("line", sort=False)):
         style, y = styles[str(name)], rows["point"].to_numpy(np.float64)
         x = scale.place(rows["x"]) if scale else rows["x"].to_numpy(np.float64)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rlbench.analysis.figures.style import RC
 from rlbench.errors import RlbenchError, nearest
+
+Setting = Literal["font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "legend.fontsize"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ LOOKS: Mapping[str, Look] = {
     "paper": Look("paper", 3.3, 6.8, 1.95, 300, titled=False, rc=_rc(8.0, 1.2, 3.6, 0.6, 4.0)),
     "slides": Look("slides", 13.333, 13.333, 0.0, 144, titled=True, slide=7.5, rc=_rc(20.0, 3.6, 10.0, 1.5, 9.0)),
 }
+
+
+def letters(setting: Setting) -> float:
+    """Return the size of letters in points that one of matplotlib's settings asks for, such as "legend.fontsize"."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    return float(FontProperties(size=rcParams[setting]).get_size_in_points())
 
 
 def look_of(style: str) -> Look:

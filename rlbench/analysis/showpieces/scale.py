@@ -16,6 +16,7 @@ from rlbench.analysis.statistics import Array
 
 _DECADE = 8.0  # the largest over the smallest value, from which on a scale is logarithmic
 _MARGIN = 0.06  # of the range, left free on both sides
+_MANY = 7  # factors of which each has a tick
 _CLOSEST = 0.07  # of the range: values nearer to each other get a place each
 
 FIELDS: Mapping[str, str] = {
@@ -41,7 +42,7 @@ def field_name(name: str) -> str:
 
 
 def short(value: float, *, powers: bool | None = None) -> str:
-    """Return a number in few letters: 0.95, 3e-4, ∞; `powers` says whether as a power of ten, None: if it is shorter."""
+    """Return a number in few letters, 0.95, 3e-4 or ∞; `powers`: as a power of ten or not, None: as is usual."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     plain = f"{value:.4g}"
@@ -109,8 +110,10 @@ def multiples(ax: Axes, values: Array) -> None:
     spread = (float(values.max()) / float(values.min())) ** _MARGIN if len(values) else 2.0
     low, high = (float(values.min()) / spread, float(values.max()) * spread) if len(values) else (0.5, 2.0)
     steps = (1.0,) if high / low >= 300 else (1.0, 3.0) if high / low >= 20 else (1.0, 2.0, 5.0)
-    ticks = [step * 10.0**power for power in range(-9, 10) for step in steps]
-    ax.set_xticks([tick for tick in ticks if low * 0.999 <= tick <= high * 1.001])
+    chosen = sorted({float(f"{value:.2g}") for value in values})
+    if len(chosen) > _MANY:
+        chosen = [step * 10.0**power for power in range(-9, 10) for step in steps]
+    ax.set_xticks([tick for tick in chosen if low * 0.999 <= tick <= high * 1.001])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"×{short(value)}"))
     ax.set_xlim(low, high)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from rlbench.analysis.figures.curves import curve_matrix, draw_stopped
 from rlbench.analysis.figures.diagnostics import QUANTITIES
@@ -29,6 +29,13 @@ from rlbench.analysis.showpieces.updates import (
     scale_column,
     training_numbers,
 )
+from rlbench.suite import Showpiece
+
+
+def drawn(chosen: Chosen, styles: Mapping[str, ArmStyle], tables: Sequence[pd.DataFrame]) -> dict[str, ArmStyle]:
+    """Return the looks of the lines that some panel has, by what they are called in the figure."""
+    present = {str(name) for table in tables for name in table["line"]}
+    return {chosen.called(name): style for name, style in styles.items() if name in present}
 
 
 def curves(chosen: Chosen) -> Sheet:
@@ -60,7 +67,7 @@ def curves(chosen: Chosen) -> Sheet:
         "Undiscounted return of the training episodes against environment steps. "
         f"{captions.intervals('Line: mean of the runs. Band, at each step by itself', estimates)} Dashed: the return "
         f"that counts as 1 where scores are normalised.{dots} {captions.accounts(shown, arms)}",
-        {chosen.called(arm): styles[arm] for arm in arms},
+        drawn(chosen, styles, [one.table for one in numbers.values()]),
         notes=f"Mean of {captions.runs_each(shown)} with its {captions.short_interval(estimates)}",
     )
 
@@ -75,14 +82,18 @@ def training(chosen: Chosen) -> Sheet:
         together = pd.concat([table.assign(line=one) for one, table in tables.items()], ignore_index=True)
         tables, styles = {"": together}, arm_styles(chosen.environments)
 
+    ends = pd.concat(list(tables.values()))[["point", "low", "high"]].to_numpy(np.float64).ravel()
+    reached = np.append(ends[np.isfinite(ends)], piece.band or ())
+    marked = _marked(piece, column)
+
     def draw(panel: str, ax: Axes, named: bool) -> None:
         if piece.band:
-            shade(ax, piece.band, piece.said)
+            shade(ax, piece.band, piece.said if len(tables) == 1 else "")
         plot_band(tables[panel], styles=styles, labels=piece.labels, named=named, ax=ax)
         if piece.mark is not None:
-            mark_value(ax, piece.mark, piece.said, upright=False)
+            mark_value(ax, piece.mark, "", upright=False)
         count_steps(ax)
-        scale_column(ax, column, np.concatenate([table["point"].to_numpy(np.float64) for table in tables.values()]))
+        scale_column(ax, column, reached)
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
     long = QUANTITIES.get(column, "")
@@ -91,12 +102,12 @@ def training(chosen: Chosen) -> Sheet:
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in tables],
         in_panels(tables),
-        f"{captions.column_name(column).capitalize()}{meant}{of} over training. Line: median of the runs; band: their middle half "
-        f"({captions.SPREAD}). {captions.accounts(shown, arms)}",
-        {chosen.called(name): style for name, style in styles.items()},
+        f"{captions.capital(captions.column_name(column))}{meant}{of} over training. Line: median of the runs; band: "
+        f"their middle half ({captions.SPREAD}).{marked} {captions.accounts(shown, arms)}",
+        drawn(chosen, styles, list(tables.values())),
         shared="y",
         tall=1.15,
-        notes=f"Median and middle half of {captions.runs_each(shown)}",
+        notes=f"Median and middle half of {captions.runs_each(shown)}.{marked}",
     )
 
 
@@ -115,12 +126,13 @@ def distribution(chosen: Chosen) -> Sheet:
         ax.set_xlabel(captions.column_name(column))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    marked = f" Dashed: {piece.said or short(piece.mark)}." if piece.mark is not None else ""
+    marked = _marked(piece, column)
+    name = captions.capital(captions.column_name(column))
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels(tables),
-        f"{captions.column_name(column)}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 "
-        f"and 99 % (ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
+        f"{name}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % (thin), 1 and 99 % "
+        f"(ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
         shared="xy",
         tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
         in_row=True,
@@ -138,6 +150,8 @@ def scatter(chosen: Chosen) -> Sheet:
     styles = {arm: looks[str(algorithms[arm])] for arm in arms}
     estimates = [estimate for one in numbers.values() for estimate in one.estimates]
 
+    across = np.concatenate([one.table["x"].to_numpy(np.float64) for one in numbers.values()])
+
     def draw(environment: str, ax: Axes, named: bool) -> None:
         if piece.band:
             shade(ax, piece.band, "", upright=True)
@@ -147,34 +161,55 @@ def scatter(chosen: Chosen) -> Sheet:
         ax.set_xlabel(captions.metric_name(piece.against))
         if piece.against.partition(":")[0] in SHARE_COLUMNS:
             ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        elif across.size and 0 < 100 * across.min() <= across.max():
+            ax.set_xscale("log")
+            powers = bool(across.min() < 1e-3)
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, powers=powers)))
         ax.set_ylabel(captions.metric_name(metric))
 
     shown = captions.shown_runs(results.scores, arms, chosen.environments)
-    shaded = f" Shaded: {piece.said}." if piece.band and piece.said else ""
+    marked = _marked(piece, piece.against.partition(":")[0])
     return Sheet(
         [Panel(chosen.called(one), partial(draw, one)) for one in chosen.environments],
         in_panels({one: table.table for one, table in numbers.items()}),
-        f"{captions.metric_sentence(metric).capitalize()} against {captions.metric_name(piece.against)}, one dot per "
-        f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{shaded} "
+        f"{captions.metric_sentence(metric)} against {captions.metric_name(piece.against)}, one dot per "
+        f"arm. {captions.intervals('Dots: means of the runs. Bars', estimates)}{marked} "
         f"{captions.accounts(shown, arms)}",
         {chosen.called(name): style for name, style in looks.items()} if len(looks) > 1 else {},
+        beside=False,
         shared="xy",
-        notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}.{shaded}",
+        notes=f"Means of {captions.runs_each(shown)} with their {captions.short_interval(estimates)}.{marked}",
     )
 
 
-def effective_ratio(piece_band: tuple[float, float] | None, said: str) -> Sheet:
-    """The effective ratio for both signs of the advantage."""
-    band = piece_band or (0.8, 1.2)
+def _marked(piece: Showpiece, column: str) -> str:
+    """Return the sentence on what is marked or shaded on the axis of a column, with a space before it."""
+    if piece.mark is not None:
+        what, said = short(piece.mark), f" Dashed: {piece.said}"
+    elif piece.band:
+        percent = column in SHARE_COLUMNS
+        what = " to ".join(short(100 * end if percent else end) for end in piece.band) + " %" * percent
+        said = f" Shaded: {piece.said}"
+    else:
+        return ""
+    return f"{said}." if what in piece.said else f"{said} ({what})." if piece.said else f"{said}{what}."
+
+
+def effective_ratio(piece: Showpiece) -> Sheet:
+    """The effective ratio for both signs of the advantage; needs no results."""
+    band = piece.band or (0.8, 1.2)
     signs = {"A > 0: raise its probability": 1.0, "A < 0: lower its probability": -1.0}
-    epsilon = short(round(band[1] - 1.0, 12))
+
+    def draw(sign: float, ax: Axes, named: bool) -> None:
+        plot_ratio(sign, band, ax)
+
     return Sheet(
-        [Panel(name, lambda ax, named, sign=sign: plot_ratio(sign, band, ax)) for name, sign in signs.items()],  # type: ignore[misc]
+        [Panel(name, partial(draw, sign)) for name, sign in signs.items()],
         in_panels({name: ratio_numbers(sign, band) for name, sign in signs.items()}),
-        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, clip range {epsilon}, against the ratio r "
-        "of new to old probability (Schulman et al. 2017, equation 7). Solid: the gradient of the objective is that of "
-        "r A; dashed, grey ground: it is exactly zero. Dotted: no clipping. The dot is where every update starts. "
-        f"Mathematics; no runs.{' ' + said if said else ''}",
+        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {short(band[0])} to "
+        f"{short(band[1])}, against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: "
+        "the gradient of the objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The "
+        "dot is where every update starts. Mathematics; no runs.",
         tall=1.3,
         notes="Solid: full gradient. Dashed: no gradient. Dotted: without clipping.",
     )

@@ -37,29 +37,32 @@ class _Arm:
 
 
 def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
-    """Return the sweeps of the fields (of all, if none is named) among the arms (all, if none is named).
+    """Return the sweeps of the fields (all, if none is named) among the arms (all, if none is named), in their order.
 
-    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one field
-    is asked for, arms that differ in more are taken together too, since some fields only change together, such as the
-    horizon and the number of minibatches. An arm whose document holds no fields says its value in its label, `NAME=VALUE`.
+    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one
+    field is asked for, arms that differ in more are taken together too, since some fields only change together, such
+    as the horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
     """
     listed = [one for one in _arms(document) if not arms or one.label in arms]
     names = list(fields) or list(dict.fromkeys(name for one in listed for name in one.fields))
     found = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
     if arms and len(fields) == 1 and {label for one in found for label in one.arms} != {one.label for one in listed}:
         found = list(_sweeps_of(fields[0], listed, exact=False))
-    return found
+    places = [one.label for one in listed]
+    return sorted(found, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
 
 
 def _arms(document: Mapping[str, Any]) -> Iterator[_Arm]:
     for one in document.get("arms") or []:
-        entry = {"label": one} if isinstance(one, str) else one
+        entry: Mapping[str, Any] = {"label": one} if isinstance(one, str) else one
         label = str(entry.get("label") or entry.get("algorithm"))
-        algorithm, settings = str(entry.get("algorithm") or ""), entry.get("settings") or {}
-        fields = entry.get("fields")
+        algorithm = str(entry.get("algorithm") or "")
+        settings: Mapping[str, Any] = entry.get("settings") or {}
+        fields: Mapping[str, Any] = entry.get("fields") or {}
         if not fields:
             match = _SETTING.search(label)
-            fields = settings = {match[1]: float(match[2])} if match else {}
+            bare = label[: match.start()] if match else label
+            fields = settings = {match[1]: float(match[2]), "label": bare} if match else {}
         yield _Arm(label, algorithm, fields, settings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,13 +29,19 @@ SHARE_COLUMNS = ("clip_fraction", "clip_killed", "outside_band")  # columns that
 
 
 def scale_column(ax: Axes, column: str, values: Array) -> None:
-    """Name the vertical axis, in per cent for shares of samples, and make it logarithmic if `values` span decades."""
+    """Name and scale the vertical axis for `values`, those of all panels and ends of bands.
+
+    Shares of samples are in per cent and start at 0; other columns are logarithmic if they span decades.
+    """
     ax.set_ylabel(column_name(column))
     if column in SHARE_COLUMNS:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.set_ylim(bottom=0.0)
-    else:
-        scale_quantity(ax, values)
+        ax.set_ylim(0.0, 1.05 * (float(values.max()) if values.size and values.max() > 0 else 1.0))
+        return
+    scale_quantity(ax, values)
+    if ax.get_yscale() == "log":
+        powers = float(values.min()) < 1e-3
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, powers=powers)))
 
 
 def training_numbers(results: Results, column: str, environment: str, arms: Sequence[str]) -> pd.DataFrame:
@@ -95,7 +101,7 @@ def plot_quantiles(
     low, high = _limits(values, logarithmic)
     for name, row in zip(table["line"], np.clip(values, low, high), strict=True):
         place, style, width = arms.index(name), styles[name], rcParams["lines.linewidth"]
-        flat = {"color": style.color, "solid_capstyle": "butt", "zorder": 2.0}
+        flat: dict[str, Any] = {"color": style.color, "solid_capstyle": "butt", "zorder": 2.0}
         ax.plot(row[[1, 5]], [place] * 2, linewidth=width, **flat)
         ax.plot(row[[2, 4]], [place] * 2, linewidth=3.6 * width, **flat)
         ends = row[[0, 6]][row[[0, 6]] > low]

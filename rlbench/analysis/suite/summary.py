@@ -61,13 +61,14 @@ def registered(suite: SuiteResults) -> list[str]:
     """Say when the claims were made, with their hash, and whether that was before the first run."""
     if not suite.claims:
         return []
-    if suite.register:
-        claims = suite.claimed or [claim.document() for claim in suite.claims]
-        return [registration({"claims": claims, "register": suite.register})[0]]
     found = [(one, *registration(one.experiment)) for one in suite.members if one.claims]
     before = [one for one, _, early in found if early]
+    # An experiment that joins a suite later makes the suite's claims late, and nobody's own.
+    if suite.register and len(before) < len(found):
+        claims = suite.claimed or [claim.document() for claim in suite.claims]
+        return [registration({"claims": claims, "register": suite.register})[0]]
     said = [
-        f"The claims of {len(before)} of {some(len(found), 'experiment')} were registered before the first run and "
+        f"The claims of {len(before)} of {some(len(found), 'experiment')} were registered before its own first run and "
         f"have not been changed since. SHA-256 of all claims together: {digest(suite.claims)}."
     ]
     return [*said, *(f"{_name(one)}: {text}" for one, text, early in found if not early)]

@@ -102,6 +102,26 @@ def test_the_fast_path_follows_gymnasium_bit_for_bit(case: str) -> None:
     assert truncations > 0
 
 
+@pytest.mark.parametrize("identifier", sorted({identifier for identifier, _ in CASES.values()}))
+def test_copies_that_are_placed_in_states_go_on_from_them(identifier: str) -> None:
+    first, second = (make(Environment(identifier), replicas=2, num_envs=3) for _ in range(2))
+    assert isinstance(first, ClassicBatch)
+    assert isinstance(second, ClassicBatch)
+    rng = np.random.default_rng(0)
+    observation = first.reset([3, 4])
+    second.reset([5, 6])
+    for _ in range(5):
+        second.step(policy(identifier, observation, rng))
+        observation = first.step(policy(identifier, observation, rng)).observation
+    states = first.states
+    np.testing.assert_allclose(second.place(states), observation, rtol=1e-6, atol=1e-7)
+    action = policy(identifier, observation, rng)
+    for ours, theirs in zip(second.step(action), first.step(action), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (second._elapsed == 1).all()
+    assert not np.array_equal(states, first.states)  # a copy, which the step left alone
+
+
 def test_where_numpy_has_sines_of_its_own_gymnasium_is_stepped_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert supports(make_one(Environment("CartPole-v1")))
     monkeypatch.setattr(classic, "rounds_as_numpy", lambda: False)

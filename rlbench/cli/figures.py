@@ -1,0 +1,96 @@
+"""`rlbench figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rlbench.errors import RlbenchError, nearest
+
+if TYPE_CHECKING:
+    from rlbench.analysis.results import Results
+    from rlbench.suite import Showpiece
+
+
+@click.command()
+@click.argument("what", metavar="DIR|FILE|NAME")
+@click.option("--style", default="paper", show_default=True, metavar="paper|slides", help="What the figures are for.")
+@click.option("--only", multiple=True, metavar="FIGURE", help="Only this figure; repeatable.")
+@click.option("--results", default="results", show_default=True, help="Folder of the stored runs.")
+@click.option("--out", help="Folder of the figures; default: RESULTS/NAME/STYLE.")
+def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str | None) -> None:
+    """Draw the figures of a suite or an experiment for a paper or for slides, as PDF, SVG and PNG with captions.
+
+    A suite says in its suite.py which ones; otherwise they are the learning curves, the KL divergence per update and
+    what was swept. DIR is a suite's folder, FILE or NAME an experiment that was run, NAME also a suite.
+
+    \b
+    rlbench figures experiments/lecture --style slides --out /tmp/slides
+    rlbench figures ppo-vs-reinforce
+    """
+    from rlbench.analysis.showpieces.drawing import draw_all, missing, usual
+    from rlbench.analysis.showpieces.files import write_showpieces
+    from rlbench.analysis.showpieces.looks import look_of
+
+    look_of(style)
+    name, pieces, members, home = _read(what, results)
+    pieces = pieces or [piece for member, stored in members.items() for piece in usual(member, stored)]
+    known = [one.name for one in pieces]
+    for chosen in only:
+        if chosen not in known:
+            raise RlbenchError(f"{what} has no figure {chosen!r}.{nearest(chosen, known)}")
+    pieces = [one for one in pieces if one.name in (only or known)]
+    for piece in pieces:
+        if lacking := missing(piece, members):
+            click.echo(f"Left out {piece.name}: no run of {' and '.join(lacking)} is stored in {results}.")
+    where = Path(out) if out else home / style
+    drawn = write_showpieces(draw_all(pieces, members, style), where, style, f"{name}: figures for {style}")
+    click.echo(f"Figures: {where} ({', '.join(drawn) or 'none'})")
+
+
+def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, Results], Path]:
+    """Return the name, the declared figures, the stored results by experiment, and the folder of their report."""
+    from rlbench.store.specification import MEMBERS, home
+
+    path, members = Path(what), Path(results) / what / MEMBERS
+    if path.is_dir():
+        from rlbench.study.suites import load_suite
+
+        suite = load_suite(path)
+        stored = _stored([one.name for one in suite.experiments], results, suite.name)
+        return suite.name, suite.suite.figures, stored, Path(results) / suite.name
+    if members.is_dir():
+        return what, (), _stored(sorted(one.name for one in members.iterdir()), results, what), Path(results) / what
+    name = what
+    if what.endswith(".py") or path.is_file():
+        from rlbench.study.files import load_experiment
+
+        name = load_experiment(path).name
+    return name, (), {name: _results(name, results, results)}, home(results, name)
+
+
+def _stored(names: Sequence[str], results: str, suite: str) -> dict[str, Results]:
+    """Return the results of the experiments of a suite of which runs are stored."""
+    from rlbench.store.specification import FILE, home
+
+    found: dict[str, Results] = {}
+    for name in names:
+        folder = home(results, name, suite)
+        if (folder / FILE).is_file():
+            stored = _results(name, str(folder.parent), results)
+            if (stored.runs["status"] != "missing").any():
+                found[name] = stored
+    return found
+
+
+def _results(name: str, specifications: str, results: str) -> Results:
+    from rlbench.analysis.results import Results
+    from rlbench.stages import staged
+    from rlbench.store import load_table
+    from rlbench.store.specification import read_specification
+
+    document, cells = staged(results, *read_specification(specifications, name))
+    return Results(document, load_table(results, cells))

@@ -1,0 +1,107 @@
+"""`rlbench figures` of a file, of what was run by name, and of a suite's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from rlbench.analysis.results import Results
+from rlbench.analysis.showpieces import drawing
+from rlbench.suite import Showpiece
+from tests.cli.conftest import EXPERIMENT
+
+Cli = Callable[..., Result]
+SUITE = """
+from rlbench import Showpiece, Suite
+
+SUITE = Suite(
+    figures=[
+        Showpiece("learning", "curves", "tiny", arms=["ppo-clip"], title="It learns"),
+        Showpiece("later", "curves", "other"),
+        Showpiece("ratio", "effective-ratio"),
+    ]
+)
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Return the folder of a suite of two experiments that declares three figures."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "first.py").write_text(EXPERIMENT)
+    (folder / "second.py").write_text(EXPERIMENT.replace('"tiny"', '"other"').replace("steps=64", "steps=32"))
+    (folder / "suite.py").write_text(SUITE)
+    return folder
+
+
+def test_figures_of_a_file_or_a_name_are_the_usual_ones(cli: Cli, experiment: Path) -> None:
+    result = cli("figures", experiment)
+    assert (result.exit_code, "no experiment that ran as 'tiny'" in result.stderr) == (2, True)
+    cli("run", experiment, "--workers", 0)
+    result = cli("figures", experiment, "--style", "slides")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "Figures: results/tiny/slides (tiny-curves, tiny-kl)\n"
+    assert "## tiny-kl" in Path("results/tiny/slides/captions.md").read_text()
+    result = cli("figures", "tiny", "--only", "tiny-kl", "--out", "there")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path("there").iterdir()) == [
+        "captions.md",
+        *(f"tiny-kl.{kind}" for kind in ("csv", "pdf", "png", "svg")),
+    ]
+
+
+def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("run", suite, "--only", "tiny", "--workers", 0).exit_code == 0
+    seen: dict[str, list[str]] = {}
+
+    def sheet(piece: Showpiece, members: dict[str, Results]) -> drawing.Sheet:
+        seen[piece.name] = sorted(members)
+        return drawing.effective_ratio(piece)
+
+    monkeypatch.setattr(drawing, "_sheet", sheet)
+    result = cli("figures", suite)
+    assert result.exit_code == 0, result.output
+    assert "Left out later: no run of other is stored in results.\n" in result.stdout
+    assert result.stdout.endswith("Figures: results/text/paper (learning, ratio)\n")
+    assert seen == {"learning": ["tiny"], "ratio": ["tiny"]}
+    assert "**It learns.**" in Path("results/text/paper/captions.md").read_text()
+    suite.rename(suite.with_name("moved"))
+    result = cli("figures", "text")  # by the name of its results, which do not know what it declares
+    assert result.exit_code == 0, result.output
+    assert "(tiny-curves, tiny-kl)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tiny", "--style", "slide"), "There is no style 'slide' of figures. Did you mean 'slides'?"),
+        (("text", "--only", "learn"), "has no figure 'learn'. Did you mean 'learning'?"),
+        (("nothing",), "no experiment that ran as 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_sentence(cli: Cli, suite: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = cli("figures", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"other"),', '"othr"),', "figure 'later' names 'othr', which is no experiment here. Did you mean 'other'?"),
+        ('"later"', '"ratio"', "two figures are called 'ratio'"),
+        ('Showpiece("ratio", "effective-ratio")', '"ratio"', "figures must be of type Showpiece, and 'ratio' is not"),
+    ],
+)
+def test_a_suites_figures_are_checked_when_it_is_read(
+    cli: Cli, suite: Path, before: str, after: str, message: str
+) -> None:
+    (suite / "suite.py").write_text(SUITE.replace(before, after))
+    result = cli("figures", suite)
+    assert result.exit_code == 2
+    assert message in result.stderr
