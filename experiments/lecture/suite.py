@@ -60,6 +60,7 @@ FIGURES = [
         "kl-per-update",
         "distribution",
         experiment="algorithms",
+        arms=["PPO-Clip", "PPO-Penalty", "PPO-Adaptive", "TRPO", "REINFORCE", "no clip, lr 0.003"],
         metric="kl",
         mark=0.01,
         said="TRPO's bound",
