@@ -69,7 +69,7 @@ FIGURES = [
     Showpiece(
         "stability",
         "stability",
-        experiment="sensitivity",
+        experiment=["clip-range", "penalties", "learning-rate"],
         title="Each variant against its own hyper-parameter",
     ),
 ]
