@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -129,10 +129,14 @@ class World:
         return np.random.default_rng([self.number, purpose])
 
 
-@lru_cache(maxsize=8)
+_WORLDS: dict[int, World] = {}  # a dictionary, since this file travels by value, which functools' caches cannot
+
+
 def world(number: int) -> World:
     """Return a world; the copies of an environment share it."""
-    return World(number)
+    if number not in _WORLDS:
+        _WORLDS[number] = World(number)
+    return _WORLDS[number]
 
 
 def before(texts: Array) -> Array:
