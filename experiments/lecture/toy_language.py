@@ -39,7 +39,6 @@ SIZE = (WORDS + 1) + LENGTH + WORDS
 """Numbers in an observation: which word was last, how many there are, and which have been said."""
 
 
-@dataclass(frozen=True, eq=False)
 def once(method: Callable[[Any], Any]) -> property:
     """Return a property that is computed when first read; functools' own holds a lock, which cannot travel by value."""
     kept = f"_once_{method.__name__}"
@@ -52,6 +51,7 @@ def once(method: Callable[[Any], Any]) -> property:
     return property(read, doc=method.__doc__)
 
 
+@dataclass(frozen=True, eq=False)
 class World:
     """The language with this number; every number of it is a function of `number`.
 
