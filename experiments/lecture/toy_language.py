@@ -122,7 +122,7 @@ _WORLDS: dict[int, World] = {}
 
 
 def world(number: int) -> World:
-    """Return a world, made once; kept in a dictionary, which travels to workers with this file."""
+    """Return a world, made once. A dictionary keeps it, since the caches of `functools` cannot travel to workers."""
     if number not in _WORLDS:
         _WORLDS.clear()  # one at a time is in use
         _WORLDS[number] = World(number)
