@@ -11,7 +11,7 @@ EXPERIMENT = Measurement(
     question="Does PPO handle 50,000 actions?",
     design=(
         "A bandit shows a context, and PPO chooses among 10 to 50,000 actions, each good in some contexts and bad in "
-        "others; the number of trials is the same, and each number of actions has its own best learning rate. Scores "
+        "others; the number of trials is the same, with learning rates tuned to the number of actions. Scores "
         "are 0 for choosing at random and 1 for always choosing the best action; every seed has other actions."
     ),
     measure=measure,

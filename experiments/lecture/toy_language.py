@@ -14,7 +14,6 @@ Both rewards are in standard deviations of the reference's own texts, and the re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -39,38 +38,25 @@ SIZE = (WORDS + 1) + LENGTH + WORDS
 """Numbers in an observation: which word was last, how many there are, and which have been said."""
 
 
-def once(method: Callable[[Any], Any]) -> property:
-    """Return a property that is computed when first read; functools' own holds a lock, which cannot travel by value."""
-    kept = f"_once_{method.__name__}"
-
-    def read(self: Any) -> Any:
-        if kept not in self.__dict__:
-            self.__dict__[kept] = method(self)
-        return self.__dict__[kept]
-
-    return property(read, doc=method.__doc__)
-
-
-@dataclass(frozen=True, eq=False)
 class World:
     """The language with this number; every number of it is a function of `number`.
 
-    A text is a row of word indices `[LENGTH]`; every method takes texts `[n, LENGTH]` and returns `[n]`.
+    A text is a row of word indices `[LENGTH]`; every method that judges takes texts `[n, LENGTH]` and returns `[n]`.
+
+    reference  log-probabilities of the next word after each word and, in the last row, at the beginning, `[17, 16]`
+    worth      what it adds to the content of a text to say a word, `[16]`
     """
 
-    number: int
-
-    @once
-    def reference(self) -> Array:
-        """Log-probabilities of the next word after each word and, in the last row, at the beginning, `[17, 16]`."""
+    def __init__(self, number: int) -> None:
+        self.number = number
         logits = CONTRAST * self._rng(0).standard_normal((WORDS + 1, WORDS))
-        log_probs: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return log_probs
-
-    @once
-    def worth(self) -> Array:
-        """What it adds to the content of a text to say a word, `[16]`."""
-        return self._rng(1).standard_normal(WORDS)
+        self.reference: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        self.worth: Array = self._rng(1).standard_normal(WORDS)
+        own = self.write(self._rng(2), TEXTS)
+        self._spreads = self.content(own).std(), self.coherence(own).std()
+        self._gold_scale = _moments(self._raw_gold(own))
+        self._weights = self._learn(self._rng(3))
+        self._proxy_scale = _moments(self._raw_proxy(own))
 
     def write(self, rng: np.random.Generator, texts: int) -> Array:
         """Return texts of the reference policy, `[texts, LENGTH]`."""
@@ -98,9 +84,8 @@ class World:
 
     def proxy(self, texts: Array) -> Array:
         """What the learned reward model says."""
-        weights, mean, deviation = self._model
-        total: Array = (weights[before(texts), texts].sum(axis=1) - mean) / deviation
-        return total
+        mean, deviation = self._proxy_scale
+        return (self._raw_proxy(texts) - mean) / deviation
 
     def judge(self, reward: str) -> Callable[[Array], Array]:
         """Return what pays for texts, by the name of the environment's option."""
@@ -112,40 +97,34 @@ class World:
         """Content and coherence, with equal spread among the reference's texts."""
         return self.content(texts) / self._spreads[0] + self.coherence(texts) / self._spreads[1]
 
-    @once
-    def _own_texts(self) -> Array:
-        return self.write(self._rng(2), TEXTS)
+    def _raw_proxy(self, texts: Array) -> Array:
+        total: Array = self._weights[before(texts), texts].sum(axis=1)
+        return total
 
-    @once
-    def _spreads(self) -> tuple[float, float]:
-        return float(self.content(self._own_texts).std()), float(self.coherence(self._own_texts).std())
-
-    @once
-    def _gold_scale(self) -> tuple[float, float]:
-        own = self._raw_gold(self._own_texts)
-        return float(own.mean()), float(own.std())
-
-    @once
-    def _model(self) -> tuple[Array, float, float]:
-        """The reward model as one number per pair of neighbours `[17, 16]`; mean and deviation under the reference."""
-        rng = self._rng(3)
+    def _learn(self, rng: np.random.Generator) -> Array:
+        """Return the reward model that raters' preferences give, as one number per pair of neighbours, `[17, 16]`."""
         one, other = self.write(rng, COMPARISONS), self.write(rng, COMPARISONS)
         prefers_one = rng.random(COMPARISONS) < 1 / (1 + np.exp(self.gold(other) - self.gold(one)))
         fitted = bradley_terry(_counts(one) - _counts(other), prefers_one)
-        weights = fitted[WORDS:].reshape(WORDS + 1, WORDS) + fitted[:WORDS]
-        own = weights[before(self._own_texts), self._own_texts].sum(axis=1)
-        return weights, float(own.mean()), float(own.std())
+        weights: Array = fitted[WORDS:].reshape(WORDS + 1, WORDS) + fitted[:WORDS]
+        return weights
 
     def _rng(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.number, purpose])
 
 
-_WORLDS: dict[int, World] = {}  # a dictionary, since this file travels by value, which functools' caches cannot
+def _moments(numbers: Array) -> tuple[float, float]:
+    """Return mean and standard deviation."""
+    return float(numbers.mean()), float(numbers.std())
+
+
+_WORLDS: dict[int, World] = {}
 
 
 def world(number: int) -> World:
-    """Return a world; the copies of an environment share it."""
+    """Return a world, made once. A dictionary keeps it, since the caches of `functools` cannot travel to workers."""
     if number not in _WORLDS:
+        _WORLDS.clear()  # one at a time is in use
         _WORLDS[number] = World(number)
     return _WORLDS[number]
 

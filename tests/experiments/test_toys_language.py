@@ -53,9 +53,9 @@ def test_the_reference_writes_as_its_probabilities_say() -> None:
 
 
 def test_rewards_are_what_their_formulas_say() -> None:
-    weights, mean, deviation = WORLD._model
-    own, some = WORLD._own_texts, texts(4)
-    content, coherence = (np.std([one(own)]) for one in (WORLD.content, WORLD.coherence))
+    weights, (mean, deviation) = WORLD._weights, WORLD._proxy_scale
+    own, some = WORLD.write(WORLD._rng(2), language.TEXTS), texts(4)
+    content, coherence = (np.std(one(own)) for one in (WORLD.content, WORLD.coherence))
     raw = WORLD.content(own) / content + WORLD.coherence(own) / coherence
     for text, gold, proxy in zip(some, WORLD.gold(some), WORLD.proxy(some), strict=True):
         before = [BEGIN, *text[:-1]]
@@ -148,7 +148,7 @@ def optimum(world: language.World, coefficient: float) -> float:
 
     Word by word from the end, since the reward model adds up over neighbouring words.
     """
-    weights, mean, deviation = world._model
+    weights, (mean, deviation) = world._weights, world._proxy_scale
     value = np.zeros(WORDS)
     for _ in range(LENGTH):
         worth = world.reference + (weights / deviation + value) / coefficient
