@@ -10,6 +10,7 @@ import errata_loop
 import errata_steps
 import exact_ratio
 import exact_steps
+from remarks import REMARKS
 from rlbench import Erratum, Showpiece, Suite
 
 
@@ -92,6 +93,7 @@ SUITE = Suite(
         ],
         key=place,
     ),
+    remarks=REMARKS,
     figures=FIGURES,
     quick=["algorithms", "gae-lambda", "clip-fraction", "learning-rate", "listing-learns"],
     quick_seeds=5,

@@ -68,11 +68,11 @@ class Bandit(gymnasium.Env[Array, np.int64]):
         super().reset(seed=seed)
         drawn = self.np_random.standard_normal(DIMENSIONS)
         self._context = np.asarray(drawn / np.sqrt(drawn @ drawn), np.float32)
-        return self._context, {}
+        return self._context.copy(), {}
 
     def step(self, action: np.int64) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """End with the action's reward."""
-        return self._context, self._scale * float(self._points[action] @ self._context), True, False, {}
+        return self._context.copy(), self._scale * float(self._points[action] @ self._context), True, False, {}
 
 
 def register() -> None:

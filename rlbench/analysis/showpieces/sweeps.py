@@ -39,9 +39,9 @@ class _Arm:
 def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
     """Return the sweeps of the fields (all, if none is named) among the arms (all, if none is named), in their order.
 
-    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one field
-    is asked for, arms that differ in more are taken together too, since some fields only change together, such as the
-    horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
+    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one
+    field is asked for, arms that differ in more are taken together too, since some fields only change together, such
+    as the horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
     """
     listed = [one for one in _arms(document) if not arms or one.label in arms]
     names = list(fields) or list(dict.fromkeys(name for one in listed for name in one.fields))

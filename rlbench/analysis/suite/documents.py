@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from rlbench.analysis.claimtable import limits, part_row
+from rlbench.analysis.claimtable import part_row
 from rlbench.analysis.suite.entries import Entry, SuiteResults
 from rlbench.analysis.suite.errata import Shown
-from rlbench.analysis.suite.words import effect_meaning, effect_text, metric_name, runs_text
+from rlbench.analysis.suite.words import claimed_text, effect_meaning, effect_text, metric_name, runs_text
 from rlbench.analysis.tables import NONE, Table
 
 _OF_CLAIM = ("claim", "verdict", "verdict_with_failures", "direction", "metric", "smallest_effect", "bound")
@@ -122,7 +122,7 @@ def claims_table(entries: Sequence[Entry]) -> Table:
         if hinge and claim and one.judged:
             row |= {
                 "Effect": effect_text(claim, hinge.effect),
-                "Claimed": limits(claim),
+                "Claimed": claimed_text(claim),
                 "Of what": effect_meaning(claim, hinge),
                 "n": runs_text(one.judged.parts),
             }

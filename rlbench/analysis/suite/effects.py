@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.figures.rows import draw_estimate, name_rows
 from rlbench.analysis.figures.style import QUIET, ArmStyle, wrapped
-from rlbench.analysis.suite.labels import short_labels
+from rlbench.analysis.suite.labels import place_name, short_labels
 from rlbench.analysis.suite.words import event_name, metric_name
 from rlbench.analysis.verdicts import Part, Verdict, regions
 from rlbench.claims import BOUNDED, Claim
@@ -50,7 +50,7 @@ def effects(ax: Axes, verdict: Verdict) -> None:
     name_rows(ax, labels)
     ax.set_xlim(left, right)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title(wrapped(title, 40), fontsize=10)
+    ax.set_title(wrapped(title, 32), fontsize=10)
     ax.set_xlabel(_effect_label(claim), fontsize=9)
     if claim.event is not None:
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
@@ -60,7 +60,7 @@ def part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:
     """Return a title and the label of each part: what all of them share is in the title."""
     several = len({part.environment for part in parts}) > 1
     everywhere = {ALL: "mean of environments"}
-    places = {part.environment: everywhere.get(part.environment, part.environment) for part in parts}
+    places = {part.environment: everywhere.get(part.environment, place_name(part.environment)) for part in parts}
     pairs = list(dict.fromkeys((part.arm, part.other) for part in parts))
     if len(pairs) == 1 or claim.direction in ("increasing", "decreasing"):
         arm, other = pairs[0]

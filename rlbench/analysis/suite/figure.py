@@ -10,6 +10,7 @@ from math import ceil
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from rlbench.analysis.bands import curve_band
@@ -91,7 +92,7 @@ def _kind(claim: Claim, results: Results) -> tuple[str, str]:
     if claim.direction in BOUNDED:
         what = "the claimed threshold" if claim.event else "the claimed bound"
         return "dots", f"Left: every dot is a run, the diamond or marker their mean; dashed: {what}."
-    if claim.metric.removesuffix("_normalised") in RETURNS and not results.curves.empty:
+    if claim.metric.removesuffix("_normalised") in (*RETURNS, "drop") and not results.curves.empty:
         return "curves", "Left: learning curves, the mean episode return over training with its interval."
     return "dots", "Left: every dot is a run, the marker their mean with its interval."
 
@@ -101,7 +102,7 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
     claim = verdict.claim
     environments = list(claim.environments or results.environments)
     height = max(_left_height(kind, claim, environments), 1.5 + 0.27 * len(verdict.parts))
-    figure = Figure(figsize=(_WIDTH, height + 0.45), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height + 0.45), layout=ConstrainedLayoutEngine(w_pad=0.08))
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1.0), wspace=0.03).flat
     table = measure(results, claim.metric)
     table = table[table["arm"].isin(claim.arms) & table["environment"].isin(environments)]
@@ -109,7 +110,9 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
     if kind == "curves":
         drawn = _small_multiples(left, claim, environments, results, curves)
     elif kind == "doses":
-        drawn = panels.doses(left.subplots(), table, verdict, results)
+        ax = left.subplots()
+        drawn = panels.doses(ax, table, verdict, results)
+        left.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     else:
         drawn = panels.runs_as_dots(left.subplots(), table, verdict, results)
     effects(right.subplots(), verdict)
@@ -123,7 +126,7 @@ def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Fi
 def _left_height(kind: str, claim: Claim, environments: list[str]) -> float:
     """Return the height in inches that the left side needs."""
     if kind == "doses":
-        return 3.0
+        return 3.4
     if kind == "curves":
         return 0.55 + 1.75 * ceil(len(environments) / 2) + 0.2 * ceil(len(claim.arms) / 2)
     return 1.3 + 0.33 * len(claim.arms) * len(environments)
@@ -153,13 +156,16 @@ def _small_multiples(
 
 def _interval_note(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
     """Say what the intervals on both sides are."""
-    said = [f"Left: {interval_name(drawn)} ({_methods(drawn)})."] if drawn else []
+    left = f"{interval_name(drawn)} ({_methods(drawn)})" if drawn else ""
     found = [part.effect for part in verdict.parts]
     level, whole = found[0].level, verdict.claim.level
     name = interval_name(found)
     if level != whole:
         name = f"{100 * level:.3g} % interval each, so that {100 * whole:.3g} % holds for all together"
-    return " ".join([*said, f"Right: {name} ({_methods(found)})."])
+    right = f"{name} ({_methods(found)})"
+    if left == right:
+        return f"Both sides: {left}."
+    return " ".join([*([f"Left: {left}."] if left else []), f"Right: {right}."])
 
 
 def _methods(estimates: Sequence[Estimate | Band]) -> str:

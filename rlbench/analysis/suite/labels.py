@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,4 +32,9 @@ def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
     keys = {own[0].partition("=")[0] for own in rest if len(own) == 1 and "=" in own[0]}
     if len(keys) == 1 and all(len(own) == 1 and "=" in own[0] for own in rest):
         return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [own[0].partition("=")[2] for own in rest]
-    return " ".join(shared).rstrip(","), [" ".join(own) for own in rest]
+    return " ".join(shared).rstrip(","), [" ".join(own).rstrip(",") for own in rest]
+
+
+def place_name(environment: str) -> str:
+    """Return the label of an environment without its version, for figures: `CartPole`."""
+    return re.sub(r"-v\d+(?=$|\()", "", environment)

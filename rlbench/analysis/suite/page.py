@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlbench.analysis.claimtable import limits, needed_text, number, registration
+from rlbench.analysis.claimtable import needed_text, number, registration
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.pages import page
 from rlbench.analysis.picturefiles import Rendered
 from rlbench.analysis.results import Results
+from rlbench.analysis.suite.changes import change_text, counts_text
 from rlbench.analysis.suite.entries import Entry, SuiteResults
 from rlbench.analysis.suite.errata import Shown
 from rlbench.analysis.suite.labels import arms_by_label, short_labels
 from rlbench.analysis.suite.summary import VERDICTS, counted, method, summary, underpowered
 from rlbench.analysis.suite.words import (
     asked_text,
-    change_text,
-    counts_text,
+    claimed_text,
     effect_meaning,
     effect_text,
     metric_definition,
@@ -62,7 +62,7 @@ class Section:
     definition: str
     details: Grid | None
     settings: Grid | None
-    others: str
+    others: list[str]
     registration: str
 
 
@@ -95,14 +95,14 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
     """Return what is said of an entry; an exact check has no runs, design or arms."""
     claim, judged, hinge, results = entry.claim, entry.judged, entry.hinge, entry.results
     known = judged is not None and hinge is not None and claim is not None
-    settings, others = _settings(claim, results) if claim and results else (None, "")
+    settings, others = _settings(claim, results) if claim and results else (None, [])
     experiment = results.experiment if results else {}
     return Section(
         entry=entry,
         figure=figure,
         effect=effect_text(claim, hinge.effect) if claim and hinge else "exact" if claim is None else NONE,
         meaning=effect_meaning(claim, hinge) if claim and hinge else entry.said or entry.problem,
-        claimed=limits(claim) if claim and hinge else "",
+        claimed=claimed_text(claim) if claim and hinge else "",
         n=runs_text(judged.parts) if judged else NONE,
         asked=asked_text(claim, claim.environments or results.environments) if claim and results else "",
         design=str(experiment.get("design") or experiment.get("question") or ""),
@@ -146,8 +146,8 @@ def _details(claim: Claim, parts: Sequence[Part]) -> Grid:
     """Return what an expert asks for besides."""
     header = [
         "Part",
-        "p that it is false",
-        "p that it is true",
+        "p against its being false",
+        "p against its being true",
         "Effect size",
         "Found with 80 %",
         "Seeds needed",
@@ -165,22 +165,26 @@ def _details(claim: Claim, parts: Sequence[Part]) -> Grid:
     return Grid(header, rows)
 
 
-def _settings(claim: Claim, results: Results) -> tuple[Grid | None, str]:
-    """Return the settings in which the arms differ or that were given, one column per arm, and the others in a line."""
+def _settings(claim: Claim, results: Results) -> tuple[Grid | None, list[str]]:
+    """Return the settings in which the arms differ, one column per arm, and lines with the others."""
     by_label = arms_by_label(results)
-    arms = [by_label[name] for name in claim.arms if name in by_label]
-    fields = [
-        {"algorithm": arm.get("algorithm"), **(arm.get("settings") or {}), **(arm.get("fields") or {})} for arm in arms
-    ]
+    labels = [name for name in claim.arms if name in by_label]
+    arms = [by_label[name] for name in labels]
+    fields = [dict(arm.get("settings") or {}) | dict(arm.get("fields") or {}) for arm in arms]
+    if not any(fields):
+        return None, []
+    fields = [{"algorithm": arm.get("algorithm"), **one} for arm, one in zip(arms, fields, strict=True)]
     names = list(dict.fromkeys(name for one in fields for name in one))
-    given = {name for arm in arms for name in arm.get("settings") or {}}
-    given |= {"algorithm"} if any(arm.get("fields") for arm in arms) else set()
-    shown = [name for name in names if name in given or len({_value(one, name) for one in fields}) > 1]
-    if not arms or not shown:
-        return None, ""
-    _, short = short_labels([name for name in claim.arms if name in by_label])
-    grid = Grid(["Setting", *short], [[name, *(_value(one, name) for one in fields)] for name in shown])
-    return grid, ", ".join(f"{name} {_value(fields[0], name)}" for name in names if name not in shown)
+    differing = [name for name in names if len({_value(one, name) for one in fields}) > 1]
+    given = {"algorithm", *(name for arm in arms for name in arm.get("settings") or {})}
+    rows = [[name, *(_value(one, name) for one in fields)] for name in differing]
+    alike = [(name in given, f"{name} {_value(fields[0], name)}") for name in names if name not in differing]
+    lines = [
+        f"{what}: {', '.join(said for own, said in alike if own == chosen)}."
+        for what, chosen in (("Set alike in all arms", True), ("Left at their defaults", False))
+        if any(own == chosen for own, _ in alike)
+    ]
+    return (Grid(["Setting", *short_labels(labels)[1]], rows) if rows else None), lines
 
 
 def _value(fields: Mapping[str, Any], name: str) -> str:

@@ -23,7 +23,7 @@ from rlbench.analysis.intervals import Estimate, mean_interval
 from rlbench.analysis.results import Results
 from rlbench.analysis.statistics import Array
 from rlbench.analysis.suite.effects import CLAIMED, VERDICT_STYLES
-from rlbench.analysis.suite.labels import short_labels
+from rlbench.analysis.suite.labels import place_name, short_labels
 from rlbench.analysis.suite.words import metric_name
 from rlbench.analysis.verdicts import Verdict
 from rlbench.claims import RETURNS, Claim
@@ -57,7 +57,7 @@ def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> 
     for index, name in enumerate(environments):
         line = [_mean(table, arm, [name], results) for arm in claim.arms]
         beside = 0.04 * (index - (len(environments) - 1) / 2)
-        _line(ax, np.add(x, beside), line, styles[name], name, thin=many)
+        _line(ax, np.add(x, beside), line, styles[name], place_name(name), thin=many)
         drawn += line
     if many and claim.metric not in RETURNS:  # returns of different environments have different units
         line = [_mean(table, arm, environments, results) for arm in claim.arms]
@@ -69,8 +69,6 @@ def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> 
     ax.set_xticks(x, [wrapped(one, 12) for one in short])
     ax.set_xlabel(shared or "arm")
     ax.set_ylabel(wrapped(metric_name(claim.metric), 34), fontsize=9)
-    if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(fontsize=8, loc="best", framealpha=0.75, frameon=True, edgecolor="none")
     if not np.isfinite([one.point for one in drawn]).any():
         say(ax, "No run recorded this.")
     return drawn
@@ -93,7 +91,9 @@ def runs_as_dots(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Resul
         drawn.append(_mean(table, arm, [name], results))
         if claim.event is None and np.isfinite(drawn[-1].point):
             draw_estimate(ax, row + 0.22, drawn[-1], style, marker=style.marker)
-        labels.append(text if len(environments) == 1 else name if len(claim.arms) == 1 else f"{name}, {text}")
+        labels.append(
+            text if len(environments) == 1 else ", ".join([place_name(name), *([text] if len(claim.arms) > 1 else [])])
+        )
     at = claim.condition[1] if claim.condition else claim.bound
     if at is not None:
         ax.axvline(at, color=VERDICT_STYLES["supported"].color, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
@@ -118,7 +118,7 @@ def learning_curves(ax: Axes, environment: str, claim: Claim, results: Results, 
             drawn.append(own.band)
         for run in own.stopped:
             draw_stopped(ax, own.step, run, style)
-    ax.set_title(environment, fontsize=10)
+    ax.set_title(place_name(environment), fontsize=10)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     if not ax.lines:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from rlbench.analysis.claimtable import brief, limits, number, part_name
+from rlbench.analysis.claimtable import brief, limits, number
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.intervals import Estimate
-from rlbench.analysis.suite.entries import Entry, claim_runs
 from rlbench.analysis.tables import NONE
-from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
+from rlbench.analysis.verdicts import Part
 from rlbench.claims import BOUNDED, Claim
 
 # What the columns are called, and what they are: of the scores, the runs, and the updates (`rlbench.records`).
@@ -99,6 +99,14 @@ def effect_text(claim: Claim, effect: Estimate) -> str:
     return f"{point} [{low}, {high}]"
 
 
+def claimed_text(claim: Claim) -> str:
+    """Return what the claim says of its effect, as `> 0.05`; of a share, in percent."""
+    if claim.event is None or claim.bound is None:
+        return limits(claim)
+    percent = replace(claim, bound=100 * claim.bound, smallest_effect=100 * claim.smallest_effect, event=None)
+    return f"{limits(percent)} %"
+
+
 def effect_meaning(claim: Claim, part: Part) -> str:
     """Say what the number of a part is: `difference in normalised return, ppo-clip minus trpo, on Acrobot-v1`."""
     name = metric_name(claim.metric)
@@ -130,7 +138,7 @@ def asked_text(claim: Claim, environments: Sequence[str]) -> str:
     others = " and ".join(arms[1:]) if len(arms) < 4 else f"each of {len(arms) - 1} other arms"
     if claim.direction in BOUNDED:
         what = f"the share of runs with {event_name(claim)}" if claim.event else name
-        return f"{what} of {_listed(arms)} is {limits(claim)}, {where}"
+        return f"{what} of {_listed(arms)} is {claimed_text(claim)}, {where}"
     said = {
         "greater": f"{name} of {arms[0]} exceeds that of {others}{d}",
         "less": f"{name} of {arms[0]} stays below that of {others}{d}",
@@ -144,88 +152,6 @@ def asked_text(claim: Claim, environments: Sequence[str]) -> str:
         "dip": f"{name} of {claim.best} stays below that of both {arms[0]} and {arms[-1]}{d}",
     }
     return f"{said[claim.direction]}, {where}"
-
-
-def change_text(entry: Entry) -> list[str]:
-    """Say, from the numbers, what would change the verdict."""
-    judged, hinge = entry.judged, entry.hinge
-    if judged is None or hinge is None:
-        return []
-    said = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}[judged.verdict](judged, hinge)
-    if judged.with_failures is not None:
-        other = judged.with_failures
-        counted = "If the runs that failed or diverged count as the worst possible score, it is"
-        said.append(f"{counted} {other}{', too' if other == judged.verdict else ' instead'}.")
-    return said
-
-
-def counts_text(entry: Entry) -> str:
-    """Count the runs of a claim's arms: planned, finished, failed, diverged, missing, and those that entered."""
-    if entry.claim is None or entry.results is None:
-        return ""
-    status = claim_runs(entry.claim, entry.results)["status"].value_counts()
-    counts = [f"{status[name]} {name}" for name in ("finished", "diverged", "failed", "missing") if status.get(name)]
-    said = f"{status.sum()} runs planned: {', '.join(counts)}."
-    if entry.judged is not None and entry.judged.left_out:
-        said += f" {entry.judged.left_out} did not enter the verdict."
-    return said
-
-
-def _supported(verdict: Verdict, hinge: Part) -> list[str]:
-    support, _ = regions(verdict.claim)
-    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the closest call is "
-    margin = clearance(hinge.effect, support)
-    return [
-        f"{lead}{part_name(hinge)}: its interval {effect_text(verdict.claim, hinge.effect)} stays {number(margin)} "
-        f"clear of the limit (claimed: {limits(verdict.claim)}). The verdict would be inconclusive if the interval "
-        "reached the limit."
-    ]
-
-
-def _refuted(verdict: Verdict, hinge: Part) -> list[str]:
-    _, refute = regions(verdict.claim)
-    against = [part for part in verdict.parts if part.verdict == "refuted"]
-    said = []
-    if len(verdict.parts) > 1:
-        others = {part.verdict for part in verdict.parts if part.verdict != "refuted"}
-        rest = "supported" if others == {"supported"} else "inconclusive"
-        alone = f"; without {'it' if len(against) == 1 else 'them'} the claim would be {rest}" if others else ""
-        verb = "refutes" if len(against) == 1 else "refute"
-        said.append(f"{len(against)} of {len(verdict.parts)} parts {verb} it{alone}.")
-    lead = "" if len(verdict.parts) == 1 else "The clearest of them is " if len(against) > 1 else "It hangs on "
-    said.append(
-        f"{lead}{part_name(hinge)}: the interval {effect_text(verdict.claim, hinge.effect)} lies "
-        f"{number(clearance(hinge.effect, refute))} beyond the point from which the claim cannot be true "
-        f"(claimed: {limits(verdict.claim)})."
-    )
-    return said
-
-
-def _inconclusive(verdict: Verdict, hinge: Part) -> list[str]:
-    support, _ = regions(verdict.claim)
-    undecided = [part for part in verdict.parts if part.verdict == "inconclusive"]
-    said = []
-    if len(verdict.parts) > 1:
-        fine = len(verdict.parts) - len(undecided)
-        said.append(f"{fine} of {len(verdict.parts)} parts support it, {len(undecided)} decide nothing.")
-    if not np.isfinite(hinge.effect.low):
-        return [*said, hinge.note or f"{part_name(hinge)}: there are too few runs for an interval."]
-    reach = clearance(hinge.effect, support)
-    where = f"{part_name(hinge)}: the interval {effect_text(verdict.claim, hinge.effect)}"
-    if reach > 0:
-        said.append(f"{where} would support it, but the corrected p of {number(hinge.p)} does not.")
-    else:
-        said.append(f"{where} reaches {number(-reach)} beyond the limit (claimed: {limits(verdict.claim)}).")
-    if hinge.note:
-        said.append(hinge.note)
-    elif np.isfinite(verdict.needed):
-        said.append(
-            f"If the effects and spreads are as estimated, about {verdict.needed:,.0f} seeds per arm and environment "
-            "would decide it."
-        )
-    else:
-        said.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
-    return said
 
 
 def _listed(names: Sequence[str]) -> str:

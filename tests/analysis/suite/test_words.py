@@ -8,9 +8,10 @@ import pytest
 
 from rlbench.analysis.estimates import Estimate
 from rlbench.analysis.power import Seeds
+from rlbench.analysis.suite.changes import change_text
 from rlbench.analysis.suite.entries import Entry
 from rlbench.analysis.suite.labels import short_labels
-from rlbench.analysis.suite.words import asked_text, change_text, effect_text, metric_definition, metric_name, runs_text
+from rlbench.analysis.suite.words import asked_text, effect_text, metric_definition, metric_name, runs_text
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
 from rlbench.claims import DIRECTIONS, Claim
 
@@ -104,7 +105,7 @@ def test_effects_and_counts_are_said_in_the_right_units():
     share = Claim("It is so", ["a"], "above", "final_normalised", bound=0.8, event=">= 0.9")
     assert effect_text(share, estimate) == "35 % [13 %, 62 %]"
     assert effect_text(Claim("It is so", ["a"], "above", bound=0.8), estimate) == "0.35 [0.13, 0.62]"
-    assert "the share of runs with normalised final return ≥ 0.9 of a is > 0.8" in asked_text(share, ["x", "y"])
+    assert "the share of runs with normalised final return ≥ 0.9 of a is > 80 %" in asked_text(share, ["x", "y"])
     assert runs_text([part(0, 1, "supported")]) == "18–20"
     several = part(0, 1, "supported", environments=("x", "y"), n_arm=40, n_other=40)
     assert runs_text([several]) == "20"
@@ -138,4 +139,5 @@ def test_what_labels_share_is_said_once():
     assert short_labels(["raw, rewards x1", "raw, rewards x10"]) == ("raw, rewards", ["x1", "x10"])
     assert short_labels(["10 actions", "1,000 actions"]) == ("actions", ["10", "1,000"])
     assert short_labels(["clip 0.2, lr 0.1", "clip 0.3, lr 0.1"]) == ("clip", ["0.2, lr 0.1", "0.3, lr 0.1"])
+    assert short_labels(["raw, rewards x1", "scaled, rewards x1"]) == ("rewards x1", ["raw", "scaled"])
     assert short_labels(["only"]) == ("", ["only"])
