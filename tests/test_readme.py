@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -117,3 +118,13 @@ def test_the_commands(tmp_path: Path) -> None:
         words += small.get(words[1], [])
         ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
+
+
+def test_the_verdicts_shown_are_those_published() -> None:
+    published = README.parent / "results" / "lecture" / "verdicts.csv"
+    with published.open(encoding="utf-8", newline="") as file:
+        verdicts = {row["id"]: row for row in csv.DictReader(file)}
+    shown = re.findall(r"^\| (\d+[a-z]?) \| (.+?) \| \*\*(\w+)\*\* \|", README.read_text(encoding="utf-8"), re.M)
+    assert len(shown) == 10
+    for number, statement, verdict in shown:
+        assert (verdicts[number]["statement"], verdicts[number]["verdict"]) == (statement, verdict)

@@ -60,6 +60,7 @@ FIGURES = [
         "kl-per-update",
         "distribution",
         experiment="algorithms",
+        arms=["PPO-Clip", "PPO-Penalty", "PPO-Adaptive", "TRPO", "REINFORCE", "no clip, lr 0.003"],
         metric="kl",
         mark=0.01,
         said="TRPO's bound",
@@ -68,7 +69,7 @@ FIGURES = [
     Showpiece(
         "stability",
         "stability",
-        experiment="sensitivity",
+        experiment=["clip-range", "penalties", "learning-rate"],
         title="Each variant against its own hyper-parameter",
     ),
 ]

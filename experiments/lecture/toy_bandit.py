@@ -9,7 +9,6 @@ actions' points; like a language model it has one output per action.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import gymnasium
@@ -35,14 +34,22 @@ CONTEXTS = 4096
 """Random contexts by which the best possible return is computed."""
 
 
-@lru_cache(maxsize=8)
+_SCALES: dict[tuple[int, int], float] = {}  # the copies of an environment share what takes a second; see `scale`
+
+
 def points(world: int, actions: int) -> Array:
     """Return the actions' points `[actions, 4]`; a larger set holds the smaller ones of the same world."""
     drawn = np.random.default_rng([world, DIMENSIONS]).standard_normal((actions, DIMENSIONS))
     return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
 
 
-@lru_cache(maxsize=8)
+def scale(world: int, actions: int) -> float:
+    """Return 1 over `best`, computed once; a dictionary, since this file travels by value, which a cache cannot."""
+    if (world, actions) not in _SCALES:
+        _SCALES[world, actions] = 1 / best(world, actions)
+    return _SCALES[world, actions]
+
+
 def best(world: int, actions: int) -> float:
     """Return the expected reward of the best action, over contexts; that of a random one is 0 by symmetry."""
     drawn = np.random.default_rng([world, CONTEXTS]).standard_normal((CONTEXTS, DIMENSIONS))
@@ -61,7 +68,7 @@ class Bandit(gymnasium.Env[Array, np.int64]):
     def __init__(self, world: int = 0, actions: int = 10) -> None:
         self.observation_space = Box(-1.0, 1.0, (DIMENSIONS,), np.float32)
         self.action_space = Discrete(actions)
-        self._points, self._scale = points(world, actions), 1 / best(world, actions)
+        self._points, self._scale = points(world, actions), scale(world, actions)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Draw a context."""

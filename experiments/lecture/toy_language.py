@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import Any
 
 import gymnasium
@@ -40,6 +39,18 @@ SIZE = (WORDS + 1) + LENGTH + WORDS
 """Numbers in an observation: which word was last, how many there are, and which have been said."""
 
 
+def once(method: Callable[[Any], Any]) -> property:
+    """Return a property that is computed when first read; functools' own holds a lock, which cannot travel by value."""
+    kept = f"_once_{method.__name__}"
+
+    def read(self: Any) -> Any:
+        if kept not in self.__dict__:
+            self.__dict__[kept] = method(self)
+        return self.__dict__[kept]
+
+    return property(read, doc=method.__doc__)
+
+
 @dataclass(frozen=True, eq=False)
 class World:
     """The language with this number; every number of it is a function of `number`.
@@ -49,14 +60,14 @@ class World:
 
     number: int
 
-    @cached_property
+    @once
     def reference(self) -> Array:
         """Log-probabilities of the next word after each word and, in the last row, at the beginning, `[17, 16]`."""
         logits = CONTRAST * self._rng(0).standard_normal((WORDS + 1, WORDS))
         log_probs: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return log_probs
 
-    @cached_property
+    @once
     def worth(self) -> Array:
         """What it adds to the content of a text to say a word, `[16]`."""
         return self._rng(1).standard_normal(WORDS)
@@ -101,20 +112,20 @@ class World:
         """Content and coherence, with equal spread among the reference's texts."""
         return self.content(texts) / self._spreads[0] + self.coherence(texts) / self._spreads[1]
 
-    @cached_property
+    @once
     def _own_texts(self) -> Array:
         return self.write(self._rng(2), TEXTS)
 
-    @cached_property
+    @once
     def _spreads(self) -> tuple[float, float]:
         return float(self.content(self._own_texts).std()), float(self.coherence(self._own_texts).std())
 
-    @cached_property
+    @once
     def _gold_scale(self) -> tuple[float, float]:
         own = self._raw_gold(self._own_texts)
         return float(own.mean()), float(own.std())
 
-    @cached_property
+    @once
     def _model(self) -> tuple[Array, float, float]:
         """The reward model as one number per pair of neighbours `[17, 16]`; mean and deviation under the reference."""
         rng = self._rng(3)
@@ -129,10 +140,14 @@ class World:
         return np.random.default_rng([self.number, purpose])
 
 
-@lru_cache(maxsize=8)
+_WORLDS: dict[int, World] = {}  # a dictionary, since this file travels by value, which functools' caches cannot
+
+
 def world(number: int) -> World:
     """Return a world; the copies of an environment share it."""
-    return World(number)
+    if number not in _WORLDS:
+        _WORLDS[number] = World(number)
+    return _WORLDS[number]
 
 
 def before(texts: Array) -> Array:
