@@ -78,7 +78,7 @@ class Showpiece:
     caption       sentences that open its caption
     labels        what arms, variants or environments are called in the figure
     relative_to   of `stability`: the value that counts as 1, by field or by line; else that of an arm which leaves the
-                  field as it is, else the best one
+                  field as it is, else the best one of these runs
     field         the swept field, or several; empty: every field that is swept
     """
 

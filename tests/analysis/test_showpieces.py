@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from rlbench.analysis.figures.style import FIXED
 from rlbench.analysis.showpieces import (
     LOOKS,
     draw_all,
@@ -23,6 +24,7 @@ from rlbench.analysis.showpieces import (
     plot_scatter,
     usual,
 )
+from rlbench.analysis.showpieces.chosen import styles_like
 from rlbench.analysis.showpieces.drawing import KINDS
 from rlbench.analysis.showpieces.files import write_showpieces
 from rlbench.analysis.showpieces.labels import apart, broken, readable
@@ -96,6 +98,23 @@ def test_no_number_lies_beyond_the_axes(drawn, name):
             values = rows[["point", "low", "high"]].to_numpy(float)
             assert low <= np.nanmin(values)
             assert np.nanmax(values) <= high
+
+
+def test_many_rows_and_long_names_have_room():
+    arms = [*SWEEP, *(f"trpo delta={value}" for value in range(6))]
+    places = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0"]
+    members = {"m": results_of(arms, places, seeds=2)}
+    pieces = [Showpiece("k", "distribution", "m"), Showpiece("c", "curves", "m", arms=[arms[0], arms[-1]])]
+    for style in LOOKS:
+        for one in draw_all(pieces, members, style):
+            assert covered(one.figure) == []
+
+
+def test_the_first_arm_of_a_built_in_algorithm_looks_like_it():
+    styles = styles_like({"PPO": "ppo-clip", "PPO, other": "ppo-clip", "trpo": "trpo", "TRPO": "trpo", "mine": "own"})
+    assert styles["PPO"] == FIXED["ppo-clip"]
+    assert styles["trpo"] == FIXED["trpo"]
+    assert len(set(styles.values())) == 5
 
 
 def test_what_has_no_name_beside_it_is_listed(drawn):

@@ -77,7 +77,7 @@ class Chosen:
         return self.piece.labels.get(name, name)
 
     def styles_of_arms(self) -> dict[str, ArmStyle]:
-        """Return the looks of the arms; the only arm of a built-in algorithm looks like that algorithm."""
+        """Return the looks of the arms; the first of a built-in algorithm looks like that algorithm."""
         algorithms = dict(zip(self.first.runs["arm"], self.first.runs["algorithm"], strict=True))
         return styles_like({arm: str(algorithms.get(arm, arm)) for arm in self.arms})
 
@@ -93,13 +93,12 @@ class Chosen:
 
 
 def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:
-    """Return a look for every label, that of its algorithm if that is a built-in one and the label its only one."""
-    counts = list(algorithms.values())
-    own = {
-        label: FIXED[algorithm]
-        for label, algorithm in algorithms.items()
-        if label not in FIXED and algorithm in FIXED and algorithm not in algorithms and counts.count(algorithm) == 1
-    }
-    names = {label: algorithms[label] if label in own else label for label in algorithms}
+    """Return a look for every label; the first label of a built-in algorithm looks like that algorithm."""
+    own: dict[str, str] = {}
+    for label, algorithm in algorithms.items():
+        known = algorithm in FIXED and algorithm not in algorithms and algorithm not in own.values()
+        if known and label not in FIXED:
+            own[label] = algorithm
+    names = {label: own.get(label, label) for label in algorithms}
     styles = arm_styles(list(names.values()))
     return {label: styles[name] for label, name in names.items()}

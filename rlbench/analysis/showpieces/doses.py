@@ -138,7 +138,7 @@ def _unit(
     known = [index for index, value in enumerate(sweep.values) if np.isfinite(points[index]) and 0 < value < np.inf]
     if not known:
         raise RlbenchError(f"{chosen.where}: {name} has no finished runs with a positive {sweep.field}.")
-    return sweep.values[max(known, key=points.__getitem__)], "best here"
+    return sweep.values[max(known, key=points.__getitem__)], "best of these runs"
 
 
 def _positive(sweep: Sweep) -> Sweep:

@@ -74,7 +74,7 @@ def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style:
                     figure = compose(sheet, look, piece.title)
                 except NoRoom as problem:
                     raise RlbenchError(f"Figure {piece.name!r}: {problem}") from problem
-            caption = " ".join(part for part in (piece.caption, sheet.caption) if part)
+            caption = " ".join(f"{piece.caption} {sheet.caption}".split())
             yield Drawn(piece, figure, caption, sheet.numbers)
 
 

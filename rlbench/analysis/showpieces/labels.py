@@ -91,7 +91,9 @@ def spread_labels(ax: Axes) -> None:
     heights = np.array([_LINE * (one.get_text().count("\n") + 1) for one in labels])
     heights *= letters("legend.fontsize") * ax.figure.dpi / 72.0
     ends = np.array([ax.transData.transform(one.xy)[1] for one in labels])
-    placed = apart(np.clip(ends, box.y0, box.y1), heights, float(box.y0), float(box.y1))
+    # None above or below the axes, where titles and ticks are.
+    low, high = float(box.y0 + 0.5 * heights.min()), float(box.y1 - 0.5 * heights.min())
+    placed = apart(np.clip(ends, low, high), heights, low, high)
     for one, y in zip(labels, placed, strict=True):
         one.set_position((1.0 + _gap(ax), float(ax.transData.inverted().transform((0.0, y))[1])))
 

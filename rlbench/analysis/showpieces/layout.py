@@ -43,7 +43,7 @@ class Sheet:
     beside   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
     shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
     tall     height of a row of panels, relative to the usual one
-    in_row   whether the panels stand side by side, as charts with the same rows do
+    rows     number of named rows of every panel, which then stand side by side; 0: no charts with rows
     notes    what must be known to read the figure, on a slide in small letters below it
     """
 
@@ -54,7 +54,7 @@ class Sheet:
     beside: bool = True
     shared: str = ""
     tall: float = 1.0
-    in_row: bool = False
+    rows: int = 0
     notes: str = ""
 
 
@@ -72,7 +72,7 @@ def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
         NoRoom: the names and ticks leave no room for the panels.
     """
     panels = len(sheet.panels)
-    columns = _columns(panels, sheet.in_row and not look.slide)
+    columns = _columns(sheet, look)
     rows = math.ceil(panels / columns)
     width = look.wide if panels > 1 else look.narrow
     height = look.slide or look.height * rows * sheet.tall * (1.18 if panels == 1 else 1.0)
@@ -98,10 +98,14 @@ def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
     return figure
 
 
-def _columns(panels: int, in_row: bool) -> int:
-    if in_row:
-        return min(panels, 4)
-    return {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
+def _columns(sheet: Sheet, look: Look) -> int:
+    """Return how many panels stand side by side; charts with rows below each other only where the rows have room."""
+    panels = len(sheet.panels)
+    usual = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
+    if not sheet.rows:
+        return usual
+    needed = 1.25 * sheet.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / usual)
+    return usual if look.slide and needed <= 0.7 * look.slide else min(panels, 4)
 
 
 def _fits(lines: Mapping[str, ArmStyle], width: float, height: float) -> bool:

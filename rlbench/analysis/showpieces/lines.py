@@ -19,7 +19,7 @@ from rlbench.analysis.showpieces.scale import Scale, multiples
 from rlbench.analysis.statistics import Array
 
 MEAN = ArmStyle("#000000", "o", ())  # of the line over all environments
-NOTHING = "No run to show."
+NOTHING = "Nothing to show."
 MARK = "mark"  # gid of what is no data: lines and bands that the text names
 
 

@@ -14,7 +14,9 @@ from typing import Any, Literal
 from rlbench.analysis.figures.style import RC
 from rlbench.errors import RlbenchError, nearest
 
-Setting = Literal["font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "legend.fontsize"]
+Setting = Literal[
+    "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"
+]
 
 
 @dataclass(frozen=True)

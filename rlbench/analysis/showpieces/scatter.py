@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 
-from rlbench.analysis.figures.style import ArmStyle, arm_styles
-from rlbench.analysis.showpieces.lines import new_axes
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, say
+from rlbench.analysis.showpieces.lines import NOTHING, new_axes
 from rlbench.analysis.showpieces.numbers import Numbers, Scored
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def scatter_numbers(results: Results, metric: str, against: str, environment: st
 def plot_scatter(table: pd.DataFrame, *, styles: Mapping[str, ArmStyle] | None = None, ax: Axes | None = None) -> Axes:
     """Draw every row as a dot with its two intervals."""
     ax = new_axes(ax)
+    if table.empty:
+        say(ax, NOTHING)
     styles = styles or arm_styles(list(table["line"]))
     for row in table.to_dict("records"):
         style = styles[row["line"]]

@@ -135,7 +135,7 @@ def distribution(chosen: Chosen) -> Sheet:
         f"(ticks); a spread of updates, no confidence interval.{marked} {captions.accounts(shown, arms)}",
         shared="xy",
         tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
-        in_row=True,
+        rows=len(arms),
         notes=f"Median, middle half, 5-95 %, 1 and 99 % of all updates of {captions.runs_each(shown)}.{marked}",
     )
 
