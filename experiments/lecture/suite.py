@@ -69,7 +69,7 @@ FIGURES = [
     Showpiece(
         "stability",
         "stability",
-        experiment=["clip-range", "penalties", "learning-rate"],
+        experiment="sensitivity",
         title="Each variant against its own hyper-parameter",
     ),
 ]
