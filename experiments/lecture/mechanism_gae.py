@@ -26,6 +26,8 @@ PAIRS, CONTINUATIONS, AHEAD = 32, 64, 512
 """State-action pairs, continuations of each, and their steps: 0.99^512 is 0.006."""
 ROLLOUTS, HORIZON = 32, 2048
 """Rollouts of which each gives a gradient, and their steps."""
+LEAST = 1e-3
+"""Variance of a return, in squared rewards, below which nothing is a share of it: its policy has one outcome only."""
 BASELINES = ("no baseline", "mean baseline", "critic lambda=1", "critic lambda=0.95")
 _PIECES, _PIECE = 8, 64  # rollouts are stopped after 64, 128, ... 512 steps, so that all phases of an episode occur
 
@@ -33,16 +35,18 @@ _PIECES, _PIECE = 8, 64  # rollouts are stopped after 64, 128, ... 512 steps, so
 def measure_lambdas(environment: Environment, seed: int) -> dict[str, dict[str, float]]:
     """Return variance and squared bias of advantages and gradients with each lambda.
 
-    All as shares of the variance with lambda = 1, so that the two add up to a mean squared error.
+    All as shares of the variance with lambda = 1, so that the two add up to a mean squared error. Without a value (NaN)
+    where that variance is below `LEAST`, as in Acrobot with a policy that never reaches the goal.
     """
     policy = trained(environment, seed, STEPS[environment.id])
     advantage = moments(continued(policy, seed, LAMBDAS))
     by_lambda = gradients_by_lambda(policy, seed, LAMBDAS)
     gradient = vector_moments(by_lambda)
+    whole = advantage.variance[-1] if advantage.variance[-1] >= LEAST else np.nan
     return {
         f"lambda={lam:g}": {
-            "variance": advantage.variance[k] / advantage.variance[-1],
-            "squared_bias": advantage.squared_bias[k] / advantage.variance[-1],
+            "variance": advantage.variance[k] / whole,
+            "squared_bias": advantage.squared_bias[k] / whole,
             "gradient_variance": gradient.variance[k] / gradient.variance[-1],
             "gradient_squared_bias": gradient.squared_bias[k] / gradient.variance[-1],
             "signal_to_noise": squared_norm(by_lambda[k]) / gradient.variance[k],
