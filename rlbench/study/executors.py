@@ -1,15 +1,17 @@
 """Where packs train: in this process, or in worker processes that may die without taking others along.
 
 Each executor yields (pack, one RunRecord per cell) as packs end, in any order. Results depend neither on
-which one trains nor on the number of workers, since training uses one thread in every process.
+which one trains nor on the number of workers, since training uses one thread in every process. Packs
+are taken one by one as there is room for them, so that what is still to be trained can be decided late.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import traceback
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from rlbench.records import RunRecord, empty_episodes
@@ -32,14 +34,14 @@ def default_workers() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_process(packs: Sequence[Pack], train: Train | None, on_event: OnEvent) -> Results:
+def in_process(packs: Iterable[Pack], train: Train | None, on_event: OnEvent) -> Results:
     """Train one pack after the other in this process."""
     for pack in packs:
         yield pack, _trained(pack, train, on_event)
 
 
 def in_workers(
-    packs: Sequence[Pack],
+    packs: Iterable[Pack],
     train: Train | None,
     on_event: OnEvent,
     workers: int,
@@ -51,11 +53,11 @@ def in_workers(
     `meanwhile` is called once, while the first packs train.
     """
     pool = Pool(on_event, launcher)
-    waiting = deque(packs)
+    waiting = iter(packs)
     tries: Counter[Pack] = Counter()
     try:
-        for _ in range(min(workers, len(waiting))):
-            pool.start(waiting[0], _payload(waiting.popleft(), train))
+        for pack in itertools.islice(waiting, workers):
+            pool.start(pack, _payload(pack, train))
         meanwhile()
         while pool.busy:
             ended = pool.wait()
@@ -64,8 +66,8 @@ def in_workers(
                 pool.start(ended.pack, _payload(ended.pack, train), fresh=True)
                 continue
             yield ended.pack, ended.records or _failed(ended.pack, ended.reason, ended.detail)
-            if waiting:
-                pool.start(waiting[0], _payload(waiting.popleft(), train))
+            for pack in itertools.islice(waiting, 1):
+                pool.start(pack, _payload(pack, train))
     finally:
         pool.close()
 

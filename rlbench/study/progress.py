@@ -16,15 +16,21 @@ _WINDOW_SECONDS = 20.0  # over which steps per second are measured
 
 
 class Meter:
-    """What is shown, in numbers: packs done, share of the work, steps per second, the latest return."""
+    """What is shown, in numbers: runs done, share of the work, steps per second, the latest return.
+
+    It counts runs, not packs, since a pack may be trained in parts: without runs that somebody else trained meanwhile,
+    or again without one that failed.
+    """
 
     def __init__(self, packs: Sequence[Pack]) -> None:
-        self.packs = len(packs)
+        self.runs = sum(len(pack.cells) for pack in packs)
         self.done = 0
         self.latest = ""
+        self._cells = [cell for pack in packs for cell in pack.cells]  # held, since they are told apart by `id`
+        self._weight = {id(cell): pack.cost / len(pack.cells) for pack in packs for cell in pack.cells}
         self._total = sum(pack.cost for pack in packs)
-        self._share: dict[Pack, float] = dict.fromkeys(packs, 0.0)
-        self._step: dict[Pack, int] = dict.fromkeys(packs, 0)
+        self._share: dict[int, float] = dict.fromkeys(self._weight, 0.0)
+        self._step: dict[int, int] = dict.fromkeys(self._weight, 0)
         self._started = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._steps = 0
@@ -32,7 +38,7 @@ class Meter:
     @property
     def share(self) -> float:
         """Share of the expected work that is done, 0 to 1."""
-        return sum(pack.cost * share for pack, share in self._share.items()) / self._total
+        return sum(self._weight[cell] * share for cell, share in self._share.items()) / self._total
 
     @property
     def rate(self) -> float:
@@ -55,19 +61,20 @@ class Meter:
         if event.pack is None or event.progress is None:
             return
         progress = event.progress
-        self._advance(event.pack, progress.step, progress.step / progress.total, progress.replicas)
+        self._advance(event.pack, progress.step, progress.step / progress.total)
         if math.isfinite(progress.mean_return):
             self.latest = f"{event.pack.title}: return {progress.mean_return:.4g}"
 
     def ended(self, pack: Pack) -> None:
         """Take in the end of a pack."""
-        self.done += 1
-        self._advance(pack, self._step[pack], 1.0, len(pack.cells))
+        self.done += len(pack.cells)
+        self._advance(pack, 0, 1.0)
 
-    def _advance(self, pack: Pack, step: int, share: float, replicas: int) -> None:
-        # A pack that is tried again starts at 0; what it had done does not count twice.
-        self._steps += max(step - self._step[pack], 0) * replicas
-        self._step[pack], self._share[pack] = step, share
+    def _advance(self, pack: Pack, step: int, share: float) -> None:
+        for cell in map(id, pack.cells):
+            # A pack that is tried again starts at 0; what it had done does not count twice.
+            self._steps += max(step - self._step[cell], 0)
+            self._step[cell], self._share[cell] = max(step, self._step[cell] if share == 1.0 else 0), share
         now = time.monotonic()
         self._seen.append((now, self._steps))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
@@ -110,14 +117,14 @@ class Lines(Display):
     def ended(self, pack: Pack) -> None:
         """Print the state, unless a line was printed just before."""
         super().ended(pack)
-        if self.meter.done == self.meter.packs or time.monotonic() - self._last > _LINE_SECONDS / 5:
+        if self.meter.done == self.meter.runs or time.monotonic() - self._last > _LINE_SECONDS / 5:
             self._print()
 
     def _print(self) -> None:
         self._last = time.monotonic()
         meter = self.meter
         print(
-            f"{meter.done}/{meter.packs} packs, {meter.share:.0%}, {meter.rate:,.0f} steps/s, "
+            f"{meter.done}/{meter.runs} runs, {meter.share:.0%}, {meter.rate:,.0f} steps/s, "
             f"{meter.left} left; {meter.latest}",
             file=sys.stderr,
             flush=True,
@@ -135,12 +142,12 @@ class Bar(Display):
 
         super().__init__(packs)
         self._bar = Progress(
-            TextColumn("{task.fields[packs]} packs"),
+            TextColumn("{task.fields[runs]} runs"),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]} steps/s  {task.fields[left]} left"),
         )
-        self._task = self._bar.add_task("", total=1.0, packs=f"0/{len(packs)}", rate="-", left="-")
+        self._task = self._bar.add_task("", total=1.0, runs=f"0/{self.meter.runs}", rate="-", left="-")
         self._latest = Text("starting", style="dim", overflow="ellipsis", no_wrap=True)
         self._live = Live(
             Group(self._bar, self._latest), console=Console(stderr=True), refresh_per_second=5, transient=True
@@ -165,8 +172,8 @@ class Bar(Display):
 
     def _update(self) -> None:
         meter = self.meter
-        packs, rate = f"{meter.done}/{meter.packs}", f"{meter.rate:,.0f}"
-        self._bar.update(self._task, completed=meter.share, packs=packs, rate=rate, left=meter.left)
+        runs, rate = f"{meter.done}/{meter.runs}", f"{meter.rate:,.0f}"
+        self._bar.update(self._task, completed=meter.share, runs=runs, rate=rate, left=meter.left)
         self._latest.plain = meter.latest or "starting"
 
 

@@ -209,7 +209,7 @@ def test_a_disk_that_is_really_full(experiment: Path, tmp_path: Path) -> None:
         stored = Store(disk).list()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-    lines = [line for line in answer.stderr.splitlines() if "packs" not in line]
+    lines = [line for line in answer.stderr.splitlines() if " runs, " not in line]
     assert answer.returncode == 2
     assert len(lines) == 1
     assert "No space left on device" in lines[0]

@@ -21,7 +21,7 @@ def packs(tiny_plan: Callable[..., Plan]) -> list[Pack]:
     return make_packs(tiny_plan(seeds=3).cells, 1)
 
 
-def test_the_meter_counts_steps_packs_and_the_latest_return(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_meter_counts_steps_runs_and_the_latest_return(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     meter = Meter(packs)
@@ -38,7 +38,7 @@ def test_the_meter_counts_steps_packs_and_the_latest_return(packs: list[Pack], m
     for pack in packs:
         meter.ended(pack)
     assert meter.share == pytest.approx(1.0)
-    assert (meter.done, meter.left) == (2, "0:00")
+    assert (meter.done, meter.left) == (6, "0:00")
 
 
 def test_long_times_show_hours(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_without_a_terminal_there_are_plain_lines(packs: list[Pack], capsys: pyt
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "a plugin says this"
     assert len(lines) == 2
-    assert lines[1].startswith("2/2 packs, 100%, ")
+    assert lines[1].startswith("6/6 runs, 100%, ")
     assert "\x1b" not in "".join(lines)
 
 
@@ -82,7 +82,7 @@ def test_on_a_terminal_there_is_a_bar(packs: list[Pack], monkeypatch: pytest.Mon
     display.ended(packs[0])
     display.close()
     shown = terminal.getvalue()
-    for part in ("0/2 packs", "25%", "steps/s", "left", "return 21.5", "[red] is not markup here"):
+    for part in ("0/6 runs", "25%", "steps/s", "left", "return 21.5", "[red] is not markup here"):
         assert part in shown
 
 
