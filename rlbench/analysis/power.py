@@ -127,11 +127,15 @@ def refusal(n: int, m: int, alpha: float, *, tasks: int = 1, paired: bool = Fals
     floor, least = smallest_level(min(n, m), tasks=tasks, paired=paired), fewest_runs(alpha, tasks=tasks, paired=paired)
     if min(n, m) >= least:
         return ""
+    needed = f"at least {least} runs per arm are needed."
+    if not min(n, m):
+        where = "" if tasks == 1 else f" on at least one of {tasks} environments"
+        return f"An arm has no run to compare{where}, so nothing can be decided; {needed}"
     kind = "paired " if paired else ""
     where = "" if tasks == 1 else f" on each of {tasks} environments"
     return (
         f"A {kind}permutation test of {n} against {m} runs{where} cannot give a p below {floor:.2g}, so nothing can be "
-        f"decided at the {alpha:.2g} level; at least {least} runs per arm are needed."
+        f"decided at the {alpha:.2g} level; {needed}"
     )
 
 

@@ -134,7 +134,7 @@ def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> b
 @click.option("--steps", type=int, help="As given to `rlbench run`.")
 @click.option("--quick", is_flag=True, help="As given to `rlbench run`.")
 @click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable.")
-@click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+@click.option("--out", help="Folder of the report; default: RESULTS/NAME, of a part of a folder RESULTS/NAME-part.")
 @click.pass_context
 def report(
     ctx: click.Context,

@@ -26,7 +26,9 @@ def report_folder(ctx: click.Context, folder: str) -> None:
 
     given = ctx.params
     suite = _results(folder, given)
-    out = Path(given["out"]) if given["out"] else Path(given["results"]) / suite.name
+    # Beside the report of everything, which that of a part must not replace.
+    part = "-quick" if given["quick"] else "-part" if given["only"] else ""
+    out = Path(given["out"]) if given["out"] else Path(given["results"]) / f"{suite.name}{part}"
     report = write_suite_report(suite, out, _show)
     for problem in report.problems:
         click.echo(f"warning: {problem}", err=True)

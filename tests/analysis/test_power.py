@@ -74,3 +74,7 @@ def test_the_fewest_runs_of_a_permutation_test():
         "A permutation test of 3 against 9 runs cannot give a p below 0.1, so nothing can be decided at the 0.05 "
         "level; at least 4 runs per arm are needed."
     )
+    assert refusal(0, 5, 0.05, tasks=3, paired=True) == (
+        "An arm has no run to compare on at least one of 3 environments, so nothing can be decided; at least 2 runs "
+        "per arm are needed."
+    )

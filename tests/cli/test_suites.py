@@ -126,7 +126,8 @@ def test_what_cannot_be_shown_makes_the_command_fail_but_not_the_page(cli: Cli, 
     result = cli("report", folder, "--quick")
     assert result.exit_code == 1
     assert "warning: Error 1: This could not be shown: ValueError: nothing there." in result.stderr
-    assert "nothing there" in Path("results/text/report.html").read_text()
+    assert "nothing there" in Path("results/text-quick/report.html").read_text()
+    assert not Path("results/text/report.html").exists()  # that of everything, which a part must not replace
 
 
 @pytest.mark.parametrize(
