@@ -39,8 +39,8 @@ REMARKS = {
     ),
     "25c": (
         "20 epochs are ahead of 10, and far ahead of 4, at the lecture's learning rate. Stable-Baselines3's PPO, five "
-        "seeds, agrees on CartPole: 0.93 with 20 epochs and 0.67 with 4, here 0.87 and 0.61; on Acrobot one of its five "
-        "runs with 20 epochs learns nothing."
+        "seeds, agrees on CartPole: 0.93 with 20 epochs and 0.67 with 4, here 0.87 and 0.61; on Acrobot one of its "
+        "five runs with 20 epochs learns nothing."
     ),
     "16b": (
         "None of the 18 configurations clips 10 to 40 % on Pendulum, so that the mean over the three tasks, which the "
