@@ -24,7 +24,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto -m "not calibration"
+	$(BIN)/pytest -n auto -m "not calibration and not chaos"
+
+# Kills a suite at 200 random moments and compares what is stored with an undisturbed run; a quarter of an hour.
+chaos: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto -m chaos tests/chaos
 
 # Measures every interval and test on simulated experiments and writes docs/calibration.md.
 calibration: $(VENV)/.installed-dev
@@ -60,4 +64,4 @@ $(VENV)/.installed-box2d: $(VENV)/.installed
 	    echo "Box2D cannot be installed here: LunarLander-v3 is left out."
 	touch $@
 
-.PHONY: lecture claims claims-quick test test-all calibration lint types bench
+.PHONY: lecture claims claims-quick test test-all chaos calibration lint types bench

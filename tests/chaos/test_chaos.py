@@ -1,0 +1,57 @@
+"""Runs that are killed at random moments of the whole pipeline end with the table of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rlbench.store import Tables
+from tests.chaos import subject
+from tests.chaos.campaign import Campaign
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+SHORT = 10
+LONG = 25  # kills in each of `PARTS`
+PARTS = 8
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return subject.write_suite(tmp_path_factory.mktemp("suite"))
+
+
+@pytest.fixture(scope="module")
+def reference(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    return subject.undisturbed(suite, tmp_path_factory.mktemp("undisturbed"))
+
+
+def campaigns(folder: Path, suite: Path, reference: Tables, seed: int, wanted: int, each: int) -> Counter[str]:
+    """Run campaigns until `wanted` kills have hit, and return them by kind."""
+    kills: Counter[str] = Counter()
+    number = 0
+    while kills.total() < wanted:
+        own = folder / str(number)
+        own.mkdir()
+        campaign = Campaign(own, suite, 1000 * seed + number)
+        campaign.run(min(each, wanted - kills.total()), reference)
+        kills += campaign.kills
+        number += 1
+    print(f"seed {seed}: {kills.total()} kills in {number} campaigns: {dict(kills)}")
+    return kills
+
+
+def test_killed_a_few_times(tmp_path: Path, suite: Path, reference: Tables) -> None:
+    kills = campaigns(tmp_path, suite, reference, seed=0, wanted=SHORT, each=SHORT)
+    assert kills.total() >= SHORT
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_killed_two_hundred_times(tmp_path: Path, suite: Path, reference: Tables, part: int) -> None:
+    kills = campaigns(tmp_path, suite, reference, seed=part, wanted=LONG, each=9)
+    assert kills.total() >= LONG
+    assert len(kills) >= 5  # of the kinds of kill
