@@ -10,7 +10,6 @@ twice, an interrupted experiment continues, and a larger one later finds the sam
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
+from rlbench.files import read_json, write
+from rlbench.shapes import COUNT, LABEL, NAME, TEXT, check
 from rlbench.store import Planned, Store, load_table
 from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
@@ -33,6 +34,24 @@ if TYPE_CHECKING:
 FILE = "stages.json"
 STAGE = 5
 METRIC = "auc"
+_DECISION = {
+    "arm": LABEL,
+    "baseline": LABEL,
+    "environments": [LABEL],
+    "outcome": TEXT,
+    "look": COUNT,
+    "n_arm": COUNT,
+    "n_baseline": COUNT,
+}
+_RECORD = {
+    "looks": [COUNT],
+    "metric": TEXT,
+    "arms": [LABEL],
+    "looked": COUNT,
+    "decisions": [_DECISION],
+    "cells": [NAME],
+    "earlier": COUNT,
+}
 
 
 def run_until_decided(
@@ -62,7 +81,7 @@ def run_until_decided(
 
     looks = planned_looks(plan, stage)
     folder = home(results_dir, plan.experiment.name)
-    record = _begin(folder, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
+    record = _begin(folder, results_dir, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
     run = partial(
         execute,
@@ -81,7 +100,7 @@ def run_until_decided(
         ended(part, run(part))
         results, decisions = _look(part, results_dir, looks, number)
         record |= {"looked": number, "decisions": [_row(one) for one in decisions], "cells": [one.id for one in cells]}
-        _write(folder, record)
+        _write(folder, record, results_dir)
         say(_sentence(number, len(looks), until, decisions))
         needed = in_play(decisions)
         if not needed:
@@ -137,7 +156,7 @@ def _look(part: Plan, results_dir: str | Path, looks: Sequence[int], number: int
     return results, decide(data, hypotheses, looks)
 
 
-def _begin(folder: Path, design: dict[str, Any]) -> dict[str, Any]:
+def _begin(folder: Path, results_dir: str | Path, design: dict[str, Any]) -> dict[str, Any]:
     """Return the record of a design, written before its runs start.
 
     It counts the other designs that were looked at before: who changes the looks after a look has no error rate.
@@ -146,13 +165,14 @@ def _begin(folder: Path, design: dict[str, Any]) -> dict[str, Any]:
     other = any(found.get(key) != value for key, value in design.items()) and bool(found.get("looked"))
     record = {**design, "looked": 0, "decisions": [], "cells": [], "earlier": int(found.get("earlier", 0)) + other}
     if other or not found.get("looked"):
-        _write(folder, record)
+        _write(folder, record, results_dir)
     return record
 
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(folder / FILE)
+        check(record, _RECORD, "it")
         return record
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -160,13 +180,10 @@ def _read(folder: Path) -> dict[str, Any]:
         raise RlbenchError(f"{folder / FILE} cannot be read ({problem}); move it away to begin anew.") from problem
 
 
-def _write(folder: Path, record: Mapping[str, Any]) -> None:
+def _write(folder: Path, record: Mapping[str, Any], results_dir: str | Path) -> None:
     path = folder / FILE
-    temporary = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write(path, json.dumps(record, indent=1) + "\n", inside=results_dir)
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
 

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -35,15 +36,19 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
 
     Raises RlbenchError, with the file and the line where there is one, if it is missing or raises.
     """
-    file = Path(path).resolve()
-    if not file.is_file():
+    if not os.path.isfile(path):  # of pathlib's own test, a path that the system cannot take is an error
         raise RlbenchError(f"There is no {kind} file {str(path)!r}.")
+    file = Path(path).resolve()
     if file.suffix != ".py":
         raise RlbenchError(f"{kind.capitalize()} {str(path)!r} is not a Python file.")
     try:
         with importable(file.parent):
             return _load(file)
-    except Exception as error:  # user code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except SystemExit as error:
+        raise RlbenchError(f"{_place(error, Path(path))}: it ends the program instead of being read.") from error
+    except BaseException as error:  # user code may raise anything
         message = str(error) if isinstance(error, RlbenchError) else f"{type(error).__name__}: {error}"
         raise RlbenchError(f"{_place(error, Path(path))}: {message}") from error
 
@@ -108,7 +113,7 @@ def assigns(file: Path, name: str) -> bool:
     """Return whether a Python file gives a value to `name`, as far as can be seen without running it."""
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # importing it says what is wrong
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # importing it says what is wrong
         return True
     return any(
         isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in ast.walk(tree)
@@ -173,7 +178,7 @@ def _names(folder: Path) -> frozenset[str]:
 
     Nothing is found where there is no such folder.
     """
-    files = {file.stem for file in folder.glob("*.py") if file.stem.isidentifier()}
+    files = {file.stem for file in folder.glob("*.py") if file.stem.isidentifier() and file.is_file()}
     return frozenset(files - sys.stdlib_module_names - {"rlbench"})
 
 
@@ -182,14 +187,14 @@ def _imported(source: bytes) -> frozenset[str]:
     """Return the first part of every module name that a source imports, wherever in it."""
     try:
         nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
     return frozenset(name.partition(".")[0] for name in names)
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """Return `FILE, line 12`: where in the files of the folder of `path` an exception came from."""
     folder = path.resolve().parent
     if isinstance(error, SyntaxError):

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rlbench"
 
-BASE = {"errors", "records", "userfiles"}
+BASE = {"errors", "files", "records", "shapes", "userfiles"}
 SAID = BASE | {"claims", "suite"}
 LEARNING = BASE | {"functional", "data", "improve", "fields", "algorithm"}
 STORED = SAID | {"store"}
@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "records": set(),
     "claims": {"errors"},
     "suite": set(),
+    "files": {"errors"},
+    "shapes": {"files"},
     "userfiles": {"errors"},
     "functional": set(),
     "data": {"functional"},

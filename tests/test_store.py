@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlbench.errors import RlbenchError
+from rlbench.files import STALE_SECONDS
 from rlbench.records import RunRecord, Status, empty_episodes
 from rlbench.store import Planned, Store, load_table
 from rlbench.store import runs as store_module
@@ -220,7 +221,7 @@ def test_leftovers_of_killed_processes_are_swept_but_not_those_of_living_ones(tm
     old, new = (store.directory / f".{cell}.{name}.tmp" for name in ("old", "new"))
     old.mkdir()
     new.mkdir()
-    long_ago = time.time() - 2 * store_module._STALE_SECONDS
+    long_ago = time.time() - 2 * STALE_SECONDS
     os.utime(old, (long_ago, long_ago))
     assert list(store.list()) == [cell]
     store.sweep()

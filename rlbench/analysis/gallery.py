@@ -16,8 +16,9 @@ from rlbench.analysis.figures.rows import rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.measured import is_measured
-from rlbench.analysis.picturefiles import Picture, slug
+from rlbench.analysis.picturefiles import Picture
 from rlbench.analysis.references import reference
+from rlbench.files import file_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,7 +220,7 @@ def _one(
 
 def _named(results: Results) -> list[tuple[str, str]]:
     taken = {"all"}
-    return [(environment, slug(environment, taken)) for environment in results.environments]
+    return [(environment, file_name(environment, taken, "environment")) for environment in results.environments]
 
 
 def _together(results: Results) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rlbench.files import folder
+
 PAGE = "report.html"
 
 
@@ -25,9 +27,10 @@ def page(template: str, **values: Any) -> str:
 
 
 def fresh_folder(path: Path, kinds: Iterable[str]) -> Path:
-    """Make a folder for the files of a report and remove those of an earlier one, by the endings of their names."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Make a folder in that of a report and remove the files of an earlier one, by the endings of their names."""
+    folder(path, inside=path.parent)
     for kind in kinds:
         for old in path.glob(f"*.{kind}"):
-            old.unlink()
+            if old.is_symlink() or not old.is_dir():
+                old.unlink()
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rlbench.analysis.figures.style import rlbench_style
+from rlbench.files import write
 
 _PNG_DPI = 180
 # No dates: the same runs give the same bytes.
@@ -77,15 +77,5 @@ def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[s
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")
             files[kind] = buffer.getvalue()
-            (directory / f"{name}.{kind}").write_bytes(files[kind])
+            write(directory / f"{name}.{kind}", files[kind], inside=directory)
     return files
-
-
-def slug(label: str, taken: set[str]) -> str:
-    """Return a file name for a label that is not in `taken` yet, and add it there."""
-    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "environment"
-    name, number = base, 2
-    while name.lower() in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name.lower())
-    return name

@@ -25,6 +25,7 @@ from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import write_tables
 from rlbench.analysis.tables import Table, all_tables
 from rlbench.errors import RlbenchError
+from rlbench.files import write
 from rlbench.store import Tables
 
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
@@ -51,7 +52,7 @@ def write_report(
         write_tables(tables, fresh_folder(out / "tables", ("csv", "md", "tex")))
         rendered = [render(picture, figures) for picture in pictures(results)]
         path = out / PAGE
-        path.write_text(page_html(results, tables, rendered), encoding="utf-8", newline="\n")
+        write(path, page_html(results, tables, rendered), inside=out)
     except OSError as problem:
         raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
     return path

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rlbench.analysis.tables import Table
+from rlbench.files import write
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -31,10 +33,32 @@ _LATEX = {
 def write_tables(tables: list[Table], directory: Path) -> None:
     """Write each table as NAME.csv, NAME.md and NAME.tex into an existing directory."""
     for table in tables:
-        path = directory / table.name
-        _write(path.with_suffix(".csv"), table.data.to_csv(index=False, lineterminator="\n"))
-        _write(path.with_suffix(".md"), markdown(table))
-        _write(path.with_suffix(".tex"), latex(table))
+        for kind, text in (("csv", csv_text(table.data)), ("md", markdown(table)), ("tex", latex(table))):
+            write(directory / f"{table.name}.{kind}", text, inside=directory)
+
+
+def csv_text(data: pd.DataFrame) -> str:
+    """Return a table as CSV, full numbers, in which a spreadsheet sees no formulas.
+
+    Text that begins like one, with `=`, `+`, `-`, `@`, a tab or a carriage return, and is no number gets an apostrophe
+    before it.
+    """
+    harmless = data.copy()
+    for place, kind in enumerate(data.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            harmless.isetitem(place, [_harmless(value) for value in data.iloc[:, place]])
+    text: str = harmless.rename(columns=_harmless).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _harmless(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def markdown(table: Table) -> str:
@@ -89,7 +113,3 @@ def _header(shown: pd.DataFrame) -> list[str]:
 
 def _cells(shown: pd.DataFrame) -> list[list[str]]:
     return [[str(value) for value in row] for row in shown.itertuples(index=False)]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -19,6 +19,7 @@ from rlbench.study.imports import leave_quickly
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
+_LONGEST = 1200  # characters of a message
 
 
 class Commands(click.Group):
@@ -51,8 +52,14 @@ class Commands(click.Group):
     def _leave(self, ctx: click.Context, message: str, code: int) -> None:
         if ctx.params.get("debug"):
             click.echo(traceback.format_exc().rstrip(), err=True)
-        click.echo(message, err=True)
+        click.echo(_one_line(message), err=True)
         ctx.exit(code)
+
+
+def _one_line(message: str) -> str:
+    """Return a message as one line that a terminal can show, whatever names and texts of a file are quoted in it."""
+    line = "".join(one if one.isprintable() else " " for one in " ".join(message.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]} ... {line[-195:]}"
 
 
 @click.group(

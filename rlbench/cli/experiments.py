@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +163,10 @@ def report(
     from rlbench.stages import staged
 
     check_options([experiment], ctx.params | {"until_decided": False})
-    if Path(experiment).is_dir():
+    if os.path.isdir(experiment):
         report_folder(ctx, experiment)
         return
-    if experiment.endswith(".py") or Path(experiment).is_file():
+    if experiment.endswith(".py") or os.path.isfile(experiment):
         plan = plan_of(experiment, plugin, settings, seeds, steps, first_seed)
         document, cells = plan.document(), plan.planned
     else:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from rlbench.errors import RlbenchError
+from rlbench.files import file_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.references import Reference
@@ -58,7 +59,7 @@ def compare_file(
     if results.baseline is None:
         raise RlbenchError(f"A comparison needs two algorithms, and {file} has only {results.arms[0]}.")
     given = ctx.get_parameter_source("out") == ParameterSource.COMMANDLINE
-    where = results.report(out if given else out / str(results.experiment["name"]))
+    where = results.report(out if given else out / file_name(str(results.experiment["name"])))
     show_comparisons(results.comparisons, results.baseline)
     click.echo(f"Report: {where}")
 

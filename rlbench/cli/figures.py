@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbench.errors import RlbenchError, nearest
+from rlbench.files import is_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -55,20 +57,25 @@ def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, 
     """Return the name, the declared figures, the stored results by experiment, and the folder of their report."""
     from rlbench.store.specification import MEMBERS, home
 
-    path, members = Path(what), Path(results) / what / MEMBERS
-    if path.is_dir():
+    members = Path(results) / what / MEMBERS if is_name(what) else None
+    if os.path.isdir(what):
         from rlbench.study.suites import load_suite
 
-        suite = load_suite(path)
+        suite = load_suite(what)
         stored = _stored([one.name for one in suite.experiments], results, suite.name)
         return suite.name, suite.suite.figures, stored, Path(results) / suite.name
-    if members.is_dir():
-        return what, (), _stored(sorted(one.name for one in members.iterdir()), results, what), Path(results) / what
+    if members and os.path.isdir(members):
+        return (
+            what,
+            (),
+            _stored(sorted(one.name for one in members.iterdir() if is_name(one.name)), results, what),
+            Path(results) / what,
+        )
     name = what
-    if what.endswith(".py") or path.is_file():
+    if what.endswith(".py") or os.path.isfile(what):
         from rlbench.study.files import load_experiment
 
-        name = load_experiment(path).name
+        name = load_experiment(what).name
     return name, (), {name: _results(name, results, results)}, home(results, name)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def is_one_file(paths: Sequence[str]) -> bool:
     """Return whether a command line names a single file and no folder."""
-    return len(paths) == 1 and not Path(paths[0]).is_dir()
+    return len(paths) == 1 and not os.path.isdir(paths[0])
 
 
 def check_options(paths: Sequence[str], given: Mapping[str, Any]) -> None:
     """Refuse options that do not go with what is named."""
-    folders = [path for path in paths if Path(path).is_dir()]
+    folders = [path for path in paths if os.path.isdir(path)]
     if (given["quick"] or given["only"]) and len(folders) < len(paths):
         raise click.UsageError(f"--{'quick' if given['quick'] else 'only'} chooses among the experiments of a folder.")
     if folders and given["settings"]:
@@ -72,7 +72,7 @@ def load_all(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, li
     chosen: Chosen = []
     suites: list[LoadedSuite] = []
     for path in paths:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):
             chosen.append((_changed(load_experiment(path), given), ""))
             continue
         suite = load_suite(path)

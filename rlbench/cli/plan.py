@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +44,7 @@ def plan(
     """
     from rlbench.store.specification import read_specification
 
-    if experiment.endswith(".py") or Path(experiment).is_file():
+    if experiment.endswith(".py") or os.path.isfile(experiment):
         made = plan_of(experiment, plugin, settings, seeds, steps)
         document, cells = made.document(), made.planned
     else:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.files import read_json
 from rlbench.records import RunRecord, Table
+from rlbench.shapes import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +21,28 @@ SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
 TABLES = ("episodes", "updates")
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
+_FILE = {"bytes": COUNT, "sha256": TEXT}
+_MANIFEST = {
+    "identity": Each(ANY),
+    "status": TEXT,
+    "outcome": {
+        "reason": TEXT,
+        "steps_done": COUNT,
+        "detail?": TEXT,
+        "gradient_steps?": COUNT,
+        "samples?": COUNT,
+        "seconds?": SIZE,
+        "peak_bytes?": COUNT,
+    },
+    "provenance": {
+        "commit?": TEXT_OR_NONE,
+        "dirty?": FLAG,
+        "device?": TEXT,
+        "versions?": Each(TEXT_OR_NONE),
+        "machine?": Each(ANY),
+    },
+    "files": dict.fromkeys(TABLES, _FILE),
+}
 
 
 def canonical(document: Any) -> Any:
@@ -41,9 +65,10 @@ def cell_id(document: Mapping[str, Any]) -> str:
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest in `path`; raise ValueError saying what is wrong where it cannot be trusted."""
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
+        manifest = read_json(path / "manifest.json")
         if manifest["schema"] != SCHEMA:
             raise ValueError(f"its schema is {manifest['schema']!r}, this version reads {SCHEMA}")
+        check(manifest, _MANIFEST, "its manifest.json")
         if cell_id(manifest["identity"]) != path.name:
             raise ValueError("its identity document does not give its name")
         if manifest["status"] not in STATUSES:
@@ -52,10 +77,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
             size = os.stat(path / f"{name}.parquet").st_size
             if size != manifest["files"][name]["bytes"]:
                 raise ValueError(f"{name}.parquet has {size} bytes, not {manifest['files'][name]['bytes']}")
-        manifest["outcome"]["steps_done"], manifest["outcome"]["reason"], manifest["provenance"].get
+        if manifest["status"] == "finished" and manifest["outcome"]["steps_done"] != manifest["identity"].get(
+            "steps", 1
+        ):
+            raise ValueError("it says that the run finished, and not with all of its steps")
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
         raise ValueError("its manifest.json is not one of rlbench's") from problem
     result: dict[str, Any] = manifest
     return result
@@ -76,7 +104,25 @@ def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
 
     # Several times as fast as `pq.read_table`, which prepares for many files; a report reads thousands of small ones.
     data = pa.BufferReader(read_bytes(path, manifest, name))
-    return pq.ParquetFile(data).read(use_threads=False)
+    try:
+        table = pq.ParquetFile(data).read(use_threads=False)
+    except pa.ArrowException as problem:
+        raise ValueError(f"{name}.parquet cannot be read") from problem
+    if not _is_proper(table, name):
+        raise ValueError(f"{name}.parquet has not the columns of rlbench's tables")
+    return table
+
+
+def _is_proper(table: pa.Table, name: str) -> bool:
+    """Return whether a table has only columns of numbers, and those that must be there; a failed run's has none."""
+    import pyarrow.types as kinds
+
+    numeric = all(
+        kinds.is_integer(one.type) or kinds.is_floating(one.type) or kinds.is_boolean(one.type) for one in table.schema
+    )
+    names = table.column_names
+    needed = {"step", "return", "length"} if name == "episodes" else {"step"} if names else set()
+    return numeric and len(names) == len(set(names)) and needed <= set(names) and "cell" not in names
 
 
 def write_entry(

@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlbench.claims import digest
 from rlbench.errors import RlbenchError
+from rlbench.files import read_json, write
+from rlbench.shapes import ANY, COUNT, TEXT, Each, check
 
 REGISTER = "claims.json"
+_ENTRIES = [{"sha256": TEXT, "time": TEXT, "stored": COUNT, "planned": COUNT, "claims": [Each(ANY)]}]
 
 
-def register_claims(folder: Path, claims: Sequence[Mapping[str, Any]], stored: int, planned: int) -> None:
+def register_claims(
+    folder: Path, claims: Sequence[Mapping[str, Any]], stored: int, planned: int, inside: Path | None = None
+) -> None:
     """Add an entry to the register in `folder`, unless these claims are the latest there, or there were never any.
+
+    `inside` is the results folder that `folder` lies in, or is, and out of which no link is followed.
 
     Raises:
         RlbenchError: the register cannot be read or written.
@@ -35,11 +41,8 @@ def register_claims(folder: Path, claims: Sequence[Mapping[str, Any]], stored: i
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = {"sha256": sha, "time": now, "stored": stored, "planned": planned, "claims": [dict(one) for one in claims]}
     path = folder / REGISTER
-    temporary = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps([*entries, entry], indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write(path, json.dumps([*entries, entry], indent=1) + "\n", inside=inside or folder)
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
 
@@ -52,9 +55,9 @@ def read_register(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / REGISTER
     try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        entries: list[dict[str, Any]] = read_json(path)
+        check(entries, _ENTRIES, str(path))
         for entry in entries:
-            _ = entry["time"], int(entry["stored"]), int(entry["planned"])
             if digest(entry["claims"]) != entry["sha256"]:
                 raise RlbenchError(f"{path} was changed by hand: an entry's claims do not give its hash.")
         return entries

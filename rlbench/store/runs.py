@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbench.errors import RlbenchError
+from rlbench.files import STALE_SECONDS, folder, is_name
 from rlbench.records import RunRecord
 from rlbench.store.entry import TABLES, cell_id, read_bytes, read_manifest, read_table, write_entry
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STORE = "store"  # the folder of the entries
-_STALE_SECONDS = 3600.0  # an unfinished temporary entry this old belongs to a process that was killed
 
 
 class Planned(NamedTuple):
@@ -70,7 +70,7 @@ class Store:
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:
         """Return the manifest of a trusted entry, or None; `thorough` also compares the tables' checksums."""
         path = self.directory / cell
-        if not os.path.isdir(path):
+        if not is_name(cell) or not os.path.isdir(path):  # a name with a path in it would lead out of the store
             return None
         try:
             manifest = read_manifest(path)
@@ -117,7 +117,7 @@ class Store:
         cell = cell_id(identity)
         temporary = self.directory / f".{cell}.{secrets.token_hex(4)}.tmp"
         try:
-            temporary.mkdir(parents=True)
+            folder(temporary, inside=self.root)
             write_entry(temporary, cell, identity, record, provenance)
             self._put(temporary, cell)
         except OSError as problem:
@@ -131,11 +131,14 @@ class Store:
         return cell
 
     def sweep(self) -> None:
-        """Remove the unfinished temporary entries that killed processes left behind."""
+        """Remove the unfinished temporary entries and files that killed processes left behind."""
         for path in self.directory.glob(".*.tmp"):
             try:
-                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
+                if time.time() - path.lstat().st_mtime > STALE_SECONDS:
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink()
             except OSError:
                 continue  # another process was faster
 

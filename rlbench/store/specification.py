@@ -10,13 +10,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlbench.claims import from_document
 from rlbench.errors import RlbenchError, nearest
+from rlbench.files import is_name, read_json, write
+from rlbench.shapes import ANY, COUNT, LABEL, LABEL_OR_NONE, NAME, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.entry import canonical
 from rlbench.store.registration import register_claims
 from rlbench.store.runs import STORE, Planned
 
 FILE = "experiment.json"
 MEMBERS = "experiments"
+_CELL = {
+    "cell": NAME,
+    "arm": LABEL,
+    "algorithm": LABEL,
+    "environment": LABEL,
+    "seed": COUNT,
+    "steps": COUNT,
+    "fingerprint?": TEXT,
+}
+_EXPERIMENT = {
+    "name": NAME,
+    "arms": [{"label": LABEL_OR_NONE, "algorithm": LABEL, "settings": Each(ANY), "fields?": Each(ANY)}],
+    "environments": [{"id": LABEL, "options": Each(ANY)}],
+    "seeds": [COUNT],
+    "steps?": Each(COUNT),
+    "baseline?": TEXT_OR_NONE,
+    "question?": TEXT_OR_NONE,
+    "design?": TEXT_OR_NONE,
+    "claims?": [Each(ANY)],
+}
 
 
 def home(results_dir: str | Path, name: str, suite: str = "") -> Path:
@@ -27,7 +50,7 @@ def home(results_dir: str | Path, name: str, suite: str = "") -> Path:
     if suite:
         return Path(results_dir) / suite / MEMBERS / name
     alone = Path(results_dir) / name
-    if not (alone / FILE).is_file():
+    if not os.path.isfile(alone / FILE):
         for folder in sorted(Path(results_dir).glob(f"*/{MEMBERS}/{glob.escape(name)}")):
             return folder
     return alone
@@ -50,11 +73,8 @@ def write_specification(
     path = folder / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
     text = json.dumps(written, indent=1)
-    temporary = path.with_suffix(".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write(path, text + "\n", inside=results_dir)
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
     return path
@@ -63,22 +83,31 @@ def write_specification(
 def register(results_dir: str | Path, folder: Path, claims: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> None:
     """Register claims in `folder`, with how many of the runs that shall decide them are stored by now."""
     store = Path(results_dir) / STORE
-    register_claims(folder, claims, sum((store / cell).is_dir() for cell in cells), len(cells))
+    stored = sum((store / cell).is_dir() for cell in cells)
+    register_claims(folder, claims, stored, len(cells), Path(results_dir))
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
     """Return (experiment, planned runs) of an experiment that was run; RlbenchError where there is none."""
-    path = home(results_dir, name) / FILE
+    path = Path(results_dir) / FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        if not is_name(name):
+            raise FileNotFoundError
+        path = home(results_dir, name) / FILE
+        document = read_json(path)
+        check(document, {"experiment": _EXPERIMENT, "cells": [_CELL]}, "it")
+        if document["experiment"]["name"] != name:
+            raise ValueError("it is that of another experiment")
+        for claim in document["experiment"].get("claims", []):
+            from_document(claim)
         return document["experiment"], [Planned(**cell) for cell in document["cells"]]
     except OSError as problem:
         found = [*Path(results_dir).glob(f"*/{FILE}"), *Path(results_dir).glob(f"*/{MEMBERS}/*/{FILE}")]
         known = sorted({one.parent.name for one in found})
         hint = nearest(name, known) if known else f" {results_dir} holds none."
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
-    except (ValueError, TypeError, KeyError) as problem:
-        raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem
+    except (ValueError, TypeError, RlbenchError) as problem:
+        raise RlbenchError(f"{path} is damaged ({problem}); run the experiment file again.") from problem
 
 
 def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str = "") -> bool:
@@ -87,7 +116,7 @@ def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str =
     A quick guess, for which no algorithm is looked up: entries may turn out damaged, failed or stale.
     """
     try:
-        document = json.loads((home(results_dir, str(asked["name"]), suite) / FILE).read_text(encoding="utf-8"))
+        document = read_json(home(results_dir, str(asked["name"]), suite) / FILE)
         known = document["asked"] == _digest(asked)
         return known and all((Path(results_dir) / STORE / cell["cell"]).is_dir() for cell in document["cells"])
     except (OSError, ValueError, TypeError, KeyError):

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 
 from rlbench.algorithm import pack_key
 from rlbench.fields import fields_of, settings
+from rlbench.files import read_json, write
 from rlbench.records import RunRecord
 from rlbench.store.entry import cell_id
 from rlbench.study.memory import replica_bytes
@@ -111,11 +111,8 @@ class Costs:
         """Write what is known; a disk that refuses is no matter here."""
         if self._path is None:
             return
-        temporary = self._path.with_name(f".{FILE}.{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, self._path)
+            write(self._path, json.dumps(self._known, indent=1) + "\n", inside=self._path.parent)
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""
@@ -163,10 +160,19 @@ def _fit(points: Mapping[int, float], prior: Cost) -> Cost:
 
 def _read(path: Path | None) -> dict[str, dict[str, list[float]]]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        document = read_json(path) if path else {}
         return {
-            str(kind): {str(int(key)): [float(seconds), float(peak)] for key, (seconds, peak) in points.items()}
+            str(kind): {
+                str(int(key)): [float(seconds), float(peak)]
+                for key, (seconds, peak) in points.items()
+                if _is_possible(int(key), float(seconds), float(peak))
+            }
             for kind, points in document.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return {}
+
+
+def _is_possible(replicas: int, seconds: float, peak: float) -> bool:
+    """Return whether a machine can have measured this; another's file, or a damaged one, may say anything."""
+    return 1 <= replicas <= 10**6 and 1e-9 <= seconds <= 1e3 and 0 <= peak <= 2**50

@@ -27,6 +27,7 @@ from typing import Any
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
 from rlbench.records import MEASURED, Environment
+from rlbench.shapes import is_label
 from rlbench.study.spec import as_claims, as_environments, as_list, as_name, as_seeds, check_claims, repeats
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
@@ -127,7 +128,7 @@ def _function(where: str, measure: Any) -> Any:
 
 def _labels(where: str, arms: list[Any]) -> tuple[str, ...]:
     for one in arms:
-        if not isinstance(one, str) or not one.strip():
+        if not is_label(one):
             raise RlbenchError(f"{where}: arms must be labels, and {one!r} is not one.")
     if repeated := repeats(arms):
         raise RlbenchError(f"{where}: two arms are called {repeated[0]!r}.")

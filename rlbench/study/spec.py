@@ -16,7 +16,6 @@ fields and budgets against the algorithms.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -25,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 from rlbench.claims import Claim
 from rlbench.claims import from_document as claim_from
 from rlbench.errors import RlbenchError, nearest
+from rlbench.files import LONGEST_NAME, is_name
 from rlbench.records import Environment
+from rlbench.shapes import LONGEST_LABEL, is_label
 from rlbench.store.entry import canonical
+from rlbench.store.runs import STORE
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, init=False)
@@ -52,8 +52,10 @@ class Arm:
         object.__setattr__(self, "algorithm", algorithm)
         object.__setattr__(self, "label", label)
         object.__setattr__(self, "settings", dict(settings))
-        if label is not None and not (isinstance(label, str) and label.strip()):
-            raise RlbenchError(f"Arm {self.name!r}: label must be a word, not {label!r}.")
+        if label is not None and not is_label(label):
+            raise RlbenchError(
+                f"Arm {self.name!r}: label must be a word or a line of up to {LONGEST_LABEL} letters, not {label!r}."
+            )
 
     @property
     def name(self) -> str:
@@ -168,9 +170,12 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
 
 def as_name(name: Any) -> str:
     """Return the name of an experiment, which is also that of a folder."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "store":
-        raise RlbenchError(f"An experiment's name is also its folder: letters, digits, '.', '_' and '-', not {name!r}.")
-    return name
+    if not is_name(name) or name == STORE:
+        raise RlbenchError(
+            f"An experiment's name is also its folder: up to {LONGEST_NAME} letters, digits, '.', '_' and '-', not "
+            f"{name!r}."
+        )
+    return str(name)
 
 
 def as_list(where: str, key: str, value: Any) -> list[Any]:
@@ -189,10 +194,17 @@ def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
     for one in environments:
         if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
             raise RlbenchError(f"{where}: {one!r} is not an environment; give a Gymnasium id.")
+        if not isinstance(one.options, Mapping) or not all(isinstance(key, str) for key in one.options):
+            raise RlbenchError(f"{where}: the options of {one.id} must be a mapping of names, not {one.options!r}.")
         try:
             json.dumps(dict(one.options))
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, RecursionError) as problem:
             raise RlbenchError(f"{where}: the options of {one.id} must be JSON values ({problem}).") from problem
+        if not is_label(one.label):
+            raise RlbenchError(
+                f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "
+                f"and {one.label!r} is not one."
+            )
     if repeated := repeats([one.label for one in environments]):
         raise RlbenchError(f"{where}: environment {repeated[0]!r} is listed twice.")
     if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):

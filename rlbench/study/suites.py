@@ -6,6 +6,7 @@ Every Python file of the folder that gives a value to EXPERIMENT is a member, in
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
+from rlbench.files import is_name
 from rlbench.store.specification import home, register
 from rlbench.study.files import load_experiment
 from rlbench.study.measurement import Measurement
@@ -58,7 +60,7 @@ def load_suite(folder: str | Path) -> LoadedSuite:
             go together: names or ids that occur twice, or that nothing has.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if not os.path.isdir(folder):
         raise RlbenchError(f"There is no folder {str(folder)!r}.")
     name = path.resolve().name
     try:
@@ -154,6 +156,11 @@ def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
     for what, name in named:
         if name not in names:
             raise RlbenchError(f"{where}: {what} names {name!r}, which is no experiment here.{_nearest(name, names)}")
+    for one in suite.figures:
+        if not is_name(one.name):
+            raise RlbenchError(
+                f"{where}: a figure's name is also its file's: letters, digits, '.', '_' and '-', not {one.name!r}."
+            )
     if repeated := repeats([one.name for one in suite.figures]):
         raise RlbenchError(f"{where}: two figures are called {repeated[0]!r}.")
     if suite.quick_seeds < 1:

@@ -1,4 +1,4 @@
-"""What is disturbed: a small suite that really trains, and how its results are told from those of an undisturbed run."""
+"""What is disturbed: a small suite that really trains, and how its results compare with those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -93,7 +93,11 @@ def finished(results: Path) -> dict[str, str]:
     """Return the SHA-256 of the manifest of every finished run; fail if an entry that has its name is torn."""
     store = Store(results)
     folder = results / "store"
-    names = sorted(one.name for one in folder.iterdir() if re.fullmatch("[0-9a-f]{32}", one.name)) if folder.is_dir() else []
+    names = (
+        sorted(one.name for one in folder.iterdir() if re.fullmatch("[0-9a-f]{32}", one.name))
+        if folder.is_dir()
+        else []
+    )
     found = {}
     for name in names:
         manifest = store.manifest(name, thorough=True)

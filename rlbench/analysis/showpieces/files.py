@@ -8,7 +8,9 @@ from pathlib import Path
 from rlbench.analysis.picturefiles import write_figure
 from rlbench.analysis.showpieces.drawing import Drawn
 from rlbench.analysis.showpieces.looks import looking
+from rlbench.analysis.tablefiles import csv_text
 from rlbench.errors import RlbenchError
+from rlbench.files import write
 
 CAPTIONS = "captions.md"
 
@@ -27,10 +29,10 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
             name = one.piece.name
             with looking(style) as look:
                 write_figure(one.figure, out, name, look.dpi)
-            one.numbers.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
+            write(out / f"{name}.csv", csv_text(one.numbers), inside=out)
             captions.append(f"## {name}\n\n{f'**{one.piece.title}.** ' if one.piece.title else ''}{one.caption}\n")
             names.append(name)
-        (out / CAPTIONS).write_text("\n".join(captions), encoding="utf-8", newline="\n")
+        write(out / CAPTIONS, "\n".join(captions), inside=out)
     except OSError as problem:
         raise RlbenchError(f"Cannot write the figures to {out}: {problem.strerror or problem}.") from problem
     return names

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError
+from rlbench.files import read_json
+from rlbench.shapes import TEXT, TEXT_OR_NONE, check
 
 DECIDED = ("supported", "refuted")
 
@@ -28,13 +29,13 @@ def read_verdicts(path: str | Path) -> list[dict[str, Any]]:
     """Return the claims of a `verdicts.json`, or of the one in a folder; RlbenchError where it is none."""
     file = Path(path) / "verdicts.json" if Path(path).is_dir() else Path(path)
     try:
-        claims: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["claims"]
-        for one in claims:
-            _ = one["id"], one["statement"], one["verdict"]
+        document = read_json(file)
+        check(document, {"claims": [{"id": TEXT_OR_NONE, "statement": TEXT, "verdict": TEXT}]}, "it")
+        claims: list[dict[str, Any]] = document["claims"]
         return claims
     except OSError as problem:
         raise RlbenchError(f"Cannot read {file}: {problem.strerror or problem}.") from problem
-    except (ValueError, TypeError, KeyError) as problem:
+    except ValueError as problem:
         raise RlbenchError(f"{file} is not a verdicts.json that `rlbench report` wrote.") from problem
 
 

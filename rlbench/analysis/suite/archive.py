@@ -27,6 +27,7 @@ from rlbench.analysis.results import Results
 from rlbench.analysis.suite.entries import SuiteResults
 from rlbench.analysis.suite.labels import arms_by_label
 from rlbench.errors import RlbenchError
+from rlbench.files import write
 
 LIMIT = 20_000_000  # bytes of all files together
 DIGITS = 12  # bits of the mantissa in the long tables
@@ -65,8 +66,8 @@ def write_archive(suite: SuiteResults, folder: Path, limit: int = LIMIT) -> int:
         thinned = thinned._replace(updates=thin(whole.updates, 2 * thinned.stride), stride=2 * thinned.stride)
         files["updates"] = _parquet(thinned.updates)
     for name, data in files.items():
-        (folder / f"{name}.parquet").write_bytes(data)
-    (folder / "README.md").write_text(_readme(thinned), encoding="utf-8", newline="\n")
+        write(folder / f"{name}.parquet", data, inside=folder)
+    write(folder / "README.md", _readme(thinned), inside=folder)
     return sum(map(len, files.values()))
 
 

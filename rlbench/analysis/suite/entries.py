@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from rlbench.analysis.claimtable import decisive
-from rlbench.analysis.picturefiles import slug
 from rlbench.analysis.results import Results
 from rlbench.analysis.verdicts import Outcome, Part, Verdict
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
+from rlbench.files import file_name
 from rlbench.suite import Exact, Suite
 
 Progress = Callable[[str, int, int], None]
@@ -102,7 +102,7 @@ def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
     taken: set[str] = set()
     entries = []
     for done, (results, one) in enumerate(asked):
-        name = slug(f"claim-{one.id or 'unnumbered'}", taken)
+        name = file_name(f"claim-{one.id or 'unnumbered'}", taken)
         entries.append(_checked(one, name) if isinstance(one, Exact) else _judged(one, results, name))
         progress("claims judged", done + 1, len(asked))
     return entries

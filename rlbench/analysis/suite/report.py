@@ -35,8 +35,9 @@ from rlbench.analysis.suite.entries import Entry, Progress, SuiteResults, entrie
 from rlbench.analysis.suite.errata import Shown, shown
 from rlbench.analysis.suite.figure import Curves, claim_picture
 from rlbench.analysis.suite.page import suite_page
-from rlbench.analysis.tablefiles import write_tables
+from rlbench.analysis.tablefiles import csv_text, write_tables
 from rlbench.errors import RlbenchError
+from rlbench.files import write
 
 _WORTH_PROCESSES = 16  # figures from which on it pays to write their files in processes of their own
 _MOST_PROCESSES = 4
@@ -69,12 +70,12 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
         document, sha = specification(suite)
         for name, text in (
             ("verdicts.json", json_text(verdicts_document(suite, entries))),
-            ("verdicts.csv", verdict_rows(entries).to_csv(index=False, lineterminator="\n")),
+            ("verdicts.csv", csv_text(verdict_rows(entries))),
             ("specification.json", json_text(document)),
             ("manifest.json", json_text(manifest(suite, errata))),
             (PAGE, suite_page(suite, entries, errata, pictures, sha)),
         ):
-            (out / name).write_text(text, encoding="utf-8", newline="\n")
+            write(out / name, text, inside=out)
         if suite.members:
             write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
     except OSError as problem:

@@ -1,0 +1,105 @@
+"""How files come to be: whole or not at all, in the folder that they belong to, under names that are safe.
+
+What rlbench writes is written by `write` into a folder made by `folder`: no symbolic link below the folder that the
+user named is followed, so nothing is written anywhere else. A name that comes from a file or a label becomes that of
+a file only if `is_name` says so, or through `file_name`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+from rlbench.errors import RlbenchError
+
+LONGEST_NAME = 100  # characters of a name; file systems take 255 bytes, endings and temporary names included
+STALE_SECONDS = 3600.0  # something temporary this old belongs to a process that was killed
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_name(text: Any) -> bool:
+    """Return whether a text is safe as the name of a file or folder, just as it is."""
+    return isinstance(text, str) and len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def file_name(label: str, taken: set[str] | None = None, otherwise: str = "unnamed") -> str:
+    """Return a safe file name for a label that is not in `taken` yet, and add it there."""
+    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or otherwise
+    if len(base) > LONGEST_NAME - 20:
+        base = f"{base[: LONGEST_NAME - 30]}-{hashlib.sha256(label.encode(errors='replace')).hexdigest()[:8]}"
+    name, number = base, 2
+    while taken is not None and name.lower() in taken:
+        name, number = f"{base}-{number}", number + 1
+    if taken is not None:
+        taken.add(name.lower())
+    return name
+
+
+def folder(path: str | Path, *, inside: str | Path) -> Path:
+    """Make a folder below `inside`, which is made too, and return it.
+
+    Raises:
+        RlbenchError: a part of the path below `inside` is a symbolic link, or `path` is not below it.
+        OSError: the system refuses.
+    """
+    target, root = Path(path), Path(inside)
+    parts = target.relative_to(root).parts if target.is_relative_to(root) else ("..",)
+    if ".." in parts:
+        raise RlbenchError(f"{target} is not inside {root}, and rlbench writes nowhere else.")
+    at = root
+    for part in parts:
+        at = at / part
+        if at.is_symlink():
+            raise RlbenchError(
+                f"{at} is a link, and rlbench writes into no folder that a link leads to; name the folder itself, or "
+                "move the link away."
+            )
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def write(path: str | Path, data: str | bytes, *, inside: str | Path) -> None:
+    """Write a file below `inside`, whole or not at all; a link that has its name is replaced, not followed.
+
+    Several processes may write the same file at once: one of them is the last. Raises as `folder` does.
+    """
+    target = Path(path)
+    folder(target.parent, inside=inside)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+        os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _sweep(target)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the document in a file; OSError if it cannot be read, ValueError if it is none or too deep to be one."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(f"{Path(path).name} is not a file")  # a pipe would never end
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left behind when they wrote this file."""
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{target.name}.") and entry.name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                        os.unlink(entry.path)
