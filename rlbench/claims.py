@@ -33,7 +33,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.shapes import is_number, is_text
 
 COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-greater")
 ORDERED = ("increasing", "decreasing", "peak", "dip")
@@ -95,8 +96,8 @@ class Claim:
     known: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.statement, str) or not self.statement.strip():
-            raise RlbenchError(f"A claim needs its statement in words, not {self.statement!r}.")
+        if not isinstance(self.statement, str) or not self.statement.strip() or not is_text(self.statement):
+            raise RlbenchError(f"A claim needs its statement in words, not {brief(self.statement)}.")
         for name in ("arms", "environments"):
             object.__setattr__(self, name, _names(self.where, name, getattr(self, name)))
         self._check_words()
@@ -106,7 +107,7 @@ class Claim:
     @property
     def where(self) -> str:
         """How messages refer to the claim."""
-        return f"Claim {self.statement!r}"
+        return f"Claim {brief(self.statement)}"
 
     @property
     def condition(self) -> tuple[str, float] | None:
@@ -119,17 +120,23 @@ class Claim:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def _check_words(self) -> None:
-        if self.direction not in DIRECTIONS:
+        for name in (*DESCRIBING, "event", "best"):
+            value = getattr(self, name)
+            if not is_text(value) and (name in DESCRIBING or value is not None):
+                raise RlbenchError(f"{self.where}: {name} must be a text, not {brief(value)}.")
+        if not isinstance(self.paired, bool):
+            raise RlbenchError(f"{self.where}: paired must be True or False, not {brief(self.paired)}.")
+        if not isinstance(self.direction, str) or self.direction not in DIRECTIONS:
             raise RlbenchError(
-                f"{self.where}: there is no direction {self.direction!r}.{nearest(str(self.direction), DIRECTIONS)}"
+                f"{self.where}: there is no direction {brief(self.direction)}.{nearest(str(self.direction), DIRECTIONS)}"
             )
         if not isinstance(self.metric, str) or not _METRIC.fullmatch(self.metric):
             raise RlbenchError(
                 f"{self.where}: metric must be a column such as auc, or a column with a reduction such as kl:mean, "
-                f"clip_fraction:q0.9 or ratio_max:share>1.2, not {self.metric!r}."
+                f"clip_fraction:q0.9 or ratio_max:share>1.2, not {brief(self.metric)}."
             )
-        if self.over not in ("each", "mean"):
-            raise RlbenchError(f"{self.where}: over must be 'each' or 'mean', not {self.over!r}.")
+        if not isinstance(self.over, str) or self.over not in ("each", "mean"):
+            raise RlbenchError(f"{self.where}: over must be 'each' or 'mean', not {brief(self.over)}.")
         if self.over == "mean" and self.metric in RETURNS and len(self.environments) != 1:
             raise RlbenchError(
                 f"{self.where}: returns of different environments have different units; "
@@ -137,20 +144,22 @@ class Claim:
             )
         beyond = self.metric.partition(":share")[2].lstrip("<>=")
         if beyond and not _is_number(beyond):
-            raise RlbenchError(f"{self.where}: {self.metric!r} compares with {beyond!r}, which is not a number.")
+            raise RlbenchError(
+                f"{self.where}: {brief(self.metric)} compares with {brief(beyond)}, which is not a number."
+            )
         if self.event is not None and not (isinstance(self.event, str) and self.condition):
-            raise RlbenchError(f"{self.where}: event must be a comparison such as '>= 0.9', not {self.event!r}.")
+            raise RlbenchError(f"{self.where}: event must be a comparison such as '>= 0.9', not {brief(self.event)}.")
 
     def _check_numbers(self) -> None:
         for name in ("smallest_effect", "level", *(["bound"] if self.bound is not None else [])):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise RlbenchError(f"{self.where}: {name} must be a number, not {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not is_number(value):
+                raise RlbenchError(f"{self.where}: {name} must be a number, not {brief(value)}.")
         if self.smallest_effect < 0:
             raise RlbenchError(f"{self.where}: smallest_effect is a size and cannot be {self.smallest_effect}.")
         if self.smallest_effect == 0 and self.direction in NEED_A_MARGIN:
             raise RlbenchError(
-                f"{self.where}: {self.direction!r} needs a smallest_effect above 0: no number of runs can show that a "
+                f"{self.where}: {brief(self.direction)} needs a smallest_effect above 0: no number of runs can show that a "
                 "difference is exactly 0."
             )
         if not 0.5 <= self.level <= 0.999:
@@ -159,7 +168,7 @@ class Claim:
     def _check_arms(self) -> None:
         if self.direction in BOUNDED:
             if self.bound is None:
-                raise RlbenchError(f"{self.where}: {self.direction!r} needs a bound.")
+                raise RlbenchError(f"{self.where}: {brief(self.direction)} needs a bound.")
             least = 1
         else:
             least = 2 if self.direction in COMPARING else 3
@@ -167,11 +176,13 @@ class Claim:
                 extra = "bound" if self.bound is not None else "event"
                 raise RlbenchError(f"{self.where}: {extra} goes with above, below and within only.")
         if len(self.arms) < least:
-            raise RlbenchError(f"{self.where}: {self.direction!r} needs at least {least} arms, not {len(self.arms)}.")
+            raise RlbenchError(
+                f"{self.where}: {brief(self.direction)} needs at least {least} arms, not {len(self.arms)}."
+            )
         if self.direction in ("peak", "dip"):
             if self.best not in self.arms[1:-1]:
                 raise RlbenchError(
-                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, not {self.best!r}."
+                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, not {brief(self.best)}."
                 )
         elif self.best is not None:
             raise RlbenchError(f"{self.where}: best goes with peak and dip only.")
@@ -182,14 +193,14 @@ class Claim:
 def from_document(document: Mapping[str, Any]) -> Claim:
     """Return the claim that `Claim.document` wrote; RlbenchError where it is not one."""
     if not isinstance(document, Mapping):
-        raise RlbenchError(f"A claim is a mapping with a statement, arms and a direction, not {document!r}.")
+        raise RlbenchError(f"A claim is a mapping with a statement, arms and a direction, not {brief(document)}.")
     known = [one.name for one in fields(Claim)]
     for key in document:
         if key not in known:
-            raise RlbenchError(f"A claim has no entry {key!r}.{nearest(str(key), known)}")
+            raise RlbenchError(f"A claim has no entry {brief(key)}.{nearest(str(key), known)}")
     for key in ("statement", "arms", "direction"):
         if key not in document:
-            raise RlbenchError(f"A claim needs the entry {key!r}, and {dict(document)!r} has none.")
+            raise RlbenchError(f"A claim needs the entry {brief(key)}, and {brief(dict(document))} has none.")
     return Claim(**document)
 
 
@@ -211,10 +222,10 @@ def _is_number(text: str) -> bool:
 def _names(where: str, what: str, value: Any) -> tuple[str, ...]:
     """Return a tuple of different words."""
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise RlbenchError(f"{where}: {what} must be a list of labels, not {value!r}.")
+        raise RlbenchError(f"{where}: {what} must be a list of labels, not {brief(value)}.")
     for one in value:
         if not isinstance(one, str) or not one:
-            raise RlbenchError(f"{where}: {what} must be labels, and {one!r} is not one.")
+            raise RlbenchError(f"{where}: {what} must be labels, and {brief(one)} is not one.")
         if list(value).count(one) > 1:
-            raise RlbenchError(f"{where}: {what} names {one!r} twice.")
+            raise RlbenchError(f"{where}: {what} names {brief(one)} twice.")
     return tuple(value)

@@ -1,5 +1,7 @@
 """The one exception a user is meant to read."""
 
+_LONGEST = 200  # characters of a value in a message
+
 
 class RlbenchError(Exception):
     """Bad input or a failed run, said in one clear sentence: what is wrong, where, and what would be right.
@@ -7,6 +9,15 @@ class RlbenchError(Exception):
     The command line prints the message without a traceback and exits with a non-zero status;
     `--debug` shows the traceback.
     """
+
+
+def brief(value: object) -> str:
+    """Return the repr of whatever a user gave, shortened in the middle; of what has none, its type."""
+    try:
+        text = repr(value)
+    except Exception:  # it is somebody's object, or nested too deeply
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 60]} ... {text[-50:]}"
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -43,10 +43,10 @@ class Field:
             parsed, wanted = _as_type_of(self.default, value)
         if parsed is None:
             hint = " (one value per arm: make it several arms)" if isinstance(value, list) else ""
-            raise RlbenchError(f"{where}: {self.name} must be {wanted}, not {value!r}{hint}.")
+            raise RlbenchError(f"{where}: {self.name} must be {wanted}, not {brief(value)}{hint}.")
         if self.choices is not None and parsed not in self.choices:
             options = ", ".join(map(repr, self.choices))
-            raise RlbenchError(f"{where}: {self.name} must be one of {options}, not {value!r}.")
+            raise RlbenchError(f"{where}: {self.name} must be one of {options}, not {brief(value)}.")
         for number in parsed if isinstance(parsed, tuple) else (parsed,):
             self._check_range(number, where)
         return parsed
@@ -55,9 +55,9 @@ class Field:
         if isinstance(number, float) and math.isnan(number):
             raise RlbenchError(f"{where}: {self.name} must be a number, not NaN.")
         if self.low is not None and number < self.low:
-            raise RlbenchError(f"{where}: {self.name} must be at least {self.low:g}, not {number!r}.")
+            raise RlbenchError(f"{where}: {self.name} must be at least {self.low:g}, not {brief(number)}.")
         if self.high is not None and number > self.high:
-            raise RlbenchError(f"{where}: {self.name} must be at most {self.high:g}, not {number!r}.")
+            raise RlbenchError(f"{where}: {self.name} must be at most {self.high:g}, not {brief(number)}.")
 
 
 def hyper(default: float, *, low: float | None = None, high: float | None = None, doc: str = "") -> Any:
@@ -99,7 +99,7 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
     parsed = {}
     for name, value in overrides.items():
         if name not in known:
-            raise RlbenchError(f"{where}: {cls.name} has no field {name!r}.{nearest(name, list(known))}")
+            raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{nearest(name, list(known))}")
         parsed[name] = known[name].parse(value, where)
     algorithm = cls(**parsed)
     samples = algorithm.samples_per_update

@@ -23,7 +23,7 @@ TRAINING = LEARNING | {"registry", "training"}
 MAY_IMPORT = {
     "errors": set(),
     "records": set(),
-    "claims": {"errors"},
+    "claims": {"errors", "shapes"},
     "suite": set(),
     "files": {"errors"},
     "shapes": {"files"},

@@ -62,6 +62,12 @@ def cell_id(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest without its own `digest`: files are hashed there, and this covers the rest."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest in `path`; raise ValueError saying what is wrong where it cannot be trusted."""
     try:
@@ -71,6 +77,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         check(manifest, _MANIFEST, "its manifest.json")
         if cell_id(manifest["identity"]) != path.name:
             raise ValueError("its identity document does not give its name")
+        if "digest" in manifest and manifest["digest"] != manifest_digest(manifest):
+            raise ValueError("its manifest.json was changed or damaged")
         if manifest["status"] not in STATUSES:
             raise ValueError(f"its status is {manifest['status']!r}")
         for name in TABLES:
@@ -136,8 +144,8 @@ def write_entry(
         "identity": dict(identity),
         "status": record.status,
         "outcome": {
-            "reason": record.reason,
-            "detail": record.detail,
+            "reason": _writable(record.reason),
+            "detail": _writable(record.detail),
             "steps_done": int(record.steps),
             "gradient_steps": int(record.gradient_steps),
             "samples": int(record.samples),
@@ -149,9 +157,15 @@ def write_entry(
             name: {"bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()} for name, part in data.items()
         },
     }
+    manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
         _write_bytes(directory / f"{name}.parquet", part)
     _write_bytes(directory / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+
+
+def _writable(text: str) -> str:
+    """Return text as UTF-8 can hold it: what an environment raises may quote bytes that are none."""
+    return text.encode(errors="replace").decode()
 
 
 def _parquet(table: Table) -> bytes:

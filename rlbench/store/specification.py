@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.claims import from_document
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_name, read_json, write
 from rlbench.shapes import ANY, COUNT, LABEL, LABEL_OR_NONE, NAME, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.entry import canonical
@@ -124,5 +124,5 @@ def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str =
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    text = json.dumps(canonical(document), sort_keys=True, default=repr)
+    text = json.dumps(canonical(document), sort_keys=True, default=brief)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlbench import registry
 from rlbench.algorithm import Algorithm
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, configure, fields_of
 from rlbench.study.spec import Arm, Experiment, check_claims, repeats
 
@@ -31,7 +31,7 @@ def resolve(experiment: Experiment) -> list[ResolvedArm]:
     """
     arms = [one for arm in experiment.arms for one in _expand(experiment, arm)]
     if repeated := repeats([arm.label for arm in arms]):
-        raise RlbenchError(f"{experiment.where}: two arms are called {repeated[0]!r}; give one of them a label.")
+        raise RlbenchError(f"{experiment.where}: two arms are called {brief(repeated[0])}; give one of them a label.")
     _no_equal_arms(experiment, arms)
     for arm in arms:
         for environment in experiment.environments:
@@ -52,7 +52,7 @@ def baseline_of(experiment: Experiment, arms: list[ResolvedArm]) -> str:
     if len(of_algorithm) == 1:
         return of_algorithm[0]
     raise RlbenchError(
-        f"{experiment.where}: baseline {experiment.baseline!r} is not the label of an arm."
+        f"{experiment.where}: baseline {brief(experiment.baseline)} is not the label of an arm."
         f"{nearest(experiment.baseline, labels)}"
     )
 
@@ -92,7 +92,7 @@ def _is_sweep(where: str, name: str, value: Any, fields: Mapping[str, Field]) ->
         if not value:
             raise RlbenchError(f"{where}: {name} is an empty list; give at least one value.")
         if repeated := repeats(list(value)):
-            raise RlbenchError(f"{where}: {name} lists {repeated[0]!r} twice.")
+            raise RlbenchError(f"{where}: {name} lists {brief(repeated[0])} twice.")
         return True
     if isinstance(field.default, tuple) and not any(isinstance(item, list | tuple) for item in value):
         return False
@@ -110,7 +110,7 @@ def _no_equal_arms(experiment: Experiment, arms: list[ResolvedArm]) -> None:
         other = seen.setdefault((type(arm.algorithm), values), arm.label)
         if other != arm.label:
             raise RlbenchError(
-                f"{experiment.where}: arms {other!r} and {arm.label!r} have exactly the same settings; "
+                f"{experiment.where}: arms {brief(other)} and {brief(arm.label)} have exactly the same settings; "
                 "drop one of them."
             )
 
@@ -118,7 +118,7 @@ def _no_equal_arms(experiment: Experiment, arms: list[ResolvedArm]) -> None:
 def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, steps: int) -> None:
     """Budgets are exact: a whole number of steps per environment copy, and at least one rollout."""
     copies, rollout = arm.algorithm.num_envs, arm.algorithm.samples_per_update
-    where = f"{experiment.where}, arm {arm.label!r} on {environment}"
+    where = f"{experiment.where}, arm {brief(arm.label)} on {environment}"
     if steps < rollout:
         raise RlbenchError(
             f"{where}: {steps} steps are less than one rollout of horizon {arm.algorithm.horizon} x "

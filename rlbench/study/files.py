@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,13 @@ def load_experiment(path: str | Path) -> Experiment | Measurement:
     if not isinstance(experiment, Experiment | Measurement):
         what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
         raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
+    if any(not hasattr(experiment, one.name) for one in fields(experiment)):
+        raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {_base(experiment)}.")
     return experiment
+
+
+def _base(experiment: Experiment | Measurement) -> str:
+    return (Experiment if isinstance(experiment, Experiment) else Measurement).__name__
 
 
 def override(

@@ -25,10 +25,10 @@ from types import FunctionType
 from typing import Any
 
 from rlbench.claims import Claim
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, brief
 from rlbench.records import MEASURED, Environment
 from rlbench.shapes import is_label
-from rlbench.study.spec import as_claims, as_environments, as_list, as_name, as_seeds, check_claims, repeats
+from rlbench.study.spec import as_claims, as_environments, as_list, as_name, as_seeds, as_text, check_claims, repeats
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
 """Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
@@ -76,14 +76,14 @@ class Measurement:
             "environments": as_environments(where, as_list(where, "environments", environments)),
             "seeds": as_seeds(where, seeds),
             "claims": as_claims(where, claims),
-            "question": question or "",
-            "design": design or "",
+            "question": as_text(where, "question", question),
+            "design": as_text(where, "design", design),
         }
         check_claims(where, checked["claims"], checked["arms"], checked["environments"])
         for claim in checked["claims"]:
             if ":" not in claim.metric and claim.metric != "seconds":
                 raise RlbenchError(
-                    f"{where}, {claim.where}: nothing is trained here, so there is no {claim.metric!r}; "
+                    f"{where}, {claim.where}: nothing is trained here, so there is no {brief(claim.metric)}; "
                     "name a column with a reduction, such as variance:mean."
                 )
         for key, value in checked.items():
@@ -92,7 +92,7 @@ class Measurement:
     @property
     def where(self) -> str:
         """How messages refer to the measurement."""
-        return f"Measurement {self.name!r}"
+        return f"Measurement {brief(self.name)}"
 
     def with_seeds(self, seeds: int | Sequence[int]) -> Measurement:
         """Return the same measurement with other seeds."""
@@ -117,7 +117,7 @@ class Measurement:
 
 def _function(where: str, measure: Any) -> Any:
     if not isinstance(measure, FunctionType):
-        raise RlbenchError(f"{where}: measure must be a function, not {measure!r}.")
+        raise RlbenchError(f"{where}: measure must be a function, not {brief(measure)}.")
     if measure.__closure__:
         held = ", ".join(measure.__code__.co_freevars)
         raise RlbenchError(
@@ -129,7 +129,7 @@ def _function(where: str, measure: Any) -> Any:
 def _labels(where: str, arms: list[Any]) -> tuple[str, ...]:
     for one in arms:
         if not is_label(one):
-            raise RlbenchError(f"{where}: arms must be labels, and {one!r} is not one.")
+            raise RlbenchError(f"{where}: arms must be labels, and {brief(one)} is not one.")
     if repeated := repeats(arms):
-        raise RlbenchError(f"{where}: two arms are called {repeated[0]!r}.")
+        raise RlbenchError(f"{where}: two arms are called {brief(repeated[0])}.")
     return tuple(arms)

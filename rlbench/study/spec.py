@@ -15,6 +15,8 @@ fields and budgets against the algorithms.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.claims import Claim
 from rlbench.claims import from_document as claim_from
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import LONGEST_NAME, is_name
 from rlbench.records import Environment
-from rlbench.shapes import LONGEST_LABEL, is_label
+from rlbench.shapes import LONGEST_LABEL, is_label, is_text
 from rlbench.store.entry import canonical
 from rlbench.store.runs import STORE
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
+
+MOST_SEEDS = 100_000
+_LARGEST = 2**63  # the tables hold 64 bits
 
 
 @dataclass(frozen=True, init=False)
@@ -48,13 +53,17 @@ class Arm:
 
     def __init__(self, algorithm: str | type[Algorithm], label: str | None = None, **settings: Any) -> None:
         if not algorithm or not isinstance(algorithm, str | type):
-            raise RlbenchError(f"An arm needs an algorithm's name or class, not {algorithm!r}.")
+            raise RlbenchError(f"An arm needs an algorithm's name or class, not {brief(algorithm)}.")
         object.__setattr__(self, "algorithm", algorithm)
         object.__setattr__(self, "label", label)
         object.__setattr__(self, "settings", dict(settings))
+        try:
+            canonical(settings)
+        except RecursionError:
+            raise RlbenchError(f"Arm {brief(self.name)}: its settings are nested too deeply.") from None
         if label is not None and not is_label(label):
             raise RlbenchError(
-                f"Arm {self.name!r}: label must be a word or a line of up to {LONGEST_LABEL} letters, not {label!r}."
+                f"Arm {brief(self.name)}: label must be a word or a line of up to {LONGEST_LABEL} letters, not {brief(label)}."
             )
 
     @property
@@ -112,10 +121,10 @@ class Experiment:
             "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in as_list(where, "arms", arms)),
             "environments": as_environments(where, as_list(where, "environments", environments)),
             "seeds": as_seeds(where, seeds),
-            "baseline": baseline or "",
-            "question": question or "",
+            "baseline": as_text(where, "baseline", baseline),
+            "question": as_text(where, "question", question),
             "claims": as_claims(where, claims),
-            "design": design or "",
+            "design": as_text(where, "design", design),
         }
         checked["steps"] = _steps(where, steps, checked["environments"])
         for key, value in checked.items():
@@ -124,7 +133,7 @@ class Experiment:
     @property
     def where(self) -> str:
         """How messages refer to the experiment."""
-        return f"Experiment {self.name!r}"
+        return f"Experiment {brief(self.name)}"
 
     def budget(self, environment: Environment) -> int:
         """Return the environment steps of every run in `environment`."""
@@ -152,7 +161,7 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
     known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims", "design"]
     for key in document:
         if key not in known:
-            raise RlbenchError(f"An experiment has no entry {key!r}.{nearest(str(key), known)}")
+            raise RlbenchError(f"An experiment has no entry {brief(key)}.{nearest(str(key), known)}")
     try:
         return Experiment(
             **{
@@ -173,15 +182,22 @@ def as_name(name: Any) -> str:
     if not is_name(name) or name == STORE:
         raise RlbenchError(
             f"An experiment's name is also its folder: up to {LONGEST_NAME} letters, digits, '.', '_' and '-', not "
-            f"{name!r}."
+            f"{brief(name)}."
         )
     return str(name)
+
+
+def as_text(where: str, key: str, value: Any) -> str:
+    """Return a text, which may be empty or None."""
+    if value is None or (isinstance(value, str) and is_text(value)):
+        return value or ""
+    raise RlbenchError(f"{where}: {key} must be a text, not {brief(value)}.")
 
 
 def as_list(where: str, key: str, value: Any) -> list[Any]:
     """Return a list of at least one item."""
     if isinstance(value, str | Mapping | Arm | Environment | type) or not isinstance(value, Iterable):
-        raise RlbenchError(f"{where}: {key} must be a list, not {value!r}.")
+        raise RlbenchError(f"{where}: {key} must be a list, not {brief(value)}.")
     items = list(value)
     if not items:
         raise RlbenchError(f"{where}: {key} is empty; it needs at least one.")
@@ -193,20 +209,22 @@ def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
     environments = tuple(Environment(one) if isinstance(one, str) else one for one in items)
     for one in environments:
         if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
-            raise RlbenchError(f"{where}: {one!r} is not an environment; give a Gymnasium id.")
+            raise RlbenchError(f"{where}: {brief(one)} is not an environment; give a Gymnasium id.")
         if not isinstance(one.options, Mapping) or not all(isinstance(key, str) for key in one.options):
-            raise RlbenchError(f"{where}: the options of {one.id} must be a mapping of names, not {one.options!r}.")
+            raise RlbenchError(
+                f"{where}: the options of {one.id} must be a mapping of names, not {brief(one.options)}."
+            )
         try:
-            json.dumps(dict(one.options))
+            json.dumps(canonical(one.options))
         except (TypeError, ValueError, RecursionError) as problem:
             raise RlbenchError(f"{where}: the options of {one.id} must be JSON values ({problem}).") from problem
         if not is_label(one.label):
             raise RlbenchError(
                 f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "
-                f"and {one.label!r} is not one."
+                f"and {brief(one.label)} is not one."
             )
     if repeated := repeats([one.label for one in environments]):
-        raise RlbenchError(f"{where}: environment {repeated[0]!r} is listed twice.")
+        raise RlbenchError(f"{where}: environment {brief(repeated[0])} is listed twice.")
     if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):
         raise RlbenchError(f"{where}: two environments differ only in how their options are written.")
     return environments
@@ -215,18 +233,27 @@ def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
 def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
     """Return different seeds, given as a list or by their number."""
     if is_whole(seeds):
+        _not_too_many(where, seeds)
         if seeds < 1:
             raise RlbenchError(f"{where}: seeds must be at least 1, not {seeds}.")
         return tuple(range(int(seeds)))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {seeds!r}.")
-    listed = as_list(where, "seeds", seeds)
+        raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {brief(seeds)}.")
+    listed = as_list(where, "seeds", itertools.islice(seeds, MOST_SEEDS + 1))
+    _not_too_many(where, len(listed))
     for seed in listed:
-        if not is_whole(seed) or seed < 0:
-            raise RlbenchError(f"{where}: a seed must be a whole number of at least 0, not {seed!r}.")
+        if not is_whole(seed) or not 0 <= seed < _LARGEST:
+            raise RlbenchError(f"{where}: a seed must be a whole number from 0 to 2**63 - 1, not {brief(seed)}.")
     if repeated := repeats(listed):
         raise RlbenchError(f"{where}: seed {repeated[0]} is listed twice; every run needs its own seed.")
     return tuple(int(seed) for seed in listed)
+
+
+def _not_too_many(where: str, seeds: int) -> None:
+    if seeds > MOST_SEEDS:
+        raise RlbenchError(
+            f"{where}: seeds must be at most {MOST_SEEDS}, which would be more runs than anybody trains."
+        )
 
 
 def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
@@ -236,7 +263,7 @@ def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int
     for name in steps:
         if name not in names:
             raise RlbenchError(
-                f"{where}: steps names {name!r}, which is not an environment here.{nearest(name, names)}"
+                f"{where}: steps names {brief(name)}, which is not an environment here.{nearest(name, names)}"
             )
     for one in environments:
         if one.id not in steps and one.label not in steps:
@@ -247,13 +274,13 @@ def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int
 def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
     """Return claims with statements of their own."""
     if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
-        raise RlbenchError(f"{where}: claims must be a list, not {claims!r}.")
+        raise RlbenchError(f"{where}: claims must be a list, not {brief(claims)}.")
     listed = tuple(claims)
     for one in listed:
         if not isinstance(one, Claim):
-            raise RlbenchError(f"{where}: {one!r} is not a Claim.")
+            raise RlbenchError(f"{where}: {brief(one)} is not a Claim.")
     if repeated := repeats([one.statement for one in listed]):
-        raise RlbenchError(f"{where}: two claims say {repeated[0]!r}; every claim needs its own statement.")
+        raise RlbenchError(f"{where}: two claims say {brief(repeated[0])}; every claim needs its own statement.")
     return listed
 
 
@@ -265,7 +292,7 @@ def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], envir
             for name in names:
                 if name not in known[what]:
                     raise RlbenchError(
-                        f"{where}, {claim.where}: there is no {what} {name!r}.{nearest(name, known[what])}"
+                        f"{where}, {claim.where}: there is no {what} {brief(name)}.{nearest(name, known[what])}"
                     )
 
 
@@ -273,7 +300,9 @@ def _positive(where: str, what: str, value: Any) -> int:
     if isinstance(value, float) and value.is_integer():  # 1e5 is how people write budgets
         value = int(value)
     if not is_whole(value) or value < 1:
-        raise RlbenchError(f"{where}: {what} must be a whole number of at least 1, not {value!r}.")
+        raise RlbenchError(f"{where}: {what} must be a whole number of at least 1, not {brief(value)}.")
+    if value >= _LARGEST:
+        raise RlbenchError(f"{where}: {what} must be less than 2**63, not {brief(value)}.")
     return int(value)
 
 
@@ -284,4 +313,7 @@ def is_whole(value: Any) -> bool:
 
 def repeats(items: Sequence[Any]) -> list[Any]:
     """Return the items that occur more than once, each once."""
+    with contextlib.suppress(TypeError):  # counting each of many would take its time
+        if len(set(items)) == len(items):
+            return []
     return list(dict.fromkeys(item for item in items if items.count(item) > 1))

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlbench.errors import RlbenchError, nearest
-from rlbench.files import is_name
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.store.specification import home, register
 from rlbench.study.files import load_experiment
 from rlbench.study.measurement import Measurement
 from rlbench.study.spec import Experiment, as_name, repeats
-from rlbench.suite import Erratum, Exact, Showpiece, Suite
+from rlbench.study.suitetypes import check_suite
+from rlbench.suite import Suite
 from rlbench.userfiles import assigns, import_file, importable
 
 FILE = "suite.py"
@@ -43,7 +43,7 @@ class LoadedSuite:
         known = [one.name for one in self.experiments]
         for name in only:
             if name not in known:
-                raise RlbenchError(f"{self.folder} has no experiment {name!r}.{nearest(name, known)}")
+                raise RlbenchError(f"{self.folder} has no experiment {brief(name)}.{nearest(name, known)}")
         named = set(only or known)
         if quick and self.suite.quick:
             named &= set(self.suite.quick)
@@ -103,15 +103,7 @@ def _read(file: Path) -> Suite:
     if not isinstance(suite, Suite):
         what = "no SUITE" if suite is None else f"a SUITE of type {type(suite).__name__}"
         raise RlbenchError(f"{file} has {what}; it must say SUITE = Suite(...).")
-    parts: list[tuple[str, Sequence[Any], type]] = [
-        ("checks", suite.checks, Exact),
-        ("errata", suite.errata, Erratum),
-        ("figures", suite.figures, Showpiece),
-    ]
-    for what, entries, kind in parts:
-        for entry in entries:
-            if not isinstance(entry, kind):
-                raise RlbenchError(f"{file}: {what} must be of type {kind.__name__}, and {entry!r} is not.")
+    check_suite(suite, file)
     checks = [replace(one, check=partial(_inside, file.parent, one.check)) for one in suite.checks]
     errata = [
         replace(one, demonstrate=partial(_inside, file.parent, one.demonstrate)) if one.demonstrate else one
@@ -131,7 +123,9 @@ def _check_names(experiments: dict[Path, Experiment | Measurement]) -> None:
     for file, experiment in experiments.items():
         other = seen.setdefault(experiment.name, file)
         if other != file:
-            raise RlbenchError(f"Two experiments are called {experiment.name!r}: in {other} and {file}; rename one.")
+            raise RlbenchError(
+                f"Two experiments are called {brief(experiment.name)}: in {other} and {file}; rename one."
+            )
 
 
 def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
@@ -144,27 +138,24 @@ def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
     for number, file in made:
         if number and number in seen:
             both = f"in {seen[number]} and {file}" if seen[number] != file else f"both in {file}"
-            raise RlbenchError(f"Two claims have the id {number!r}, {both}; give one of them another.")
+            raise RlbenchError(f"Two claims have the id {brief(number)}, {both}; give one of them another.")
         seen[number] = file
     ids = [number for number in seen if number]
     for number in suite.remarks:
         if number not in ids:
-            raise RlbenchError(f"{where}: remarks name {number!r}, which is no claim's id.{_nearest(number, ids)}")
+            raise RlbenchError(f"{where}: remarks name {brief(number)}, which is no claim's id.{_nearest(number, ids)}")
     names = [one.name for one in loaded.experiments]
     named = [("quick", name) for name in suite.quick]
-    named += [(f"figure {one.name!r}", name) for one in suite.figures for name in one.experiments]
+    named += [(f"figure {brief(one.name)}", name) for one in suite.figures for name in one.experiments]
     for what, name in named:
         if name not in names:
-            raise RlbenchError(f"{where}: {what} names {name!r}, which is no experiment here.{_nearest(name, names)}")
-    for one in suite.figures:
-        if not is_name(one.name):
             raise RlbenchError(
-                f"{where}: a figure's name is also its file's: letters, digits, '.', '_' and '-', not {one.name!r}."
+                f"{where}: {what} names {brief(name)}, which is no experiment here.{_nearest(name, names)}"
             )
     if repeated := repeats([one.name for one in suite.figures]):
-        raise RlbenchError(f"{where}: two figures are called {repeated[0]!r}.")
+        raise RlbenchError(f"{where}: two figures are called {brief(repeated[0])}.")
     if suite.quick_seeds < 1:
-        raise RlbenchError(f"{where}: quick_seeds must be at least 1, not {suite.quick_seeds!r}.")
+        raise RlbenchError(f"{where}: quick_seeds must be at least 1, not {brief(suite.quick_seeds)}.")
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -112,7 +112,7 @@ def test_failures_are_counted_and_named(cli: Cli, folder: Path) -> None:
         (["text/a.py", "--only", "one"], "--only chooses among the experiments of a folder"),
         (["text", "--only", "on"], "has no experiment 'on'. Did you mean 'one'"),
         (["text", "--seeds", "0"], "seeds must be at least 1"),
-        (["text", "--first-seed", "-1"], "a seed must be a whole number of at least 0, not -1"),
+        (["text", "--first-seed", "-1"], "a seed must be a whole number from 0 to 2**63 - 1, not -1"),
         (["text/c.py", "--until-decided"], "has no baseline, so there is nothing to decide in stages"),
         (["text/c.py", "--steps", "64"], "trains nothing, so it has no budget"),
     ],

@@ -1,0 +1,26 @@
+"""A sandbox per module, and settings under which the same cases come every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.fuzz.sandbox import Sandbox
+
+settings.register_profile(
+    "fuzz", derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+)
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Return a sandbox with this process inside, in which nothing is trained."""
+    from rlbench.study.runner import _Execution
+
+    made = Sandbox(tmp_path)
+    monkeypatch.chdir(made.work)
+    monkeypatch.setattr(_Execution, "train_all", lambda *_: None)
+    yield made
