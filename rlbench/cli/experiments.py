@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.external import compare_file, from_file
-from rlbench.cli.folders import check_options, is_one_file, run_together
+from rlbench.cli.folders import check_options, is_one_file, run_together, usable_folder
 from rlbench.cli.suites import report_folder
 from rlbench.errors import RlbenchError
 
@@ -28,7 +28,9 @@ FAILED_RUNS = 1
 def changes(command: Callable[..., None]) -> Callable[..., None]:
     """Options that change an experiment and say where its results are."""
     for option in (
-        click.option("--results", default="results", show_default=True, help="Folder of the stored runs."),
+        click.option(
+            "--results", callback=usable_folder, default="results", show_default=True, help="Folder of the stored runs."
+        ),
         click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable."),
         click.option(
             "--set",
@@ -135,7 +137,11 @@ def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> b
 @click.option("--steps", type=int, help="As given to `rlbench run`.")
 @click.option("--quick", is_flag=True, help="As given to `rlbench run`.")
 @click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable.")
-@click.option("--out", help="Folder of the report; default: RESULTS/NAME, of a part of a folder RESULTS/NAME-part.")
+@click.option(
+    "--out",
+    callback=usable_folder,
+    help="Folder of the report; default: RESULTS/NAME, of a part of a folder RESULTS/NAME-part.",
+)
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -185,7 +191,7 @@ def report(
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @changes
 @_training
-@click.option("--out", help="Folder of the report; default: RESULTS/NAME.")
+@click.option("--out", callback=usable_folder, help="Folder of the report; default: RESULTS/NAME.")
 @from_file
 @click.pass_context
 def compare(

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from rlbench.study.suites import LoadedSuite
 
 
+def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the folder that an option names; BadParameter where the system cannot take the name."""
+    try:
+        if value is not None:
+            os.stat(value)
+    except (FileNotFoundError, NotADirectoryError):  # said where it is needed
+        pass
+    except OSError as problem:
+        raise click.BadParameter(f"{problem.strerror or problem}.", ctx, parameter) from problem
+    except ValueError as problem:
+        raise click.BadParameter("A folder's name cannot hold this.", ctx, parameter) from problem
+    return value
+
+
 def is_one_file(paths: Sequence[str]) -> bool:
     """Return whether a command line names a single file and no folder."""
     return len(paths) == 1 and not os.path.isdir(paths[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ class Agreement(NamedTuple):
 
 def read_verdicts(path: str | Path) -> list[dict[str, Any]]:
     """Return the claims of a `verdicts.json`, or of the one in a folder; RlbenchError where it is none."""
-    file = Path(path) / "verdicts.json" if Path(path).is_dir() else Path(path)
+    file = Path(path) / "verdicts.json" if os.path.isdir(path) else Path(path)
     try:
         document = read_json(file)
         check(document, {"claims": [{"id": TEXT_OR_NONE, "statement": TEXT, "verdict": TEXT}]}, "it")
