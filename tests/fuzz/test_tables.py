@@ -1,0 +1,158 @@
+"""Tables of runs that were trained elsewhere: any bytes are compared or refused in a sentence."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlbench.store import Store
+from tests.fuzz.hostile import TEXTS
+from tests.fuzz.sandbox import CASES, Sandbox, untouched
+from tests.fuzz.test_experiment_files import damaged
+
+SCORES = "algorithm,environment,seed,score\n" + "".join(
+    f"{name},{place},{seed},{seed + len(name)}\n" for name in ("a", "bb") for place in ("E", "F") for seed in range(4)
+)
+CURVES = "algorithm,environment,seed,step,score\n" + "".join(
+    f"{name},E,{seed},{step},{seed + step}\n" for name in ("a", "bb") for seed in range(3) for step in (10, 20, 30)
+)
+CELLS = [*TEXTS, "1e400", "-1e308", "1,5", "1;5", '"', '""', "'", "2**53", "9007199254740993", "1" * 400, "NaN", "NULL"]
+HEADERS = ["algorithm", "environment", "seed", "score", "step", "Score ", "SEED", "Unnamed: 0", "cell", "", *TEXTS[:20]]
+
+
+@pytest.fixture
+def quick(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Return a sandbox in which reports draw no figures, which takes seconds."""
+    monkeypatch.setattr("rlbench.analysis.report.pictures", lambda _: [])
+    return sandbox
+
+
+def compare(sandbox: Sandbox, data: bytes, *options: str, name: str = "runs.csv") -> int:
+    (sandbox.work / name).write_bytes(data)
+    with untouched(sandbox):
+        return sandbox.call("compare", f"--from={name}", *options).exit_code
+
+
+def quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    """Return a CSV file that nearly is a table of runs: some of its cells or headers are not what they should be."""
+    rows = [line.split(",") for line in draw(st.sampled_from([SCORES, CURVES])).splitlines()]
+    for _ in range(draw(st.integers(1, 3))):
+        row = draw(st.integers(0, len(rows) - 1))
+        column = draw(st.integers(0, len(rows[0]) - 1))
+        cell = draw(st.sampled_from(HEADERS if row == 0 else CELLS) | st.text(max_size=20))
+        everywhere = row > 0 and draw(st.booleans())
+        for one in rows[1:] if everywhere else [rows[row]]:
+            if column < len(one) and (not everywhere or one[column] == rows[row][column] or one is rows[row]):
+                one[column] = quoted(cell) if draw(st.booleans()) else cell
+    if draw(st.integers(0, 5)) == 0:
+        rows = [row[: draw(st.integers(0, 5))] for row in rows]
+    encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "latin-1", "utf-8-sig"]))
+    separator = draw(st.sampled_from([",", ",", ",", ";", "\t"]))
+    return "\n".join(separator.join(row) for row in rows).encode(encoding, errors="replace")
+
+
+def test_tables_that_are_nearly_right(quick: Sandbox) -> None:
+    statuses: set[int] = set()
+
+    @settings(settings.get_profile("fuzz"), max_examples=220)
+    @given(tables())
+    def fuzz(data: bytes) -> None:
+        statuses.add(compare(quick, data))
+
+    fuzz()
+    assert quick.cases >= 220
+    assert statuses == {0, 2}
+
+
+def test_damaged_bytes(quick: Sandbox) -> None:
+    @settings(settings.get_profile("fuzz"), max_examples=100)
+    @given(st.sampled_from([SCORES, CURVES]), st.integers(0, 2**32))
+    def fuzz(text: str, seed: int) -> None:
+        compare(quick, damaged(text.encode(), random.Random(seed)))
+
+    fuzz()
+    assert quick.cases >= 100
+
+
+def test_random_bytes(quick: Sandbox) -> None:
+    @settings(settings.get_profile("fuzz"), max_examples=120)
+    @given(st.binary(max_size=400), st.sampled_from(["runs.csv", "runs.parquet", "runs.json", "runs", ".csv", "..csv"]))
+    def fuzz(data: bytes, name: str) -> None:
+        assert compare(quick, data, name=name) == 2
+
+    fuzz()
+    assert quick.cases >= 120
+
+
+def test_damaged_parquet(quick: Sandbox) -> None:
+    import io
+
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.read_csv(io.StringIO(SCORES)).to_parquet(buffer)
+
+    @settings(settings.get_profile("fuzz"), max_examples=80)
+    @given(st.integers(0, 2**32))
+    def fuzz(seed: int) -> None:
+        compare(quick, damaged(buffer.getvalue(), random.Random(seed)), name="runs.parquet")
+
+    fuzz()
+    assert quick.cases >= 80
+
+
+PARQUET: dict[str, Any] = {
+    "lists": {"score": [[1.0], [2.0], [3.0], [4.0]]},
+    "mappings": {"algorithm": [{"x": 1}] * 4},
+    "dates": {"seed": ["2020-01-01"] * 4},
+    "bytes": {"environment": [b"\xff"] * 4},
+    "nothing": {"score": [None] * 4},
+    "mixed": {"seed": ["0", "1", "x", "y"]},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(PARQUET))
+def test_parquet_of_other_types(quick: Sandbox, kind: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"algorithm": ["a", "a", "b", "b"], "environment": ["E"] * 4, "seed": [0, 1, 0, 1], "score": [1.0] * 4}
+    pq.write_table(pa.table(columns | PARQUET[kind]), quick.work / "runs.parquet")
+    with untouched(quick):
+        quick.call("compare", "--from=runs.parquet")
+
+
+@pytest.mark.parametrize(
+    "name", ["..csv", "...csv", "--debug.csv", "a b.csv", "<b>.csv", "x" * 240 + ".csv", ".hid.csv"]
+)
+def test_the_name_of_a_table_stays_inside_the_results(quick: Sandbox, name: str) -> None:
+    assert compare(quick, SCORES.encode(), name=name) == 0
+    pages = list(Path(quick.results).rglob("report.html"))
+    assert len(pages) == 1
+    assert pages[0].parent.parent == quick.results
+    assert Store(quick.results).list() == {}
+
+
+def test_options(quick: Sandbox) -> None:
+    for text in TEXTS:
+        compare(quick, SCORES.encode(), f"--baseline={text}")
+        compare(quick, SCORES.encode(), f"--reference=E={text},1")
+        compare(quick, SCORES.encode(), "--", text)
+        if len(text) % 2:  # half of them are enough
+            compare(quick, SCORES.encode(), f"--reference={text}")
+            compare(quick, SCORES.encode(), f"--reference={text}=0,1")
+    assert quick.cases >= 3 * len(TEXTS)
+
+
+def test_there_are_enough_cases() -> None:
+    assert 220 + 100 + 120 + 80 + len(PARQUET) + 7 + 3 * len(TEXTS) >= CASES["tables"]
