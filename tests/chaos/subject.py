@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
     ],
     ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"],  # two that are trained as arrays, and one of Gymnasium's
     seeds=3,
-    steps=1024,
+    steps=2560,
     claims=[Claim("PPO learns more than REINFORCE", ["ppo-clip", "reinforce"], "greater", "auc")],
 )
 """

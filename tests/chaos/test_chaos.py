@@ -40,6 +40,7 @@ def campaigns(folder: Path, suite: Path, reference: Tables, seed: int, wanted: i
         campaign.run(min(each, wanted - kills.total()), reference)
         kills += campaign.kills
         number += 1
+    print("\n".join(campaign.log))
     print(f"seed {seed}: {kills.total()} kills in {number} campaigns: {dict(kills)}")
     return kills
 
