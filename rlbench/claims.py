@@ -128,7 +128,8 @@ class Claim:
             raise RlbenchError(f"{self.where}: paired must be True or False, not {brief(self.paired)}.")
         if not isinstance(self.direction, str) or self.direction not in DIRECTIONS:
             raise RlbenchError(
-                f"{self.where}: there is no direction {brief(self.direction)}.{nearest(str(self.direction), DIRECTIONS)}"
+                f"{self.where}: there is no direction {brief(self.direction)}."
+                f"{nearest(str(self.direction), DIRECTIONS)}"
             )
         if not isinstance(self.metric, str) or not _METRIC.fullmatch(self.metric):
             raise RlbenchError(
@@ -159,7 +160,7 @@ class Claim:
             raise RlbenchError(f"{self.where}: smallest_effect is a size and cannot be {self.smallest_effect}.")
         if self.smallest_effect == 0 and self.direction in NEED_A_MARGIN:
             raise RlbenchError(
-                f"{self.where}: {brief(self.direction)} needs a smallest_effect above 0: no number of runs can show that a "
+                f"{self.where}: {self.direction!r} needs a smallest_effect above 0: no number of runs can show that a "
                 "difference is exactly 0."
             )
         if not 0.5 <= self.level <= 0.999:
@@ -182,7 +183,8 @@ class Claim:
         if self.direction in ("peak", "dip"):
             if self.best not in self.arms[1:-1]:
                 raise RlbenchError(
-                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, not {brief(self.best)}."
+                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, "
+                    f"not {brief(self.best)}."
                 )
         elif self.best is not None:
             raise RlbenchError(f"{self.where}: best goes with peak and dip only.")

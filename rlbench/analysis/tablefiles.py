@@ -69,8 +69,8 @@ def markdown(table: Table) -> str:
 
     lines = [row(_header(table.shown)), row(["---"] * table.shown.shape[1])]
     lines += [row(cells) for cells in _cells(table.shown)]
-    note = f"\n{table.note}\n" if table.note else ""
-    return f"**{table.title}**\n\n" + "\n".join(lines) + f"\n{note}"
+    note = f"\n{_markdown_cell(table.note)}\n" if table.note else ""
+    return f"**{_markdown_cell(table.title)}**\n\n" + "\n".join(lines) + f"\n{note}"
 
 
 def latex(table: Table) -> str:
@@ -104,7 +104,7 @@ def escape_latex(text: str) -> str:
 
 def _markdown_cell(text: str) -> str:
     plain = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-    return plain.replace("<", "&lt;").replace("*", "\\*")
+    return plain.replace("<", "&lt;").replace("*", "\\*").replace("](", "]\\(")
 
 
 def _header(shown: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.external import compare_file, from_file
-from rlbench.cli.folders import check_options, is_one_file, run_together, usable_folder
+from rlbench.cli.folders import check_options, is_one_file, own_folder, run_together, usable_folder
 from rlbench.cli.suites import report_folder
 from rlbench.errors import RlbenchError
 
@@ -360,4 +360,4 @@ def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> 
 def _write_report(stored: Results, results: str, out: str | None) -> Path:
     from rlbench.store.specification import home
 
-    return stored.report(Path(out) if out else home(results, str(stored.experiment["name"])))
+    return stored.report(Path(out) if out else own_folder(home(results, str(stored.experiment["name"])), results))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from rlbench.cli.folders import own_folder
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 
@@ -59,7 +60,8 @@ def compare_file(
     if results.baseline is None:
         raise RlbenchError(f"A comparison needs two algorithms, and {file} has only {results.arms[0]}.")
     given = ctx.get_parameter_source("out") == ParameterSource.COMMANDLINE
-    where = results.report(out if given else out / file_name(str(results.experiment["name"])))
+    name = file_name(str(results.experiment["name"]))
+    where = results.report(out if given else own_folder(out / name, str(out)))
     show_comparisons(results.comparisons, results.baseline)
     click.echo(f"Report: {where}")
 

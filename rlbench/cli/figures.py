@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlbench.cli.folders import usable_folder
+from rlbench.cli.folders import own_folder, usable_folder
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
@@ -51,7 +51,7 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
     for piece in pieces:
         if lacking := missing(piece, members):
             click.echo(f"Left out {piece.name}: no run of {' and '.join(lacking)} is stored in {results}.")
-    where = Path(out) if out else home / style
+    where = Path(out) if out else own_folder(home / style, results)
     drawn = write_showpieces(draw_all(pieces, members, style), where, style, f"{name}: figures for {style}")
     click.echo(f"Figures: {where} ({', '.join(drawn) or 'none'})")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlbench.errors import RlbenchError
+from rlbench.files import folder
 
 if TYPE_CHECKING:
     from rlbench.study.launcher import Launcher
@@ -31,6 +33,14 @@ def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | N
     except ValueError as problem:
         raise click.BadParameter("A folder's name cannot hold this.", ctx, parameter) from problem
     return value
+
+
+def own_folder(path: Path, results: str) -> Path:
+    """Make a folder of the results and return it; RlbenchError where a link would lead out of them."""
+    try:
+        return folder(path, inside=results)
+    except OSError as problem:
+        raise RlbenchError(f"Cannot write to {path}: {problem.strerror or problem}.") from problem
 
 
 def is_one_file(paths: Sequence[str]) -> bool:

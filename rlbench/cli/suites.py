@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbench.cli.folders import load_all, plans_of
+from rlbench.cli.folders import load_all, own_folder, plans_of
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -28,7 +28,8 @@ def report_folder(ctx: click.Context, folder: str) -> None:
     suite = _results(folder, given)
     # Beside the report of everything, which that of a part must not replace.
     part = "-quick" if given["quick"] else "-part" if given["only"] else ""
-    out = Path(given["out"]) if given["out"] else Path(given["results"]) / f"{suite.name}{part}"
+    results = given["results"]
+    out = Path(given["out"]) if given["out"] else own_folder(Path(results) / f"{suite.name}{part}", results)
     report = write_suite_report(suite, out, _show)
     for problem in report.problems:
         click.echo(f"warning: {problem}", err=True)

@@ -63,7 +63,8 @@ class Arm:
             raise RlbenchError(f"Arm {brief(self.name)}: its settings are nested too deeply.") from None
         if label is not None and not is_label(label):
             raise RlbenchError(
-                f"Arm {brief(self.name)}: label must be a word or a line of up to {LONGEST_LABEL} letters, not {brief(label)}."
+                f"Arm {brief(self.name)}: label must be a word or a line of up to {LONGEST_LABEL} letters, not "
+                f"{brief(label)}."
             )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ settings.register_profile(
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with this process inside, in which nothing is trained."""
     from rlbench.study.runner import _Execution
 
     made = Sandbox(tmp_path)
     monkeypatch.chdir(made.work)
     monkeypatch.setattr(_Execution, "train_all", lambda *_: None)
-    yield made
+    return made

@@ -167,7 +167,7 @@ STRANGE = {
     "dots.py": b"EXPERIMENT = x" + b".a" * 20000,
     "types.py": b"EXPERIMENT = 5\n",
     "class.py": b"from rlbench import Experiment as EXPERIMENT\n",
-    "late.py": b"from rlbench import Experiment\nclass E(Experiment):\n    def __init__(self): pass\nEXPERIMENT = E()\n",
+    "late.py": b"import rlbench\nclass E(rlbench.Experiment):\n    def __init__(self): pass\nEXPERIMENT = E()\n",
     "unicode\u202e.py": b"EXPERIMENT = 1\n",
     "space name.py": b"EXPERIMENT = 1\n",
     "notpython.txt": b"EXPERIMENT = 1\n",

@@ -68,12 +68,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(sandbox: Sandbox, original: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def copied(sandbox: Sandbox, original: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with a copy of the results, in which reports draw no figures, which takes seconds."""
     shutil.copytree(original, sandbox.work, dirs_exist_ok=True)
     monkeypatch.setattr("rlbench.analysis.report.pictures", lambda _: [])
     monkeypatch.setattr("rlbench.analysis.suite.report._draw", lambda *_: {})
-    yield sandbox
+    return sandbox
 
 
 def restore(sandbox: Sandbox, original: Path) -> None:
