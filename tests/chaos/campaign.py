@@ -61,7 +61,7 @@ class Campaign:
         if kind == "full disk":
             self._fill_the_disk(commands[0])
         else:
-            moment = self._await_the_moment(what, commands[0])
+            moment = self._await_the_moment(what, commands[0], early=kind not in OF_RUNS)
             self._strike(kind, moment, commands[0])
             if kind in ("worker", "template") and commands[0].running and self.random.random() < 0.5:
                 commands[0].wait_while(lambda: True, self.random.uniform(0, 2))
@@ -81,12 +81,12 @@ class Campaign:
             if what == "run" or kind not in OF_RUNS:
                 return kind
 
-    def _await_the_moment(self, what: str, command: Command) -> str:
-        """Wait until some moment of some phase and return its name."""
+    def _await_the_moment(self, what: str, command: Command, *, early: bool) -> str:
+        """Wait until some moment of some phase and return its name; `early` allows those before there are workers."""
         if what == "report":
             command.wait_while(lambda: True, self.random.uniform(0, REPORTING))
             return "reporting"
-        moment = self.random.choices(("starting", "training", "storing", "just stored"), (2, 2, 3, 2))[0]
+        moment = self.random.choices(("starting", "training", "storing", "just stored"), (2 * early, 2, 3, 2))[0]
         if moment == "starting":
             command.wait_while(lambda: True, self.random.uniform(0, STARTING))
         elif moment == "training":

@@ -30,7 +30,7 @@ def experiment(**changes: Any) -> Experiment:
         ({"seeds": "10"}, "seeds must be a whole number or a list"),
         ({"seeds": 2.5}, "seeds must be a whole number or a list"),
         ({"seeds": [0, 1, 1]}, "seed 1 is listed twice"),
-        ({"seeds": [0, -1]}, "a seed must be a whole number from 0 to 2\*\*63 - 1, not -1"),
+        ({"seeds": [0, -1]}, "a seed must be a whole number from 0 to 2**63 - 1, not -1"),
         ({"steps": -5}, "steps must be a whole number of at least 1, not -5"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"steps": 1.5}, "steps must be a whole number of at least 1, not 1.5"),
