@@ -37,7 +37,11 @@ _PACKAGES = ("torch", "numpy", "numba", "gymnasium")
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where the runs `cells` of a pack, by id, have their checkpoints, and after how many seconds they get the next."""
+    """Where the runs `cells` of a pack, by id, have their checkpoints.
+
+    They get the next one at the end of the rollout in which `interval` seconds have passed, or fifty times as long as
+    writing one takes; with 0, after every rollout.
+    """
 
     folder: str | Path
     cells: tuple[str, ...] = ()

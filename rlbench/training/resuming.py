@@ -11,6 +11,7 @@ from rlbench.training.loop import Loop
 from rlbench.training.state import State, UnusableError
 
 _END = 0.1  # share of the interval from which the end of a block is worth a checkpoint
+_RARE = 50  # times as long as writing takes is the least interval
 
 
 class Resumption:
@@ -18,6 +19,7 @@ class Resumption:
 
     def __init__(self, checkpoints: Checkpoints | None, replicas: int) -> None:
         self._checkpoints, self._written = checkpoints, time.monotonic()
+        self._interval = checkpoints.interval if checkpoints else 0.0
         self.wanted = checkpoints is not None
         self._steps = [0] * replicas  # after which each run goes on
         for replica, cell in enumerate(checkpoints.cells if checkpoints else ()):
@@ -60,8 +62,9 @@ class Resumption:
 
         A disk that refuses does not stop the training.
         """
-        if self._checkpoints is None or time.monotonic() - self._written < share * self._checkpoints.interval:
+        if self._checkpoints is None or time.monotonic() - self._written < share * self._interval:
             return
+        started = time.monotonic()
         try:
             for replica, state in zip(block, training.states(), strict=True):
                 self._checkpoints.write(self._checkpoints.cells[replica], state)
@@ -71,6 +74,8 @@ class Resumption:
             reason = problem.strerror or str(problem)
             say_once(f"Cannot write checkpoints to {self._checkpoints.folder}: {reason}. Training goes on without.")
         self._written = time.monotonic()
+        if self._checkpoints.interval:
+            self._interval = max(self._checkpoints.interval, _RARE * (self._written - started))
 
     def write_at_end(self, training: Loop[Any], block: Sequence[int]) -> None:
         """Write the checkpoints of a block that is done, which is not stored before the whole pack is."""

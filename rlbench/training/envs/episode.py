@@ -114,5 +114,6 @@ def _look(value: Any, seen: Any, known: set[int]) -> None:
                 _look(held, seen, known)
         elif isinstance(value, set | frozenset):
             seen.update(repr(sorted(map(repr, value))).encode())
-        elif not isinstance(value, type | ModuleType) and not inspect.isroutine(value):
+        # A space has a generator of its own, which is set at random where nobody asks for a seed.
+        elif not isinstance(value, type | ModuleType | gymnasium.Space) and not inspect.isroutine(value):
             _look(getattr(value, "__dict__", None), seen, known)
