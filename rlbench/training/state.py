@@ -34,7 +34,7 @@ def part(state: State, name: str) -> State:
 
 def rows(owner: object, names: Iterable[str], replica: int) -> State:
     """Return the row of one replica of some attributes, arrays or tensors `[R, ...]`."""
-    return {name: np.array(getattr(owner, name)[replica]) for name in names}
+    return {name: np.array(_plain(getattr(owner, name))[replica]) for name in names}
 
 
 def put_rows(owner: object, names: Iterable[str], replica: int, state: State) -> None:
@@ -45,10 +45,16 @@ def put_rows(owner: object, names: Iterable[str], replica: int, state: State) ->
 
 def put(target: Any, index: Any, values: Array, name: str) -> None:
     """Set `target[index]`, an array or a tensor, to values of the same shape and kind; UnusableError otherwise."""
+    target = _plain(target)
     present = np.asarray(target[index])
     if present.shape != values.shape or present.dtype != values.dtype:
         raise UnusableError(f"{name} is {values.dtype} {values.shape}, not {present.dtype} {present.shape}")
-    np.asarray(target)[index] = values
+    target[index] = values
+
+
+def _plain(values: Any) -> Any:
+    """Return an array, or that in which a tensor keeps its numbers."""
+    return values if isinstance(values, np.ndarray) else values.numpy()
 
 
 def from_document(document: Any) -> Array:
