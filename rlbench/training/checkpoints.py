@@ -127,7 +127,7 @@ def say_once(sentence: str) -> None:
 
 def _opened(path: Path) -> np.lib.npyio.NpzFile:
     try:
-        archive = np.load(path, allow_pickle=False)
+        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
         raise UnusableError("it is no checkpoint, or damaged") from problem
     if not isinstance(archive, np.lib.npyio.NpzFile):

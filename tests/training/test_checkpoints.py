@@ -132,10 +132,10 @@ def test_other_spaces(identifier: str, tmp_path: Path, same_runs: Same) -> None:
 
 
 def test_runs_that_ended_early_stay_as_they_ended(tmp_path: Path, same_runs: Same) -> None:
-    environment = Environment("rlbench-train/Fragile-v0", {"broken_seed": 5, "at": 120, "how": "raises", "num_envs": 2})
+    environment = Environment("rlbench-train/Fragile-v0", {"broken_seed": 5, "at": 120, "how": "raises"})
     algorithm = make("ppo-clip")
     expected = whole(algorithm, environment, (5,))[0]
-    assert (expected.status, expected.steps) == ("failed", 200)
+    assert (expected.status, expected.steps) == ("failed", 300)
     interrupted(algorithm, environment, (5, 3), tmp_path, 4)
     (record,), _ = resumed(algorithm, environment, (5,), tmp_path)
     same_runs(record, expected)
@@ -155,7 +155,7 @@ def test_an_environment_that_hides_what_it_is_like_starts_from_the_beginning(
     tmp_path: Path, same_runs: Same, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`Fragile` counts its steps over all episodes, which nobody could know from the one under way."""
-    environment = Environment("rlbench-train/Fragile-v0", {"broken_seed": 3, "at": 260, "how": "inf", "num_envs": 2})
+    environment = Environment("rlbench-train/Fragile-v0", {"broken_seed": 3, "at": 260, "how": "inf"})
     algorithm = make("ppo-clip")
     expected = whole(algorithm, environment, (3,))[0]
     assert expected.status == "failed"
@@ -227,6 +227,11 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def save(path: Path, array: Any) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=True)
+
+
 class Trap:
     """Unpickling this would say so."""
 
@@ -239,8 +244,8 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "truncated": truncate,
     "a bit flipped": flip,
     "text": lambda path: path.write_text("not a checkpoint"),
-    "an array": lambda path: np.save(path.open("wb"), np.zeros(3)),
-    "a pickle": lambda path: np.save(path.open("wb"), np.array([Trap()], object), allow_pickle=True),
+    "an array": lambda path: save(path, np.zeros(3)),
+    "a pickle": lambda path: save(path, np.array([Trap()], object)),
     "a pickle inside": lambda path: rewritten(path, lambda _, state: state.update(step=np.array([Trap()], object))),
     "another archive": lambda path: np.savez(path, header=np.zeros(3)),
     "a number changed": lambda path: rewritten(path, lambda _, state: state["engine.params"].__setitem__(0, 1.0)),
