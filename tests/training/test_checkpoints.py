@@ -139,7 +139,7 @@ def test_runs_that_ended_early_stay_as_they_ended(tmp_path: Path, same_runs: Sam
     interrupted(algorithm, environment, (5, 3), tmp_path, 4)
     (record,), _ = resumed(algorithm, environment, (5,), tmp_path)
     same_runs(record, expected)
-    assert record.detail == expected.detail
+    assert record.detail.splitlines()[-1] == expected.detail.splitlines()[-1] == "RuntimeError: the motor is on fire"
 
     wild, pendulum = make("ppo-clip", lr=1e30), Environment("Pendulum-v1")
     expected = whole(wild, pendulum, (1,))[0]
