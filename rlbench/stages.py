@@ -24,6 +24,7 @@ from rlbench.store import Planned, Store, load_table
 from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.runner import Summary, execute
+from rlbench.training.checkpoints import INTERVAL
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -66,6 +67,7 @@ def run_until_decided(
     ended: Callable[[Plan, Summary], None] = lambda *_: None,
     train: Train | None = None,
     launcher: Launcher | None = None,
+    checkpoint_every: float = INTERVAL,
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 
@@ -91,6 +93,7 @@ def run_until_decided(
         progress=progress,
         train=train,
         launcher=launcher,
+        checkpoint_every=checkpoint_every,
     )
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):

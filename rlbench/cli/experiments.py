@@ -55,6 +55,14 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
             metavar="cpu|cuda|auto",
             help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
         ),
+        click.option(
+            "--checkpoint-every",
+            type=click.FloatRange(min=0),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How often runs in training are saved, to go on from there when interrupted; 0: never.",
+        ),
         click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
     ):
         command = option(command)
@@ -86,6 +94,7 @@ def run(
     only: tuple[str, ...],
     workers: int | None,
     device: str,
+    checkpoint_every: float,
     until_decided: bool,
     stage: int,
 ) -> None:
@@ -206,6 +215,7 @@ def compare(
     results: str,
     workers: int | None,
     device: str,
+    checkpoint_every: float,
     out: str | None,
     file: str | None,
     reference: tuple[str, ...],
@@ -339,6 +349,7 @@ def _execute(
         device=ctx.params["device"],
         launcher=launcher,
         meanwhile=meanwhile,
+        checkpoint_every=ctx.params["checkpoint_every"],
     )
     show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine

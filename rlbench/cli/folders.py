@@ -79,7 +79,14 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
     shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
     click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
-    summary = execute_all(plans, given["results"], workers=given["workers"], device=given["device"], launcher=launcher)
+    summary = execute_all(
+        plans,
+        given["results"],
+        workers=given["workers"],
+        device=given["device"],
+        launcher=launcher,
+        checkpoint_every=given["checkpoint_every"],
+    )
     show_together(title, plans, summary, debug=ctx.obj["debug"])
     return summary.fine
 

@@ -38,6 +38,7 @@ def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> 
         workers=ctx.params["workers"],
         device=ctx.params["device"],
         launcher=launcher,
+        checkpoint_every=ctx.params["checkpoint_every"],
         say=click.echo,
         ended=ended,
     )

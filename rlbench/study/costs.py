@@ -24,7 +24,7 @@ from rlbench.records import RunRecord
 from rlbench.store.entry import cell_id
 from rlbench.study.memory import replica_bytes
 from rlbench.study.plan import Cell
-from rlbench.study.provenance import processor
+from rlbench.training.machine import processor
 
 FILE = "costs.json"
 SAVING = 0.03  # what twice as large a pack must save of the cost of a replica, to be worth its lateness

@@ -20,6 +20,7 @@ from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
 from rlbench.study.worker import describe, trainer
+from rlbench.training.checkpoints import Checkpoints
 
 Train = Callable[..., list[RunRecord]]
 """What takes and returns the same as `rlbench.training.trainer.train`, which is meant where it is None."""
@@ -34,10 +35,12 @@ def default_workers() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_process(packs: Iterable[Pack], train: Train | None, on_event: OnEvent) -> Results:
+def in_process(
+    packs: Iterable[Pack], train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None = None
+) -> Results:
     """Train one pack after the other in this process."""
     for pack in packs:
-        yield pack, _trained(pack, train, on_event)
+        yield pack, _trained(pack, train, on_event, checkpoints)
 
 
 def in_workers(
@@ -47,6 +50,7 @@ def in_workers(
     workers: int,
     launcher: Launcher,
     meanwhile: Callable[[], None] = lambda: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Results:
     """Train packs in up to `workers` processes; one whose worker dies is tried once more, then it failed.
 
@@ -57,25 +61,25 @@ def in_workers(
     tries: Counter[Pack] = Counter()
     try:
         for pack in itertools.islice(waiting, workers):
-            pool.start(pack, _payload(pack, train))
+            pool.start(pack, _payload(pack, train, checkpoints))
         meanwhile()
         while pool.busy:
             ended = pool.wait()
             tries[ended.pack] += 1
             if ended.died and tries[ended.pack] < 2:
-                pool.start(ended.pack, _payload(ended.pack, train), fresh=True)
+                pool.start(ended.pack, _payload(ended.pack, train, checkpoints), fresh=True)
                 continue
             yield ended.pack, ended.records or _failed(ended.pack, ended.reason, ended.detail)
             for pack in itertools.islice(waiting, 1):
-                pool.start(pack, _payload(pack, train))
+                pool.start(pack, _payload(pack, train, checkpoints))
     finally:
         pool.close()
 
 
-def _trained(pack: Pack, train: Train | None, on_event: OnEvent) -> list[RunRecord]:
-    own, *arguments = _task(pack, train)
+def _trained(pack: Pack, train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None) -> list[RunRecord]:
+    own, *arguments, options = _task(pack, train, checkpoints)
     try:
-        return (own or trainer())(*arguments, on_progress=lambda progress: on_event(Event(pack, progress)))
+        return (own or trainer())(*arguments, **options, on_progress=lambda progress: on_event(Event(pack, progress)))
     except Exception as error:
         return _failed(pack, describe(error), traceback.format_exc())
 
@@ -85,19 +89,25 @@ def _failed(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
     return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
 
 
-def _task(pack: Pack, train: Train | None) -> tuple[Any, ...]:
-    """Return (what trains a pack, None for the default, and its arguments); a measurement brings what measures."""
+def _task(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = None) -> tuple[Any, ...]:
+    """Return (what trains a pack, None for the default, its arguments, and its options by name).
+
+    A measurement brings what measures. Only the default trainer takes checkpoints.
+    """
     first = pack.cells[0]
     train = first.measuring if isinstance(first, MeasuredCell) else train
     subjects = [cell.arm if isinstance(cell, MeasuredCell) else cell.algorithm for cell in pack.cells]
-    return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells]
+    options = {}
+    if train is None and checkpoints is not None:
+        options["checkpoints"] = checkpoints.of(cell.id for cell in pack.cells)
+    return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells], options
 
 
-def _payload(pack: Pack, train: Train | None) -> bytes:
+def _payload(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = None) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
     import gymnasium
 
     registered = gymnasium.registry.get(pack.cells[0].environment.id)
-    payload: bytes = cloudpickle.dumps((*_task(pack, train), registered))
+    payload: bytes = cloudpickle.dumps((*_task(pack, train, checkpoints), registered))
     return payload

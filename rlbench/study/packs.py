@@ -6,7 +6,7 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlbench.algorithm import pack_key
@@ -35,14 +35,21 @@ class Pack:
         return f"{shown} on {self.cells[0].environment.label} x{len(self.cells)}"
 
 
-def make_packs(cells: Sequence[Cell], workers: int, costs: Costs | None = None, room: float = math.inf) -> list[Pack]:
+def make_packs(
+    cells: Sequence[Cell],
+    workers: int,
+    costs: Costs | None = None,
+    room: float = math.inf,
+    begun: Mapping[str, int] | None = None,
+) -> list[Pack]:
     """Return packs that cover `cells`, costliest first, so that `workers` processes end at about one time.
 
     A pack holds at most as many replicas as pay by `costs` and as fit into `room`, bytes. Cells that may train together
-    start as few packs as that allows; a group is split further only while that shortens the whole.
+    start as few packs as that allows; a group is split further only while that shortens the whole. `begun` holds the
+    steps, by cell id, after which cells go on that were interrupted.
     """
     costs = costs or Costs()
-    groups = [_Group(group, costs) for group in groups_of(cells)]
+    groups = [_Group(group, costs, (begun or {}).get(group[0].id, 0)) for group in groups_of(cells, begun)]
     for group in groups:
         group.parts = -(-len(group.cells) // costs.largest(group.cells[0], room))
     _split_further(groups, workers)
@@ -58,12 +65,16 @@ def measured_packs(cells: Sequence[MeasuredCell]) -> list[Pack]:
     return [Pack(tuple(group)) for group in groups.values()]
 
 
-def groups_of(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells by what may train together, in the order in which they come."""
+def groups_of(cells: Sequence[Cell], begun: Mapping[str, int] | None = None) -> list[list[Cell]]:
+    """Return the cells by what may train together, in the order in which they come.
+
+    Those cannot that go on after different numbers of steps, by `begun`.
+    """
     groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
         options = json.dumps(canonical(cell.environment.options), sort_keys=True)
-        key = (pack_key(cell.algorithm), cell.environment.id, options, cell.steps)
+        after = begun.get(cell.id, 0) if begun else 0
+        key = (pack_key(cell.algorithm), cell.environment.id, options, cell.steps, after)
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
 
@@ -71,9 +82,9 @@ def groups_of(cells: Sequence[Cell]) -> list[list[Cell]]:
 class _Group:
     """Cells that may train together, and into how many packs they are split."""
 
-    def __init__(self, cells: Sequence[Cell], costs: Costs) -> None:
+    def __init__(self, cells: Sequence[Cell], costs: Costs, begun: int) -> None:
         self.cells, self.parts = cells, 1
-        self._cost, self._steps = costs.of(cells[0]), cells[0].steps
+        self._cost, self._steps = costs.of(cells[0]), max(cells[0].steps - begun, 1)
 
     def cost(self, replicas: int) -> float:
         """Return the expected seconds of a pack."""

@@ -6,12 +6,12 @@ import datetime
 import os
 import platform
 import subprocess
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rlbench
+from rlbench.training.machine import processor
 
 _PACKAGES = ("rlbench", "torch", "numpy", "gymnasium")
 
@@ -59,13 +59,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-@cache
-def processor() -> str:
-    """Return the name of the processor, which Python itself does not know on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -23,6 +23,7 @@ from rlbench.study.plan import AnyCell, AnyPlan, Cell, cells_of, to_do
 from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
 from rlbench.study.trials import try_out, worth_trying
+from rlbench.training.checkpoints import INTERVAL, Checkpoints
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,18 +77,22 @@ def execute_all(
     train: Train | None = None,
     launcher: Launcher | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    checkpoint_every: float = INTERVAL,
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
     one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes and
-    stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Raises RlbenchError
+    stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Packs in training
+    write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. Raises RlbenchError
     for an environment that cannot be made, a device that is not there or a disk that refuses, and Interrupted on
     Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
+    if not checkpoint_every >= 0:
+        raise RlbenchError(f"checkpoint_every must be at least 0 seconds, not {checkpoint_every}.")
     store = Store(results_dir)
     store.sweep()
     cells = cells_of(plans)
@@ -101,9 +106,10 @@ def execute_all(
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
     if left:
         costs = Costs(store.directory, observations, placement.label)
+        kept = Checkpoints(store.directory / ".checkpoints", (), checkpoint_every) if checkpoint_every else None
         try:
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
-                execution = _Execution(store, summary, costs, placement, workers, train, starting, progress)
+                execution = _Execution(store, summary, costs, placement, workers, train, starting, progress, kept)
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
@@ -127,6 +133,7 @@ class _Execution:
     train: Train | None
     launcher: Launcher
     progress: bool
+    checkpoints: Checkpoints | None
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """Train and store every cell."""
@@ -139,6 +146,8 @@ class _Execution:
                     for cell, record in zip(pack.cells, records, strict=True):
                         self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
                         self.summary.add(cell, record)
+                        if self.checkpoints:
+                            self.checkpoints.discard(cell.id)
                     if isinstance(pack.cells[0], Cell):
                         self.costs.note_pack(pack.cells[0], records)
                     display.ended(pack)
@@ -153,7 +162,8 @@ class _Execution:
             try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs)
         # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
         measured = measured_packs([cell for cell in cells if isinstance(cell, MeasuredCell)])
-        return measured + make_packs(trained, processes, self.costs, self.placement.room(processes))
+        begun = {cell.id: self.checkpoints.step(cell.id) for cell in trained} if self.checkpoints else {}
+        return measured + make_packs(trained, processes, self.costs, self.placement.room(processes), begun)
 
     def _results(
         self, packs: Sequence[Pack], display: Display, made_by: dict[str, Any], meanwhile: Callable[[], None]
@@ -168,9 +178,9 @@ class _Execution:
 
         train = self.placement.trainer(self.train)
         if self.workers:
-            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare)
+            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare, self.checkpoints)
         prepare()
-        return in_process(packs, train, display.event)
+        return in_process(packs, train, display.event, self.checkpoints)
 
 
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """The program of a worker process: packs come in on stdin, progress and results go out on stdout.
 
 A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
-(train or None, algorithms, environment, steps, seeds, registered). From the worker: ("progress", Progress), then
-("done", [RunRecord]) or ("error", sentence, traceback).
+(train or None, algorithms, environment, steps, seeds, options by name, registered). From the worker: ("progress",
+Progress), then ("done", [RunRecord]) or ("error", sentence, traceback).
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
 def _train(payload: bytes, on_progress: Any) -> list[RunRecord]:
     import gymnasium
 
-    train, *arguments, registered = pickle.loads(payload)
+    train, *arguments, options, registered = pickle.loads(payload)
     if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
         gymnasium.registry.setdefault(registered.id, registered)
     train = train or trainer()
     imported = _imported()
     memory.forget_peak()
-    records: list[RunRecord] = train(*arguments, on_progress=on_progress)
+    records: list[RunRecord] = train(*arguments, **options, on_progress=on_progress)
     for record in records:
         record.peak_bytes = max(memory.peak() - imported, 0)
     return records

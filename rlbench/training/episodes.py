@@ -9,8 +9,11 @@ import numpy.typing as npt
 
 from rlbench.functional.compiled import exact
 from rlbench.records import Table
+from rlbench.training.state import State, put
 
 Array = npt.NDArray[Any]
+
+_COLUMNS = ("step", "return", "length")
 
 
 @exact
@@ -37,6 +40,7 @@ class EpisodeLog:
     """The episodes of R replicas x N copies, rollout by rollout."""
 
     def __init__(self, replicas: int, num_envs: int) -> None:
+        self._copies = num_envs
         self._running = np.zeros(replicas * num_envs)
         self._length = np.zeros(replicas * num_envs, np.int64)
         self._parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in range(replicas)]
@@ -65,4 +69,22 @@ class EpisodeLog:
         """Return the `episodes` table of one replica."""
         empty = (np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
         columns = zip(*[empty, *self._parts[replica]], strict=True)
-        return dict(zip(("step", "return", "length"), map(np.concatenate, columns), strict=True))
+        return dict(zip(_COLUMNS, map(np.concatenate, columns), strict=True))
+
+    def state(self, replica: int) -> State:
+        """Return the episodes of one replica, those under way included."""
+        own = self._own(replica)
+        running = {"running": self._running[own].copy(), "under_way": self._length[own].copy()}
+        return self.table(replica) | running | {"latest": self._latest[[replica]]}
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the episodes in `state`."""
+        own = self._own(replica)
+        put(self._running, own, state["running"], "running")
+        put(self._length, own, state["under_way"], "under_way")
+        put(self._latest, [replica], state["latest"], "latest")
+        step, returns, length = (state[name] for name in _COLUMNS)
+        self._parts[replica] = [(step, returns, length)]
+
+    def _own(self, replica: int) -> slice:
+        return slice(replica * self._copies, (replica + 1) * self._copies)

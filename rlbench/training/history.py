@@ -14,8 +14,10 @@ from rlbench.data import Stats
 from rlbench.fields import fields_of
 from rlbench.improve.diagnostics import Meter
 from rlbench.records import Table
+from rlbench.training.state import State, UnusableError, from_document, joined, part, put_rows, rows, to_document
 
 Array = npt.NDArray[Any]
+_COSTS = ("gradient_steps", "samples")
 _METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
 
 
@@ -64,6 +66,33 @@ class History:
         """Return the `updates` table of one replica."""
         kept = [row for row, learnt in zip(self._rows, self._learnt, strict=True) if learnt[replica]]
         return {name: np.array([row[name][replica] for row in kept]) for name in self._columns()}
+
+    def states(self) -> list[State]:
+        """Return the rows of every replica, and what its gradients cost."""
+        replicas, names = len(self.samples), list(self._rows[-1]) if self._rows else []
+        whole = {name: np.stack([row[name] for row in self._rows]) for name in names}  # [updates, R]
+        learnt = np.array(self._learnt, bool).reshape(-1, replicas)
+        notes = {"adapted": from_document(sorted(self._adapted)), "order": from_document(names)}
+        return [
+            joined(columns={name: column[:, replica].copy() for name, column in whole.items()})
+            | {"learnt": learnt[:, replica].copy(), **notes}
+            | rows(self, _COSTS, replica)
+            for replica in range(replicas)
+        ]
+
+    def restore(self, states: Sequence[State]) -> None:
+        """Go on from the rows of all replicas, one state each."""
+        orders = [to_document(state["order"]) for state in states]
+        if any(order != orders[0] for order in orders) or len({len(state["learnt"]) for state in states}) > 1:
+            raise UnusableError("replicas that were not trained alike have other updates")
+        columns = [part(state, "columns") for state in states]
+        whole = {name: np.stack([own[name] for own in columns], axis=1) for name in orders[0]}  # [updates, R]
+        learnt = np.stack([state["learnt"] for state in states], axis=1)
+        self._rows = [{name: column[row] for name, column in whole.items()} for row in range(len(learnt))]
+        self._learnt = list(learnt)
+        self._adapted = {name for state in states for name in to_document(state["adapted"])}
+        for replica, state in enumerate(states):
+            put_rows(self, _COSTS, replica, state)
 
     def _columns(self) -> Sequence[str]:
         names = self._rows[-1] if self._rows else {}

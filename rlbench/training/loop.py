@@ -12,11 +12,13 @@ import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm, stack
+from rlbench.fields import fields_of
 from rlbench.improve.diagnostics import explained_variance
 from rlbench.records import Progress, RunRecord
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.history import History
 from rlbench.training.outcomes import Outcomes
+from rlbench.training.state import State, joined, part, put_rows, rows
 
 Array = npt.NDArray[Any]
 E = TypeVar("E")
@@ -48,6 +50,7 @@ class Loop(ABC, Generic[E]):
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
+        self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
 
     @abstractmethod
     def collect(self, horizon: int) -> E:
@@ -61,8 +64,47 @@ class Loop(ABC, Generic[E]):
     def close(self) -> None:
         """Release the environments."""
 
-    def run(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
-        """Spend the budget and return the records."""
+    @abstractmethod
+    def lasting(self, replica: int) -> State:
+        """Return what an engine keeps of one replica from rollout to rollout; UnusableError if it cannot be saved."""
+
+    @abstractmethod
+    def put_back(self, replica: int, state: State) -> None:
+        """Go on from what `lasting` returned; UnusableError if that leads elsewhere."""
+
+    def states(self) -> list[State]:
+        """Return the state of every replica between two rollouts; UnusableError if it cannot be saved."""
+        hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
+        return [
+            joined(
+                hyper=rows(self.algorithm, hypers, replica),
+                outcome=self.outcomes.state(replica),
+                history=history,
+                engine=self.lasting(replica),
+            )
+            | {"step": np.array(self.collector.step), "seconds": self.seconds[[replica]]}
+            for replica, history in enumerate(self.history.states())
+        ]
+
+    def restore(self, replica: int, state: State) -> None:
+        """Put one replica, before the first rollout, where `states` found it; UnusableError if it does not get there.
+
+        Only with `restore_history` of all replicas does the pack go on from there.
+        """
+        put_rows(self.algorithm, part(state, "hyper"), replica, part(state, "hyper"))
+        self.outcomes.restore(replica, part(state, "outcome"))
+        self.put_back(replica, part(state, "engine"))
+        self.seconds[replica] = state["seconds"][0]
+
+    def restore_history(self, states: Sequence[State]) -> None:
+        """Go on from the rows and the step in the states of all replicas."""
+        self.history.restore([part(state, "history") for state in states])
+        self.collector.step = int(states[0]["step"])
+
+    def run(
+        self, on_progress: Callable[[Progress], None] | None, after_rollout: Callable[[], None] = lambda: None
+    ) -> list[RunRecord]:
+        """Spend the rest of the budget and return the records; `after_rollout` may ask for the `states`."""
         started = time.perf_counter()
         while self.collector.step < self.steps and self.outcomes.alive.any():
             horizon = min(self.horizon, (self.steps - self.collector.step) // self.num_envs)
@@ -75,8 +117,11 @@ class Loop(ABC, Generic[E]):
                 known = mean_return[np.isfinite(mean_return)]
                 latest = float(known.mean()) if len(known) else float("nan")
                 on_progress(Progress(self.collector.step, self.steps, self.replicas, latest))
-        seconds = (time.perf_counter() - started) / self.replicas
-        return [self.record(replica, seconds) for replica in range(self.replicas)]
+            now = time.perf_counter()
+            self.seconds += (now - started) / self.replicas
+            started = now
+            after_rollout()
+        return [self.record(replica) for replica in range(self.replicas)]
 
     def rate(self, progress: float) -> Array:
         """Return the step sizes of an update, `[R, 1]`, when `progress` of the budget is used."""
@@ -108,7 +153,7 @@ class Loop(ABC, Generic[E]):
         self.algorithm = before.adapt(self.history.stats())
         self.history.note_adapted(before, self.algorithm)
 
-    def record(self, replica: int, seconds: float) -> RunRecord:
+    def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""
         outcome = self.outcomes[replica]
         return RunRecord(
@@ -120,5 +165,5 @@ class Loop(ABC, Generic[E]):
             updates=self.history.table(replica),
             gradient_steps=int(self.history.gradient_steps[replica]),
             samples=int(self.history.samples[replica]),
-            seconds=seconds,
+            seconds=float(self.seconds[replica]),
         )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.training.state import State, from_generators, to_generators
+
 _STREAMS = ("weights", "actions", "permutations")
 
 
@@ -26,3 +28,14 @@ class Streams:
     def permute(self, size: int) -> npt.NDArray[np.int64]:
         """Return a fresh permutation of range(size) for every replica, `[R, size]`."""
         return np.stack([rng.permutation(size) for rng in self.permutations])
+
+    def state(self, replica: int) -> State:
+        """Return where the streams of one replica are."""
+        return {"generators": from_generators(self._of(replica))}
+
+    def restore(self, replica: int, state: State) -> None:
+        """Put the streams of one replica where `state` found them."""
+        to_generators(state["generators"], self._of(replica))
+
+    def _of(self, replica: int) -> list[np.random.Generator]:
+        return [getattr(self, name)[replica] for name in _STREAMS]

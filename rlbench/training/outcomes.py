@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rlbench.functional.optimizers import AdamState
 from rlbench.records import Status
+from rlbench.training.state import State, from_document, put, to_document
 
 if TYPE_CHECKING:
     from rlbench.training.rollout import Experience
@@ -76,6 +77,15 @@ class Outcomes:
         for replica in np.flatnonzero(broken):
             reason = f"parameters became NaN or infinite in the update at step {step}"
             self._end(int(replica), "diverged", reason, step)
+
+    def state(self, replica: int) -> State:
+        """Return how one replica ended, if it did."""
+        return {"alive": self.alive[[replica]], "outcome": from_document(asdict(self._all[replica]))}
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the outcome in `state`."""
+        put(self.alive, [replica], state["alive"], "alive")
+        self._all[replica] = Outcome(**to_document(state["outcome"]))
 
     def _end(self, replica: int, status: Status, reason: str, step: int, detail: str = "") -> None:
         if self.alive[replica]:

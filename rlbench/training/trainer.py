@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +22,15 @@ from rlbench.improve.diagnostics import measure_update
 from rlbench.improve.problem import Problem
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import envs as environments
+from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.devices import resolve
 from rlbench.training.estimate import estimate
 from rlbench.training.loop import Array, Loop
 from rlbench.training.networks import has_own_network, initial, layout
 from rlbench.training.noise import Streams
+from rlbench.training.resuming import Resumption
 from rlbench.training.rollout import Collector, Experience
+from rlbench.training.state import State, joined, part, put_rows, rows
 
 BLOCK = 24
 """Replicas of a pack that train at a time on the CPU. With many more, what a gradient step works on leaves the
@@ -38,6 +45,7 @@ def train(
     *,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[RunRecord]:
     """Train one replica per entry of `algorithms` and `seeds` for `steps` environment steps; return their records.
 
@@ -47,6 +55,9 @@ def train(
 
     The built-in network trains on the CPU with its derivatives written out and compiled; an algorithm with a `network`
     of its own, and everything on another `device` ("cpu", "cuda", "cuda:1" or "auto"), trains by autograd.
+
+    With `checkpoints` of as many cells, every run goes on from the latest checkpoint that can be used, and writes more
+    on its way, to the same record bit for bit.
 
     Raises RlbenchError if the environment is unknown or has unsupported spaces, if `steps` is less than one rollout or
     no multiple of `num_envs`, if the device is not there, or if the algorithm's network cannot be trained.
@@ -60,19 +71,55 @@ def train(
     device = resolve(device, [environment], len(seeds))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    records: list[RunRecord] = []
+    pack = _Pack(algorithms, environment, steps, seeds, device, Resumption(checkpoints, len(seeds)))
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            for block in blocks(len(seeds), BLOCK if device == "cpu" else len(seeds)):
-                training = engine_for(algorithms[block], environment, steps, seeds[block], device)
-                try:
-                    records += training.run(_in_whole(on_progress, block, len(seeds)))
-                finally:
-                    training.close()
+            return pack.train(on_progress)
     finally:
         torch.set_num_threads(threads)
-    return records
+
+
+@dataclass(frozen=True, eq=False)
+class _Pack:
+    """What trains together, in blocks one after the other."""
+
+    algorithms: Sequence[Algorithm]
+    environment: Environment
+    steps: int
+    seeds: Sequence[int]
+    device: str
+    resumption: Resumption
+
+    def train(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
+        """Return the record of every replica."""
+        records: dict[int, RunRecord] = {}
+        waiting = deque(self._blocks(range(len(self.seeds))))
+        while waiting:
+            block = waiting.popleft()
+            with contextlib.closing(self._engine(block)) as training:
+                if not self.resumption.restore(training, block):
+                    waiting.extendleft(reversed(self._blocks(block)))
+                    continue
+                told = _in_whole(on_progress, len(records), len(block), len(self.seeds))
+                ended = training.run(told, partial(self.resumption.write, training, block))
+                records |= zip(block, ended, strict=True)
+                if waiting:
+                    self.resumption.write_at_end(training, block)
+        return [records[replica] for replica in range(len(self.seeds))]
+
+    def _blocks(self, replicas: Sequence[int]) -> list[list[int]]:
+        """Return replicas in blocks that start, or go on, at the same step."""
+        groups = self.resumption.groups(replicas)
+        return [
+            group[part]
+            for group in groups
+            for part in blocks(len(group), BLOCK if self.device == "cpu" else len(group))
+        ]
+
+    def _engine(self, block: Sequence[int]) -> Loop[Any]:
+        algorithms, seeds = [self.algorithms[one] for one in block], [self.seeds[one] for one in block]
+        return engine_for(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
 
 
 def blocks(count: int, largest: int) -> list[slice]:
@@ -83,28 +130,40 @@ def blocks(count: int, largest: int) -> list[slice]:
 
 
 def _in_whole(
-    on_progress: Callable[[Progress], None] | None, block: slice, replicas: int
+    on_progress: Callable[[Progress], None] | None, before: int, block: int, replicas: int
 ) -> Callable[[Progress], None] | None:
-    """Return what a block of replicas calls, to tell how far all of them are that train one block after the other."""
+    """Return what a block of replicas calls, to tell how far all of them are; those of `before` blocks are done."""
     if on_progress is None:
         return None
 
     def told(progress: Progress) -> None:
-        done = block.start * progress.total + (block.stop - block.start) * progress.step
+        done = before * progress.total + block * progress.step
         on_progress(Progress(done // replicas, progress.total, replicas, progress.mean_return))
 
     return told
 
 
 def engine_for(
-    algorithms: Sequence[Algorithm], environment: Environment, steps: int, seeds: Sequence[int], device: str
+    algorithms: Sequence[Algorithm],
+    environment: Environment,
+    steps: int,
+    seeds: Sequence[int],
+    device: str,
+    *,
+    remember: bool = False,
 ) -> Loop[Any]:
-    """Return the training of a pack by the engine that is fastest of those that can do it."""
+    """Return the training of a pack by the engine that is fastest of those that can do it.
+
+    Only with `remember` may it be asked for its states.
+    """
     if device == "cpu" and not has_own_network(algorithms[0], environment):
-        return Training(algorithms, environment, steps, seeds)
+        return Training(algorithms, environment, steps, seeds, remember=remember)
     from rlbench.training.tensor.training import TensorTraining
 
     return TensorTraining(algorithms, environment, steps, seeds, torch.device(device))
+
+
+_OPTIMIZER = ("first", "second", "steps")
 
 
 class Training(Loop[Experience]):
@@ -113,11 +172,17 @@ class Training(Loop[Experience]):
     collector: Collector
 
     def __init__(
-        self, algorithms: Sequence[Algorithm], environment: Environment, steps: int, seeds: Sequence[int]
+        self,
+        algorithms: Sequence[Algorithm],
+        environment: Environment,
+        steps: int,
+        seeds: Sequence[int],
+        *,
+        remember: bool = False,
     ) -> None:
         super().__init__(algorithms, steps)
         first = algorithms[0]
-        self.envs = environments.make(environment, self.replicas, first.num_envs)
+        self.envs = environments.make(environment, self.replicas, first.num_envs, remember=remember)
         self.family = family(self.envs.action.kind, self.envs.action.sizes)
         self.network = layout(first, self.envs.observation_size, self.family)
         self.streams = Streams(seeds)
@@ -144,6 +209,22 @@ class Training(Loop[Experience]):
         self.params = new.numpy()
         self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
         self.adapt()
+
+    def lasting(self, replica: int) -> State:
+        """Return the parameters and all else that lasts from rollout to rollout."""
+        parts = {
+            "optimizer": rows(self.optimizer, _OPTIMIZER, replica),
+            "streams": self.streams.state(replica),
+            "collector": self.collector.state(replica),
+        }
+        return joined(**parts) | rows(self, ("params",), replica)
+
+    def put_back(self, replica: int, state: State) -> None:
+        """Go on from what `lasting` returned."""
+        put_rows(self.optimizer, _OPTIMIZER, replica, part(state, "optimizer"))
+        self.streams.restore(replica, part(state, "streams"))
+        self.collector.restore(replica, part(state, "collector"))
+        put_rows(self, ("params",), replica, state)
 
     def close(self) -> None:
         """Close the environments."""

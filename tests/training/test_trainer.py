@@ -139,8 +139,8 @@ def test_environments_are_closed_whatever_happens(monkeypatch: pytest.MonkeyPatc
     closed = []
     real = trainer.environments.make
 
-    def watched(*args: Any) -> Any:
-        batch = real(*args)
+    def watched(*args: Any, **options: Any) -> Any:
+        batch = real(*args, **options)
         monkeypatch.setattr(batch, "close", lambda: closed.append(True))
         return batch
 

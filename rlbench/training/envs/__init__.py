@@ -12,10 +12,10 @@ from rlbench.training.envs.spaces import ActionSpec
 __all__ = ["ActionSpec", "EnvBatch", "Step", "copy_seeds", "make", "observation_size"]
 
 
-def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
+def make(environment: Environment, replicas: int, num_envs: int, *, remember: bool = False) -> EnvBatch:
     """Return `replicas` x `num_envs` copies of a Gymnasium environment, to be reset before the first step.
 
-    Raises:
+    Only with `remember` may they be asked for their state. Raises:
         RlbenchError: unknown id, rejected options, missing package or unsupported space.
     """
     # Imported where it is needed, since that loads the compiler: those who only look at an environment need none.
@@ -25,7 +25,10 @@ def make(environment: Environment, replicas: int, num_envs: int) -> EnvBatch:
     try:
         if supports(template):
             return classic_batch(template, replicas, num_envs)
-        return GymBatch(environment, template, replicas, num_envs)
+        batch = GymBatch(environment, template, replicas, num_envs)
+        if remember:
+            batch.remember()
+        return batch
     finally:
         with contextlib.suppress(Exception):
             template.close()

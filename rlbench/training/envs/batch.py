@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.training.envs.spaces import ActionSpec
+from rlbench.training.state import State
 
 Floats = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]
@@ -57,6 +58,17 @@ class EnvBatch(Protocol):
 
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
+        ...
+
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""
+        ...
+
+    def restore(self, replica: int, state: State) -> None:
+        """Bring the copies of one replica, after a reset from the same seed, to where `state` found them.
+
+        UnusableError where they do not get there.
+        """
         ...
 
     def close(self) -> None:

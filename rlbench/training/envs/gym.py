@@ -17,7 +17,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
 from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
+from rlbench.training.envs.episode import Episode
 from rlbench.training.envs.spaces import ObservationEncoder, action_spec
+from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
 
 
 def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
@@ -84,6 +86,15 @@ class GymBatch:
         self.num_envs = num_envs
         self.failures: dict[int, str] = {}
         self._batches = [_make_vector(environment, num_envs) for _ in range(replicas)]
+        self._episodes: list[list[Episode]] = []
+
+    def remember(self) -> None:
+        """Note from the next reset on what `state` needs, which costs some microseconds a step."""
+        for batch in self._batches:
+            # A vector environment steps and resets its copies one by one, through this list.
+            copies: Any = batch
+            copies.envs = [Episode(env, self.action) for env in copies.envs]
+            self._episodes.append(copies.envs)
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
@@ -120,8 +131,8 @@ class GymBatch:
                 self.failures[replica] = traceback.format_exc()
                 continue
             wholes: tuple[npt.NDArray[Any], ...] = outcome
-            for whole, part in zip(wholes, parts, strict=True):
-                whole[replica] = part
+            for whole, own in zip(wholes, parts, strict=True):
+                whole[replica] = own
         return outcome
 
     def _step_replica(self, replica: int, action: npt.NDArray[Any]) -> Step:
@@ -134,6 +145,27 @@ class GymBatch:
             for copy in np.flatnonzero(ended):
                 following[copy] = self._encode(infos["final_obs"][copy], ())
         return Step(observation, following, reward, terminated, truncated)
+
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""
+        failure = {"failure": from_document(self.failures.get(replica))}
+        if replica in self.failures:
+            return failure
+        if not self._episodes:
+            raise UnusableError("what happened to the environments was not noted")
+        return failure | joined(**{str(n): one.state() for n, one in enumerate(self._episodes[replica])})
+
+    def restore(self, replica: int, state: State) -> None:
+        """Bring the copies of one replica, after a reset from the same seed, to where `state` found them.
+
+        UnusableError where they do not get there.
+        """
+        failure = to_document(state["failure"])
+        if failure is not None:
+            self.failures[replica] = failure
+            return
+        for n, episode in enumerate(self._episodes[replica]):
+            episode.restore(part(state, str(n)))
 
     def close(self) -> None:
         """Close all copies; an error while closing cannot undo what was computed, so it is passed over."""

@@ -23,6 +23,7 @@ from rlbench.records import Environment
 from rlbench.training.loop import Array, Loop
 from rlbench.training.networks import initial, layout
 from rlbench.training.noise import Streams
+from rlbench.training.state import State, UnusableError
 from rlbench.training.tensor.envs import make
 from rlbench.training.tensor.rollout import TensorCollector, TensorExperience, estimate
 
@@ -77,6 +78,14 @@ class TensorTraining(Loop[TensorExperience]):
         self.params = new
         self._check_divergence()
         self.adapt()
+
+    def lasting(self, replica: int) -> State:
+        """Say that this engine cannot be saved."""
+        raise UnusableError("networks of an algorithm's own, and GPUs, are not saved")
+
+    def put_back(self, replica: int, state: State) -> None:
+        """Say that this engine cannot go on from a checkpoint."""
+        raise UnusableError("networks of an algorithm's own, and GPUs, are not saved")
 
     def close(self) -> None:
         """Close the environments."""

@@ -14,9 +14,11 @@ from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
 from rlbench.training.envs.classic.play import Copies, Policy, Record, player
 from rlbench.training.envs.spaces import action_spec
+from rlbench.training.state import State, from_generators, joined, part, put, to_generators
 
 Array = npt.NDArray[Any]
 
+_QUEUES = ("states", "observations", "used")
 _SPARE = 16  # start states that are drawn ahead for every copy
 
 
@@ -47,6 +49,17 @@ class Starts:
         at = self.used[copies]
         self.used[copies] += 1
         return self.states[copies, at], self.observations[copies, at]
+
+    def state(self, own: slice) -> State:
+        """Return what some copies' next start states are."""
+        arrays = {name: getattr(self, name)[own].copy() for name in _QUEUES}
+        return arrays | {"generators": from_generators(self._generators[own])}
+
+    def restore(self, own: slice, state: State) -> None:
+        """Let these copies draw their start states from where `state` found them."""
+        for name in _QUEUES:
+            put(getattr(self, name), own, state[name], name)
+        to_generators(state["generators"], self._generators[own])
 
     def _draw(self, generator: np.random.Generator, count: int) -> Array:
         return np.stack([self._dynamics.draw(generator) for _ in range(count)])
@@ -152,5 +165,21 @@ class ClassicBatch:
             )
         return record
 
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are."""
+        own = self._own(replica)
+        here = {"state": self._state[own].copy(), "elapsed": self._elapsed[own].copy()}
+        return here | joined(starts=self._starts.state(own))
+
+    def restore(self, replica: int, state: State) -> None:
+        """Put the copies of one replica, after a reset, where `state` found them."""
+        own = self._own(replica)
+        put(self._state, own, state["state"], "state")
+        put(self._elapsed, own, state["elapsed"], "elapsed")
+        self._starts.restore(own, part(state, "starts"))
+
     def close(self) -> None:
         """Nothing is held."""
+
+    def _own(self, replica: int) -> slice:
+        return slice(replica * self.num_envs, (replica + 1) * self.num_envs)

@@ -1,0 +1,157 @@
+"""Checkpoints: a run that was interrupted goes on from its latest one, to the same numbers bit for bit.
+
+    FOLDER/<cell id>.npz    the state of one run between two rollouts, as arrays; `header` is JSON as bytes
+
+One file per run, not per pack, so that runs may go on in another pack than they began in. A file is written under a
+temporary name and renamed, so it exists whole or not at all. Nothing in it is executed. It is used only if its
+checksum holds, and code, packages and processor are those that wrote it; otherwise the run starts from the beginning,
+which gives the same numbers and takes longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import platform
+import secrets
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlbench.training.machine import processor
+from rlbench.training.state import State, UnusableError, from_document, to_document
+
+SCHEMA = 1
+INTERVAL = 120.0  # seconds between two checkpoints of a pack
+_PACKAGES = ("torch", "numpy", "numba", "gymnasium")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the runs `cells` of a pack, by id, have their checkpoints.
+
+    They get the next one at the end of the rollout in which `interval` seconds have passed, or fifty times as long as
+    writing one takes; with 0, after every rollout.
+    """
+
+    folder: str | Path
+    cells: tuple[str, ...] = ()
+    interval: float = INTERVAL
+
+    def of(self, cells: Iterable[str]) -> Checkpoints:
+        """Return the checkpoints of other runs in the same folder."""
+        return Checkpoints(self.folder, tuple(cells), self.interval)
+
+    def step(self, cell: str) -> int:
+        """Return the environment steps after which a run goes on: 0 without a checkpoint that can be used."""
+        try:
+            header = self.header(cell)
+        except UnusableError:
+            return 0
+        return int(header["step"]) if header else 0
+
+    def header(self, cell: str) -> dict[str, Any] | None:
+        """Return what a checkpoint says of itself, None if there is none; UnusableError if it cannot be used."""
+        if not self._file(cell).exists():
+            return None
+        with _opened(self._file(cell)) as archive:
+            return _header(archive, cell)
+
+    def read(self, cell: str) -> State:
+        """Return the state in the checkpoint of a run; UnusableError where it cannot be trusted."""
+        with _opened(self._file(cell)) as archive:
+            try:
+                state = {name: archive[name] for name in archive.files if name != "header"}
+            except (OSError, ValueError, zipfile.BadZipFile) as problem:
+                raise UnusableError("it is damaged") from problem
+            header = _header(archive, cell)
+        if header["sha256"] != _checksum(state):
+            raise UnusableError("it is damaged")
+        return state
+
+    def write(self, cell: str, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Write the checkpoint of a run, whole or not at all; OSError where the disk refuses."""
+        header = {"schema": SCHEMA, "cell": cell, "step": int(state["step"]), "seconds": float(state["seconds"][0])}
+        header |= {"stamp": stamp(), "sha256": _checksum(state)}
+        buffer = io.BytesIO()
+        np.savez(buffer, **{**state, "header": from_document(header)})  # type: ignore[arg-type]  # names are free
+        target = self._file(cell)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{cell}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def discard(self, cell: str) -> None:
+        """Remove the checkpoint of a run that is stored, and what a killed process left of one."""
+        for path in (self._file(cell), *Path(self.folder).glob(f".{cell}.*.tmp")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _file(self, cell: str) -> Path:
+        return Path(self.folder) / f"{cell}.npz"
+
+
+@functools.cache
+def stamp() -> str:
+    """Return the hash of all that must be the same for a run to go on to the same numbers: code, packages, machine."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    machine = [processor(), platform.machine(), platform.system(), *platform.libc_ver()]
+    digest.update("\n".join([platform.python_version(), *versions, *machine]).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Say on the error stream what does not stop the training, once per process."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _opened(path: Path) -> np.lib.npyio.NpzFile:
+    try:
+        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
+        raise UnusableError("it is no checkpoint, or damaged") from problem
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise UnusableError("it is no checkpoint")
+    return archive
+
+
+def _header(archive: np.lib.npyio.NpzFile, cell: str) -> dict[str, Any]:
+    """Return the header of a checkpoint of this run that this code wrote on this machine."""
+    try:
+        header: dict[str, Any] = to_document(archive["header"])
+        if header["schema"] != SCHEMA or header["cell"] != cell:
+            raise UnusableError("it is one of another run or version")
+        if header["stamp"] != stamp():
+            raise UnusableError("other code, packages or another processor wrote it")
+        int(header["step"]), header["sha256"]  # are there
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as problem:
+        raise UnusableError("it is no checkpoint, or damaged") from problem
+    return header
+
+
+def _checksum(state: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(state.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

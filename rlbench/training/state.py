@@ -1,0 +1,78 @@
+"""The state of one replica as named arrays: what a checkpoint holds, and how it gets back to where it was.
+
+Whatever lasts from rollout to rollout has a pair `state(replica)` and `restore(replica, state)`. Names of parts are
+joined by dots. Numbers keep their bits; what is no array travels as JSON, whose integers are exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+State = dict[str, Array]
+
+
+class UnusableError(Exception):
+    """A checkpoint does not give back the state that it was made of; the text says why."""
+
+
+def joined(**parts: State) -> State:
+    """Return the states of several parts as one: `{"part.name": array}`."""
+    return {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
+
+
+def part(state: State, name: str) -> State:
+    """Return what `joined` took as `name`."""
+    start = f"{name}."
+    return {key[len(start) :]: array for key, array in state.items() if key.startswith(start)}
+
+
+def rows(owner: object, names: Iterable[str], replica: int) -> State:
+    """Return the row of one replica of some attributes, arrays or tensors `[R, ...]`."""
+    return {name: np.array(_plain(getattr(owner, name))[replica]) for name in names}
+
+
+def put_rows(owner: object, names: Iterable[str], replica: int, state: State) -> None:
+    """Put back what `rows` returned."""
+    for name in names:
+        put(getattr(owner, name), replica, state[name], name)
+
+
+def put(target: Any, index: Any, values: Array, name: str) -> None:
+    """Set `target[index]`, an array or a tensor, to values of the same shape and kind; UnusableError otherwise."""
+    target = _plain(target)
+    present = np.asarray(target[index])
+    if present.shape != values.shape or present.dtype != values.dtype:
+        raise UnusableError(f"{name} is {values.dtype} {values.shape}, not {present.dtype} {present.shape}")
+    target[index] = values
+
+
+def _plain(values: Any) -> Any:
+    """Return an array, or that in which a tensor keeps its numbers."""
+    return values if isinstance(values, np.ndarray) else values.numpy()
+
+
+def from_document(document: Any) -> Array:
+    """Return a JSON document as bytes in an array; TypeError where it is none."""
+    return np.frombuffer(json.dumps(document).encode(), np.uint8)
+
+
+def to_document(array: Array) -> Any:
+    """Return the JSON document in an array of bytes."""
+    return json.loads(array.astype(np.uint8).tobytes())
+
+
+def from_generators(generators: Iterable[np.random.Generator]) -> Array:
+    """Return where generators are in their streams."""
+    return from_document([generator.bit_generator.state for generator in generators])
+
+
+def to_generators(array: Array, generators: Iterable[np.random.Generator]) -> None:
+    """Put generators, of the same kinds, where `from_generators` found them."""
+    for state, generator in zip(to_document(array), generators, strict=True):
+        generator.bit_generator.state = state
