@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.sequential import Decision
     from rlbench.study.executors import Train
     from rlbench.study.launcher import Launcher
+    from rlbench.study.sinks.feed import Feed
 
 FILE = "stages.json"
 STAGE = 5
@@ -47,6 +48,7 @@ def run_until_decided(
     ended: Callable[[Plan, Summary], None] = lambda *_: None,
     train: Train | None = None,
     launcher: Launcher | None = None,
+    sinks: Sequence[Feed] = (),
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 
@@ -72,6 +74,7 @@ def run_until_decided(
         progress=progress,
         train=train,
         launcher=launcher,
+        sinks=sinks,
     )
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):

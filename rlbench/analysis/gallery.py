@@ -16,8 +16,9 @@ from rlbench.analysis.figures.rows import rows_height
 from rlbench.analysis.figures.runs import METRIC_NAMES
 from rlbench.analysis.figures.style import QUIET
 from rlbench.analysis.measured import is_measured
-from rlbench.analysis.picturefiles import Picture, slug
+from rlbench.analysis.picturefiles import Picture
 from rlbench.analysis.references import reference
+from rlbench.store.names import slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

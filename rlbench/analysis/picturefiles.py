@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +78,3 @@ def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[s
             files[kind] = buffer.getvalue()
             (directory / f"{name}.{kind}").write_bytes(files[kind])
     return files
-
-
-def slug(label: str, taken: set[str]) -> str:
-    """Return a file name for a label that is not in `taken` yet, and add it there."""
-    base = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "environment"
-    name, number = base, 2
-    while name.lower() in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name.lower())
-    return name

@@ -11,6 +11,7 @@ import click
 from rlbench.cli.external import compare_file, from_file
 from rlbench.cli.folders import check_options, is_one_file, run_together
 from rlbench.cli.suites import report_folder
+from rlbench.cli.watching import watched, watching
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @_training
+@watching
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -85,6 +87,8 @@ def run(
     device: str,
     until_decided: bool,
     stage: int,
+    tensorboard: bool,
+    wandb: bool,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet; of a DIR, those of all its experiments.
 
@@ -99,6 +103,7 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     rlbench run experiments/lecture --quick
+    rlbench run my_experiment.py --tensorboard
     """
     check_options(paths, ctx.params)
     with _launcher() as launcher:
@@ -325,14 +330,16 @@ def _execute(
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(
-        plan,
-        ctx.params["results"],
-        workers=ctx.params["workers"],
-        device=ctx.params["device"],
-        launcher=launcher,
-        meanwhile=meanwhile,
-    )
+    with watched([plan], ctx.params) as sinks:
+        summary = execute(
+            plan,
+            ctx.params["results"],
+            workers=ctx.params["workers"],
+            device=ctx.params["device"],
+            launcher=launcher,
+            meanwhile=meanwhile,
+            sinks=sinks,
+        )
     show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine
 

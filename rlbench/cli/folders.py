@@ -41,6 +41,7 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     The claims of all experiments of a folder are registered first, also of those that are not chosen.
     """
     from rlbench.cli.output import show_together
+    from rlbench.cli.watching import watched
 
     given = ctx.params
     chosen, suites = load_all(paths, given)
@@ -55,7 +56,15 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
     shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
     click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
-    summary = execute_all(plans, given["results"], workers=given["workers"], device=given["device"], launcher=launcher)
+    with watched(plans, given) as sinks:
+        summary = execute_all(
+            plans,
+            given["results"],
+            workers=given["workers"],
+            device=given["device"],
+            launcher=launcher,
+            sinks=sinks,
+        )
     show_together(title, plans, summary, debug=ctx.obj["debug"])
     return summary.fine
 

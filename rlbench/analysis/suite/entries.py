@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from rlbench.analysis.claimtable import decisive
-from rlbench.analysis.picturefiles import slug
 from rlbench.analysis.results import Results
 from rlbench.analysis.verdicts import Outcome, Part, Verdict
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
+from rlbench.store.names import slug
 from rlbench.suite import Exact, Suite
 
 Progress = Callable[[str, int, int], None]
