@@ -24,7 +24,7 @@ from rlbench.records import Progress, RunRecord
 from rlbench.store.names import slug
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
-from rlbench.study.sinks.places import Place, outcome, parameters, points
+from rlbench.study.sinks.places import Place, parameters, points, used
 
 FOLDER = "tensorboard"
 LIVE = "_live"  # no experiment's name begins so
@@ -86,7 +86,7 @@ def encoded(cell: AnyCell, record: RunRecord) -> bytes:
     writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
     for summary in _session(cell, record, now):
         writer.write(Event(wall_time=now, summary=summary).SerializeToString())
-    for step, values in [*points(record), (record.steps, outcome(record))]:
+    for step, values in [*points(record), (record.steps, used(record))]:
         writer.write(_scalars(now, step, values))
     return buffer.getvalue()
 

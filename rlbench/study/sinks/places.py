@@ -62,13 +62,13 @@ def parameters(cell: AnyCell, record: RunRecord) -> dict[str, bool | int | float
     }
 
 
-def outcome(record: RunRecord) -> dict[str, float]:
+def used(record: RunRecord) -> dict[str, float]:
     """Return how far a run came and what it took."""
     return {
-        "outcome/steps": record.steps,
-        "outcome/gradient_steps": record.gradient_steps,
-        "outcome/samples": record.samples,
-        "outcome/seconds": record.seconds,
+        "used/steps": record.steps,
+        "used/gradient_steps": record.gradient_steps,
+        "used/samples": record.samples,
+        "used/seconds": record.seconds,
     }
 
 

@@ -21,7 +21,7 @@ from rlbench.errors import RlbenchError
 from rlbench.records import Progress, RunRecord
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
-from rlbench.study.sinks.places import Place, outcome, parameters, points
+from rlbench.study.sinks.places import Place, parameters, points, used
 
 FOLDER = "wandb"
 _UPLOAD_SECONDS = 300.0  # for the end of a run to reach the server
@@ -85,7 +85,7 @@ class WandbRuns:
         )
         for step, values in points(record):
             run.log({"step": step, **values})
-        run.summary.update(outcome(record))
+        run.summary.update(used(record))
         run.finish(exit_code=int(record.status == "failed"))
 
 
