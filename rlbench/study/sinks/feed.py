@@ -107,12 +107,17 @@ class Feed:
             call()
         except Exception as problem:
             self._works = False
-            self._say(
-                f"{self._sink.title} was switched off: {describe(problem)}. "
-                "The runs are stored; the same command shows what is missing."
-            )
+            self._say(switched_off(self._sink.title, problem))
             with contextlib.suppress(Exception):
                 self._sink.close()
+
+
+def switched_off(title: str, problem: Exception) -> str:
+    """Return what is said of a sink that failed."""
+    return (
+        f"{title} was switched off: {describe(problem).rstrip('.')}. "
+        "Runs are stored all the same, and the same command shows what is missing."
+    )
 
 
 def _record(manifest: dict[str, Any], episodes: Any, updates: Any) -> RunRecord:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rlbench.errors import RlbenchError
 from rlbench.study.plan import AnyPlan, cells_of
 from rlbench.study.sinks import eventfiles, wandbruns
-from rlbench.study.sinks.feed import Feed, Say, Sink
+from rlbench.study.sinks.feed import Feed, Say, Sink, switched_off
 from rlbench.study.sinks.places import folder_of, places_of
 
 
@@ -35,7 +35,7 @@ def open_sinks(
     Raises RlbenchError where a package is missing or nobody is logged in. On Ctrl-C what is stored by then is shown,
     without looking for more.
     """
-    feeds = [Feed(sink, say) for sink in _sinks(plans, results_dir, tensorboard=tensorboard, wandb=wandb)]
+    feeds = [Feed(sink, say) for sink in _sinks(plans, results_dir, tensorboard, wandb, say)]
     try:
         yield feeds
         for feed in feeds:
@@ -45,7 +45,7 @@ def open_sinks(
             feed.close()
 
 
-def _sinks(plans: Sequence[AnyPlan], results_dir: str | Path, *, tensorboard: bool, wandb: bool) -> list[Sink]:
+def _sinks(plans: Sequence[AnyPlan], results_dir: str | Path, tensorboard: bool, wandb: bool, say: Say) -> list[Sink]:
     for asked, package in ((tensorboard, "tensorboard"), (wandb, "wandb")):
         if asked:
             _check_installed(package)
@@ -54,7 +54,12 @@ def _sinks(plans: Sequence[AnyPlan], results_dir: str | Path, *, tensorboard: bo
     if tensorboard:
         sinks.append(eventfiles.EventFiles(places, folder_of(plans[0], results_dir)))
     if wandb and os.environ.get("WANDB_MODE") != "disabled":
-        sinks.append(wandbruns.WandbRuns(places, live=wandbruns.mode() == "online"))
+        try:
+            sinks.append(wandbruns.WandbRuns(places, live=wandbruns.mode() == "online"))
+        except RlbenchError:
+            raise
+        except Exception as problem:  # the server cannot be asked
+            say(switched_off(wandbruns.WandbRuns.title, problem))
     return sinks
 
 
