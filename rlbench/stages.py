@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,10 @@ from rlbench.store import Planned, Store, load_table
 from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.runner import Summary, execute
-from rlbench.training.checkpoints import INTERVAL
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.analysis.sequential import Decision
-    from rlbench.study.executors import Train
-    from rlbench.study.launcher import Launcher
 
 FILE = "stages.json"
 STAGE = 5
@@ -60,20 +56,15 @@ def run_until_decided(
     results_dir: str | Path = "results",
     *,
     stage: int = STAGE,
-    workers: int | None = None,
-    device: str = "cpu",
-    progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
     ended: Callable[[Plan, Summary], None] = lambda *_: None,
-    train: Train | None = None,
-    launcher: Launcher | None = None,
-    checkpoint_every: float = INTERVAL,
+    **options: Any,
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 
     The comparisons are those of every arm with the baseline in the area under the learning curve: over all
     environments where all have references, else on each one. `say` gets a sentence after every look, `ended` the
-    summary of every stage's training; the other options are those of `rlbench.study.runner.execute`. What remains
+    summary of every stage's training; `options` are those of `rlbench.study.runner.execute_all`. What remains
     undecided when the seeds are used up is undecided.
 
     Raises:
@@ -85,22 +76,12 @@ def run_until_decided(
     folder = home(results_dir, plan.experiment.name)
     record = _begin(folder, results_dir, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
-    run = partial(
-        execute,
-        results_dir=results_dir,
-        workers=workers,
-        device=device,
-        progress=progress,
-        train=train,
-        launcher=launcher,
-        checkpoint_every=checkpoint_every,
-    )
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):
         fresh = set(plan.experiment.seeds[before:until])
         cells += [cell for cell in plan.cells if cell.seed in fresh and (cell.environment.label, cell.arm) in needed]
         part = replace(plan, cells=tuple(cells))
-        ended(part, run(part))
+        ended(part, execute(part, results_dir, **options))
         results, decisions = _look(part, results_dir, looks, number)
         record |= {"looked": number, "decisions": [_row(one) for one in decisions], "cells": [one.id for one in cells]}
         _write(folder, record, results_dir)

@@ -102,7 +102,7 @@ def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_commands(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 7
+    assert len(commands) == 8
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     suite = tmp_path / "experiments" / "lecture"
     suite.mkdir(parents=True)

@@ -12,6 +12,8 @@ import click
 from rlbench.cli.external import compare_file, from_file
 from rlbench.cli.folders import check_options, is_one_file, own_folder, run_together, usable_folder
 from rlbench.cli.suites import report_folder
+from rlbench.cli.training import options_of, training
+from rlbench.cli.watching import watched, watching
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -45,30 +47,6 @@ def changes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _training(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say how runs are trained."""
-    for option in (
-        click.option(
-            "--device",
-            default="cpu",
-            show_default=True,
-            metavar="cpu|cuda|auto",
-            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
-        ),
-        click.option(
-            "--checkpoint-every",
-            type=click.FloatRange(min=0),
-            default=120.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="How often runs in training are saved, to go on from there when interrupted; 0: never.",
-        ),
-        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
 @changes
@@ -79,7 +57,8 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--only", multiple=True, metavar="NAME", help="Of a DIR only this experiment; repeatable.")
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
-@_training
+@training
+@watching
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -97,6 +76,8 @@ def run(
     checkpoint_every: float,
     until_decided: bool,
     stage: int,
+    tensorboard: bool,
+    wandb: bool,
 ) -> None:
     """Train the runs of experiment FILEs that are not stored yet; of a DIR, those of all its experiments.
 
@@ -111,6 +92,7 @@ def run(
     rlbench run experiments/ppo_vs_reinforce.py --until-decided --seeds 30
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     rlbench run experiments/lecture --quick
+    rlbench run my_experiment.py --tensorboard
     """
     check_options(paths, ctx.params)
     with _launcher() as launcher:
@@ -199,7 +181,7 @@ def report(
 @click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run.")
 @click.option("--baseline", default="", help="What the others are compared with; default: the last one.")
 @changes
-@_training
+@training
 @click.option("--out", callback=usable_folder, help="Folder of the report; default: RESULTS/NAME.")
 @from_file
 @click.pass_context
@@ -342,15 +324,15 @@ def _execute(
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    summary = execute(
-        plan,
-        ctx.params["results"],
-        workers=ctx.params["workers"],
-        device=ctx.params["device"],
-        launcher=launcher,
-        meanwhile=meanwhile,
-        checkpoint_every=ctx.params["checkpoint_every"],
-    )
+    with watched([plan], ctx.params) as sinks:
+        summary = execute(
+            plan,
+            ctx.params["results"],
+            launcher=launcher,
+            meanwhile=meanwhile,
+            sinks=sinks,
+            **options_of(ctx.params),
+        )
     show_summary(plan, summary, debug=ctx.obj["debug"])
     return summary.fine
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbench.cli.training import options_of
 from rlbench.errors import RlbenchError
 from rlbench.files import folder
 
@@ -65,6 +66,7 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     The claims of all experiments of a folder are registered first, also of those that are not chosen.
     """
     from rlbench.cli.output import show_together
+    from rlbench.cli.watching import watched
 
     given = ctx.params
     chosen, suites = load_all(paths, given)
@@ -79,14 +81,8 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
     shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
     click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
-    summary = execute_all(
-        plans,
-        given["results"],
-        workers=given["workers"],
-        device=given["device"],
-        launcher=launcher,
-        checkpoint_every=given["checkpoint_every"],
-    )
+    with watched(plans, given) as sinks:
+        summary = execute_all(plans, given["results"], launcher=launcher, sinks=sinks, **options_of(given))
     show_together(title, plans, summary, debug=ctx.obj["debug"])
     return summary.fine
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbench.cli.training import options_of
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
     from rlbench.cli.output import show_summary
+    from rlbench.cli.watching import watched
     from rlbench.stages import planned_looks, run_until_decided
     from rlbench.study.plan import Plan
 
@@ -31,15 +33,15 @@ def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> 
         show_summary(part, summary, debug=ctx.obj["debug"])
         fine.append(summary.fine)
 
-    run_until_decided(
-        plan,
-        ctx.params["results"],
-        stage=stage,
-        workers=ctx.params["workers"],
-        device=ctx.params["device"],
-        launcher=launcher,
-        checkpoint_every=ctx.params["checkpoint_every"],
-        say=click.echo,
-        ended=ended,
-    )
+    with watched([plan], ctx.params) as sinks:
+        run_until_decided(
+            plan,
+            ctx.params["results"],
+            stage=stage,
+            say=click.echo,
+            ended=ended,
+            launcher=launcher,
+            sinks=sinks,
+            **options_of(ctx.params),
+        )
     return all(fine)

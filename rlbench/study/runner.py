@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
@@ -24,6 +24,10 @@ from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
 from rlbench.study.trials import try_out, worth_trying
 from rlbench.training.checkpoints import INTERVAL, Checkpoints
+
+if TYPE_CHECKING:
+    from rlbench.study.pool import Event
+    from rlbench.study.sinks.feed import Feed
 
 
 class Interrupted(KeyboardInterrupt):
@@ -78,15 +82,16 @@ def execute_all(
     launcher: Launcher | None = None,
     meanwhile: Callable[[], None] = lambda: None,
     checkpoint_every: float = INTERVAL,
+    sinks: Sequence[Feed] = (),
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
     one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes and
     stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Packs in training
-    write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. Raises RlbenchError
-    for an environment that cannot be made, a device that is not there or a disk that refuses, and Interrupted on
-    Ctrl-C; what is stored then stays.
+    write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. `sinks` hear of
+    progress and of what was stored. Raises RlbenchError for an environment that cannot be made, a device that is not
+    there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     if workers is not None and workers < 0:
@@ -109,7 +114,9 @@ def execute_all(
         kept = Checkpoints(store.directory / ".checkpoints", (), checkpoint_every) if checkpoint_every else None
         try:
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
-                execution = _Execution(store, summary, costs, placement, workers, train, starting, progress, kept)
+                execution = _Execution(
+                    store, summary, costs, placement, workers, train, starting, progress, kept, sinks
+                )
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
@@ -134,6 +141,7 @@ class _Execution:
     launcher: Launcher
     progress: bool
     checkpoints: Checkpoints | None
+    sinks: Sequence[Feed]
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """Train and store every cell."""
@@ -148,6 +156,8 @@ class _Execution:
                         self.summary.add(cell, record)
                         if self.checkpoints:
                             self.checkpoints.discard(cell.id)
+                        for sink in self.sinks:
+                            sink.stored(cell, record)
                     if isinstance(pack.cells[0], Cell):
                         self.costs.note_pack(pack.cells[0], records)
                     display.ended(pack)
@@ -176,11 +186,17 @@ class _Execution:
             made_by.update(provenance(self.workers), device=self.placement.label)
             meanwhile()
 
+        def heard(event: Event) -> None:
+            display.event(event)
+            if event.pack is not None and event.progress is not None:
+                for sink in self.sinks:
+                    sink.progress(event.pack, event.progress)
+
         train = self.placement.trainer(self.train)
         if self.workers:
-            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare, self.checkpoints)
+            return in_workers(packs, train, heard, self.workers, self.launcher, prepare, self.checkpoints)
         prepare()
-        return in_process(packs, train, display.event, self.checkpoints)
+        return in_process(packs, train, heard, self.checkpoints)
 
 
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:

@@ -1,0 +1,39 @@
+"""The options that say how runs are trained, in one place for all commands that train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+_OPTIONS = ("workers", "device", "checkpoint_every")
+
+
+def training(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command."""
+    for option in (
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda|auto",
+            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+        ),
+        click.option(
+            "--checkpoint-every",
+            type=click.FloatRange(min=0),
+            default=120.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How often runs in training are saved, to go on from there when interrupted; 0: never.",
+        ),
+        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
+    ):
+        command = option(command)
+    return command
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a command's parameters those that `rlbench.study.runner.execute_all` takes."""
+    return {name: given[name] for name in _OPTIONS}
