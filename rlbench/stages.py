@@ -10,7 +10,6 @@ twice, an interrupted experiment continues, and a larger one later finds the sam
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.store import Planned, Store, load_table
+from rlbench.store.files import write_atomically
 from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.runner import Summary, execute
@@ -162,11 +162,8 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
     path = folder / FILE
-    temporary = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(record, indent=1).encode() + b"\n")
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
 

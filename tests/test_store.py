@@ -45,6 +45,10 @@ def record(status: Status = "finished", episodes: int = 3, **columns: Any) -> Ru
     return RunRecord(status, reason, 1000, table, updates, gradient_steps=8, samples=4000, seconds=1.5)
 
 
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def planned(seed: int, cell: str | None = None) -> Planned:
     name = cell or cell_id(identity(seed))
     return Planned(name, "ppo-clip", "ppo-clip", "CartPole-v1", seed, 1000, "f00")
@@ -68,7 +72,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     ]
     assert store.has(cell)
     assert store.list() == {cell: manifest}
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [cell]
+    assert visible(tmp_path / "store") == [cell]
 
 
 def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> Non
         manifest = store.manifest(cell)
         assert manifest is not None
         assert manifest["status"] == expected
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [cell]
+    assert visible(tmp_path / "store") == [cell]
 
 
 def test_tables_have_a_row_for_every_planned_run(tmp_path: Path) -> None:
@@ -173,7 +177,7 @@ def test_a_damaged_entry_counts_as_missing_and_is_set_aside_by_the_next(tmp_path
 
     store.write(identity(), record(), PROVENANCE)
     assert store.read(cell) is not None
-    aside = entry.with_name(f"{cell}.aside-1")
+    aside = tmp_path / "store" / ".set-aside" / f"{cell}.1"
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == left
     assert list(store.list()) == [cell]
 
@@ -205,7 +209,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
     assert list(store.list()) == [cell]
-    assert [path.name for path in store.directory.iterdir()] == [cell]
+    assert visible(store.directory) == [cell]
+    assert not list(store.directory.glob(".*.tmp"))
 
 
 def test_results_folder_that_is_a_file(tmp_path: Path) -> None:

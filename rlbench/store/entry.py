@@ -1,4 +1,8 @@
-"""One entry of the store: its identity, its three files, and whether they can be trusted."""
+"""One entry of the store: its identity, its three files, and whether they can be trusted.
+
+`docs/store.md` describes the format. Entries of every earlier schema are read: `_UPGRADES` turns a manifest into one of
+the next schema.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,42 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+import re
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.records import RunRecord, Table
+from rlbench.store.files import sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("finished", "diverged", "failed")
 TABLES = ("episodes", "updates")
+MANIFEST = "manifest.json"
+FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES))
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
+_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+
+_IDENTITY = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+Signature = tuple[int, ...]
+"""What changes whenever one of an entry's files does: times of change, size and number of each."""
+
+
+class NewerSchema(ValueError):
+    """An entry that a later version of rlbench wrote: nothing is wrong with it, but it cannot be read here."""
 
 
 def canonical(document: Any) -> Any:
     """Return `document` with every number in one form, so that equal values hash equally: 1.0 becomes 1."""
-    if isinstance(document, Mapping):
+    kind = type(document)  # asked first, since an abstract class takes its time, and a store has a million values
+    if kind is str or kind is int or kind is bool:
+        return document
+    if kind is dict or isinstance(document, Mapping):
         return {str(key): canonical(value) for key, value in document.items()}
     if isinstance(document, list | tuple):
         return [canonical(value) for value in document]
@@ -34,39 +56,89 @@ def canonical(document: Any) -> Any:
 
 def cell_id(document: Mapping[str, Any]) -> str:
     """Return the identity of a cell: SHA-256 over the canonical JSON of its identity document."""
-    text = json.dumps(canonical(document), sort_keys=True, separators=(",", ":"))
+    text = _IDENTITY.encode(canonical(document))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest in `path`; raise ValueError saying what is wrong where it cannot be trusted."""
+def is_cell(name: str) -> bool:
+    """Return whether `name` can be the identity of a cell, and so the name of an entry."""
+    return _ID.fullmatch(name) is not None
+
+
+def signature(path: Path) -> Signature:
+    """Return the signature of an entry's files; ValueError where one is missing or no plain file of this folder."""
+    text, found = str(path), []
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        if manifest["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {manifest['schema']!r}, this version reads {SCHEMA}")
-        if cell_id(manifest["identity"]) != path.name:
+        if not stat.S_ISDIR(os.lstat(text).st_mode):
+            raise ValueError("it is a link or a file, not a folder")
+        for name in FILES:
+            one = os.lstat(f"{text}/{name}")
+            if not stat.S_ISREG(one.st_mode):
+                raise ValueError(f"{name} is not a plain file")
+            found += [one.st_mtime_ns, one.st_ctime_ns, one.st_size, one.st_ino]
+    except FileNotFoundError as problem:
+        raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
+    return tuple(found)
+
+
+def read_manifest(path: Path, found: Signature | None = None) -> dict[str, Any]:
+    """Return the manifest in `path` as one of the present schema; ValueError says why it cannot be trusted.
+
+    `found` is the signature of the entry, where that was asked for just before.
+    """
+    sizes = dict(zip(FILES, (found or signature(path))[2::4], strict=True))
+    try:
+        manifest = _upgraded(json.loads(_bytes(path, MANIFEST)))
+        if not is_cell(path.name) or cell_id(manifest["identity"]) != path.name:
             raise ValueError("its identity document does not give its name")
         if manifest["status"] not in STATUSES:
             raise ValueError(f"its status is {manifest['status']!r}")
         for name in TABLES:
-            size = os.stat(path / f"{name}.parquet").st_size
-            if size != manifest["files"][name]["bytes"]:
-                raise ValueError(f"{name}.parquet has {size} bytes, not {manifest['files'][name]['bytes']}")
-        manifest["outcome"]["steps_done"], manifest["outcome"]["reason"], manifest["provenance"].get
+            size, expected = sizes[f"{name}.parquet"], manifest["files"][name]["bytes"]
+            if size != expected:
+                raise ValueError(f"{name}.parquet has {size} bytes, not {expected}")
+        outcome = manifest["outcome"]
+        outcome["steps_done"], outcome["reason"], outcome["attempts"], manifest["provenance"].get
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as problem:
         raise ValueError("its manifest.json is not one of rlbench's") from problem
-    result: dict[str, Any] = manifest
-    return result
+    return manifest
+
+
+def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest of any schema up to the present one as one of the present one."""
+    schema = manifest["schema"]
+    if type(schema) is not int or schema < 1:
+        raise ValueError(f"its schema is {schema!r}, this version reads 1 to {SCHEMA}")
+    if schema > SCHEMA:
+        raise NewerSchema(
+            f"it was written by a newer rlbench: its schema is {schema}, this version reads up to {SCHEMA}"
+        )
+    for earlier in range(schema, SCHEMA):
+        manifest = _UPGRADES[earlier](manifest) | {"schema": earlier + 1}
+    return manifest
+
+
+def _with_attempts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 counts how often a run was started."""
+    return manifest | {"outcome": manifest["outcome"] | {"attempts": 1}}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_attempts}
 
 
 def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of the table `name`; raise ValueError where it is not what was written."""
-    data = (path / f"{name}.parquet").read_bytes()
+    data = _bytes(path, f"{name}.parquet")
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
         raise ValueError(f"{name}.parquet was changed or damaged")
     return data
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    with open(f"{path}/{name}", "rb", buffering=0) as file:
+        return file.readall()
 
 
 def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
@@ -82,7 +154,7 @@ def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
 def write_entry(
     directory: Path, cell: str, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]
 ) -> None:
-    """Write the three files of an entry into an existing empty directory, through to the disk."""
+    """Write the three files of an entry into an existing empty directory, through to the disk; the manifest last."""
     data = {"episodes": _parquet(record.episodes), "updates": _parquet(record.updates)}
     manifest = {
         "schema": SCHEMA,
@@ -97,6 +169,7 @@ def write_entry(
             "samples": int(record.samples),
             "seconds": float(record.seconds),
             "peak_bytes": int(record.peak_bytes),
+            "attempts": int(record.attempts),
         },
         "provenance": dict(provenance),
         "files": {
@@ -105,7 +178,8 @@ def write_entry(
     }
     for name, part in data.items():
         _write_bytes(directory / f"{name}.parquet", part)
-    _write_bytes(directory / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    _write_bytes(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+    sync(directory)
 
 
 def _parquet(table: Table) -> bytes:

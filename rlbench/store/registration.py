@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlbench.claims import digest
 from rlbench.errors import RlbenchError
+from rlbench.store.files import write_atomically
 
 REGISTER = "claims.json"
 
@@ -35,11 +35,8 @@ def register_claims(folder: Path, claims: Sequence[Mapping[str, Any]], stored: i
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = {"sha256": sha, "time": now, "stored": stored, "planned": planned, "claims": [dict(one) for one in claims]}
     path = folder / REGISTER
-    temporary = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps([*entries, entry], indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps([*entries, entry], indent=1).encode() + b"\n")
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, nearest
 from rlbench.store.entry import canonical
+from rlbench.store.files import write_atomically
 from rlbench.store.registration import register_claims
-from rlbench.store.runs import STORE, Planned
+from rlbench.store.runs import STORE, Store
+from rlbench.store.tables import Planned
 
 FILE = "experiment.json"
 MEMBERS = "experiments"
@@ -50,11 +51,8 @@ def write_specification(
     path = folder / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
     text = json.dumps(written, indent=1)
-    temporary = path.with_suffix(".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, f"{text}\n".encode())
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
     return path
@@ -62,8 +60,10 @@ def write_specification(
 
 def register(results_dir: str | Path, folder: Path, claims: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> None:
     """Register claims in `folder`, with how many of the runs that shall decide them are stored by now."""
-    store = Path(results_dir) / STORE
-    register_claims(folder, claims, sum((store / cell).is_dir() for cell in cells), len(cells))
+    store = Store(results_dir)
+    stored = sum((store.directory / cell).is_dir() for cell in cells)
+    with store.locked():  # another process may register other claims at the same time, and no entry may be lost
+        register_claims(folder, claims, stored, len(cells))
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
