@@ -163,13 +163,31 @@ class Lease:
 
 
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a lease as far as others rely on it; an exception where it is none."""
+    """Return a lease as far as others rely on it; with 0 for what it does not say; an exception where it is none."""
     if document["format"] != _FORMAT or not all(is_cell(cell) for cell in document["claimed"]):
         raise ValueError("not a lease of this version")
-    for one in document["experiments"]:
-        _ = str(one["name"]), str(one["suite"])
-    _ = str(document["host"]), str(document["machine"]), int(document["pid"]), str(document["started"])
-    return document
+    left = document.get("seconds_left")
+    return {
+        **{name: str(document[name]) for name in ("host", "machine", "started")},
+        "pid": int(document["pid"]),
+        "claimed": list(document["claimed"]),
+        "experiments": [{"name": str(one["name"]), "suite": str(one["suite"])} for one in document["experiments"]],
+        "shard": None if document["shard"] is None else str(document["shard"]),
+        "done": int(document.get("done", 0)),
+        "runs": int(document.get("runs", 0)),
+        "share": float(document.get("share", 0.0)),
+        "seconds_left": None if left is None else float(left),
+        "packs": [_checked_pack(one) for one in document.get("packs", [])],
+    }
+
+
+def _checked_pack(pack: dict[str, Any]) -> dict[str, Any]:
+    latest = pack["mean_return"]
+    return {
+        "title": str(pack["title"]),
+        **{name: int(pack[name]) for name in ("runs", "step", "total")},
+        "mean_return": None if latest is None else float(latest),
+    }
 
 
 def _lives(path: Path, document: dict[str, Any], age: float) -> bool:

@@ -14,6 +14,7 @@ from rlbench.store.entry import canonical
 from rlbench.store.files import write_atomically
 from rlbench.store.registration import register_claims
 from rlbench.store.runs import STORE, Store
+from rlbench.store.state import Known
 from rlbench.store.tables import Planned
 
 FILE = "experiment.json"
@@ -73,12 +74,31 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
         document = json.loads(path.read_text(encoding="utf-8"))
         return document["experiment"], [Planned(**cell) for cell in document["cells"]]
     except OSError as problem:
-        found = [*Path(results_dir).glob(f"*/{FILE}"), *Path(results_dir).glob(f"*/{MEMBERS}/*/{FILE}")]
-        known = sorted({one.parent.name for one in found})
+        known = sorted({one.parent.name for one in _specifications(results_dir)})
         hint = nearest(name, known) if known else f" {results_dir} holds none."
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, KeyError) as problem:
         raise RlbenchError(f"{path} is damaged; run the experiment file again.") from problem
+
+
+def known_experiments(results_dir: str | Path) -> tuple[list[Known], list[str]]:
+    """Return every experiment that was run in a results folder, and a message for each that cannot be read."""
+    found: list[Known] = []
+    messages: list[str] = []
+    for path in _specifications(results_dir):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            suite = path.parents[2].name if path.parents[1].name == MEMBERS else ""
+            cells = [str(cell["cell"]) for cell in document["cells"]]
+            found.append(Known(str(document["experiment"]["name"]), suite, cells))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            messages.append(f"Ignored {path}, which is damaged; run the experiment file again.")
+    return found, messages
+
+
+def _specifications(results_dir: str | Path) -> list[Path]:
+    root = Path(results_dir)
+    return sorted([*root.glob(f"*/{FILE}"), *root.glob(f"*/{MEMBERS}/*/{FILE}")])
 
 
 def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str = "") -> bool:

@@ -127,8 +127,11 @@ def execute_all(
         costs = Costs(store.directory, observations, placement.label)
         lease = Lease(store, _about(plans, shard))
         try:
+            share = Share(left, store, lease)
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
-                execution = _Execution(store, lease, summary, costs, placement, workers, train, starting, progress)
+                execution = _Execution(
+                    store, lease, share, summary, costs, placement, workers, train, starting, progress
+                )
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
             # Asked of the store: the interruption may have come between storing a run and counting it.
@@ -154,6 +157,7 @@ class _Execution:
 
     store: Store
     lease: Lease
+    share: Share
     summary: Summary
     costs: Costs
     placement: Placement
@@ -175,17 +179,17 @@ class _Execution:
                 self.summary.add_elsewhere(cell, manifest)
             display.ended(Pack(tuple(cell for cell, _ in outcomes)))
 
-        share = Share(packs, self.store, self.lease, self._packs, elsewhere)
+        self.share.begin(packs, self._packs, elsewhere)
         try:
-            self._train(share, display, signs, meanwhile)
-            while not share.done:
-                share.wait(lambda line: display.event(Event(None, line=line)))
-                self._train(share, display, signs, lambda: None)
+            self._train(display, signs, meanwhile)
+            while not self.share.done:
+                self.share.wait(lambda line: display.event(Event(None, line=line)))
+                self._train(display, signs, lambda: None)
         finally:
             display.close()
             self.costs.save()
 
-    def _train(self, share: Share, display: Display, signs: Signs, meanwhile: Callable[[], None]) -> None:
+    def _train(self, display: Display, signs: Signs, meanwhile: Callable[[], None]) -> None:
         """Train and store packs until no more is to be had."""
         made_by: dict[str, Any] = {}
 
@@ -193,7 +197,7 @@ class _Execution:
             display.event(event)
             signs.event(event)
 
-        with contextlib.closing(self._results(share, heard, made_by, meanwhile)) as results:
+        with contextlib.closing(self._results(self.share, heard, made_by, meanwhile)) as results:
             for pack, records in results:
                 for cell, record in zip(pack.cells, records, strict=True):
                     self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
@@ -202,7 +206,7 @@ class _Execution:
                     self.costs.note_pack(pack.cells[0], records)
                 display.ended(pack)
                 signs.ended(pack)
-                share.stored(pack.cells)
+                self.share.stored(pack.cells)
 
     def _try_out(self, cells: Sequence[AnyCell]) -> None:
         processes = max(self.workers, 1)

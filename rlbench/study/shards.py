@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rlbench.errors import RlbenchError
 from rlbench.store.entry import cell_id
-from rlbench.study.measuring import MeasuredCell
-from rlbench.study.plan import AnyCell
+
+if TYPE_CHECKING:  # a mistaken --shard is said before anything heavy is imported
+    from rlbench.study.plan import AnyCell
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ def shard_of(cell: AnyCell, count: int) -> int:
 
     The runs that one call of a measurement's function gives stay together.
     """
+    from rlbench.study.measuring import MeasuredCell
+
     if isinstance(cell, MeasuredCell):
         document = {"measurement": cell.name, "environment": cell.environment.label}
     else:

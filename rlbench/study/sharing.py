@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rlbench.store import Store
+from rlbench.store.entry import Signature
 from rlbench.store.leases import Holder, Lease
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
@@ -22,27 +23,27 @@ Outcome = tuple[AnyCell, dict[str, Any]]
 
 
 class Share(Iterator[Pack]):
-    """The packs that this process trains: those of `packs`, without what other processes have, and what those leave.
+    """The packs that this process trains, without what other processes have, and with what those leave.
 
-    It may be asked again after it ended: what others hold may have become free. `plan` makes packs of cells,
-    `elsewhere` hears of what others have stored.
+    `cells` were not stored, or failed earlier, when the command began, which was just before. Packs may be asked for
+    again after there was none: what others hold may have become free.
     """
 
-    def __init__(
+    def __init__(self, cells: Sequence[AnyCell], store: Store, lease: Lease) -> None:
+        self._left = {cell.id: cell for cell in cells}  # neither stored nor, in this command, failed
+        self._store, self._lease = store, lease
+        self._mine: set[str] = set()
+        self._before = {name: self._failed(name) for name in self._left}
+        self._packs: list[Pack] = []
+
+    def begin(
         self,
         packs: Sequence[Pack],
-        store: Store,
-        lease: Lease,
         plan: Callable[[Sequence[AnyCell]], list[Pack]],
         elsewhere: Callable[[list[Outcome]], None],
     ) -> None:
-        self._left = {
-            cell.id: cell for pack in packs for cell in pack.cells
-        }  # neither stored nor, in this command, failed
-        self._store, self._lease, self._plan, self._elsewhere = store, lease, plan, elsewhere
-        self._mine: set[str] = set()
-        self._before = {cell: store.stamp(cell) for cell in self._left}  # a run that failed earlier is tried again
-        self._packs = [*packs][::-1]
+        """Train these packs first; `plan` makes packs of cells, `elsewhere` hears of what others have stored."""
+        self._packs, self._plan, self._elsewhere = [*packs][::-1], plan, elsewhere
 
     @property
     def done(self) -> bool:
@@ -71,14 +72,11 @@ class Share(Iterator[Pack]):
         """Wait until a cell is free that others held, or all are done; `say` who is waited for."""
         said: set[str] = set()
         while self._left and not self._free():
-            waiting = {
-                name: (one, one.claimed & self._left.keys()) for one in self._lease.others() if (name := one.name)
-            }
-            for name, (_, cells) in waiting.items():
-                if cells and name not in said:
-                    said.add(name)
-                    runs = "run is" if len(cells) == 1 else "runs are"
-                    say(f"{len(cells)} {runs} trained by {name}; waiting for it.")
+            for one in self._lease.others():
+                number = len(one.claimed & self._left.keys())
+                if number and one.token not in said:
+                    said.add(one.token)
+                    say(f"{number} run{' is' if number == 1 else 's are'} trained by {one.name}; waiting for it.")
             time.sleep(POLL_SECONDS)
 
     def _free(self) -> list[AnyCell]:
@@ -108,6 +106,12 @@ class Share(Iterator[Pack]):
         if manifests:
             self._elsewhere([(self._left.pop(name), manifest) for name, manifest in manifests.items()])
         return [name for name in names if name in self._left]
+
+    def _failed(self, name: str) -> Signature | None:
+        """Return the stamp of a run that failed, and so is tried again; None for all others."""
+        stamp = self._store.stamp(name)
+        manifest = self._store.manifest(name) if stamp else None
+        return stamp if manifest and manifest["status"] == "failed" else None
 
     @staticmethod
     def _held(others: Sequence[Holder]) -> set[str]:
