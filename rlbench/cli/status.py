@@ -111,7 +111,7 @@ def _show_processes(found: Sequence[Holder]) -> None:
         document = one.document
         shard = f", shard {document['shard']}" if document["shard"] else ""
         if not one.alive:
-            lost = f"its {_runs(len(one.claimed))} are open again" if one.claimed else "it trained nothing"
+            lost = f"what it trained is open again: {_runs(len(one.claimed))}" if one.claimed else "it trained nothing"
             click.echo(f"{one.name}{shard} ended without a word {clock(one.age)} ago; {lost}.")
             continue
         click.echo(

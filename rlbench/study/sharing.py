@@ -35,6 +35,7 @@ class Share(Iterator[Pack]):
         self._mine: set[str] = set()
         self._before = {name: self._failed(name) for name in self._left}
         self._packs: list[Pack] = []
+        self._said: set[str] = set()  # tokens of those who are waited for
 
     def begin(
         self,
@@ -70,12 +71,11 @@ class Share(Iterator[Pack]):
 
     def wait(self, say: Callable[[str], None]) -> None:
         """Wait until a cell is free that others held, or all are done; `say` who is waited for."""
-        said: set[str] = set()
         while self._left and not self._free():
             for one in self._lease.others():
                 number = len(one.claimed & self._left.keys())
-                if number and one.token not in said:
-                    said.add(one.token)
+                if number and one.token not in self._said:
+                    self._said.add(one.token)
                     say(f"{number} run{' is' if number == 1 else 's are'} trained by {one.name}; waiting for it.")
             time.sleep(POLL_SECONDS)
 
