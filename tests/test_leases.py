@@ -213,7 +213,7 @@ def test_a_lease_that_says_nonsense_is_passed_over(tmp_path: Path, changes: dict
 
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    with pytest.raises(RlbenchError, match="Cannot write to .*running"):
+    with pytest.raises(RlbenchError, match=r"Cannot write to .*running"):
         Lease(Store(tmp_path), ABOUT)
 
 

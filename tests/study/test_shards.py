@@ -17,9 +17,8 @@ from rlbench.study.runner import execute
 from rlbench.study.shards import Shard, parse_shard, shard_of
 from rlbench.study.spec import Arm
 
-WIDTHS = [
-    Arm("ppo-clip", f"width {width}", horizon=16, minibatches=1, epochs=1, hidden=[width]) for width in range(2, 12)
-]
+TINY = {"horizon": 16, "minibatches": 1, "epochs": 1}
+WIDTHS = [Arm("ppo-clip", f"width {width}", hidden=[width], **TINY) for width in range(2, 12)]
 
 
 def measure(_: object, seed: int) -> dict[str, dict[str, list[int]]]:
