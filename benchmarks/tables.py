@@ -221,6 +221,7 @@ _PARTS: dict[str, Callable[[Measurement], str]] = {
     "statistics": lambda one: (
         f"{one.info['repetitions']:,} stratified bootstraps of the IQM, 5 arms x 3 environments x 10 seeds"
     ),
+    "store": lambda one: f"{one.info['what']} of {one.info['runs']:,} stored runs",
     "report": lambda one: f"report of {one.info['runs']} runs",
     "start-up": lambda one: f"`{one.info['what']}`, beside an interpreter that does nothing",
 }

@@ -14,7 +14,9 @@ from benchmarks import processes
 from benchmarks.cases import ALGORITHMS, SETTINGS, fields
 from benchmarks.conftest import Measure
 from rlbench.analysis import intervals, report
-from rlbench.records import Environment
+from rlbench.records import Environment, RunRecord, empty_episodes
+from rlbench.store import Store, index
+from rlbench.store.runs import STORE
 from rlbench.training import envs
 
 
@@ -72,6 +74,28 @@ def test_report(measure: Measure, quick: bool, tmp_path: Path) -> None:
         report.write_report(fresh, None, tmp_path / "report")
 
     measure(work, rounds=3, runs=len(results.runs))
+
+
+@pytest.mark.benchmark(group="store")
+@pytest.mark.parametrize("indexed", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize("thorough", [False, True], ids=["list", "verify"])
+def test_store(measure: Measure, quick: bool, tmp_path: Path, thorough: bool, indexed: bool) -> None:
+    """Reading all manifests of a store, and all tables for their checksums, without its index and with it."""
+    runs = 200 if quick else 10_000
+    table = {"step": np.arange(50), "kl": np.linspace(0.0, 1.0, 50)}
+    record = RunRecord("finished", "", 1, {**empty_episodes()}, table)
+    identity = {"algorithm": "ppo-clip", "settings": {f"field {number}": number / 7 for number in range(25)}}
+    cells = [Store(tmp_path).write(identity | {"seed": seed}, record, {}) for seed in range(runs)]
+    time.sleep(2 * index._SETTLED_SECONDS)
+
+    def work() -> None:
+        if not indexed:
+            (tmp_path / STORE / index.FILE).unlink(missing_ok=True)
+        assert len(Store(tmp_path).manifests(cells, thorough=thorough)) == runs
+
+    work()
+    what = f"{'checksums' if thorough else 'manifests'}, {'with' if indexed else 'without'} the index,"
+    measure(work, rounds=5, runs=runs, what=what)
 
 
 @pytest.mark.benchmark(group="start-up")

@@ -46,6 +46,10 @@ def record(status: Status = "finished", episodes: int = 3, **columns: Any) -> Ru
     return RunRecord(status, reason, 1000, table, updates, gradient_steps=8, samples=4000, seconds=1.5)
 
 
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def planned(seed: int, cell: str | None = None) -> Planned:
     name = cell or cell_id(identity(seed))
     return Planned(name, "ppo-clip", "ppo-clip", "CartPole-v1", seed, 1000, "f00")
@@ -69,7 +73,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     ]
     assert store.has(cell)
     assert store.list() == {cell: manifest}
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [cell]
+    assert visible(tmp_path / "store") == [cell]
 
 
 def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> Non
         manifest = store.manifest(cell)
         assert manifest is not None
         assert manifest["status"] == expected
-    assert [path.name for path in (tmp_path / "store").iterdir()] == [cell]
+    assert visible(tmp_path / "store") == [cell]
 
 
 def test_tables_have_a_row_for_every_planned_run(tmp_path: Path) -> None:
@@ -174,7 +178,7 @@ def test_a_damaged_entry_counts_as_missing_and_is_set_aside_by_the_next(tmp_path
 
     store.write(identity(), record(), PROVENANCE)
     assert store.read(cell) is not None
-    aside = entry.with_name(f"{cell}.aside-1")
+    aside = tmp_path / "store" / ".set-aside" / f"{cell}.1"
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == left
     assert list(store.list()) == [cell]
 
@@ -183,10 +187,98 @@ def test_foreign_entries_are_not_listed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     cell = store.write(identity(), record(), PROVENANCE)
     (tmp_path / "store" / "notes").mkdir()
-    (tmp_path / "store" / "README.md").write_text("mine")
+    (tmp_path / "store" / cell.upper()).mkdir()
+    for name in ("README.md", ".DS_Store", "costs.json"):
+        (tmp_path / "store" / name).write_text("mine")
     os.rename(tmp_path / "store" / cell, tmp_path / "store" / ("0" * 32))
+    assert store.list() == store.list() == {}
+    foreign, damaged = store.messages
+    assert foreign.endswith(f"no runs have such names: {cell.upper()}, README.md, notes")
+    assert "identity document" in damaged
+    store.sweep()
+    assert visible(tmp_path / "store") == sorted(["0" * 32, cell.upper(), "README.md", "costs.json", "notes"])
+
+
+@pytest.mark.parametrize("name", ["", "..", "../store", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 32 + "\n"])
+def test_what_cannot_be_a_cell_is_not_looked_for(tmp_path: Path, name: str) -> None:
+    Store(tmp_path).write(identity(), record(), PROVENANCE)
+    store = Store(tmp_path)
+    assert store.manifest(name) is None
+    assert not store.has(name)
+    assert store.read(name) is None
+    assert list(load_table(tmp_path, [planned(0)._replace(cell=name)]).runs["status"]) == ["missing"]
+
+
+@pytest.mark.parametrize("what", ["entry", "manifest.json", "updates.parquet"])
+def test_links_are_not_trusted(tmp_path: Path, what: str) -> None:
+    cell = Store(tmp_path / "other").write(identity(), record(), PROVENANCE)
+    entry, target = tmp_path / "store" / cell, tmp_path / "other" / "store" / cell
+    if what == "entry":
+        entry.parent.mkdir()
+        entry.symlink_to(target, target_is_directory=True)
+    else:
+        Store(tmp_path).write(identity(), record(), PROVENANCE)
+        (entry / what).unlink()
+        (entry / what).symlink_to(target / what)
+    store = Store(tmp_path)
     assert store.list() == {}
-    assert len(store.messages) == 2
+    assert len(store.messages) == 1
+    assert store.read(cell) is None
+    store.write(identity(), record(), PROVENANCE)  # which must not write through the link
+    assert store.has(cell)
+    assert not entry.is_symlink()
+    aside = tmp_path / "store" / ".set-aside" / f"{cell}.1"
+    assert (aside if what == "entry" else aside / what).is_symlink()
+    assert Store(tmp_path / "other").has(cell)
+
+
+def test_what_is_set_aside_again_gets_another_number(tmp_path: Path) -> None:
+    cell = Store(tmp_path).write(identity(), record(), PROVENANCE)
+    for number in (1, 2, 3):
+        (tmp_path / "store" / cell / "manifest.json").write_text(str(number))
+        store = Store(tmp_path)
+        assert store.list() == {}
+        store.set_aside()
+        assert (tmp_path / "store" / ".set-aside" / f"{cell}.{number}" / "manifest.json").read_text() == str(number)
+        assert [message.partition(" ")[0] for message in store.messages] == ["Set"]
+        store.write(identity(), record(), PROVENANCE)
+
+
+def test_what_another_process_repaired_meanwhile_is_not_set_aside(tmp_path: Path) -> None:
+    cell = Store(tmp_path).write(identity(), record(), PROVENANCE)
+    (tmp_path / "store" / cell / "manifest.json").write_text("{")
+    late = Store(tmp_path)
+    assert late.list() == {}
+    Store(tmp_path).write(identity(), record(), PROVENANCE)
+    late.set_aside()
+    assert late.has(cell)
+
+
+def test_a_failed_run_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Store(tmp_path).write(identity(), record("failed"), PROVENANCE)
+    replace = os.replace
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name == cell:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(RlbenchError, match="No space left on device"):
+        Store(tmp_path).write(identity(), record(), PROVENANCE)
+    monkeypatch.undo()
+    manifest = Store(tmp_path).manifest(cell)
+    assert manifest is not None
+    assert manifest["status"] == "failed"
+    assert visible(tmp_path / "store") == [cell]
+
+
+def test_attempts_are_kept(tmp_path: Path) -> None:
+    run = record()
+    run.attempts = 3
+    manifest = Store(tmp_path).manifest(Store(tmp_path).write(identity(), run, PROVENANCE))
+    assert manifest is not None
+    assert manifest["outcome"]["attempts"] == 3
 
 
 @pytest.mark.parametrize("failing", ["write", "rename"])
@@ -206,7 +298,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
     assert list(store.list()) == [cell]
-    assert [path.name for path in store.directory.iterdir()] == [cell]
+    assert visible(store.directory) == [cell]
+    assert not list(store.directory.glob(".*.tmp"))
 
 
 def test_results_folder_that_is_a_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rlbench.cli.algorithms import algorithms, check, new
 from rlbench.cli.experiments import compare, report, run
 from rlbench.cli.figures import figures
 from rlbench.cli.plan import plan
+from rlbench.cli.status import status
 from rlbench.cli.suites import agreement
 from rlbench.errors import RlbenchError
 from rlbench.study.imports import leave_quickly
@@ -80,5 +81,5 @@ def main(ctx: click.Context, debug: bool) -> None:
     leave_quickly()
 
 
-for command in (run, report, figures, compare, plan, agreement, algorithms, check, new):
+for command in (run, status, report, figures, compare, plan, agreement, algorithms, check, new):
     main.add_command(command)

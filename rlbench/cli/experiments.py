@@ -11,6 +11,7 @@ import click
 
 from rlbench.cli.external import compare_file, from_file
 from rlbench.cli.folders import check_options, is_one_file, own_folder, run_together, usable_folder
+from rlbench.cli.sharding import shard_of, show_shard
 from rlbench.cli.suites import report_folder
 from rlbench.cli.training import options_of, training
 from rlbench.cli.watching import watched, watching
@@ -55,6 +56,7 @@ def changes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
 @click.option("--quick", is_flag=True, help="Of a DIR only what its suite.py calls quick, with few seeds.")
 @click.option("--only", multiple=True, metavar="NAME", help="Of a DIR only this experiment; repeatable.")
+@click.option("--shard", metavar="I/N", help="Train only the I-th of N parts; other processes train the others.")
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @training
@@ -74,6 +76,7 @@ def run(
     workers: int | None,
     device: str,
     checkpoint_every: float,
+    shard: str | None,
     until_decided: bool,
     stage: int,
     tensorboard: bool,
@@ -82,7 +85,9 @@ def run(
     """Train the runs of experiment FILEs that are not stored yet; of a DIR, those of all its experiments.
 
     Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged. Several
-    experiments are trained together: runs that they share once, and what fits together in one pack.
+    experiments are trained together: runs that they share once, and what fits together in one pack. Several processes
+    may do so in one results folder, on one machine or on several: each trains what no other does, and waits for the
+    rest. With --shard, it trains a fixed part and waits for nobody.
 
     With --until-decided the experiment's seeds are the most that an arm gets: after every stage a test that accounts
     for looking often decides which arms are better or worse than the baseline, and they get no more.
@@ -93,15 +98,18 @@ def run(
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     rlbench run experiments/lecture --quick
     rlbench run my_experiment.py --tensorboard
+    rlbench run experiments/lecture --shard 2/3
     """
     check_options(paths, ctx.params)
+    shard_of(ctx)  # a mistake in it is said before anything is imported
     with _launcher() as launcher:
         if is_one_file(paths) or until_decided:
             fine = _run_each(ctx, paths, launcher)
         else:
             fine = run_together(ctx, paths, launcher)
-    for path in paths:
-        click.echo(f"Next: rlbench report {path}")
+    if shard is None:
+        for path in paths:
+            click.echo(f"Next: rlbench report {path}")
     if not fine:
         ctx.exit(FAILED_RUNS)
 
@@ -324,16 +332,20 @@ def _execute(
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
+    shard = shard_of(ctx)
     with watched([plan], ctx.params) as sinks:
         summary = execute(
             plan,
             ctx.params["results"],
             launcher=launcher,
             meanwhile=meanwhile,
+            shard=shard,
             sinks=sinks,
             **options_of(ctx.params),
         )
     show_summary(plan, summary, debug=ctx.obj["debug"])
+    if shard:
+        show_shard(ctx, [plan], shard, ctx.params["paths"])
     return summary.fine
 
 

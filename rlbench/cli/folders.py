@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbench.cli.sharding import shard_of, show_shard
 from rlbench.cli.training import options_of
 from rlbench.errors import RlbenchError
 from rlbench.files import folder
@@ -56,6 +57,8 @@ def check_options(paths: Sequence[str], given: Mapping[str, Any]) -> None:
         raise click.UsageError(f"--{'quick' if given['quick'] else 'only'} chooses among the experiments of a folder.")
     if folders and given["settings"]:
         raise click.UsageError("--set goes with files: the experiments of a folder have different arms.")
+    if given.get("shard") and given["until_decided"]:
+        raise click.UsageError("--shard does not go with --until-decided: a look needs the runs of all shards.")
     if folders and given["until_decided"]:
         raise click.UsageError("--until-decided goes with files, not with folders.")
 
@@ -81,9 +84,12 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
     shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
     click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
+    shard = shard_of(ctx)
     with watched(plans, given) as sinks:
-        summary = execute_all(plans, given["results"], launcher=launcher, sinks=sinks, **options_of(given))
+        summary = execute_all(plans, given["results"], launcher=launcher, shard=shard, sinks=sinks, **options_of(given))
     show_together(title, plans, summary, debug=ctx.obj["debug"])
+    if shard:
+        show_shard(ctx, plans, shard, paths)
     return summary.fine
 
 

@@ -55,7 +55,8 @@ def _show_counts(title: str, summary: Summary) -> None:
     minutes, seconds = divmod(round(summary.seconds), 60)
     trained = f"{summary.trained} trained in {minutes}:{seconds:02d}"
     diverged = f" ({summary.skipped_diverged} of them diverged)" if summary.skipped_diverged else ""
-    click.echo(f"{title}: {summary.skipped} runs were stored already{diverged}, {trained}.")
+    elsewhere = f", {summary.elsewhere} by other processes meanwhile" if summary.elsewhere else ""
+    click.echo(f"{title}: {summary.skipped} runs were stored already{diverged}, {trained}{elsewhere}.")
 
 
 def _show_what_next(summary: Summary) -> None:
@@ -78,7 +79,7 @@ def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
     from rlbench.analysis.sentences import sentence
 
     header = ["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]
-    print_table([header, *(_cells(one) for one in comparisons)])
+    print_table([header, *(_cells(one) for one in comparisons)], words=(0, 1, len(header) - 1))
     for one in comparisons:
         click.echo(f"\n{sentence(one)}")
     click.echo()
@@ -101,12 +102,12 @@ def _format(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.3g}" if abs(value) < 1 else f"{value:{sign}.1f}"
 
 
-def print_table(rows: list[list[str]]) -> None:
-    """Print rows in columns as wide as their widest cell, numbers to the right."""
+def print_table(rows: list[list[str]], words: Sequence[int] = (0,)) -> None:
+    """Print rows in columns as wide as their widest cell, numbers to the right; `words` are the other columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.ljust(width) if index in (0, 1, len(row) - 1) else cell.rjust(width)
+            cell.ljust(width) if index in words else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())

@@ -80,7 +80,7 @@ def _show_comparisons(stored: Results, effect: float, metric: str, power: float)
         ]
         for one in wanted
     ]
-    print_table([header, *rows])
+    print_table([header, *rows], words=(0, 1, len(header) - 1))
     more, duration = cost(stored, wanted)
     if math.isfinite(more):
         click.echo(f"For all of them: {more:.0f} more runs, about {duration / 60:.0f} minutes of one process.")

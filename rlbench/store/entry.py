@@ -1,4 +1,8 @@
-"""One entry of the store: its identity, its three files, and whether they can be trusted."""
+"""One entry of the store: its identity, its three files, and whether they can be trusted.
+
+`docs/store.md` describes the format. Entries of every earlier schema are read: `_UPGRADES` turns a manifest into one of
+the next schema.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,25 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+import re
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.files import read_json
 from rlbench.records import RunRecord, Table
 from rlbench.shapes import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check
+from rlbench.store.files import sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = 1
+SCHEMA = 2
 STATUSES = ("finished", "diverged", "failed")
 TABLES = ("episodes", "updates")
+MANIFEST = "manifest.json"
+FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES))
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
 _FILE = {"bytes": COUNT, "sha256": TEXT}
 _MANIFEST = {
@@ -33,6 +42,7 @@ _MANIFEST = {
         "samples?": COUNT,
         "seconds?": SIZE,
         "peak_bytes?": COUNT,
+        "attempts": COUNT,
     },
     "provenance": {
         "commit?": TEXT_OR_NONE,
@@ -43,11 +53,24 @@ _MANIFEST = {
     },
     "files": dict.fromkeys(TABLES, _FILE),
 }
+_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+
+_IDENTITY = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+Signature = tuple[int, ...]
+"""What changes whenever one of an entry's files does: times of change, size and number of each."""
+
+
+class NewerSchema(ValueError):
+    """An entry that a later version of rlbench wrote: nothing is wrong with it, but it cannot be read here."""
 
 
 def canonical(document: Any) -> Any:
     """Return `document` with every number in one form, so that equal values hash equally: 1.0 becomes 1."""
-    if isinstance(document, Mapping):
+    kind = type(document)  # asked first, since an abstract class takes its time, and a store has a million values
+    if kind is str or kind is int or kind is bool:
+        return document
+    if kind is dict or isinstance(document, Mapping):
         return {str(key): canonical(value) for key, value in document.items()}
     if isinstance(document, list | tuple):
         return [canonical(value) for value in document]
@@ -58,7 +81,7 @@ def canonical(document: Any) -> Any:
 
 def cell_id(document: Mapping[str, Any]) -> str:
     """Return the identity of a cell: SHA-256 over the canonical JSON of its identity document."""
-    text = json.dumps(canonical(document), sort_keys=True, separators=(",", ":"))
+    text = _IDENTITY.encode(canonical(document))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
@@ -68,37 +91,87 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest in `path`; raise ValueError saying what is wrong where it cannot be trusted."""
+def is_cell(name: str) -> bool:
+    """Return whether `name` can be the identity of a cell, and so the name of an entry."""
+    return _ID.fullmatch(name) is not None
+
+
+def signature(path: Path) -> Signature:
+    """Return the signature of an entry's files; ValueError where one is missing or no plain file of this folder."""
+    text, found = str(path), []
     try:
-        manifest = read_json(path / "manifest.json")
-        if manifest["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {manifest['schema']!r}, this version reads {SCHEMA}")
-        check(manifest, _MANIFEST, "its manifest.json")
-        if cell_id(manifest["identity"]) != path.name:
-            raise ValueError("its identity document does not give its name")
-        if "digest" in manifest and manifest["digest"] != manifest_digest(manifest):
+        if not stat.S_ISDIR(os.lstat(text).st_mode):
+            raise ValueError("it is a link or a file, not a folder")
+        for name in FILES:
+            one = os.lstat(f"{text}/{name}")
+            if not stat.S_ISREG(one.st_mode):
+                raise ValueError(f"{name} is not a plain file")
+            found += [one.st_mtime_ns, one.st_ctime_ns, one.st_size, one.st_ino]
+    except FileNotFoundError as problem:
+        raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
+    return tuple(found)
+
+
+def read_manifest(path: Path, found: Signature | None = None) -> dict[str, Any]:
+    """Return the manifest in `path` as one of the present schema; ValueError says why it cannot be trusted.
+
+    `found` is the signature of the entry, where that was asked for just before.
+    """
+    sizes = dict(zip(FILES, (found or signature(path))[2::4], strict=True))
+    try:
+        written = read_json(path / MANIFEST)
+        manifest = _upgraded(written)
+        if "digest" in written and written["digest"] != manifest_digest(written):
             raise ValueError("its manifest.json was changed or damaged")
+        check(manifest, _MANIFEST, "its manifest.json")
+        if not is_cell(path.name) or cell_id(manifest["identity"]) != path.name:
+            raise ValueError("its identity document does not give its name")
         if manifest["status"] not in STATUSES:
             raise ValueError(f"its status is {manifest['status']!r}")
         for name in TABLES:
-            size = os.stat(path / f"{name}.parquet").st_size
-            if size != manifest["files"][name]["bytes"]:
-                raise ValueError(f"{name}.parquet has {size} bytes, not {manifest['files'][name]['bytes']}")
+            size, expected = sizes[f"{name}.parquet"], manifest["files"][name]["bytes"]
+            if size != expected:
+                raise ValueError(f"{name}.parquet has {size} bytes, not {expected}")
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
+    except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as problem:
         raise ValueError("its manifest.json is not one of rlbench's") from problem
-    result: dict[str, Any] = manifest
-    return result
+    return manifest
+
+
+def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest of any schema up to the present one as one of the present one."""
+    schema = manifest["schema"]
+    if type(schema) is not int or schema < 1:
+        raise ValueError(f"its schema is {schema!r}, this version reads 1 to {SCHEMA}")
+    if schema > SCHEMA:
+        raise NewerSchema(
+            f"it was written by a newer rlbench: its schema is {schema}, this version reads up to {SCHEMA}"
+        )
+    for earlier in range(schema, SCHEMA):
+        manifest = _UPGRADES[earlier](manifest) | {"schema": earlier + 1}
+    return manifest
+
+
+def _with_attempts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 counts how often a run was started."""
+    return manifest | {"outcome": manifest["outcome"] | {"attempts": 1}}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_attempts}
 
 
 def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of the table `name`; raise ValueError where it is not what was written."""
-    data = (path / f"{name}.parquet").read_bytes()
+    data = _bytes(path, f"{name}.parquet")
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
         raise ValueError(f"{name}.parquet was changed or damaged")
     return data
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    with open(f"{path}/{name}", "rb", buffering=0) as file:
+        return file.readall()
 
 
 def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
@@ -132,7 +205,7 @@ def _is_proper(table: pa.Table, name: str) -> bool:
 def write_entry(
     directory: Path, cell: str, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]
 ) -> None:
-    """Write the three files of an entry into an existing empty directory, through to the disk."""
+    """Write the three files of an entry into an existing empty directory, through to the disk; the manifest last."""
     data = {"episodes": _parquet(record.episodes), "updates": _parquet(record.updates)}
     manifest = {
         "schema": SCHEMA,
@@ -147,6 +220,7 @@ def write_entry(
             "samples": int(record.samples),
             "seconds": float(record.seconds),
             "peak_bytes": int(record.peak_bytes),
+            "attempts": int(record.attempts),
         },
         "provenance": dict(provenance),
         "files": {
@@ -156,7 +230,8 @@ def write_entry(
     manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
         _write_bytes(directory / f"{name}.parquet", part)
-    _write_bytes(directory / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    _write_bytes(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+    sync(directory)
 
 
 def _writable(text: str) -> str:

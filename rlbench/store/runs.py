@@ -1,4 +1,4 @@
-"""Where runs are kept, and the tables that training leaves to the analysis; no torch here.
+"""Where runs are kept; no torch here. `docs/store.md` describes every file.
 
     results/store/<cell id>/
         manifest.json      the cell's identity document, the outcome, and what produced it
@@ -7,56 +7,49 @@
 
 The name of an entry is the hash of its identity document (`rlbench.store.entry.cell_id`). An entry is written under
 a temporary name and renamed, so it exists whole or not at all. An entry that does not read as what its name
-says is never trusted and never deleted: it counts as missing, `Store.messages` says why, and a new result for
-the cell sets it aside.
+says is never trusted and never deleted: it counts as missing, `Store.messages` says why, and who trains the cell
+sets it aside, into `.set-aside`. What else lies in the folder is left alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
-from rlbench.files import STALE_SECONDS, folder, is_name
+from rlbench.files import STALE_SECONDS, folder
 from rlbench.records import RunRecord
-from rlbench.store.entry import TABLES, cell_id, read_bytes, read_manifest, read_table, write_entry
+from rlbench.store.entry import (
+    TABLES,
+    NewerSchema,
+    Signature,
+    cell_id,
+    is_cell,
+    read_bytes,
+    read_manifest,
+    read_table,
+    signature,
+    write_entry,
+)
+from rlbench.store.files import exclusively, sync
+from rlbench.store.index import Index
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 STORE = "store"  # the folder of the entries
-
-
-class Planned(NamedTuple):
-    """One planned run as the tables name it; `cell` is where the store keeps it."""
-
-    cell: str
-    arm: str
-    algorithm: str
-    environment: str
-    seed: int
-    steps: int
-    fingerprint: str = ""
-
-
-class Tables(NamedTuple):
-    """The contract between training and analysis: three tidy tables, joined by `cell`.
-
-    `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
-    status ("finished", "diverged", "failed" or "missing"), reason, steps_done, gradient_steps, samples,
-    seconds, commit, dirty, device. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
-    order of `runs`; a column that a run did not record is NaN there.
-    """
-
-    runs: pd.DataFrame
-    episodes: pd.DataFrame
-    updates: pd.DataFrame
+LOCK = ".lock"
+ASIDE = ".set-aside"
+RUNNING = ".running"  # who trains what, see `rlbench.store.leases`
+COSTS = "costs.json"  # what packs took, for planning the next ones
+_AGAIN_SECONDS = 0.02  # after which an entry that another process may be replacing is read once more
+_MANY = 200  # entries, for which the index is worth loading
 
 
 class Store:
@@ -66,20 +59,40 @@ class Store:
         self.root = Path(root)
         self.directory = self.root / STORE
         self.messages: list[str] = []
+        self.distrusted: dict[str, Exception] = {}
+        self._index = Index(self.directory)
 
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:
         """Return the manifest of a trusted entry, or None; `thorough` also compares the tables' checksums."""
         path = self.directory / cell
-        if not is_name(cell) or not os.path.isdir(path):  # a name with a path in it would lead out of the store
+        if not is_cell(cell) or not os.path.lexists(path):
             return None
         try:
-            manifest = read_manifest(path)
-            if thorough:
-                for name in TABLES:
-                    read_bytes(path, manifest, name)
-            return manifest
+            return _read(path, thorough=thorough)
+        except (OSError, ValueError):
+            time.sleep(_AGAIN_SECONDS)  # another process may just have replaced a failed run
+        try:
+            return _read(path, thorough=thorough) if os.path.lexists(path) else None
         except (OSError, ValueError) as problem:
-            self._distrust(path, problem)
+            self._distrust(cell, problem)
+            return None
+
+    def manifests(self, cells: Iterable[str], *, thorough: bool = False) -> dict[str, dict[str, Any]]:
+        """Return `manifest` of every cell that has a trusted entry; of many in a fraction of the time."""
+        listed = list(dict.fromkeys(cells))
+        if len(listed) < _MANY:
+            each = ((cell, self.manifest(cell, thorough=thorough)) for cell in listed)
+        else:
+            each = ((cell, self._indexed(cell, thorough)) for cell in listed)
+        found = {cell: manifest for cell, manifest in each if manifest is not None}
+        self._index.save()
+        return found
+
+    def stamp(self, cell: str) -> Signature | None:
+        """Return what changes when an entry is written anew; None where nothing is stored."""
+        try:
+            return signature(self.directory / cell)
+        except (OSError, ValueError):
             return None
 
     def has(self, cell: str) -> bool:
@@ -88,12 +101,20 @@ class Store:
 
     def list(self) -> dict[str, dict[str, Any]]:
         """Return the manifest of every trusted entry by cell id, in the order of the ids."""
-        if not self.directory.is_dir():
+        try:
+            names = sorted(os.listdir(self.directory))
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        with os.scandir(self.directory) as entries:
-            names = sorted(entry.name for entry in entries if "." not in entry.name)
-        manifests = ((name, self.manifest(name)) for name in names)
-        return {name: manifest for name, manifest in manifests if manifest is not None}
+        except OSError as problem:
+            raise RlbenchError(f"Cannot read {self.directory}: {problem.strerror or problem}.") from problem
+        cells = [name for name in names if is_cell(name)]
+        foreign = [name for name in names if not is_cell(name) and not name.startswith(".") and name != COSTS]
+        if foreign := [name for name in foreign if not is_cell(name.partition(".aside-")[0])]:
+            more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+            self._say(f"Ignored in {self.directory}, since no runs have such names: {', '.join(foreign[:3])}{more}")
+        if len(cells) >= _MANY:
+            self._index.keep(cells)
+        return self.manifests(cells)
 
     def read(self, cell: str) -> tuple[dict[str, Any], pa.Table, pa.Table] | None:
         """Return (manifest, episodes, updates) of a trusted entry whose tables are intact, else None."""
@@ -101,11 +122,15 @@ class Store:
         if manifest is None:
             return None
         try:
-            episodes, updates = (read_table(self.directory / cell, manifest, name) for name in TABLES)
+            return self._read_tables(cell, manifest)
+        except (OSError, ValueError):
+            time.sleep(_AGAIN_SECONDS)
+        manifest = self.manifest(cell)
+        try:
+            return self._read_tables(cell, manifest) if manifest else None
         except (OSError, ValueError) as problem:
-            self._distrust(self.directory / cell, problem)
+            self._distrust(cell, problem)
             return None
-        return manifest, episodes, updates
 
     def write(self, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]) -> str:
         """Store one run, whole or not at all, and return its cell id.
@@ -119,7 +144,8 @@ class Store:
         try:
             folder(temporary, inside=self.root)
             write_entry(temporary, cell, identity, record, provenance)
-            self._put(temporary, cell)
+            with self.locked():
+                self._put(temporary, cell)
         except OSError as problem:
             reason = problem.strerror or str(problem)
             raise RlbenchError(
@@ -130,9 +156,13 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
         return cell
 
+    def locked(self) -> contextlib.AbstractContextManager[bool]:
+        """Keep other processes from changing what is stored and who trains what, for a moment."""
+        return exclusively(self.directory / LOCK)
+
     def sweep(self) -> None:
         """Remove the unfinished temporary entries and files that killed processes left behind."""
-        for path in self.directory.glob(".*.tmp"):
+        for path in [*self.directory.glob(".*.tmp"), *(self.directory / RUNNING).glob(".*.tmp")]:
             try:
                 if time.time() - path.lstat().st_mtime > STALE_SECONDS:
                     if path.is_dir() and not path.is_symlink():
@@ -142,99 +172,100 @@ class Store:
             except OSError:
                 continue  # another process was faster
 
+    def set_aside(self) -> None:
+        """Move the entries that turned out not to be trusted out of the way, and say so in `messages`.
+
+        Raises RlbenchError for one that a newer rlbench wrote, or where the disk refuses.
+        """
+        for cell, problem in list(self.distrusted.items()):
+            if isinstance(problem, NewerSchema):
+                raise RlbenchError(
+                    f"{self.directory / cell} cannot be used: {problem}. Update rlbench, or use another results folder."
+                )
+            try:
+                with self.locked():
+                    del self.distrusted[cell]  # it is asked again, since another process may have been faster
+                    if self.manifest(cell, thorough=True) is None and cell in self.distrusted:
+                        self._move_aside(cell)
+            except OSError as refusal:
+                raise RlbenchError(
+                    f"Cannot set aside {self.directory / cell}: {refusal.strerror or refusal}."
+                ) from refusal
+
+    def _indexed(self, cell: str, thorough: bool) -> dict[str, Any] | None:
+        """Return `manifest`, from the index where that knows the entry's files as they are."""
+        path = self.directory / cell
+        try:
+            before = signature(path)
+        except (OSError, ValueError):
+            return self.manifest(cell, thorough=thorough)
+        manifest = self._index.get(cell, before, verified=thorough)
+        if manifest is not None:
+            return manifest
+        try:
+            manifest = _read(path, thorough=thorough, found=before)
+        except (OSError, ValueError):
+            return self.manifest(cell, thorough=thorough)
+        self._index.put(cell, before, manifest, verified=thorough)
+        return manifest
+
+    def _read_tables(self, cell: str, manifest: dict[str, Any]) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+        episodes, updates = (read_table(self.directory / cell, manifest, name) for name in TABLES)
+        return manifest, episodes, updates
+
     def _put(self, temporary: Path, cell: str) -> None:
         """Give a complete entry its name, moving away what stands there."""
         target = self.directory / cell
-        if target.exists():
+        replaced: Path | None = None
+        if os.path.lexists(target):
             present = self.manifest(cell, thorough=True)
             if present is not None and present["status"] != "failed":
                 return
             if present is None:
-                _rename_aside(target)
+                self._move_aside(cell)
             else:
-                target.rename(temporary.with_name(f"{temporary.name[: -len('.tmp')]}.old.tmp"))
-        os.replace(temporary, target)
-        _sync(self.directory)
-        for replaced in self.directory.glob(f".{cell}.*.old.tmp"):
+                replaced = temporary.with_name(f"{temporary.name[: -len('.tmp')]}.old.tmp")
+                target.rename(replaced)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if replaced:
+                replaced.rename(target)
+            raise
+        sync(self.directory)
+        if replaced:
             shutil.rmtree(replaced, ignore_errors=True)
 
-    def _distrust(self, path: Path, problem: Exception) -> None:
-        message = f"Ignored {path}, which counts as missing: {problem}"
+    def _move_aside(self, cell: str) -> None:
+        """Move an entry that cannot be trusted to `.set-aside/NAME.1`, `.2` ..., for a person to look at."""
+        path = self.directory / cell
+        folder = self.directory / ASIDE
+        folder.mkdir(exist_ok=True)
+        number = 1
+        while os.path.lexists(aside := folder / f"{cell}.{number}"):
+            number += 1
+        problem = self.distrusted.pop(cell)
+        path.rename(aside)
+        self.messages.remove(self._ignored(cell, problem))
+        self._say(f"Set aside {path} as {aside}: {problem}")
+
+    def _distrust(self, cell: str, problem: Exception) -> None:
+        self.distrusted[cell] = problem
+        self._index.forget(cell)
+        self._index.save()
+        self._say(self._ignored(cell, problem))
+
+    def _ignored(self, cell: str, problem: Exception) -> str:
+        return f"Ignored {self.directory / cell}, which counts as missing: {problem}"
+
+    def _say(self, message: str) -> None:
         if message not in self.messages:
             self.messages.append(message)
 
 
-def load_table(results_dir: str | Path, cells: Sequence[Planned]) -> Tables:
-    """Return the tables of the planned runs in their order; what is not stored has the status "missing"."""
-    import pandas as pd
-
-    store = Store(results_dir)
-    rows: list[dict[str, Any]] = []
-    parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-    read: set[str] = set()
-    for planned in cells:
-        stored = store.read(planned.cell)
-        rows.append(_row(planned, stored[0] if stored else None))
-        if stored and planned.cell not in read:
-            read.add(planned.cell)
-            for name, table in zip(TABLES, stored[1:], strict=True):
-                parts[name].append(_with_cell(table, planned.cell))
-    runs = pd.DataFrame(rows, columns=list(_row(Planned("", "", "", "", 0, 0), None)))
-    return Tables(runs, *(_frame(parts[name], name) for name in TABLES))
-
-
-def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
-    """Return one row of `runs`."""
-    outcome: dict[str, Any] = manifest["outcome"] if manifest else {"reason": "not run yet", "steps_done": 0}
-    provenance: dict[str, Any] = manifest["provenance"] if manifest else {}
-    return {
-        **planned._asdict(),
-        "status": manifest["status"] if manifest else "missing",
-        "reason": outcome["reason"],
-        "steps_done": int(outcome["steps_done"]),
-        "gradient_steps": int(outcome.get("gradient_steps", 0)),
-        "samples": int(outcome.get("samples", 0)),
-        "seconds": float(outcome.get("seconds", 0.0)),
-        "commit": str(provenance.get("commit") or ""),
-        "dirty": bool(provenance.get("dirty", False)),
-        "device": str(provenance.get("device", "cpu" if manifest else "")),
-    }
-
-
-def _with_cell(table: pa.Table, cell: str) -> pa.Table:
-    import pyarrow as pa
-
-    column = pa.DictionaryArray.from_arrays(pa.array([0] * table.num_rows, pa.int32()), [cell])
-    return table.add_column(0, "cell", column)
-
-
-def _frame(parts: list[pa.Table], name: str) -> pd.DataFrame:
-    """Return the tables of all runs under each other, `cell` as plain strings, missing columns as NaN."""
-    import pandas as pd
-    import pyarrow as pa
-
-    if not parts:
-        columns = {"cell": "str", "step": "int64"}
-        columns |= {"return": "float64", "length": "int64"} if name == "episodes" else {}
-        return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
-    frame: pd.DataFrame = pa.concat_tables(parts, promote_options="permissive").to_pandas()
-    frame["cell"] = frame["cell"].astype(str)
-    return frame
-
-
-def _sync(directory: Path) -> None:
-    """Make a rename durable where the system can open directories."""
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _rename_aside(path: Path) -> None:
-    """Rename an entry that cannot be trusted to `NAME.aside-1`, `-2` ..., for a person to look at."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
-        number += 1
-    path.rename(aside)
+def _read(path: Path, *, thorough: bool, found: Signature | None = None) -> dict[str, Any]:
+    manifest = read_manifest(path, found)
+    if thorough:
+        for name in TABLES:
+            read_bytes(path, manifest, name)
+    return manifest

@@ -16,7 +16,9 @@ from rlbench.files import is_name, read_json, write
 from rlbench.shapes import ANY, COUNT, LABEL, LABEL_OR_NONE, NAME, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.entry import canonical
 from rlbench.store.registration import register_claims
-from rlbench.store.runs import STORE, Planned
+from rlbench.store.runs import STORE, Store
+from rlbench.store.state import Known
+from rlbench.store.tables import Planned
 
 FILE = "experiment.json"
 MEMBERS = "experiments"
@@ -82,9 +84,10 @@ def write_specification(
 
 def register(results_dir: str | Path, folder: Path, claims: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> None:
     """Register claims in `folder`, with how many of the runs that shall decide them are stored by now."""
-    store = Path(results_dir) / STORE
-    stored = sum((store / cell).is_dir() for cell in cells)
-    register_claims(folder, claims, stored, len(cells), Path(results_dir))
+    store = Store(results_dir)
+    stored = sum((store.directory / cell).is_dir() for cell in cells)
+    with store.locked():  # another process may register other claims at the same time, and no entry may be lost
+        register_claims(folder, claims, stored, len(cells), Path(results_dir))
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
@@ -102,12 +105,31 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
             from_document(claim)
         return document["experiment"], [Planned(**cell) for cell in document["cells"]]
     except OSError as problem:
-        found = [*Path(results_dir).glob(f"*/{FILE}"), *Path(results_dir).glob(f"*/{MEMBERS}/*/{FILE}")]
-        known = sorted({one.parent.name for one in found})
+        known = sorted({one.parent.name for one in _specifications(results_dir)})
         hint = nearest(name, known) if known else f" {results_dir} holds none."
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, RlbenchError) as problem:
         raise RlbenchError(f"{path} is damaged ({problem}); run the experiment file again.") from problem
+
+
+def known_experiments(results_dir: str | Path) -> tuple[list[Known], list[str]]:
+    """Return every experiment that was run in a results folder, and a message for each that cannot be read."""
+    found: list[Known] = []
+    messages: list[str] = []
+    for path in _specifications(results_dir):
+        try:
+            document = read_json(path)
+            suite = path.parents[2].name if path.parents[1].name == MEMBERS else ""
+            cells = [str(cell["cell"]) for cell in document["cells"]]
+            found.append(Known(str(document["experiment"]["name"]), suite, cells))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            messages.append(f"Ignored {path}, which is damaged; run the experiment file again.")
+    return found, messages
+
+
+def _specifications(results_dir: str | Path) -> list[Path]:
+    root = Path(results_dir)
+    return sorted([*root.glob(f"*/{FILE}"), *root.glob(f"*/{MEMBERS}/*/{FILE}")])
 
 
 def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str = "") -> bool:

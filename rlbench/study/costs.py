@@ -22,11 +22,11 @@ from rlbench.fields import fields_of, settings
 from rlbench.files import read_json, write
 from rlbench.records import RunRecord
 from rlbench.store.entry import cell_id
+from rlbench.store.runs import COSTS
 from rlbench.study.memory import replica_bytes
 from rlbench.study.plan import Cell
 from rlbench.training.machine import processor
 
-FILE = "costs.json"
 SAVING = 0.03  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
 LEAST = 8  # replicas that a pack may always hold, as far as memory allows
 _GPU_EACH = 0.016  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
@@ -64,10 +64,11 @@ class Costs:
         self, folder: Path | None = None, observations: Mapping[str, int] | None = None, device: str = "cpu"
     ) -> None:
         self.device = device
-        self._path = folder / FILE if folder else None
+        self._path = folder / COSTS if folder else None
         self._observations = observations or {}
         self._kinds: dict[tuple[Any, ...], str] = {}
         self._known: dict[str, dict[str, list[float]]] = _read(self._path)
+        self._noted: dict[str, dict[str, list[float]]] = {}
 
     def measured(self, cell: Cell) -> bool:
         """Return whether packs of the cell's kind were trained before."""
@@ -96,7 +97,8 @@ class Costs:
 
     def note(self, cell: Cell, replicas: int, per_step: float, peak: int) -> None:
         """Keep what a pack of `replicas` took: seconds per environment step of a run, and bytes at its peak."""
-        self._known.setdefault(self.kind(cell), {})[str(replicas)] = [per_step, peak]
+        for points in (self._known, self._noted):
+            points.setdefault(self.kind(cell), {})[str(replicas)] = [per_step, peak]
 
     def note_pack(self, cell: Cell, records: list[RunRecord]) -> None:
         """Keep what a pack took, if it spent its whole budget and that is long enough to tell."""
@@ -108,11 +110,14 @@ class Costs:
             self.note(cell, len(records), seconds / cell.steps, peak)
 
     def save(self) -> None:
-        """Write what is known; a disk that refuses is no matter here."""
+        """Write what was noted to what is known; a disk that refuses is no matter here."""
         if self._path is None:
             return
+        latest = _read(self._path)  # other processes may have written meanwhile
+        for kind, points in self._noted.items():
+            latest.setdefault(kind, {}).update(points)
         with contextlib.suppress(OSError):
-            write(self._path, json.dumps(self._known, indent=1) + "\n", inside=self._path.parent)
+            write(self._path, json.dumps(latest, indent=1) + "\n", inside=self._path.parent)
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""

@@ -155,8 +155,9 @@ def to_do(cells: Sequence[AnyCell], store: Store) -> tuple[list[AnyCell], Counte
     """
     left: list[AnyCell] = []
     final: Counter[str] = Counter()
+    manifests = store.manifests((cell.id for cell in cells), thorough=True)
     for cell in cells:
-        manifest = store.manifest(cell.id, thorough=True)
+        manifest = manifests.get(cell.id)
         status = manifest["status"] if manifest else ""
         if status in ("finished", "diverged"):
             final[status] += 1

@@ -47,14 +47,17 @@ class Meter:
         return (last - first) / (stop - start) if stop > start else 0.0
 
     @property
-    def left(self) -> str:
-        """Time left, judged by the time taken so far: `4:05`, or `-` while nothing is known."""
+    def seconds_left(self) -> float | None:
+        """Time left, judged by the time taken so far; None while nothing is known."""
         share, elapsed = self.share, time.monotonic() - self._started
         if share < 0.01 and elapsed < 60:
-            return "-"
-        seconds = round(elapsed * (1 - share) / max(share, 1e-6))
-        hours, rest = divmod(seconds, 3600)
-        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+            return None
+        return elapsed * (1 - share) / max(share, 1e-6)
+
+    @property
+    def left(self) -> str:
+        """`seconds_left` as a clock shows it: `4:05`, or `-`."""
+        return clock(self.seconds_left)
 
     def event(self, event: Event) -> None:
         """Take in the progress of a pack."""
@@ -79,6 +82,14 @@ class Meter:
         self._seen.append((now, self._steps))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
             self._seen.popleft()
+
+
+def clock(seconds: float | None) -> str:
+    """Return a duration as `4:05` or `1:04:05`, and `-` where it is not known."""
+    if seconds is None:
+        return "-"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 class Display:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
 from rlbench.store import Store
+from rlbench.store.leases import Lease
 from rlbench.store.specification import write_specification
 from rlbench.study.costs import Costs
 from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
@@ -20,13 +21,16 @@ from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack, make_packs, measured_packs
 from rlbench.study.placement import Placement, place
 from rlbench.study.plan import AnyCell, AnyPlan, Cell, cells_of, to_do
+from rlbench.study.pool import Event
 from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
+from rlbench.study.shards import Shard
+from rlbench.study.sharing import Outcome, Share
+from rlbench.study.signs import Signs
 from rlbench.study.trials import try_out, worth_trying
 from rlbench.training.checkpoints import INTERVAL, Checkpoints
 
 if TYPE_CHECKING:
-    from rlbench.study.pool import Event
     from rlbench.study.sinks.feed import Feed
 
 
@@ -36,11 +40,16 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class Summary:
-    """What one call of `execute` did: runs that were stored already, and trained runs by outcome."""
+    """What one call of `execute` did: runs that were stored already, and trained runs by outcome.
+
+    `diverged` and `failed` hold also those of the `elsewhere` runs that other processes trained meanwhile.
+    """
 
     skipped: int = 0
     skipped_diverged: int = 0
     finished: int = 0
+    elsewhere: int = 0
+    finished_elsewhere: int = 0
     diverged: list[tuple[AnyCell, str, str]] = field(default_factory=list)
     failed: list[tuple[AnyCell, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
@@ -48,8 +57,9 @@ class Summary:
 
     @property
     def trained(self) -> int:
-        """Runs that were trained, whatever became of them."""
-        return self.finished + len(self.diverged) + len(self.failed)
+        """Runs that were trained here, whatever became of them."""
+        unfinished_elsewhere = self.elsewhere - self.finished_elsewhere
+        return self.finished + len(self.diverged) + len(self.failed) - unfinished_elsewhere
 
     @property
     def fine(self) -> bool:
@@ -60,10 +70,20 @@ class Summary:
         """Count one trained run."""
         if record.status == "finished":
             self.finished += 1
-        elif record.status == "diverged":
-            self.diverged.append((cell, record.reason, record.detail))
         else:
-            self.failed.append((cell, record.reason, record.detail))
+            self._unfinished(record.status).append((cell, record.reason, record.detail))
+
+    def add_elsewhere(self, cell: AnyCell, manifest: dict[str, Any]) -> None:
+        """Count a run that another process trained meanwhile."""
+        self.elsewhere += 1
+        outcome = manifest["outcome"]
+        if manifest["status"] == "finished":
+            self.finished_elsewhere += 1
+        else:
+            self._unfinished(manifest["status"]).append((cell, outcome["reason"], outcome.get("detail", "")))
+
+    def _unfinished(self, status: str) -> list[tuple[AnyCell, str, str]]:
+        return self.diverged if status == "diverged" else self.failed
 
 
 def execute(plan: AnyPlan, results_dir: str | Path = "results", **options: Any) -> Summary:
@@ -82,6 +102,7 @@ def execute_all(
     launcher: Launcher | None = None,
     meanwhile: Callable[[], None] = lambda: None,
     checkpoint_every: float = INTERVAL,
+    shard: Shard | None = None,
     sinks: Sequence[Feed] = (),
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
@@ -89,7 +110,8 @@ def execute_all(
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
     one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes and
     stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Packs in training
-    write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. `sinks` hear of
+    write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. `shard` says which
+    part of the runs is trained here, all if None. What other processes train meanwhile is waited for. `sinks` hear of
     progress and of what was stored. Raises RlbenchError for an environment that cannot be made, a device that is not
     there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
@@ -100,22 +122,25 @@ def execute_all(
         raise RlbenchError(f"checkpoint_every must be at least 0 seconds, not {checkpoint_every}.")
     store = Store(results_dir)
     store.sweep()
-    cells = cells_of(plans)
+    cells = [cell for cell in cells_of(plans) if shard is None or shard.holds(cell)]
     left, final = to_do(cells, store)
+    store.set_aside()
     trained = [cell for cell in left if isinstance(cell, Cell)]
     observations = _check_environments(trained)
     placement = place(device, trained)
     workers = placement.workers(default_workers()) if workers is None else workers
     for plan in plans:
         write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)
-    summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=list(store.messages))
+    summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=store.messages)
     if left:
         costs = Costs(store.directory, observations, placement.label)
         kept = Checkpoints(store.directory / ".checkpoints", (), checkpoint_every) if checkpoint_every else None
+        lease = Lease(store, _about(plans, shard))
         try:
+            share = Share(left, store, lease)
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
                 execution = _Execution(
-                    store, summary, costs, placement, workers, train, starting, progress, kept, sinks
+                    store, lease, share, summary, costs, placement, workers, train, starting, progress, kept, sinks
                 )
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
@@ -124,8 +149,16 @@ def execute_all(
             raise Interrupted(
                 f"Interrupted: {stored} of {len(cells)} runs are stored; the same command continues from there."
             ) from None
+        finally:
+            lease.close()
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+def _about(plans: Sequence[AnyPlan], shard: Shard | None) -> dict[str, Any]:
+    """Return what other processes may know of a command before it trains."""
+    experiments = [{"name": plan.experiment.name, "suite": plan.suite} for plan in plans]
+    return {"experiments": experiments, "shard": str(shard) if shard else None}
 
 
 @dataclass
@@ -133,6 +166,8 @@ class _Execution:
     """With what the cells that are left are trained, and where it is noted what became of them."""
 
     store: Store
+    lease: Lease
+    share: Share
     summary: Summary
     costs: Costs
     placement: Placement
@@ -144,39 +179,78 @@ class _Execution:
     sinks: Sequence[Feed]
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
-        """Train and store every cell."""
+        """See to it that every cell is stored: train what no other process trains, and wait for the rest."""
+        self._try_out(cells)
         packs = self._packs(cells)
         display = display_for(packs, show=self.progress)
+        signs = Signs(display.meter)
+        self.lease.describe = signs.document
+
+        def elsewhere(outcomes: list[Outcome]) -> None:
+            for cell, manifest in outcomes:
+                self.summary.add_elsewhere(cell, manifest)
+            display.ended(Pack(tuple(cell for cell, _ in outcomes)))
+
+        self.share.begin(packs, self._packs, elsewhere)
         try:
-            made_by: dict[str, Any] = {}
-            with contextlib.closing(self._results(packs, display, made_by, meanwhile)) as results:
-                for pack, records in results:
-                    for cell, record in zip(pack.cells, records, strict=True):
-                        self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
-                        self.summary.add(cell, record)
-                        if self.checkpoints:
-                            self.checkpoints.discard(cell.id)
-                        for sink in self.sinks:
-                            sink.stored(cell, record)
-                    if isinstance(pack.cells[0], Cell):
-                        self.costs.note_pack(pack.cells[0], records)
-                    display.ended(pack)
+            self._train(display, signs, meanwhile)
+            while not self.share.done:
+                self.share.wait(lambda line: display.event(Event(None, line=line)))
+                self._train(display, signs, lambda: None)
         finally:
             display.close()
             self.costs.save()
 
-    def _packs(self, cells: Sequence[AnyCell]) -> list[Pack]:
+    def _train(self, display: Display, signs: Signs, meanwhile: Callable[[], None]) -> None:
+        """Train and store packs until no more is to be had."""
+        made_by: dict[str, Any] = {}
+
+        def heard(event: Event) -> None:
+            display.event(event)
+            signs.event(event)
+            if event.pack is not None and event.progress is not None:
+                for sink in self.sinks:
+                    sink.progress(event.pack, event.progress)
+
+        with contextlib.closing(self._results(self.share, heard, made_by, meanwhile)) as results:
+            for pack, records in results:
+                for cell, record in zip(pack.cells, records, strict=True):
+                    self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
+                    self.summary.add(cell, record)
+                    if self.checkpoints:
+                        self.checkpoints.discard(cell.id)
+                    for sink in self.sinks:
+                        sink.stored(cell, record)
+                if isinstance(pack.cells[0], Cell):
+                    self.costs.note_pack(pack.cells[0], records)
+                display.ended(pack)
+                signs.ended(pack)
+                self.share.stored(pack.cells)
+
+    def _try_out(self, cells: Sequence[AnyCell]) -> None:
         processes = max(self.workers, 1)
         trained = [cell for cell in cells if isinstance(cell, Cell)]
         if self.workers and self.train is None and self.placement.device == "cpu":
             try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs)
+
+    def _packs(self, cells: Sequence[AnyCell]) -> list[Pack]:
+        """Return packs of cells, so many that the processes of others that are at work find some, too."""
+        if not cells:
+            return []
+        processes = max(self.workers, 1)
+        trained = [cell for cell in cells if isinstance(cell, Cell)]
         # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
         measured = measured_packs([cell for cell in cells if isinstance(cell, MeasuredCell)])
         begun = {cell.id: self.checkpoints.step(cell.id) for cell in trained} if self.checkpoints else {}
-        return measured + make_packs(trained, processes, self.costs, self.placement.room(processes), begun)
+        sharing = processes * (1 + len(self.lease.companions()))
+        return measured + make_packs(trained, sharing, self.costs, self.placement.room(processes), begun)
 
     def _results(
-        self, packs: Sequence[Pack], display: Display, made_by: dict[str, Any], meanwhile: Callable[[], None]
+        self,
+        packs: Iterable[Pack],
+        on_event: Callable[[Event], None],
+        made_by: dict[str, Any],
+        meanwhile: Callable[[], None],
     ) -> Results:
         """Return the generator of results; what storing needs and starting does not is done once packs train."""
 
@@ -186,17 +260,11 @@ class _Execution:
             made_by.update(provenance(self.workers), device=self.placement.label)
             meanwhile()
 
-        def heard(event: Event) -> None:
-            display.event(event)
-            if event.pack is not None and event.progress is not None:
-                for sink in self.sinks:
-                    sink.progress(event.pack, event.progress)
-
         train = self.placement.trainer(self.train)
         if self.workers:
-            return in_workers(packs, train, heard, self.workers, self.launcher, prepare, self.checkpoints)
+            return in_workers(packs, train, on_event, self.workers, self.launcher, prepare, self.checkpoints)
         prepare()
-        return in_process(packs, train, heard, self.checkpoints)
+        return in_process(packs, train, on_event, self.checkpoints)
 
 
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:

@@ -10,8 +10,9 @@ import pytest
 from rlbench import registry
 from rlbench.fields import configure
 from rlbench.records import Environment, RunRecord, empty_episodes
+from rlbench.store.runs import COSTS
 from rlbench.study import memory
-from rlbench.study.costs import FILE, LEAST, SAVING, Cost, Costs, rule_of_thumb
+from rlbench.study.costs import LEAST, SAVING, Cost, Costs, rule_of_thumb
 from rlbench.study.plan import Cell
 
 
@@ -92,12 +93,12 @@ def test_packs_that_spent_their_budget_are_kept_and_others_are_not(tmp_path: Pat
     again = Costs(tmp_path)
     assert again.measured(cell())
     assert again.of(cell()).per_step(4) == pytest.approx(4 * 2.0 / 40_960)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [COSTS]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"x": [1, 2]}}', '{"a": {"1": [1]}}'])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / COSTS).write_text(text)
     assert Costs(tmp_path).of(cell()) == rule_of_thumb(cell())
 
 

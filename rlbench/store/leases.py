@@ -1,0 +1,206 @@
+"""Who is at work on a results folder: every process that trains keeps a file there, and claims in it what it trains.
+
+    results/store/.running/<token>.json    who, what it trains and how far it is; rewritten every few seconds
+    results/store/.running/<token>.lock    held by the process as long as it lives
+
+On the machine of a process its lock says whether it lives, to the second; from another one its file does, whose time
+must not be older than `LATE`. Claims are made under the store's lock. Where a file system has no locks the
+worst is that a cell is trained twice, with the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlbench.errors import RlbenchError
+from rlbench.files import write
+from rlbench.store.entry import is_cell
+from rlbench.store.files import hold, is_held
+from rlbench.store.runs import RUNNING, STORE, Store
+
+LATE = 120.0  # seconds without a sign of life, after which a process elsewhere counts as dead
+BEAT = 3.0  # seconds between two signs of life
+_FORMAT = 1
+
+
+class Holder(NamedTuple):
+    """A process that is at work on a results folder, or was and ended without a word."""
+
+    token: str
+    alive: bool
+    age: float  # seconds since its last sign of life
+    document: dict[str, Any]
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """The cells that it trains."""
+        return frozenset(self.document["claimed"])
+
+    @property
+    def name(self) -> str:
+        """The process as people look for it."""
+        return f"process {self.document['pid']} on {self.document['host']}"
+
+
+def holders(results_dir: str | Path, now: float | None = None) -> list[Holder]:
+    """Return the processes whose files lie in a results folder, the first to start first.
+
+    `now` is the time on the clock of the file system, where it is known. Files that are not of that kind are passed
+    over.
+    """
+    folder = Path(results_dir) / STORE / RUNNING
+    found = []
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            age = max((time.time() if now is None else now) - path.stat().st_mtime, 0.0)
+            document = _checked(json.loads(path.read_bytes()))
+            found.append(Holder(path.stem, _lives(path, document, age), age, document))
+    return sorted(found, key=lambda one: (one.document["started"], one.token))
+
+
+class Lease:
+    """The own process as others see it, until `close`: `about` never changes, `describe()` says how far it is.
+
+    Raises RlbenchError where the folder cannot be written to; later on a disk that refuses delays a sign of life only.
+    """
+
+    def __init__(self, store: Store, about: dict[str, Any]) -> None:
+        self.describe: Callable[[], dict[str, Any]] = dict
+        self._store = store
+        self._token = secrets.token_hex(8)
+        self._path = store.directory / RUNNING / f"{self._token}.json"
+        self._claimed: dict[str, None] = {}
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._descriptor: int | None = None
+        self._about = {
+            "format": _FORMAT,
+            "host": platform.node(),
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **about,
+        }
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = hold(self._path.with_suffix(".lock"))
+            self._write()
+        except OSError as problem:
+            self.close()
+            raise RlbenchError(f"Cannot write to {self._path.parent}: {problem.strerror or problem}.") from problem
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def others(self) -> list[Holder]:
+        """Return the other processes at work, and remove the files of those that ended without a word."""
+        now = None
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
+            now = self._path.stat().st_mtime
+        living = []
+        for one in holders(self._store.root, now):
+            if one.token != self._token and one.alive:
+                living.append(one)
+            elif not one.alive:
+                for suffix in (".json", ".lock"):
+                    with contextlib.suppress(OSError):
+                        (self._path.parent / f"{one.token}{suffix}").unlink()
+        return living
+
+    def companions(self) -> list[Holder]:
+        """Return the other processes that are at work on an experiment that this one works on."""
+        mine = self._about["experiments"]
+        return [one for one in self.others() if any(each in mine for each in one.document["experiments"])]
+
+    def claim(self, choose: Callable[[set[str]], Iterable[str]]) -> None:
+        """Claim the cells that `choose` returns of the set of those that others hold, and so must not be among them."""
+        with self._store.locked():
+            held = {cell for one in self.others() for cell in one.claimed}
+            self._claimed.update(dict.fromkeys(choose(held)))
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def release(self, cells: Iterable[str]) -> None:
+        """Say that these cells are stored, or will not be trained here."""
+        for cell in cells:
+            self._claimed.pop(cell, None)
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def close(self) -> None:
+        """Remove the files of this process."""
+        self._ended.set()
+        with self._writing, contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            with contextlib.suppress(OSError):
+                self._path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        with self._writing:
+            if self._ended.is_set():
+                return
+            document = {**self._about, "claimed": list(self._claimed), **self.describe()}
+            write(self._path, json.dumps(document), inside=self._path.parent)
+
+
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a lease as far as others rely on it; with 0 for what it does not say; an exception where it is none."""
+    if document["format"] != _FORMAT or not all(is_cell(cell) for cell in document["claimed"]):
+        raise ValueError("not a lease of this version")
+    left = document.get("seconds_left")
+    return {
+        **{name: str(document[name]) for name in ("host", "machine", "started")},
+        "pid": int(document["pid"]),
+        "claimed": list(document["claimed"]),
+        "experiments": [{"name": str(one["name"]), "suite": str(one["suite"])} for one in document["experiments"]],
+        "shard": None if document["shard"] is None else str(document["shard"]),
+        "done": int(document.get("done", 0)),
+        "runs": int(document.get("runs", 0)),
+        "share": float(document.get("share", 0.0)),
+        "seconds_left": None if left is None else float(left),
+        "packs": [_checked_pack(one) for one in document.get("packs", [])],
+    }
+
+
+def _checked_pack(pack: dict[str, Any]) -> dict[str, Any]:
+    latest = pack["mean_return"]
+    return {
+        "title": str(pack["title"]),
+        **{name: int(pack[name]) for name in ("runs", "step", "total")},
+        "mean_return": None if latest is None else float(latest),
+    }
+
+
+def _lives(path: Path, document: dict[str, Any], age: float) -> bool:
+    if document["machine"] == _machine() and is_held(path.with_suffix(".lock")) is False:
+        return False
+    return age <= LATE
+
+
+@cache
+def _machine() -> str:
+    """Return what tells this system, since it started, from every other: their locks do not reach each other."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{platform.node()}-{uuid.getnode():x}"

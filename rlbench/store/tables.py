@@ -1,0 +1,98 @@
+"""The tables that training leaves to the analysis, read from the entries of the store; no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rlbench.store.entry import TABLES
+from rlbench.store.runs import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Planned(NamedTuple):
+    """One planned run as the tables name it; `cell` is where the store keeps it."""
+
+    cell: str
+    arm: str
+    algorithm: str
+    environment: str
+    seed: int
+    steps: int
+    fingerprint: str = ""
+
+
+class Tables(NamedTuple):
+    """The contract between training and analysis: three tidy tables, joined by `cell`.
+
+    `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
+    status ("finished", "diverged", "failed" or "missing"), reason, steps_done, gradient_steps, samples,
+    seconds, commit, dirty, device. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
+    order of `runs`; a column that a run did not record is NaN there.
+    """
+
+    runs: pd.DataFrame
+    episodes: pd.DataFrame
+    updates: pd.DataFrame
+
+
+def load_table(results_dir: str | Path, cells: Sequence[Planned]) -> Tables:
+    """Return the tables of the planned runs in their order; what is not stored has the status "missing"."""
+    import pandas as pd
+
+    store = Store(results_dir)
+    rows: list[dict[str, Any]] = []
+    parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+    read: set[str] = set()
+    for planned in cells:
+        stored = store.read(planned.cell)
+        rows.append(_row(planned, stored[0] if stored else None))
+        if stored and planned.cell not in read:
+            read.add(planned.cell)
+            for name, table in zip(TABLES, stored[1:], strict=True):
+                parts[name].append(_with_cell(table, planned.cell))
+    runs = pd.DataFrame(rows, columns=list(_row(Planned("", "", "", "", 0, 0), None)))
+    return Tables(runs, *(_frame(parts[name], name) for name in TABLES))
+
+
+def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
+    """Return one row of `runs`."""
+    outcome: dict[str, Any] = manifest["outcome"] if manifest else {"reason": "not run yet", "steps_done": 0}
+    provenance: dict[str, Any] = manifest["provenance"] if manifest else {}
+    return {
+        **planned._asdict(),
+        "status": manifest["status"] if manifest else "missing",
+        "reason": outcome["reason"],
+        "steps_done": int(outcome["steps_done"]),
+        "gradient_steps": int(outcome.get("gradient_steps", 0)),
+        "samples": int(outcome.get("samples", 0)),
+        "seconds": float(outcome.get("seconds", 0.0)),
+        "commit": str(provenance.get("commit") or ""),
+        "dirty": bool(provenance.get("dirty", False)),
+        "device": str(provenance.get("device", "cpu" if manifest else "")),
+    }
+
+
+def _with_cell(table: pa.Table, cell: str) -> pa.Table:
+    import pyarrow as pa
+
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * table.num_rows, pa.int32()), [cell])
+    return table.add_column(0, "cell", column)
+
+
+def _frame(parts: list[pa.Table], name: str) -> pd.DataFrame:
+    """Return the tables of all runs under each other, `cell` as plain strings, missing columns as NaN."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not parts:
+        columns = {"cell": "str", "step": "int64"}
+        columns |= {"return": "float64", "length": "int64"} if name == "episodes" else {}
+        return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
+    frame: pd.DataFrame = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    frame["cell"] = frame["cell"].astype(str)
+    return frame
