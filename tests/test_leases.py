@@ -119,6 +119,13 @@ def test_a_killed_process_is_dead_at_once_and_its_claims_are_free(tmp_path: Path
     assert len(list((tmp_path / "store" / ".running").iterdir())) == 2
 
 
+def until_end(process: Any) -> Iterator[str]:
+    while line := process.stdout.readline():
+        if line == "end\n":
+            return
+        yield line.strip()
+
+
 @pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
 def test_processes_that_race_for_cells_share_them(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACER, str(tmp_path), *CELLS]
@@ -130,7 +137,7 @@ def test_processes_that_race_for_cells_share_them(tmp_path: Path) -> None:
     for one in racers:
         one.stdin.write("go\n")
         one.stdin.flush()
-    taken = [line.strip() for one in racers for line in iter(one.stdout.readline, "end\n")]
+    taken = [cell for one in racers for cell in until_end(one)]
     for one in racers:
         one.communicate("done\n", timeout=60)
     assert [one.returncode for one in racers] == [0, 0, 0]
