@@ -42,7 +42,8 @@ lease = Lease(Store(sys.argv[1]), {"experiments": [], "shard": None})
 sys.stdin.readline()
 for cell in sys.argv[2:]:
     lease.claim(lambda held: () if cell in held else [print(cell, flush=True) or cell])
-sys.stdin.readline()
+print("end", flush=True)
+sys.stdin.readline()  # what it claimed is free as soon as it ends
 """
 
 
@@ -118,6 +119,13 @@ def test_a_killed_process_is_dead_at_once_and_its_claims_are_free(tmp_path: Path
     assert len(list((tmp_path / "store" / ".running").iterdir())) == 2
 
 
+def until_end(process: Any) -> Iterator[str]:
+    while line := process.stdout.readline():
+        if line == "end\n":
+            return
+        yield line.strip()
+
+
 @pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
 def test_processes_that_race_for_cells_share_them(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACER, str(tmp_path), *CELLS]
@@ -129,10 +137,9 @@ def test_processes_that_race_for_cells_share_them(tmp_path: Path) -> None:
     for one in racers:
         one.stdin.write("go\n")
         one.stdin.flush()
-    deadline = time.monotonic() + 60
-    while sum(len(one.claimed) for one in holders(tmp_path)) < len(CELLS) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    taken = [cell for one in racers for cell in one.communicate("done\n", timeout=60)[0].split()]
+    taken = [cell for one in racers for cell in until_end(one)]
+    for one in racers:
+        one.communicate("done\n", timeout=60)
     assert [one.returncode for one in racers] == [0, 0, 0]
     assert Counter(taken) == Counter(CELLS)
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from rlbench.study.durations import clock
 from rlbench.study.packs import Pack
 from rlbench.study.pool import Event
 
@@ -82,14 +83,6 @@ class Meter:
         self._seen.append((now, self._steps))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
             self._seen.popleft()
-
-
-def clock(seconds: float | None) -> str:
-    """Return a duration as `4:05` or `1:04:05`, and `-` where it is not known."""
-    if seconds is None:
-        return "-"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 class Display:

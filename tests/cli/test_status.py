@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +39,13 @@ def test_a_part_is_stored(cli: Cli, experiment: Path) -> None:
     # What was planned when it ran last is what is known without the file.
     for words in (["status"], ["status", "tiny"]):
         assert cli(*words).output.splitlines()[1].split() == ["tiny", "2", "2", "0", "0", "0", "0"]
+
+
+def test_what_needs_no_file_needs_no_torch(cli: Cli, experiment: Path) -> None:
+    cli("run", experiment, "--workers", 0)
+    code = "import rlbench.cli, sys; rlbench.cli.main(['status'], standalone_mode=False); print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-2:] == ["Nothing is running.", "False"]
 
 
 def test_several_experiments_share_runs(cli: Cli, experiment: Path) -> None:
