@@ -24,12 +24,14 @@ def run(
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = True,
+    checkpoint_every: float = 120.0,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
     `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
     "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
-    `results_dir` as they end; the same call continues after an interruption.
+    `results_dir` as they end, and those in training saved every `checkpoint_every` seconds, never if 0; the same call
+    continues after an interruption.
     """
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
@@ -50,6 +52,7 @@ def run(
             workers=workers,
             device=device,
             progress=progress,
+            checkpoint_every=checkpoint_every,
             launcher=launcher,
             meanwhile=import_analysis,
         )
