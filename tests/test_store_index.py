@@ -15,6 +15,7 @@ from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.store import index as index_module
 from rlbench.store import runs as store_module
+from rlbench.store.entry import manifest_digest
 from rlbench.store.index import FILE
 
 SEEDS = 8
@@ -93,7 +94,8 @@ def test_a_replaced_or_removed_entry_is_noticed(tmp_path: Path, cells: list[str]
     Store(tmp_path).list()
     path = tmp_path / "store" / cells[0] / "manifest.json"
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"status": "diverged"}))
+    manifest["status"] = "diverged"
+    path.write_text(json.dumps(manifest | {"digest": manifest_digest(manifest)}))
     (tmp_path / "store" / cells[1]).rename(tmp_path / "elsewhere")
     (tmp_path / "store" / cells[2] / "updates.parquet").unlink()
     store = Store(tmp_path)
@@ -161,7 +163,7 @@ def test_what_was_written_a_moment_ago_is_not_kept(
 def test_a_folder_that_cannot_be_written_to_is_read(
     tmp_path: Path, cells: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(index_module, "write", refuse)

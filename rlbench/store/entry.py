@@ -121,11 +121,11 @@ def read_manifest(path: Path, found: Signature | None = None) -> dict[str, Any]:
     try:
         written = read_json(path / MANIFEST)
         manifest = _upgraded(written)
-        if "digest" in written and written["digest"] != manifest_digest(written):
-            raise ValueError("its manifest.json was changed or damaged")
         check(manifest, _MANIFEST, "its manifest.json")
         if not is_cell(path.name) or cell_id(manifest["identity"]) != path.name:
             raise ValueError("its identity document does not give its name")
+        if "digest" in written and written["digest"] != manifest_digest(written):
+            raise ValueError("its manifest.json was changed or damaged")
         if manifest["status"] not in STATUSES:
             raise ValueError(f"its status is {manifest['status']!r}")
         for name in TABLES:

@@ -60,7 +60,7 @@ def test_stages_show_what_they_train(cli: Cli, experiment: Path, tmp_path: Path)
     staged = ("--until-decided", "--stage", 2, "--seeds", 4, "--steps", 64)
     ended = cli("run", experiment, "--workers", 0, "--tensorboard", *staged)
     assert ended.exit_code == 0, ended.output
-    stored = [path for path in (tmp_path / "results/store").iterdir() if path.is_dir()]
+    stored = [path for path in (tmp_path / "results/store").iterdir() if path.is_dir() and path.name[0] != "."]
     assert len(runs(tmp_path / "results/tiny/tensorboard")) == len(stored) >= 4
 
 

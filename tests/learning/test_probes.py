@@ -26,8 +26,8 @@ def learn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ValueOf]]
     trainings: list[Any] = []
 
     class Watched(trainer.Training):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
             trainings.append(self)
 
     monkeypatch.setattr(trainer, "Training", Watched)

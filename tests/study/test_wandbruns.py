@@ -167,7 +167,7 @@ def test_names_that_wandb_does_not_take_and_packs_that_train(
     tiny_plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    labels = ["a/b:c#?%", "x" * 600]
+    labels = ["a/b:c#?%", "x" * 290]
     arms = [Arm("ppo-clip", label=label, clip=0.1 + i, horizon=16, minibatches=1) for i, label in enumerate(labels)]
     plan = tiny_plan(arms=arms, seeds=1)
     sink, pack = WandbRuns(places_of([plan], tmp_path), live=True), Pack(plan.cells)
