@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.study.imports import leave_quickly, uncollected
 from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
+from rlbench.training import INTERVAL
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -24,7 +25,7 @@ def run(
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = True,
-    checkpoint_every: float = 120.0,
+    checkpoint_every: float = INTERVAL,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 

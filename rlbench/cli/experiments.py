@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.external import compare_file, from_file
-from rlbench.cli.folders import check_options, is_one_file, own_folder, run_together, usable_folder
+from rlbench.cli.folders import check_options, is_one_file, own_folder, results_folder, run_together, usable_folder
 from rlbench.cli.sharding import shard_of, show_shard
 from rlbench.cli.suites import report_folder
 from rlbench.cli.training import options_of, training
@@ -31,9 +31,7 @@ FAILED_RUNS = 1
 def changes(command: Callable[..., None]) -> Callable[..., None]:
     """Options that change an experiment and say where its results are."""
     for option in (
-        click.option(
-            "--results", callback=usable_folder, default="results", show_default=True, help="Folder of the stored runs."
-        ),
+        results_folder,
         click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable."),
         click.option(
             "--set",
@@ -42,6 +40,20 @@ def changes(command: Callable[..., None]) -> Callable[..., None]:
             metavar="ARM.FIELD=VALUE",
             help="Set a field of an arm, such as ppo-clip.clip=0.1; repeatable. "
             "Several values, 0.1,0.2, are an arm each.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def as_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which runs of an experiment `rlbench run` was asked for."""
+    for option in (
+        click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable."),
+        click.option("--quick", is_flag=True, help="As given to `rlbench run`."),
+        *(
+            click.option(name, type=int, help="As given to `rlbench run`.")
+            for name in ("--steps", "--first-seed", "--seeds")
         ),
     ):
         command = option(command)
@@ -131,11 +143,7 @@ def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> b
 @click.command()
 @click.argument("experiment", metavar="FILE|DIR|NAME")
 @changes
-@click.option("--seeds", type=int, help="As given to `rlbench run`.")
-@click.option("--first-seed", type=int, help="As given to `rlbench run`.")
-@click.option("--steps", type=int, help="As given to `rlbench run`.")
-@click.option("--quick", is_flag=True, help="As given to `rlbench run`.")
-@click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable.")
+@as_run
 @click.option(
     "--out",
     callback=usable_folder,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlbench.cli.folders import own_folder, usable_folder
+from rlbench.cli.folders import own_folder, results_folder, usable_folder
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @click.argument("what", metavar="DIR|FILE|NAME")
 @click.option("--style", default="paper", show_default=True, metavar="paper|slides", help="What the figures are for.")
 @click.option("--only", multiple=True, metavar="FIGURE", help="Only this figure; repeatable.")
-@click.option(
-    "--results", callback=usable_folder, default="results", show_default=True, help="Folder of the stored runs."
-)
+@results_folder
 @click.option("--out", callback=usable_folder, help="Folder of the figures; default: RESULTS/NAME/STYLE.")
 def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str | None) -> None:
     """Draw the figures of a suite or an experiment for a paper or for slides, as PDF, SVG and PNG with captions.

@@ -37,6 +37,11 @@ def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | N
     return value
 
 
+results_folder = click.option(
+    "--results", callback=usable_folder, default="results", show_default=True, help="Folder of the stored runs."
+)
+
+
 def own_folder(path: Path, results: str) -> Path:
     """Make a folder of the results and return it; RlbenchError where a link would lead out of them."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbench.cli.experiments import changes, plan_of
+from rlbench.cli.experiments import as_run, changes, plan_of
 from rlbench.cli.folders import check_options, load_all, plans_of
 
 if TYPE_CHECKING:
@@ -22,11 +22,7 @@ _SCHEMA = 1
 @click.command()
 @click.argument("experiment", required=False, metavar="[FILE|DIR|NAME]")
 @changes
-@click.option("--seeds", type=int, help="As given to `rlbench run`.")
-@click.option("--first-seed", type=int, help="As given to `rlbench run`.")
-@click.option("--steps", type=int, help="As given to `rlbench run`.")
-@click.option("--quick", is_flag=True, help="As given to `rlbench run`.")
-@click.option("--only", multiple=True, metavar="NAME", help="As given to `rlbench run`; repeatable.")
+@as_run
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 @click.pass_context
 def status(ctx: click.Context, /, experiment: str | None, as_json: bool, **_: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from rlbench.training import INTERVAL
+
 _OPTIONS = ("workers", "device", "checkpoint_every")
 
 
@@ -23,7 +25,7 @@ def training(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--checkpoint-every",
             type=click.FloatRange(min=0),
-            default=120.0,
+            default=INTERVAL,
             show_default=True,
             metavar="SECONDS",
             help="How often runs in training are saved, to go on from there when interrupted; 0: never.",

@@ -163,15 +163,10 @@ _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_att
 
 def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of the table `name`; raise ValueError where it is not what was written."""
-    data = _bytes(path, f"{name}.parquet")
+    data = (path / f"{name}.parquet").read_bytes()
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
         raise ValueError(f"{name}.parquet was changed or damaged")
     return data
-
-
-def _bytes(path: Path, name: str) -> bytes:
-    with open(f"{path}/{name}", "rb", buffering=0) as file:
-        return file.readall()
 
 
 def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:

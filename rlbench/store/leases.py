@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError
-from rlbench.files import write
+from rlbench.files import read_json, write
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
 from rlbench.store.runs import RUNNING, STORE, Store
@@ -63,9 +63,9 @@ def holders(results_dir: str | Path, now: float | None = None) -> list[Holder]:
     folder = Path(results_dir) / STORE / RUNNING
     found = []
     for path in folder.glob("*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             age = max((time.time() if now is None else now) - path.stat().st_mtime, 0.0)
-            document = _checked(json.loads(path.read_bytes()))
+            document = _checked(read_json(path))
             found.append(Holder(path.stem, _lives(path, document, age), age, document))
     return sorted(found, key=lambda one: (one.document["started"], one.token))
 

@@ -108,8 +108,7 @@ class Store:
         except OSError as problem:
             raise RlbenchError(f"Cannot read {self.directory}: {problem.strerror or problem}.") from problem
         cells = [name for name in names if is_cell(name)]
-        foreign = [name for name in names if not is_cell(name) and not name.startswith(".") and name != COSTS]
-        if foreign := [name for name in foreign if not is_cell(name.partition(".aside-")[0])]:
+        if foreign := [name for name in names if not _is_own(name)]:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             self._say(f"Ignored in {self.directory}, since no runs have such names: {', '.join(foreign[:3])}{more}")
         if len(cells) >= _MANY:
@@ -261,6 +260,11 @@ class Store:
     def _say(self, message: str) -> None:
         if message not in self.messages:
             self.messages.append(message)
+
+
+def _is_own(name: str) -> bool:
+    """Return whether rlbench gives such names in the store; earlier versions set entries aside as `CELL.aside-...`."""
+    return name.startswith(".") or name == COSTS or is_cell(name.partition(".aside-")[0])
 
 
 def _read(path: Path, *, thorough: bool, found: Signature | None = None) -> dict[str, Any]:

@@ -65,20 +65,21 @@ class Meter:
         if event.pack is None or event.progress is None:
             return
         progress = event.progress
-        self._advance(event.pack, progress.step, progress.step / progress.total)
+        for cell in map(id, event.pack.cells):
+            # A pack that is tried again starts at 0; what it had done does not count twice.
+            self._steps += max(progress.step - self._step[cell], 0)
+            self._step[cell] = progress.step
+        self._advance(event.pack, progress.step / progress.total)
         if math.isfinite(progress.mean_return):
             self.latest = f"{event.pack.title}: return {progress.mean_return:.4g}"
 
     def ended(self, pack: Pack) -> None:
         """Take in the end of a pack."""
         self.done += len(pack.cells)
-        self._advance(pack, 0, 1.0)
+        self._advance(pack, 1.0)
 
-    def _advance(self, pack: Pack, step: int, share: float) -> None:
-        for cell in map(id, pack.cells):
-            # A pack that is tried again starts at 0; what it had done does not count twice.
-            self._steps += max(step - self._step[cell], 0)
-            self._step[cell], self._share[cell] = max(step, self._step[cell] if share == 1.0 else 0), share
+    def _advance(self, pack: Pack, share: float) -> None:
+        self._share.update(dict.fromkeys(map(id, pack.cells), share))
         now = time.monotonic()
         self._seen.append((now, self._steps))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:

@@ -28,7 +28,8 @@ from rlbench.study.shards import Shard
 from rlbench.study.sharing import Outcome, Share
 from rlbench.study.signs import Signs
 from rlbench.study.trials import try_out, worth_trying
-from rlbench.training.checkpoints import INTERVAL, Checkpoints
+from rlbench.training import INTERVAL
+from rlbench.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from rlbench.study.sinks.feed import Feed
@@ -42,24 +43,19 @@ class Interrupted(KeyboardInterrupt):
 class Summary:
     """What one call of `execute` did: runs that were stored already, and trained runs by outcome.
 
-    `diverged` and `failed` hold also those of the `elsewhere` runs that other processes trained meanwhile.
+    `trained` counts what was trained here, whatever became of it; `diverged` and `failed` hold also those of the
+    `elsewhere` runs that other processes trained meanwhile.
     """
 
     skipped: int = 0
     skipped_diverged: int = 0
+    trained: int = 0
     finished: int = 0
     elsewhere: int = 0
-    finished_elsewhere: int = 0
     diverged: list[tuple[AnyCell, str, str]] = field(default_factory=list)
     failed: list[tuple[AnyCell, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
-
-    @property
-    def trained(self) -> int:
-        """Runs that were trained here, whatever became of them."""
-        unfinished_elsewhere = self.elsewhere - self.finished_elsewhere
-        return self.finished + len(self.diverged) + len(self.failed) - unfinished_elsewhere
 
     @property
     def fine(self) -> bool:
@@ -68,6 +64,7 @@ class Summary:
 
     def add(self, cell: AnyCell, record: RunRecord) -> None:
         """Count one trained run."""
+        self.trained += 1
         if record.status == "finished":
             self.finished += 1
         else:
@@ -77,9 +74,7 @@ class Summary:
         """Count a run that another process trained meanwhile."""
         self.elsewhere += 1
         outcome = manifest["outcome"]
-        if manifest["status"] == "finished":
-            self.finished_elsewhere += 1
-        else:
+        if manifest["status"] != "finished":
             self._unfinished(manifest["status"]).append((cell, outcome["reason"], outcome.get("detail", "")))
 
     def _unfinished(self, status: str) -> list[tuple[AnyCell, str, str]]:
@@ -192,18 +187,27 @@ class _Execution:
             display.ended(Pack(tuple(cell for cell, _ in outcomes)))
 
         self.share.begin(packs, self._packs, elsewhere)
+        made_by: dict[str, Any] = {}
+
+        def prepare() -> None:
+            """Do what storing needs and starting does not, once, while the first packs train."""
+            if not made_by:
+                import pyarrow.parquet  # noqa: F401
+
+                made_by.update(provenance(self.workers), device=self.placement.label)
+                meanwhile()
+
         try:
-            self._train(display, signs, meanwhile)
+            self._train(display, signs, made_by, prepare)
             while not self.share.done:
                 self.share.wait(lambda line: display.event(Event(None, line=line)))
-                self._train(display, signs, lambda: None)
+                self._train(display, signs, made_by, prepare)
         finally:
             display.close()
             self.costs.save()
 
-    def _train(self, display: Display, signs: Signs, meanwhile: Callable[[], None]) -> None:
-        """Train and store packs until no more is to be had."""
-        made_by: dict[str, Any] = {}
+    def _train(self, display: Display, signs: Signs, made_by: dict[str, Any], prepare: Callable[[], None]) -> None:
+        """Train and store packs until no more is to be had; `prepare` fills `made_by` before the first is stored."""
 
         def heard(event: Event) -> None:
             display.event(event)
@@ -212,7 +216,7 @@ class _Execution:
                 for sink in self.sinks:
                     sink.progress(event.pack, event.progress)
 
-        with contextlib.closing(self._results(self.share, heard, made_by, meanwhile)) as results:
+        with contextlib.closing(self._results(self.share, heard, prepare)) as results:
             for pack, records in results:
                 for cell, record in zip(pack.cells, records, strict=True):
                     self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
@@ -246,20 +250,9 @@ class _Execution:
         return measured + make_packs(trained, sharing, self.costs, self.placement.room(processes), begun)
 
     def _results(
-        self,
-        packs: Iterable[Pack],
-        on_event: Callable[[Event], None],
-        made_by: dict[str, Any],
-        meanwhile: Callable[[], None],
+        self, packs: Iterable[Pack], on_event: Callable[[Event], None], prepare: Callable[[], None]
     ) -> Results:
-        """Return the generator of results; what storing needs and starting does not is done once packs train."""
-
-        def prepare() -> None:
-            import pyarrow.parquet  # noqa: F401
-
-            made_by.update(provenance(self.workers), device=self.placement.label)
-            meanwhile()
-
+        """Return the generator of results; `prepare` is called once packs train."""
         train = self.placement.trainer(self.train)
         if self.workers:
             return in_workers(packs, train, on_event, self.workers, self.launcher, prepare, self.checkpoints)

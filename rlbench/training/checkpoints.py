@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from rlbench.training import INTERVAL
 from rlbench.training.machine import processor
 from rlbench.training.state import State, UnusableError, from_document, to_document
 
 SCHEMA = 1
-INTERVAL = 120.0  # seconds between two checkpoints of a pack
 _PACKAGES = ("torch", "numpy", "numba", "gymnasium")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm, fields_of
+from rlbench.algorithm import Algorithm
 from rlbench.fields import configure
 from rlbench.records import Progress, RunRecord
 from rlbench.training import checkpoints as module
@@ -20,8 +20,8 @@ from rlbench.training import trainer
 from rlbench.training.checkpoints import Checkpoints, say_once, stamp
 from rlbench.training.state import UnusableError
 from tests.training.conftest import Walk
+from tests.training.small import SMALL, make
 
-SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
 UPDATES, STEPS = 8, 800
 NORMALISED = {"normalize_observation": True, "normalize_reward": True}
 # A compiled environment, another with all running statistics, and one that draws in every step and reset.
@@ -41,15 +41,6 @@ class Interruption(Exception):
 def nothing_said() -> None:
     """Forget what was said before, since every sentence is said once."""
     say_once.cache_clear()
-
-
-def make(name: str, **settings: Any) -> Algorithm:
-    cls = registry.load(name)
-    known = fields_of(cls)
-    chosen = SMALL | ({"value_minibatches": 5} if "value_minibatches" in known else {})
-    if name == "reinforce":
-        chosen |= {"epochs": 1, "minibatches": 1}
-    return configure(cls, {key: value for key, value in (chosen | settings).items() if key in known}, "test")
 
 
 def named(seeds: Sequence[int]) -> tuple[str, ...]:

@@ -9,23 +9,10 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm, fields_of
-from rlbench.fields import configure
 from rlbench.records import Progress
 from rlbench.training import trainer
 from rlbench.training.trainer import blocks
-
-# Batches of 20 and 100 samples: no multiples of a vector register, where unequal rounding would show.
-SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
-
-
-def make(name: str, **settings: Any) -> Algorithm:
-    cls = registry.load(name)
-    known = fields_of(cls)
-    chosen = SMALL | ({"value_minibatches": 5} if "value_minibatches" in known else {})
-    if name == "reinforce":
-        chosen |= {"epochs": 1, "minibatches": 1}
-    return configure(cls, {key: value for key, value in (chosen | settings).items() if key in known}, "test")
+from tests.training.small import make
 
 
 @pytest.mark.parametrize("name", registry.names())

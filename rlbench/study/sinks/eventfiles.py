@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rlbench.files import file_name
+from rlbench.files import STALE_SECONDS, file_name
 from rlbench.records import Progress, RunRecord
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
@@ -29,7 +29,6 @@ from rlbench.study.sinks.places import Place, parameters, points, used
 FOLDER = "tensorboard"
 LIVE = "_live"  # no experiment's name begins so
 _PREFIX = "events.out.tfevents"
-_STALE_SECONDS = 3600.0  # a live curve that did not grow for so long belongs to a process that was killed
 
 
 class EventFiles:
@@ -180,7 +179,7 @@ def _sweep(live: Path) -> None:
     """Remove the curves that killed processes left behind."""
     for file in live.glob(f"*/{_PREFIX}.live"):
         try:
-            if time.time() - file.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - file.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(file.parent, ignore_errors=True)
         except OSError:
             continue  # another process was faster
