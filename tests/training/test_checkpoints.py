@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,36 @@ def test_flipped_bits_are_noticed_wherever_they_are(kept: tuple[bytes, RunRecord
     assert unusable > 500
 
 
+def test_what_is_no_checkpoint_is_neither_overwritten_nor_removed(tmp_path: Path) -> None:
+    checkpoints, note = Checkpoints(tmp_path, named([3]), 0.0), b"a note of mine"
+    (tmp_path / "seed3.npz").write_bytes(note)
+    checkpoints.discard("seed3")
+    checkpoints.sweep(["seed3"])
+    assert (tmp_path / "seed3.npz").read_bytes() == note
+    interrupted(make("ppo-clip"), Environment("CartPole-v1"), (3,), tmp_path, 3)
+    assert (tmp_path / "seed3.npz.aside-1").read_bytes() == note
+    assert checkpoints.step("seed3") == 300
+    checkpoints.sweep(["seed4"])
+    assert checkpoints.step("seed3") == 300
+    checkpoints.sweep(["seed3", "seed4"])
+    assert {path.name for path in tmp_path.iterdir()} == {"seed3.npz.aside-1"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Box2D warns, and ends the process if that is an error
+@pytest.mark.skipif(find_spec("Box2D") is None, reason="needs Box2D")
+@pytest.mark.parametrize(("identifier", "step"), [("LunarLander-v3", 500), ("BipedalWalker-v3", 100)])
+def test_a_simulated_world_is_gone_on_from_only_if_it_is_the_episodes_own(
+    identifier: str, step: int, tmp_path: Path, same_runs: Same
+) -> None:
+    """BipedalWalker simulates all episodes in one world, whose state nobody sees."""
+    algorithm, environment = make("ppo-clip", **NORMALISED), Environment(identifier, {"max_episode_steps": 40})
+    expected = whole(algorithm, environment, (3,))[0]
+    interrupted(algorithm, environment, (3,), tmp_path, 4)
+    (record,), told = resumed(algorithm, environment, (3,), tmp_path)
+    same_runs(record, expected)
+    assert told[0] == step
+
+
 def test_checkpoints_are_as_seldom_as_asked_for(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, ("a",), 3600.0)
     trainer.train([make("ppo-clip")], Environment("CartPole-v1"), STEPS, (3,), checkpoints=checkpoints)
@@ -420,6 +451,7 @@ def test_discarding_leaves_what_belongs_to_others(tmp_path: Path) -> None:
     names = ("a.npz", ".a.12345678.tmp", "ab.npz", ".ab.12345678.tmp", "notes.txt")
     for name in names:
         (tmp_path / name).write_text("x")
+    Checkpoints(tmp_path).write("a", {"step": np.array(1), "seconds": np.zeros(1)})
     Checkpoints(tmp_path).discard("a")
     Checkpoints(tmp_path / "nowhere").discard("a")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])

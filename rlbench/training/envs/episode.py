@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rlbench.training.envs.fingerprint import fingerprint, generators_of_spaces
+from rlbench.training.envs.fingerprint import fingerprint, generators_of_spaces, worlds
 from rlbench.training.envs.spaces import ActionSpec
 from rlbench.training.state import State, UnusableError, from_document, to_document
 
@@ -27,6 +27,7 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._before: Mapping[str, Any] | None = None  # the generator before the reset; None where a seed set it
         self._actions = bytearray()
         self._answers = hashlib.sha256()
+        self._old_world = False  # whether a simulated world is older than the episode
         self._still: Set[str] = frozenset()  # where the generators of its spaces were after the reset with a seed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -36,7 +37,9 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seeded = seed is not None
         self._actions.clear()
         self._answers = hashlib.sha256()
+        before = worlds(self.env)
         observation, info = self.env.reset(seed=seed, options=options)
+        self._old_world = not self._seeded and any(one is other for one in worlds(self.env) for other in before)
         if self._seeded:
             self._still = generators_of_spaces(self.env)
         self._answers.update(np.asarray(observation).tobytes())
@@ -52,6 +55,8 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def state(self) -> State:
         """Return how to get to where the environment is; UnusableError if that cannot be told."""
+        if self._old_world:
+            raise UnusableError("its environment simulates every episode in one world, which may hide its state")
         try:
             return {
                 "start": from_document({"seeded": self._seeded, "generator": self._before}),

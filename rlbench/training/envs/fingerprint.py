@@ -40,7 +40,8 @@ def fingerprint(thing: Any, still: Set[str] = frozenset()) -> str:
 
     A space's generator is seeded by chance as a rule, and never used: it may be in one of the states `still`.
     """
-    return _Walk(still).of(thing, 0).hex()
+    simulated = isinstance(thing, gymnasium.Env) and bool(worlds(thing))
+    return _Walk(still, simulated=simulated).of(thing, 0).hex()
 
 
 def generators_of_spaces(env: gymnasium.Env[Any, Any]) -> set[str]:
@@ -53,6 +54,14 @@ def generators_of_spaces(env: gymnasium.Env[Any, Any]) -> set[str]:
         inner = getattr(space, "spaces", ())
         found += inner.values() if isinstance(inner, collections.abc.Mapping) else inner
     return {state for space in found if (state := _drawn(space)) is not None}
+
+
+def worlds(env: gymnasium.Env[Any, Any]) -> list[Any]:
+    """Return the worlds of Box2D that an environment holds.
+
+    What happens in one depends on all that ever did, and does not show; so it must be no older than the episode.
+    """
+    return [value for value in vars(env.unwrapped).values() if type(value).__name__ == "b2World"]
 
 
 def state_of(generator: np.random.Generator) -> str:
@@ -68,8 +77,8 @@ def _drawn(space: gymnasium.Space[Any]) -> str | None:
 class _Walk:
     """One look at a thing and all that it holds; what is met twice is looked at once."""
 
-    def __init__(self, still: Set[str]) -> None:
-        self._still = still
+    def __init__(self, still: Set[str], *, simulated: bool) -> None:
+        self._still, self._simulated = still, simulated
         self._known: dict[int, bytes] = {}
         self._held: list[Any] = []  # so that no number of `id` is given twice
 
@@ -113,9 +122,11 @@ class _Walk:
             return [*own, *(look(part) for pair in thing.items() for part in pair)]
         if isinstance(thing, list | tuple | collections.deque | np.ndarray):
             return [*own, *map(look, thing)]
-        if type(thing).__module__.split(".")[0] in _ENGINES:
+        if getattr(type(thing), "__module__", "").split(".")[0] in _ENGINES:
             shown = ((name, getattr(thing, name, None)) for name in dir(type(thing)) if not name.startswith("_"))
             return [*own, *(look(part) for pair in shown if isinstance(pair[1], _SHOWN) for part in pair)]
+        if self._simulated and type(thing).__name__ == "SwigPyObject":
+            return own  # part of a world; see `worlds`
         if _hides(thing):
             raise UnusableError(f"its environment holds a {type(thing).__qualname__}, which may hide its state")
         return own
