@@ -27,6 +27,7 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._before: Mapping[str, Any] | None = None  # the generator before the reset; None where a seed set it
         self._actions = bytearray()
         self._answers = hashlib.sha256()
+        self._worlds: list[Any] = []
         self._old_world = False  # whether a simulated world is older than the episode
         self._still: Set[str] = frozenset()  # where the generators of its spaces were after the reset with a seed
 
@@ -37,9 +38,11 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seeded = seed is not None
         self._actions.clear()
         self._answers = hashlib.sha256()
-        before = worlds(self.env)
+        before = self._worlds
         observation, info = self.env.reset(seed=seed, options=options)
-        self._old_world = not self._seeded and any(one is other for one in worlds(self.env) for other in before)
+        if self._seeded or before:  # most have none, and need not be asked after every episode
+            self._worlds = worlds(self.env)
+            self._old_world = not self._seeded and any(one is other for one in self._worlds for other in before)
         if self._seeded:
             self._still = generators_of_spaces(self.env)
         self._answers.update(np.asarray(observation).tobytes())
