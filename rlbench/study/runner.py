@@ -127,9 +127,11 @@ def execute_all(
     for plan in plans:
         write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=store.messages)
+    checkpoints = Checkpoints(store.directory / ".checkpoints", (), checkpoint_every)
+    checkpoints.sweep({cell.id for cell in cells} - {cell.id for cell in left})
     if left:
         costs = Costs(store.directory, observations, placement.label)
-        kept = Checkpoints(store.directory / ".checkpoints", (), checkpoint_every) if checkpoint_every else None
+        kept = checkpoints if checkpoint_every else None
         lease = Lease(store, _about(plans, shard))
         try:
             share = Share(left, store, lease)

@@ -18,7 +18,6 @@ import os
 import platform
 import secrets
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -33,6 +32,10 @@ from rlbench.training.state import State, UnusableError, from_document, to_docum
 
 SCHEMA = 1
 _PACKAGES = ("torch", "numpy", "numba", "gymnasium")
+
+
+class ForeignError(UnusableError):
+    """A file is not what its name says: a checkpoint of that run."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Checkpoints:
         with _opened(self._file(cell)) as archive:
             try:
                 state = {name: archive[name] for name in archive.files if name != "header"}
-            except (OSError, ValueError, zipfile.BadZipFile) as problem:
+            except Exception as problem:  # what reads a damaged archive may raise anything
                 raise UnusableError("it is damaged") from problem
             header = _header(archive, cell)
         if header["sha256"] != _checksum(state):
@@ -97,10 +100,35 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
 
     def discard(self, cell: str) -> None:
-        """Remove the checkpoint of a run that is stored, and what a killed process left of one."""
-        for path in (self._file(cell), *Path(self.folder).glob(f".{cell}.*.tmp")):
+        """Remove the checkpoint of a run that is stored, and what a killed process left of one.
+
+        A file of its name that is no checkpoint of it stays.
+        """
+        own = [self._file(cell)]
+        try:
+            self.header(cell)
+        except ForeignError:
+            own = []
+        except UnusableError:
+            pass
+        for path in (*own, *Path(self.folder).glob(f".{cell}.*.tmp")):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def sweep(self, stored: Iterable[str]) -> None:
+        """Discard the checkpoints of stored runs that a process left which was killed after storing them."""
+        with contextlib.suppress(OSError):
+            present = {name[: -len(".npz")] for name in os.listdir(self.folder) if name.endswith(".npz")}
+            for cell in present & set(stored):
+                self.discard(cell)
+
+    def set_aside(self, cell: str) -> None:
+        """Rename a file that is no checkpoint of the run to `NAME.aside-1`, `-2` ..., for a person to look at."""
+        number = 1
+        while (aside := self._file(cell).with_name(f"{cell}.npz.aside-{number}")).exists():
+            number += 1
+        with contextlib.suppress(OSError):
+            self._file(cell).rename(aside)
 
     def _file(self, cell: str) -> Path:
         return Path(self.folder) / f"{cell}.npz"
@@ -128,10 +156,10 @@ def say_once(sentence: str) -> None:
 def _opened(path: Path) -> np.lib.npyio.NpzFile:
     try:
         archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as problem:
-        raise UnusableError("it is no checkpoint, or damaged") from problem
+    except Exception as problem:  # what reads a damaged archive may raise anything
+        raise ForeignError("it is no checkpoint, or damaged") from problem
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise UnusableError("it is no checkpoint")
+        raise ForeignError("it is no checkpoint")
     return archive
 
 
@@ -139,13 +167,17 @@ def _header(archive: np.lib.npyio.NpzFile, cell: str) -> dict[str, Any]:
     """Return the header of a checkpoint of this run that this code wrote on this machine."""
     try:
         header: dict[str, Any] = to_document(archive["header"])
-        if header["schema"] != SCHEMA or header["cell"] != cell:
-            raise UnusableError("it is one of another run or version")
+        if header["cell"] != cell:
+            raise ForeignError("it is one of another run")
+        if header["schema"] != SCHEMA:
+            raise UnusableError("it is one of another version")
         if header["stamp"] != stamp():
             raise UnusableError("other code, packages or another processor wrote it")
         int(header["step"]), header["sha256"]  # are there
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as problem:
-        raise UnusableError("it is no checkpoint, or damaged") from problem
+    except UnusableError:
+        raise
+    except Exception as problem:  # what reads a damaged archive may raise anything
+        raise ForeignError("it is no checkpoint, or damaged") from problem
     return header
 
 

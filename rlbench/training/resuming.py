@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rlbench.training.checkpoints import Checkpoints, say_once
+from rlbench.training.checkpoints import Checkpoints, ForeignError, say_once
 from rlbench.training.loop import Loop
 from rlbench.training.state import State, UnusableError
 
@@ -82,7 +82,9 @@ class Resumption:
         self.write(training, block, share=_END)
 
     def _refuse(self, replica: int, problem: Exception) -> None:
-        """Let a run start from the beginning, and say why."""
+        """Let a run start from the beginning, and say why; what is no checkpoint of it is not overwritten."""
         self._steps[replica] = 0
+        if isinstance(problem, ForeignError) and self._checkpoints:
+            self._checkpoints.set_aside(self._checkpoints.cells[replica])
         reason = str(problem) if isinstance(problem, UnusableError) else f"{type(problem).__name__}: {problem}"
         say_once(f"A run starts from the beginning, since its checkpoint cannot be used: {reason}.")

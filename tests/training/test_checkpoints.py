@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from rlbench import Environment, registry
 from rlbench.algorithm import Algorithm
@@ -157,6 +161,76 @@ def test_an_environment_that_hides_what_it_is_like_starts_from_the_beginning(
     assert "its environment does not repeat itself" in capsys.readouterr().err
 
 
+class Changing(Walk):
+    """A walk that keeps, from episode to episode, what does not show before a later one."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.turn = how, itertools.count() if how == "counter of C" else None
+        self.others: Any = None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed is not None:
+            makers: dict[str, Callable[[], Any]] = {
+                "random.Random": lambda: random.Random(seed).random,
+                "RandomState": lambda: (lambda own: lambda: own.random())(np.random.RandomState(seed)),
+                "slots": lambda: Slotted().count,
+                "closure": lambda: counter(),
+                "tensor": lambda: torch.zeros(1).add_,
+                "space": lambda: self.action_space.sample,
+                "counter of C": lambda: self.turn.__next__,  # type: ignore[union-attr]
+            }
+            self.action_space.seed(0)
+            self.others = makers[self.how]()
+        self.others(1) if self.how == "tensor" else self.others()
+        return super().reset(seed=seed, options=options)
+
+
+class Slotted:
+    """Counts where there is no dictionary of attributes."""
+
+    __slots__ = ("counted",)
+
+    def __init__(self) -> None:
+        self.counted = 0
+
+    def count(self) -> None:
+        self.counted += 1
+
+
+def counter() -> Callable[[], None]:
+    """Return a function that counts in its closure."""
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        counted += 1
+
+    return count
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        *((how, "does not repeat itself") for how in ("random.Random", "RandomState", "slots", "closure", "tensor")),
+        ("space", "draws from one of its spaces"),
+        ("counter of C", "which may hide its state"),
+    ],
+)
+def test_what_an_environment_keeps_from_episode_to_episode_is_seen(
+    how: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gymnasium.register("rlbench-train/Changing-v0", entry_point=Changing, max_episode_steps=11)
+    try:
+        environment = Environment("rlbench-train/Changing-v0", {"how": how})
+        interrupted(make("ppo-clip"), environment, (3,), tmp_path, 3)
+        _, told = resumed(make("ppo-clip"), environment, (3,), tmp_path)
+    finally:
+        del gymnasium.registry["rlbench-train/Changing-v0"]
+    assert told[0] == 100
+    assert why in capsys.readouterr().err
+
+
 class Forgetful(Walk):
     """A walk whose steps depend on the process: another life of it is another walk."""
 
@@ -280,6 +354,57 @@ def test_what_cannot_be_trusted_is_not_used(
     assert (tmp_path / "mine.npz").read_bytes() == b"somebody's own"
 
 
+def test_flipped_bits_are_noticed_wherever_they_are(kept: tuple[bytes, RunRecord], tmp_path: Path) -> None:
+    checkpoints, chance = Checkpoints(tmp_path, named([3]), 0.0), np.random.default_rng(0)
+    file, intact = tmp_path / "seed3.npz", kept[0]
+    file.write_bytes(intact)
+    expected, unusable = checkpoints.read("seed3"), 0
+    for trial in range(1000):
+        content = bytearray(intact)
+        # Half of them in the archive's directory, at its end, where a bit decides how all else is read.
+        content[-1 - chance.integers(len(content) if trial % 2 else 4000)] ^= 1 << chance.integers(8)
+        file.write_bytes(content)
+        assert checkpoints.step("seed3") in (0, 300)
+        try:
+            state = checkpoints.read("seed3")
+        except UnusableError:
+            unusable += 1
+            continue
+        assert list(state) == list(expected)  # a bit that no reader looks at, such as one of a date
+        assert all(state[name].tobytes() == expected[name].tobytes() for name in expected)
+    assert unusable > 500
+
+
+def test_what_is_no_checkpoint_is_neither_overwritten_nor_removed(tmp_path: Path) -> None:
+    checkpoints, note = Checkpoints(tmp_path, named([3]), 0.0), b"a note of mine"
+    (tmp_path / "seed3.npz").write_bytes(note)
+    checkpoints.discard("seed3")
+    checkpoints.sweep(["seed3"])
+    assert (tmp_path / "seed3.npz").read_bytes() == note
+    interrupted(make("ppo-clip"), Environment("CartPole-v1"), (3,), tmp_path, 3)
+    assert (tmp_path / "seed3.npz.aside-1").read_bytes() == note
+    assert checkpoints.step("seed3") == 300
+    checkpoints.sweep(["seed4"])
+    assert checkpoints.step("seed3") == 300
+    checkpoints.sweep(["seed3", "seed4"])
+    assert {path.name for path in tmp_path.iterdir()} == {"seed3.npz.aside-1"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Box2D warns, and ends the process if that is an error
+@pytest.mark.skipif(find_spec("Box2D") is None, reason="needs Box2D")
+@pytest.mark.parametrize(("identifier", "step"), [("LunarLander-v3", 500), ("BipedalWalker-v3", 100)])
+def test_a_simulated_world_is_gone_on_from_only_if_it_is_the_episodes_own(
+    identifier: str, step: int, tmp_path: Path, same_runs: Same
+) -> None:
+    """BipedalWalker simulates all episodes in one world, whose state nobody sees."""
+    algorithm, environment = make("ppo-clip", **NORMALISED), Environment(identifier, {"max_episode_steps": 40})
+    expected = whole(algorithm, environment, (3,))[0]
+    interrupted(algorithm, environment, (3,), tmp_path, 4)
+    (record,), told = resumed(algorithm, environment, (3,), tmp_path)
+    same_runs(record, expected)
+    assert told[0] == step
+
+
 def test_checkpoints_are_as_seldom_as_asked_for(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, ("a",), 3600.0)
     trainer.train([make("ppo-clip")], Environment("CartPole-v1"), STEPS, (3,), checkpoints=checkpoints)
@@ -317,6 +442,7 @@ def test_discarding_leaves_what_belongs_to_others(tmp_path: Path) -> None:
     names = ("a.npz", ".a.12345678.tmp", "ab.npz", ".ab.12345678.tmp", "notes.txt")
     for name in names:
         (tmp_path / name).write_text("x")
+    Checkpoints(tmp_path).write("a", {"step": np.array(1), "seconds": np.zeros(1)})
     Checkpoints(tmp_path).discard("a")
     Checkpoints(tmp_path / "nowhere").discard("a")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])

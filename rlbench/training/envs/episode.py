@@ -7,16 +7,13 @@ was then, and given the same actions. Whether it really is where it was is check
 from __future__ import annotations
 
 import hashlib
-import inspect
-import json
-from collections import deque
-from collections.abc import Mapping
-from types import ModuleType
+from collections.abc import Mapping, Set
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from rlbench.training.envs.fingerprint import fingerprint, generators_of_spaces, worlds
 from rlbench.training.envs.spaces import ActionSpec
 from rlbench.training.state import State, UnusableError, from_document, to_document
 
@@ -30,6 +27,9 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._before: Mapping[str, Any] | None = None  # the generator before the reset; None where a seed set it
         self._actions = bytearray()
         self._answers = hashlib.sha256()
+        self._worlds: list[Any] = []
+        self._old_world = False  # whether a simulated world is older than the episode
+        self._still: Set[str] = frozenset()  # where the generators of its spaces were after the reset with a seed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
@@ -38,7 +38,13 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seeded = seed is not None
         self._actions.clear()
         self._answers = hashlib.sha256()
+        before = self._worlds
         observation, info = self.env.reset(seed=seed, options=options)
+        if self._seeded or before:  # most have none, and need not be asked after every episode
+            self._worlds = worlds(self.env)
+            self._old_world = not self._seeded and any(one is other for one in self._worlds for other in before)
+        if self._seeded:
+            self._still = generators_of_spaces(self.env)
         self._answers.update(np.asarray(observation).tobytes())
         return observation, info
 
@@ -52,12 +58,16 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def state(self) -> State:
         """Return how to get to where the environment is; UnusableError if that cannot be told."""
+        if self._old_world:
+            raise UnusableError("its environment simulates every episode in one world, which may hide its state")
         try:
             return {
                 "start": from_document({"seeded": self._seeded, "generator": self._before}),
                 "actions": np.frombuffer(bytes(self._actions), np.uint8),
                 "here": np.frombuffer(self._where(), np.uint8),
             }
+        except UnusableError:
+            raise
         except Exception as problem:  # what an environment holds may raise anything when it is looked at
             raise UnusableError(f"its environment cannot be written down ({type(problem).__name__})") from problem
 
@@ -73,6 +83,8 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
             for action in self._sent(state["actions"]):
                 self.step(action)
             here = self._where()
+        except UnusableError:
+            raise
         except Exception as problem:  # an environment may raise anything
             raise UnusableError(f"its environment raised {type(problem).__name__} where it did not before") from problem
         if here != state["here"].tobytes():
@@ -90,30 +102,5 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _where(self) -> bytes:
         """Return a hash of what the environment answered so far, and of all that can be seen of its inside."""
         seen = self._answers.copy()
-        _look(self.env, seen, set())
+        seen.update(fingerprint(self.env, self._still).encode())
         return seen.digest()
-
-
-def _look(value: Any, seen: Any, known: set[int]) -> None:
-    """Add to the hash `seen` what is the same in two environments in the same state, as far as Python shows it."""
-    seen.update(type(value).__qualname__.encode())
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
-        seen.update(repr(value).encode())
-    elif isinstance(value, np.ndarray):
-        seen.update(repr(value.shape).encode() + (b"" if value.dtype.hasobject else value.tobytes()))
-    elif isinstance(value, np.random.Generator):
-        seen.update(json.dumps(value.bit_generator.state, default=str, sort_keys=True).encode())
-    elif id(value) not in known:
-        known.add(id(value))
-        if isinstance(value, dict):
-            for key, held in value.items():
-                _look(key, seen, known)
-                _look(held, seen, known)
-        elif isinstance(value, list | tuple | deque):
-            for held in value:
-                _look(held, seen, known)
-        elif isinstance(value, set | frozenset):
-            seen.update(repr(sorted(map(repr, value))).encode())
-        # A space has a generator of its own, which is set at random where nobody asks for a seed.
-        elif not isinstance(value, type | ModuleType | gymnasium.Space) and not inspect.isroutine(value):
-            _look(getattr(value, "__dict__", None), seen, known)
