@@ -26,13 +26,15 @@ def run(
     device: str = "cpu",
     progress: bool = True,
     checkpoint_every: float = INTERVAL,
+    time_limit: float | None = None,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
     `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
     "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
     `results_dir` as they end, and those in training saved every `checkpoint_every` seconds, never if 0; the same call
-    continues after an interruption.
+    continues after an interruption. `time_limit`, seconds, is what a step of an environment may take (60 if None, 0:
+    for ever); a worker that gives no sign of life for ten times as long is ended.
     """
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
@@ -54,6 +56,7 @@ def run(
             device=device,
             progress=progress,
             checkpoint_every=checkpoint_every,
+            time_limit=time_limit,
             launcher=launcher,
             meanwhile=import_analysis,
         )

@@ -16,6 +16,7 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 Status = Literal["finished", "diverged", "failed"]
+_STEP = re.compile(r"\bstep \d+")
+
 Table = dict[str, npt.NDArray[Any]]
 
 MEASURED = "measurement"
@@ -57,7 +60,8 @@ class RunRecord:
     otherwise. The tables of a run that ended early hold what happened until then. `samples` counts each sample as
     often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time, and `peak_bytes`
     the most memory that its pack's process held beyond what it had imported (0: not known).
-    `attempts` is how often the run was started, this time included.
+    `attempts` is how often the run was started, this time included. `again` says of a failed run that it may end
+    otherwise when it is tried again: a time limit or memory ended it.
     """
 
     status: Status
@@ -71,6 +75,7 @@ class RunRecord:
     peak_bytes: int = 0
     detail: str = ""
     attempts: int = 1
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Progress:
     total: int
     replicas: int
     mean_return: float
+
+
+def cause(reason: str) -> str:
+    """Return a reason without the step at which a run ended, by which runs that ended alike differ."""
+    return _STEP.sub("some step", reason)
 
 
 def empty_episodes() -> Table:

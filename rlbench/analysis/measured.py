@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.answer import Answer
+from rlbench.analysis.causes import causes_table
 from rlbench.analysis.claimtable import brief, claims_table
 from rlbench.analysis.coverage import interval_name
 from rlbench.analysis.estimates import LEVEL
@@ -28,7 +29,8 @@ def is_measured(results: Results) -> bool:
 
 def measured_tables(results: Results) -> list[Table]:
     """Return every table of the report, the most important first."""
-    tables = [numbers_table(results), claims_table(results), accounts_table(results), stopped_table(results)]
+    runs = [accounts_table(results), causes_table(results), stopped_table(results)]
+    tables = [numbers_table(results), claims_table(results), *runs]
     return [table for table in tables if len(table.data) or table.name == "summary"]
 
 

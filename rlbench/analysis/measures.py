@@ -35,7 +35,20 @@ COMPARE: dict[str, Callable[..., pd.Series]] = {
     "<=": operator.le,
 }
 _SHARE = re.compile(r"share([<>]=?)(.+)")
-_NOT_METRICS = ("cell", "arm", "algorithm", "environment", "seed", "status", "used", "reason", "commit", "fingerprint")
+_NOT_METRICS = (
+    "cell",
+    "arm",
+    "algorithm",
+    "environment",
+    "seed",
+    "status",
+    "used",
+    "reason",
+    "detail",
+    "attempts",
+    "commit",
+    "fingerprint",
+)
 
 
 def measure(results: Results, metric: str) -> pd.DataFrame:

@@ -37,6 +37,7 @@ class Table:
 
 def all_tables(results: Results) -> list[Table]:
     """Return every table of a report, the most important first."""
+    from rlbench.analysis.causes import causes_table
     from rlbench.analysis.claimtable import claims_table
 
     tables = [
@@ -45,6 +46,7 @@ def all_tables(results: Results) -> list[Table]:
         comparison_table(results),
         claims_table(results),
         accounts_table(results),
+        causes_table(results),
         stopped_table(results),
         compute_table(results),
         arms_table(results),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rlbench.records import cause
+
 if TYPE_CHECKING:
     from rlbench.analysis.compare import Comparison
     from rlbench.study.plan import AnyCell, AnyPlan
@@ -15,38 +17,44 @@ if TYPE_CHECKING:
 
 
 def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> None:
-    """Print how the runs of a plan ended; what failed or diverged goes to stderr, by arm and reason."""
+    """Print how the runs of a plan ended; what failed or diverged goes to stderr, by arm and cause."""
     _show_counts(plan.experiment.name, summary)
     for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
-        grouped: dict[tuple[str, str, str], list[int]] = {}
-        for cell, reason, detail in ended:
-            grouped.setdefault((_where(cell), reason, detail if debug else ""), []).append(cell.seed)
-        for (where, reason, detail), seeds in grouped.items():
-            click.echo(f"{what}: {where}, {_seeds(seeds)}: {reason}", err=True)
-            if detail:
-                click.echo(detail.rstrip(), err=True)
+        _show_causes(
+            what, [(_where(cell), cell.seed, reason, detail if debug else "") for cell, reason, detail in ended]
+        )
     _show_what_next(summary)
 
 
 def show_together(title: str, plans: Sequence[AnyPlan], summary: Summary, *, debug: bool = False) -> None:
-    """Print how the runs of several plans ended; what failed or diverged goes to stderr, by experiment and arm.
+    """Print how the runs of several plans ended; what failed or diverged goes to stderr, by experiment, arm and cause.
 
-    Reasons differ from seed to seed, so that of the first stands for all; `debug` shows where it came from.
+    `debug` shows where each came from.
     """
     _show_counts(title, summary)
     if not summary.fine:
         click.echo(f"{len(summary.diverged)} runs diverged, {len(summary.failed)} failed.", err=True)
     asked = {cell.id: plan.experiment.name for plan in reversed(plans) for cell in plan.cells}
     for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
-        grouped: dict[str, list[tuple[AnyCell, str, str]]] = {}
-        for one in ended:
-            grouped.setdefault(f"{asked[one[0].id]}, {_where(one[0])}", []).append(one)
-        for where, group in grouped.items():
-            _, reason, detail = group[0]
-            click.echo(f"{what}: {where}, {_seeds([cell.seed for cell, *_ in group])}: {reason}", err=True)
-            if detail and debug:
-                click.echo(detail.rstrip(), err=True)
+        named = [(f"{asked[cell.id]}, {_where(cell)}", cell, reason, detail) for cell, reason, detail in ended]
+        _show_causes(what, [(where, cell.seed, why, detail if debug else "") for where, cell, why, detail in named])
     _show_what_next(summary)
+
+
+def _show_causes(what: str, ended: Sequence[tuple[str, int, str, str]]) -> None:
+    """Print (where, seed, reason, detail) of what ended early, one line per place and cause.
+
+    Where the same happened at different steps, the first run's detail stands for all.
+    """
+    grouped: dict[tuple[str, str], list[tuple[int, str, str]]] = {}
+    for where, seed, reason, detail in ended:
+        grouped.setdefault((where, cause(reason)), []).append((seed, reason, detail))
+    for (where, why), group in grouped.items():
+        reasons = {reason for _, reason, _ in group}
+        said = reasons.pop() if len(reasons) == 1 else why
+        click.echo(f"{what}: {where}, {_seeds([seed for seed, *_ in group])}: {said}", err=True)
+        if group[0][2]:
+            click.echo(group[0][2].rstrip(), err=True)
 
 
 def _show_counts(title: str, summary: Summary) -> None:

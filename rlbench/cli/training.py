@@ -9,7 +9,7 @@ import click
 
 from rlbench.training import INTERVAL
 
-_OPTIONS = ("workers", "device", "checkpoint_every")
+_OPTIONS = ("workers", "device", "checkpoint_every", "time_limit")
 
 
 def training(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,6 +29,13 @@ def training(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             metavar="SECONDS",
             help="How often runs in training are saved, to go on from there when interrupted; 0: never.",
+        ),
+        click.option(
+            "--time-limit",
+            type=float,
+            metavar="SECONDS",
+            help="How long a step of an environment may take, default 60, and a tenth of how long a worker may give no "
+            "sign of life: what takes longer is ended, and failed. 0: for ever.",
         ),
         click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
     ):

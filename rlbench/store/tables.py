@@ -30,9 +30,10 @@ class Tables(NamedTuple):
     """The contract between training and analysis: three tidy tables, joined by `cell`.
 
     `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
-    status ("finished", "diverged", "failed" or "missing"), reason, steps_done, gradient_steps, samples,
-    seconds, commit, dirty, device. `episodes` and `updates`: `cell` and then the columns of `rlbench.records`, in the
-    order of `runs`; a column that a run did not record is NaN there.
+    status ("finished", "diverged", "failed" or "missing"), reason, detail (a traceback, or nothing), attempts (how
+    often it was started), steps_done, gradient_steps, samples, seconds, commit, dirty, device. `episodes` and
+    `updates`: `cell` and then the columns of `rlbench.records`, in the order of `runs`; a column that a run did not
+    record is NaN there.
     """
 
     runs: pd.DataFrame
@@ -67,6 +68,8 @@ def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
         **planned._asdict(),
         "status": manifest["status"] if manifest else "missing",
         "reason": outcome["reason"],
+        "detail": str(outcome.get("detail", "")),
+        "attempts": int(outcome["attempts"]) if manifest else 0,
         "steps_done": int(outcome["steps_done"]),
         "gradient_steps": int(outcome.get("gradient_steps", 0)),
         "samples": int(outcome.get("samples", 0)),

@@ -1,32 +1,38 @@
 """Where packs train: in this process, or in worker processes that may die without taking others along.
 
-Each executor yields (pack, one RunRecord per cell) as packs end, in any order. Results depend neither on
-which one trains nor on the number of workers, since training uses one thread in every process. Packs
-are taken one by one as there is room for them, so that what is still to be trained can be decided late.
+Each executor yields (pack, one RunRecord per cell) as packs end, in any order; of a pack of which something failed, in
+parts. Results depend neither on which one trains nor on the number of workers, since training uses one thread in
+every process. Packs are taken one by one as there is room for them, so that what is still to be trained can be decided
+late.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import traceback
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from rlbench.records import RunRecord, empty_episodes
+from rlbench.records import Progress, RunRecord
 from rlbench.study.launcher import Launcher
+from rlbench.study.limits import Limits, PackLimits
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
+from rlbench.study.retries import Agenda, Ended, Try
 from rlbench.study.worker import describe, trainer
 from rlbench.training.checkpoints import Checkpoints
+from rlbench.training.shortage import shortage
+from rlbench.training.watch import watching
 
 Train = Callable[..., list[RunRecord]]
 """What takes and returns the same as `rlbench.training.trainer.train`, which is meant where it is None."""
 
 OnEvent = Callable[[Event], None]
 Results = Generator[tuple[Pack, list[RunRecord]], None, None]
+"""What ended for good: a pack, or a part of one, and one RunRecord per cell."""
+
+NO_LIMITS = Limits(seconds=0)
 
 
 def default_workers() -> int:
@@ -36,11 +42,19 @@ def default_workers() -> int:
 
 
 def in_process(
-    packs: Iterable[Pack], train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None = None
+    packs: Iterable[Pack],
+    train: Train | None,
+    on_event: OnEvent,
+    checkpoints: Checkpoints | None = None,
+    *,
+    limits: Limits = NO_LIMITS,
 ) -> Results:
-    """Train one pack after the other in this process."""
-    for pack in packs:
-        yield pack, _trained(pack, train, on_event, checkpoints)
+    """Train one pack after the other in this process; what failed is tried again as `rlbench.study.retries` says."""
+    agenda = Agenda(packs)
+    while (tried := agenda.take()) is not None:
+        settled = agenda.settle(tried, _trained(tried.pack, train, on_event, checkpoints, limits.of(tried.pack)))
+        if settled is not None:
+            yield settled
 
 
 def in_workers(
@@ -51,42 +65,53 @@ def in_workers(
     launcher: Launcher,
     meanwhile: Callable[[], None] = lambda: None,
     checkpoints: Checkpoints | None = None,
+    *,
+    limits: Limits = NO_LIMITS,
+    again: bool = True,
 ) -> Results:
-    """Train packs in up to `workers` processes; one whose worker dies is tried once more, then it failed.
+    """Train packs in up to `workers` processes; what failed is tried again, if `again`, as `retries` says.
 
     `meanwhile` is called once, while the first packs train.
     """
     pool = Pool(on_event, launcher)
-    waiting = iter(packs)
-    tries: Counter[Pack] = Counter()
+    agenda = Agenda(packs, again=again)
+    tries: dict[Pack, Try] = {}
     try:
-        for pack in itertools.islice(waiting, workers):
-            pool.start(pack, _payload(pack, train, checkpoints))
-        meanwhile()
-        while pool.busy:
+        while True:
+            while pool.at_work < workers and (tried := agenda.take()) is not None:
+                tries[tried.pack] = tried
+                within = limits.of(tried.pack)
+                payload = payload_of(tried.pack, train, checkpoints, within)
+                pool.start(tried.pack, payload, fresh=tried.fresh, silence=within.silence)
+            meanwhile()
+            meanwhile = _nothing
+            if not pool.at_work:
+                return
             ended = pool.wait()
-            tries[ended.pack] += 1
-            if ended.died and tries[ended.pack] < 2:
-                pool.start(ended.pack, _payload(ended.pack, train, checkpoints), fresh=True)
-                continue
-            yield ended.pack, ended.records or _failed(ended.pack, ended.reason, ended.detail)
-            for pack in itertools.islice(waiting, 1):
-                pool.start(pack, _payload(pack, train, checkpoints))
+            settled = agenda.settle(tries.pop(ended.pack), ended)
+            if settled is not None:
+                yield settled
     finally:
         pool.close()
 
 
-def _trained(pack: Pack, train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None) -> list[RunRecord]:
+def _nothing() -> None:
+    return
+
+
+def _trained(
+    pack: Pack, train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None, limits: PackLimits
+) -> Ended:
     own, *arguments, options = _task(pack, train, checkpoints)
+
+    def on_progress(progress: Progress) -> None:
+        on_event(Event(pack, progress))
+
     try:
-        return (own or trainer())(*arguments, **options, on_progress=lambda progress: on_event(Event(pack, progress)))
+        with watching(limits.call):
+            return Ended(pack, (own or trainer())(*arguments, **options, on_progress=on_progress))
     except Exception as error:
-        return _failed(pack, describe(error), traceback.format_exc())
-
-
-def _failed(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
-    """Return the record of a failed run for every cell of a pack."""
-    return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
+        return Ended(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
 
 def _task(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = None) -> tuple[Any, ...]:
@@ -103,11 +128,12 @@ def _task(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = Non
     return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells], options
 
 
-def _payload(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = None) -> bytes:
+def payload_of(pack: Pack, train: Train | None, checkpoints: Checkpoints | None, limits: PackLimits) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
     import gymnasium
 
     registered = gymnasium.registry.get(pack.cells[0].environment.id)
-    payload: bytes = cloudpickle.dumps((*_task(pack, train, checkpoints), registered))
+    task = _task(pack, train, checkpoints)
+    payload: bytes = cloudpickle.dumps(((limits.call, limits.memory), *task, registered))
     return payload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
 
 SHARE = 0.5  # of what is available, for all packs together
+_MOST = 0.9  # of what is available, for all workers together, whatever their packs do
+_BESIDE_PACKS = 2.0**28  # bytes, for what is imported and compiled while a pack trains; about half was seen
+_BEFORE_OTHERS = "500"  # of 1000, see proc_pid_oom_score_adj(5)
 _CGROUP = Path("/sys/fs/cgroup")
 _FLOAT = 4
 
@@ -22,6 +26,20 @@ def available() -> float:
 def room(workers: int) -> float:
     """Return the bytes that the pack of each of `workers` processes may take beyond what they import."""
     return SHARE * available() / workers
+
+
+def most(workers: int) -> float:
+    """Return the bytes that each of `workers` processes may take beyond what they import, before they are refused more.
+
+    Nearly twice the `room` that packs are made for, so only what is wrong comes near it.
+    """
+    return _MOST * available() / workers + _BESIDE_PACKS
+
+
+def be_ended_first() -> None:
+    """Let the system end this process rather than others where memory runs out in spite of the limit (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_BEFORE_OTHERS)
 
 
 def replica_bytes(algorithm: Algorithm, observations: int, steps: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,13 @@ class Placement:
 
         free, _ = torch.cuda.mem_get_info(torch.device(self.device))
         return memory.SHARE * float(free) / workers
+
+    def most(self, workers: int) -> float:
+        """Return the bytes that each of `workers` processes may take before it is refused more.
+
+        A driver reserves addresses by the terabyte, so on a GPU no limit could tell.
+        """
+        return memory.most(workers) if self.device == "cpu" else math.inf
 
     def trainer(self, train: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """Return what trains there; `train` (None: the default trainer) as it is on the CPU."""

@@ -7,13 +7,14 @@ import pickle
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rlbench.records import Progress
 from rlbench.study.launcher import Launcher, Process
 from rlbench.study.packs import Pack
+from rlbench.study.retries import Ended
 from rlbench.study.worker import receive, send
 
 
@@ -26,17 +27,6 @@ class Event:
     line: str = ""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A pack ended: with the `records` of its runs, because training raised, or because its worker died."""
-
-    pack: Pack
-    records: list[Any] | None = None
-    reason: str = ""
-    detail: str = ""
-    died: bool = False
-
-
 Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]
 
 
@@ -47,30 +37,32 @@ class Pool:
         self._on_event, self._launcher = on_event, launcher
         self._inbox: Inbox = queue.SimpleQueue()
         self._workers: list[_Worker] = []
+        self._looked = time.monotonic()
 
     @property
-    def busy(self) -> bool:
-        """Whether a worker holds a pack."""
-        return any(worker.pack is not None for worker in self._workers)
+    def at_work(self) -> int:
+        """How many workers hold a pack."""
+        return sum(worker.pack is not None for worker in self._workers)
 
-    def start(self, pack: Pack, payload: bytes, *, fresh: bool = False) -> None:
-        """Give a pack to an idle worker, or to a new one where none is idle or a `fresh` interpreter is wanted."""
-        idle = [worker for worker in self._workers if worker.pack is None and not fresh]
+    def start(self, pack: Pack, payload: bytes, *, fresh: bool = False, silence: float = 0.0) -> None:
+        """Give a pack to an idle worker, or to a new one where none is idle or a `fresh` interpreter is wanted.
+
+        A worker that is silent for longer than `silence` seconds is ended; 0: never.
+        """
+        idle = [worker for worker in self._workers if worker.pack is None and not worker.retired and not fresh]
         if not idle:
             idle = [_Worker(self._inbox, self._launcher.start(fresh=fresh))]
             self._workers += idle
-        idle[0].give(pack, payload)
+        idle[0].give(pack, payload, silence)
 
     def wait(self) -> Ended:
         """Wait until a pack ends, and pass on meanwhile what the workers say."""
         while True:
-            try:
-                worker, kind, content = self._inbox.get(timeout=0.5)
-            except queue.Empty:  # so that Ctrl-C is noticed on every system
-                continue
-            ended = self._heard(worker, kind, content)
-            if ended is not None:
-                return ended
+            with contextlib.suppress(queue.Empty):
+                ended = self._heard(*self._inbox.get(timeout=_LOOK_SECONDS))
+                if ended is not None:
+                    return ended
+            self._end_the_silent()
 
     def close(self) -> None:
         """End every worker, at work or not."""
@@ -79,29 +71,54 @@ class Pool:
         for worker in self._workers:
             worker.end()
 
+    def _end_the_silent(self) -> None:
+        """End workers that have been silent for too long.
+
+        Only the time is counted in which this process listened: not while it stored results, nor while it was stopped,
+        and its workers perhaps with it.
+        """
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 2 * _LOOK_SECONDS), now
+        for worker in self._workers:
+            worker.wait(passed)
+
     def _heard(self, worker: _Worker, kind: str, content: bytes) -> Ended | None:
         pack = worker.pack
         if kind == "line":
             self._on_event(Event(pack, line=content.decode(errors="replace").rstrip()))
             return None
         if kind == "died":
-            self._workers.remove(worker)
             worker.end()
+            self._workers.remove(worker)
             if pack is None:
                 return None
             if worker.status is None:  # the template took it along, for which the pack is not to blame
-                self.start(pack, worker.payload, fresh=True)
+                self.start(pack, worker.payload, fresh=True, silence=worker.silence)
                 return None
-            return Ended(pack, reason=worker.cause_of_death(), died=True)
+            return Ended(pack, reason=worker.cause_of_death(), again=True)
         assert pack is not None
-        message = pickle.loads(content)
-        if message[0] == "progress":
-            self._on_event(Event(pack, message[1]))
+        what, *said = pickle.loads(content)
+        worker.silent, worker.started = 0.0, True
+        if what == "alive":
+            return None
+        if what == "progress":
+            self._on_event(Event(pack, *said))
             return None
         worker.pack = None
-        if message[0] == "done":
-            return Ended(pack, message[1])
-        return Ended(pack, reason=message[1], detail=message[2])
+        if what == "done":
+            again = any(record.again for record in said[0])
+            ended = Ended(pack, said[0])
+        else:
+            reason, detail, again = said
+            ended = Ended(pack, reason=reason, detail=detail, again=again)
+        if again or worker.overdue:  # what took the time or the memory may still be there
+            worker.retired = True
+            worker.process.kill()
+        return ended
+
+
+_STARTING_SECONDS = 600.0  # that a worker may at least be silent until it has imported what its pack needs
+_LOOK_SECONDS = 0.5  # between two looks at who is silent, and so that Ctrl-C is noticed on every system
 
 
 class _Worker:
@@ -112,6 +129,10 @@ class _Worker:
         self.status: int | None = None
         self.pack: Pack | None = None
         self.payload = b""
+        self.silence = self.silent = 0.0
+        self.started = False
+        self.retired = False  # gets no further pack
+        self.overdue = 0.0  # the limit that it exceeded
         self._inbox = inbox
         self._last_line = ""
         self._lines = threading.Thread(target=self._read_lines, daemon=True)
@@ -119,14 +140,27 @@ class _Worker:
         self._lines.start()
         self._messages.start()
 
-    def give(self, pack: Pack, payload: bytes) -> None:
+    def give(self, pack: Pack, payload: bytes, silence: float) -> None:
         """Send a pack; a worker that is already dead says so through the inbox."""
         self.pack, self.payload = pack, payload
+        self.silence, self.silent, self.started = silence, 0.0, False
         with contextlib.suppress(OSError):
             send(self.process.stdin, payload)
 
+    def wait(self, seconds: float) -> None:
+        """Note that so much more time passed, and end the process where that was too much without a sign of life."""
+        if self.pack is None or not self.silence or self.overdue:
+            return
+        self.silent += seconds
+        limit = self.silence if self.started else max(self.silence, _STARTING_SECONDS)
+        if self.silent > limit:
+            self.overdue = limit
+            self.process.kill()
+
     def cause_of_death(self) -> str:
         """Return in one sentence how the process ended."""
+        if self.overdue:
+            return f"its worker process gave no sign of life for {self.overdue:g} s and was ended"
         code = self.status
         if code is not None and code < 0:
             name = signal.Signals(-code).name

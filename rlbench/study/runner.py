@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from rlbench.store.specification import write_specification
 from rlbench.study.costs import Costs
 from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
 from rlbench.study.launcher import Launcher
+from rlbench.study.limits import Limits
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack, make_packs, measured_packs
 from rlbench.study.placement import Placement, place
@@ -99,6 +100,7 @@ def execute_all(
     checkpoint_every: float = INTERVAL,
     shard: Shard | None = None,
     sinks: Sequence[Feed] = (),
+    time_limit: float | None = None,
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
@@ -107,14 +109,16 @@ def execute_all(
     stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Packs in training
     write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are. `shard` says which
     part of the runs is trained here, all if None. What other processes train meanwhile is waited for. `sinks` hear of
-    progress and of what was stored. Raises RlbenchError for an environment that cannot be made, a device that is not
-    there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    progress and of what was stored. `time_limit`, seconds, is that of `rlbench.study.limits.Limits`. Raises
+    RlbenchError for an environment that cannot be made, a device that is not there or a disk that refuses, and
+    Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     if workers is not None and workers < 0:
         raise RlbenchError(f"workers must be at least 0, not {workers}.")
     if not checkpoint_every >= 0:
         raise RlbenchError(f"checkpoint_every must be at least 0 seconds, not {checkpoint_every}.")
+    limits = Limits(time_limit)
     store = Store(results_dir)
     store.sweep()
     cells = [cell for cell in cells_of(plans) if shard is None or shard.holds(cell)]
@@ -137,7 +141,19 @@ def execute_all(
             share = Share(left, store, lease)
             with Launcher() if launcher is None else contextlib.nullcontext(launcher) as starting:
                 execution = _Execution(
-                    store, lease, share, summary, costs, placement, workers, train, starting, progress, kept, sinks
+                    store,
+                    lease,
+                    share,
+                    summary,
+                    costs,
+                    placement,
+                    workers,
+                    train,
+                    starting,
+                    progress,
+                    kept,
+                    sinks,
+                    limits,
                 )
                 execution.train_all(left, meanwhile)
         except KeyboardInterrupt:
@@ -174,6 +190,7 @@ class _Execution:
     progress: bool
     checkpoints: Checkpoints | None
     sinks: Sequence[Feed]
+    limits: Limits
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """See to it that every cell is stored: train what no other process trains, and wait for the rest."""
@@ -237,7 +254,8 @@ class _Execution:
         processes = max(self.workers, 1)
         trained = [cell for cell in cells if isinstance(cell, Cell)]
         if self.workers and self.train is None and self.placement.device == "cpu":
-            try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs)
+            limits = self._limits(processes)
+            try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs, limits)
 
     def _packs(self, cells: Sequence[AnyCell]) -> list[Pack]:
         """Return packs of cells, so many that the processes of others that are at work find some, too."""
@@ -257,9 +275,22 @@ class _Execution:
         """Return the generator of results; `prepare` is called once packs train."""
         train = self.placement.trainer(self.train)
         if self.workers:
-            return in_workers(packs, train, on_event, self.workers, self.launcher, prepare, self.checkpoints)
+            return in_workers(
+                packs,
+                train,
+                on_event,
+                self.workers,
+                self.launcher,
+                prepare,
+                self.checkpoints,
+                limits=self._limits(min(self.workers, self.share.waiting or self.workers)),
+            )
         prepare()
-        return in_process(packs, train, on_event, self.checkpoints)
+        return in_process(packs, train, on_event, self.checkpoints, limits=self.limits)
+
+    def _limits(self, processes: int) -> Limits:
+        """Return the limits of each of so many worker processes."""
+        return replace(self.limits, memory=self.placement.most(processes))
 
 
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:

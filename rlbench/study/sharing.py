@@ -47,6 +47,11 @@ class Share(Iterator[Pack]):
         self._packs, self._plan, self._elsewhere = [*packs][::-1], plan, elsewhere
 
     @property
+    def waiting(self) -> int:
+        """How many packs are planned and not yet begun."""
+        return len(self._packs)
+
+    @property
     def done(self) -> bool:
         """Whether every cell is stored, or failed in this command, here or elsewhere."""
         return not self._left

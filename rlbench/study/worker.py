@@ -1,13 +1,15 @@
 """The program of a worker process: packs come in on stdin, progress and results go out on stdout.
 
 A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
-(train or None, algorithms, environment, steps, seeds, options by name, registered). From the worker: ("progress",
-Progress), then ("done", [RunRecord]) or ("error", sentence, traceback).
+(limits, train or None, algorithms, environment, steps, seeds, options by name, registered), limits being (seconds that
+a call of an environment may take, bytes). From the worker: ("alive",) and ("progress", Progress) as signs of life, then
+("done", [RunRecord]) or ("error", sentence, traceback, whether another try may end otherwise).
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import signal
@@ -15,10 +17,12 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
 from rlbench.study import memory
+from rlbench.training.shortage import limit_memory, shortage
+from rlbench.training.watch import watching
 
 if TYPE_CHECKING:
     from rlbench.records import RunRecord
@@ -47,6 +51,8 @@ def describe(error: BaseException) -> str:
     """Return an exception as one line."""
     from rlbench.errors import RlbenchError
 
+    if short := shortage(error):
+        return short
     first = (str(error).strip().splitlines() or [""])[0]
     return first if isinstance(error, RlbenchError) else f"{type(error).__name__}: {first}".rstrip(": ")
 
@@ -54,6 +60,7 @@ def describe(error: BaseException) -> str:
 def main() -> None:
     """Train packs until stdin ends. Ctrl-C is the parent's business, which ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.be_ended_first()
     source = sys.stdin.buffer
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
@@ -68,23 +75,30 @@ def main() -> None:
 
 def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
     try:
-        return "done", _train(payload, lambda event: send(sink, pickle.dumps(("progress", event))))
+        return "done", _train(payload, lambda *message: send(sink, pickle.dumps(message)))
     except BrokenPipeError:
         raise
     except Exception as error:
-        return "error", describe(error), traceback.format_exc()
+        reason, again = describe(error), bool(shortage(error))
+        if again:
+            limit_memory(math.inf)  # or there is none left to say so
+        return "error", reason, traceback.format_exc(), again
 
 
-def _train(payload: bytes, on_progress: Any) -> list[RunRecord]:
+def _train(payload: bytes, say: Callable[..., None]) -> list[RunRecord]:
     import gymnasium
 
-    train, *arguments, options, registered = pickle.loads(payload)
+    (seconds, size), train, *arguments, options, registered = pickle.loads(payload)
     if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
         gymnasium.registry.setdefault(registered.id, registered)
     train = train or trainer()
     imported = _imported()
     memory.forget_peak()
-    records: list[RunRecord] = train(*arguments, **options, on_progress=on_progress)
+    limit_memory(size)
+    say("alive")  # all is imported
+    with watching(seconds, lambda: say("alive")):
+        on_progress = partial(say, "progress")
+        records: list[RunRecord] = train(*arguments, **options, on_progress=on_progress)
     for record in records:
         record.peak_bytes = max(memory.peak() - imported, 0)
     return records

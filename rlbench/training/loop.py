@@ -160,6 +160,7 @@ class Loop(ABC, Generic[E]):
             status=outcome.status,
             reason=outcome.reason,
             detail=outcome.detail,
+            again=outcome.again,
             steps=self.collector.step if outcome.status == "finished" else outcome.step,
             episodes=self.collector.episodes.table(replica),
             updates=self.history.table(replica),

@@ -13,6 +13,7 @@ from rlbench.records import Status
 from rlbench.training.state import State, from_document, put, to_document
 
 if TYPE_CHECKING:
+    from rlbench.training.envs import Failure
     from rlbench.training.rollout import Experience
 
 Array = npt.NDArray[Any]
@@ -26,6 +27,7 @@ class Outcome:
     reason: str = ""
     detail: str = ""
     step: int = 0
+    again: bool = False
 
 
 class Outcomes:
@@ -38,8 +40,8 @@ class Outcomes:
     def __getitem__(self, replica: int) -> Outcome:
         return self._all[replica]
 
-    def check_experience(self, failures: dict[int, str], experience: Experience, step: int) -> None:
-        """Note replicas whose policy acted NaN, whose environment raised, or returned numbers that are not finite."""
+    def check_experience(self, failures: dict[int, Failure], experience: Experience, step: int) -> None:
+        """Note replicas whose policy acted NaN, whose environment failed, or returned numbers that are not finite."""
         wild: Array = np.zeros(len(self.alive), bool)
         if np.issubdtype(experience.action.dtype, np.floating):
             # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
@@ -53,13 +55,12 @@ class Outcomes:
             sums[cut] += finals.sum(dtype=np.float64)
         self.note_experience(failures, wild, ~np.isfinite(sums), step)
 
-    def note_experience(self, failures: dict[int, str], wild: Array, broken: Array, step: int) -> None:
-        """Note replicas whose policy acted NaN (`wild` `[R]`), whose environment raised or returned NaN (`broken`)."""
+    def note_experience(self, failures: dict[int, Failure], wild: Array, broken: Array, step: int) -> None:
+        """Note replicas whose policy acted NaN (`wild` `[R]`), whose environment failed or returned NaN (`broken`)."""
         for replica in np.flatnonzero(wild):
             self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
-        for failed, trace in failures.items():
-            cause = trace.strip().splitlines()[-1]
-            self._end(failed, "failed", f"the environment raised {cause}", step, trace)
+        for failed, failure in failures.items():
+            self._end(failed, "failed", f"the environment {failure.cause}", step, failure.trace, again=failure.again)
         for replica in np.flatnonzero(broken):
             self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
 
@@ -87,7 +88,9 @@ class Outcomes:
         put(self.alive, [replica], state["alive"], "alive")
         self._all[replica] = Outcome(**to_document(state["outcome"]))
 
-    def _end(self, replica: int, status: Status, reason: str, step: int, detail: str = "") -> None:
+    def _end(
+        self, replica: int, status: Status, reason: str, step: int, detail: str = "", *, again: bool = False
+    ) -> None:
         if self.alive[replica]:
-            self._all[replica] = Outcome(status, reason, detail, step)
+            self._all[replica] = Outcome(status, reason, detail, step, again)
             self.alive[replica] = False

@@ -66,8 +66,9 @@ class Resumption:
             return
         started = time.monotonic()
         try:
-            for replica, state in zip(block, training.states(), strict=True):
-                self._checkpoints.write(self._checkpoints.cells[replica], state)
+            for index, (replica, state) in enumerate(zip(block, training.states(), strict=True)):
+                if not training.outcomes[index].again:  # or it would be tried again from its end
+                    self._checkpoints.write(self._checkpoints.cells[replica], state)
         except UnusableError as problem:
             say_once(f"{training.algorithm.name} trains without checkpoints: {problem}.")
         except OSError as problem:

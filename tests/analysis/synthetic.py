@@ -118,6 +118,8 @@ def _run(cell: str, arm: str, environment: str, seed: int, steps: int, status: s
         "fingerprint": "f" * 8,
         "status": status,
         "reason": reasons[status],
+        "detail": "Traceback (most recent call last):\n  <motor> & co\nZeroDivisionError" if status == "failed" else "",
+        "attempts": 3 if status == "failed" else 1,
         "steps_done": done,
         "gradient_steps": done // 64,
         "samples": done * 10,

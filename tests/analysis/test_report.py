@@ -106,6 +106,14 @@ def test_page_accounts_for_every_run(out):
     assert "not run yet" in text
 
 
+def test_page_shows_the_cause_of_failures_with_the_escaped_traceback_folded_in(out):
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Why runs did not finish" in page
+    assert "<summary>Traceback of trpo on Acrobot-v1, seeds 0: the environment raised ZeroDivisionError" in page
+    assert "<pre>Traceback (most recent call last):\n  &lt;motor&gt; &amp; co\nZeroDivisionError</pre>" in page
+    assert "<motor>" not in page
+
+
 def test_page_says_what_intervals_mean_and_what_was_run(out):
     text = Page((out / "report.html").read_text(encoding="utf-8")).text
     for words in (

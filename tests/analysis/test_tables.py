@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rlbench.analysis.causes import causes_table
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.results import Results
@@ -65,6 +66,26 @@ def test_accounts_and_reasons(tables):
     assert sorted(stopped["status"]) == ["diverged", "diverged", "failed", "missing"]
     assert stopped["reason"].str.contains("ZeroDivisionError").sum() == 1
     assert len(tables["scores"].data) == 100
+
+
+def test_runs_that_stopped_alike_are_one_row_with_their_cause(tables):
+    causes = tables["causes"].data.set_index(["environment", "arm"])
+    assert len(causes) == 3  # what is missing has no cause
+    failed = causes.loc[("Acrobot-v1", "trpo")]
+    assert failed["cause"] == "the environment raised ZeroDivisionError in some step"
+    assert (failed["status"], failed["seeds"], failed["attempts"]) == ("failed", "0", "3")
+    assert failed["traceback"].endswith("ZeroDivisionError")
+    assert causes.loc[("CartPole-v1", "ppo-adaptive"), ["status", "attempts", "traceback"]].tolist() == [
+        "diverged", "1", "",
+    ]  # fmt: skip
+    assert "Traceback" not in tables["causes"].shown.to_string()
+
+
+def test_tables_that_know_no_attempts_have_causes_nevertheless():
+    outcomes = {("trpo", "CartPole-v1", seed): "failed" for seed in (0, 1, 2, 4)}
+    made = make_tables(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=5, steps=8_000, outcomes=outcomes)
+    table = causes_table(Results({}, made._replace(runs=made.runs.drop(columns=["detail", "attempts"]))))
+    assert table.shown[["Seeds", "Attempts"]].to_numpy().tolist() == [["0 to 2, 4", "1"]]
 
 
 def test_settings_show_every_field_and_mark_what_was_given(results):

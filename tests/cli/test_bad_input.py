@@ -42,6 +42,8 @@ def said(result: Result) -> str:
         ("run tiny.py --steps -1", "steps must be a whole number of at least 1, not -1"),
         ("run tiny.py --steps 8", "8 steps are less than one rollout of horizon 16"),
         ("run tiny.py --workers -1", "workers must be at least 0"),
+        ("run tiny.py --time-limit -1", "The time limit must be a number of seconds, or 0 for none, not -1.0"),
+        ("run tiny.py --time-limit nan", "The time limit must be a number of seconds, or 0 for none, not nan"),
         ("run tiny.py --device tpu", "There is no device 'tpu'; it is cpu, cuda, cuda:N or auto"),
         pytest.param("run tiny.py --device cuda", "device=cuda needs a CUDA GPU, but", marks=WITHOUT_GPU),
         ("run tiny.py --set ppo-clip.clpi=0.1", "no field 'clpi'. Did you mean 'clip'"),

@@ -40,13 +40,17 @@ class Answers:
         def train(*_: Any, **__: Any) -> list[Any]:
             return [RunRecord("finished", eval(expression), 8, empty_episodes(), {})]
 
-        payload = cloudpickle.dumps((train, None, None, 0, [], {}, None))
+        payload = cloudpickle.dumps(((0.0, float("inf")), train, None, None, 0, [], {}, None))
         send(self.process.stdin, payload)
-        message = receive(self.process.stdout)
-        assert message is not None
-        kind, (record,) = pickle.loads(message)
+        assert self._said() == ("alive",)
+        kind, (record,) = self._said()
         assert kind == "done"
         return record.reason
+
+    def _said(self) -> Any:
+        message = receive(self.process.stdout)
+        assert message is not None
+        return pickle.loads(message)
 
     def end(self) -> int | None:
         """End the process and return its status."""

@@ -95,3 +95,13 @@ def test_the_peak_is_that_since_it_was_forgotten() -> None:
     del block
     memory.forget_peak()
     assert memory.peak() - before < 2**27
+
+
+def test_a_worker_may_take_more_than_packs_are_made_for_and_all_together_not_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 8e9)
+    for workers in (1, 4):
+        assert 1.5 * memory.room(workers) < memory.most(workers) - 2**28 < 8e9 / workers
+    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    assert memory.most(4) > 2**28  # what training imports must fit

@@ -122,13 +122,38 @@ def test_an_environment_that_cannot_be_made_is_said_before_anything_trains(
     assert fake.seeds == []
 
 
-def test_a_plugin_that_raises_while_training_fails_its_pack_only(
+class RaisingFor(Fake):
+    """Raises whenever an algorithm of this name is in a pack."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __call__(self, algorithms: Any, *arguments: Any, **options: Any) -> list[RunRecord]:
+        records = super().__call__(algorithms, *arguments, **options)
+        if self.name in [one.name for one in algorithms]:
+            raise ZeroDivisionError("in surrogate")
+        return records
+
+
+def test_a_plugin_that_raises_while_training_fails_its_runs_only(
     tiny_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
-    summary = go(tiny_plan(), tmp_path, Fake(stop=ZeroDivisionError("in surrogate")))
-    assert {reason for _, reason, _ in summary.failed} == {"ZeroDivisionError: in surrogate"}
-    assert (summary.finished, len(summary.failed)) == (2, 2)
+    fake = RaisingFor("actor-critic")
+    summary = go(tiny_plan(), tmp_path, fake)
+    assert [(cell.arm, reason) for cell, reason, _ in summary.failed] == [
+        ("actor-critic", "ZeroDivisionError: in surrogate")
+    ] * 2
+    assert summary.finished == 2
     assert "Traceback" in summary.failed[0][2]
+    assert len(fake.seeds) == 4  # once together, each alone, and the other arm
+    manifests = Store(tmp_path).list().values()
+    assert sorted(one["outcome"]["attempts"] for one in manifests) == [1, 1, 2, 2]
+
+
+def test_what_raised_once_only_is_no_failure(tiny_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    summary = go(tiny_plan(), tmp_path, Fake(stop=ZeroDivisionError("in surrogate")))
+    assert (summary.finished, summary.failed) == (4, [])
 
 
 def test_what_was_planned_is_kept_for_reports(tiny_plan: Callable[..., Plan], tmp_path: Path) -> None:

@@ -38,10 +38,21 @@ class Step(NamedTuple):
     truncated: Flags  # [R, N], cut from outside, as by a time limit
 
 
+class Failure(NamedTuple):
+    """How an environment failed: the `cause` in words that follow "the environment", and the traceback.
+
+    `again`: whether the same replica may end otherwise when it is tried again.
+    """
+
+    cause: str
+    trace: str
+    again: bool = False
+
+
 class EnvBatch(Protocol):
     """R x N copies of one environment; a replica's numbers depend on its own seed and actions only.
 
-    `failures` maps a replica whose environment raised to the text of the traceback. Such a replica yields
+    `failures` maps a replica whose environment raised, or did not return in time, to how. Such a replica yields
     zeros (no reward, no ends) from then on and is not stepped again; the others are untouched. NaN in an
     observation or a reward is passed on as it is: whether that ends a run is the trainer's decision.
     """
@@ -50,7 +61,7 @@ class EnvBatch(Protocol):
     action: ActionSpec
     replicas: int
     num_envs: int
-    failures: dict[int, str]
+    failures: dict[int, Failure]
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""

@@ -16,6 +16,7 @@ import numpy as np
 from rlbench.training.envs.fingerprint import fingerprint, generators_of_spaces, worlds
 from rlbench.training.envs.spaces import ActionSpec
 from rlbench.training.state import State, UnusableError, from_document, to_document
+from rlbench.training.watch import Call, Hanging, plainly
 
 
 class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -71,21 +72,24 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as problem:  # what an environment holds may raise anything when it is looked at
             raise UnusableError(f"its environment cannot be written down ({type(problem).__name__})") from problem
 
-    def restore(self, state: State) -> None:
-        """Live through the episode in `state`, after a reset from the seed of the run; UnusableError if it differs."""
+    def restore(self, state: State, call: Call = plainly) -> None:
+        """Live through the episode in `state`, after a reset from the seed of the run; UnusableError if it differs.
+
+        `call` is what the environment is called with.
+        """
         start = to_document(state["start"])
         try:
             if not start["seeded"]:
                 generator = self._generator()
                 if generator is not None and start["generator"] is not None:
                     generator.bit_generator.state = start["generator"]
-                self.reset()
+                call(self.reset)
             for action in self._sent(state["actions"]):
-                self.step(action)
+                call(self.step, action)
             here = self._where()
         except UnusableError:
             raise
-        except Exception as problem:  # an environment may raise anything
+        except (Exception, Hanging) as problem:  # an environment may raise anything
             raise UnusableError(f"its environment raised {type(problem).__name__} where it did not before") from problem
         if here != state["here"].tobytes():
             raise UnusableError("its environment does not repeat itself")

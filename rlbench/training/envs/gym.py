@@ -16,10 +16,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
-from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
+from rlbench.training.envs.batch import Failure, Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.episode import Episode
 from rlbench.training.envs.spaces import ObservationEncoder, action_spec
+from rlbench.training.shortage import shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
+from rlbench.training.watch import Hanging, caller
 
 
 def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
@@ -84,7 +86,8 @@ class GymBatch:
         self.action = action_spec(template.action_space, environment.id)
         self.replicas = replicas
         self.num_envs = num_envs
-        self.failures: dict[int, str] = {}
+        self.failures: dict[int, Failure] = {}
+        self._call = caller()
         self._batches = [_make_vector(environment, num_envs) for _ in range(replicas)]
         self._episodes: list[list[Episode]] = []
 
@@ -104,10 +107,10 @@ class GymBatch:
             # a sync vector environment takes one seed per copy, which its base class's signature does not say
             seed: Any = copy_seeds(seeds[replica], self.num_envs)
             try:
-                raw, _ = batch.reset(seed=seed)
+                raw, _ = self._call(batch.reset, seed=seed)
                 observation[replica] = self._encode(raw, (self.num_envs,))
-            except Exception:
-                self.failures[replica] = traceback.format_exc()
+            except (Exception, Hanging) as error:
+                self.failures[replica] = _failure(error)
         return observation
 
     def step(self, action: npt.NDArray[Any]) -> Step:
@@ -127,8 +130,8 @@ class GymBatch:
                 continue
             try:
                 parts: tuple[npt.NDArray[Any], ...] = self._step_replica(replica, sent[replica])
-            except Exception:
-                self.failures[replica] = traceback.format_exc()
+            except (Exception, Hanging) as error:
+                self.failures[replica] = _failure(error)
                 continue
             wholes: tuple[npt.NDArray[Any], ...] = outcome
             for whole, own in zip(wholes, parts, strict=True):
@@ -136,7 +139,7 @@ class GymBatch:
         return outcome
 
     def _step_replica(self, replica: int, action: npt.NDArray[Any]) -> Step:
-        raw, reward, terminated, truncated, infos = self._batches[replica].step(action)
+        raw, reward, terminated, truncated, infos = self._call(self._batches[replica].step, action)
         observation = self._encode(raw, (self.num_envs,))
         following = observation
         ended: Flags = terminated | truncated
@@ -162,16 +165,26 @@ class GymBatch:
         """
         failure = to_document(state["failure"])
         if failure is not None:
-            self.failures[replica] = failure
+            self.failures[replica] = Failure(*failure)
             return
         for n, episode in enumerate(self._episodes[replica]):
-            episode.restore(part(state, str(n)))
+            episode.restore(part(state, str(n)), self._call)
 
     def close(self) -> None:
         """Close all copies; an error while closing cannot undo what was computed, so it is passed over."""
         for batch in self._batches:
-            with contextlib.suppress(Exception):
-                batch.close()
+            with contextlib.suppress(Exception, Hanging):
+                self._call(batch.close)
+
+
+def _failure(error: BaseException) -> Failure:
+    """Return how a call of an environment failed, said while the error is handled."""
+    trace = traceback.format_exc()
+    if isinstance(error, Hanging):
+        return Failure(str(error), trace, again=True)
+    if short := shortage(error):
+        return Failure(short, trace, again=True)
+    return Failure(f"raised {trace.strip().splitlines()[-1]}", trace)
 
 
 def _make_vector(environment: Environment, num_envs: int) -> VectorEnv[Any, Any, Any]:

@@ -13,7 +13,7 @@ from gymnasium.envs import classic_control
 
 from rlbench.records import Environment
 from rlbench.training import envs as environments
-from rlbench.training.envs import ActionSpec, EnvBatch, copy_seeds
+from rlbench.training.envs import ActionSpec, EnvBatch, Failure, copy_seeds
 from rlbench.training.envs.classic import DYNAMICS, is_known
 from rlbench.training.envs.classic.batch import Starts
 from rlbench.training.envs.gym import make_one
@@ -50,7 +50,7 @@ class TensorEnvs(Protocol):
     action: ActionSpec
     replicas: int
     num_envs: int
-    failures: dict[int, str]
+    failures: dict[int, Failure]
 
     def reset(self, seeds: Sequence[int]) -> Tensor:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
@@ -126,7 +126,7 @@ class ResidentBatch:
         self.observation_size = template.observation_space.shape[0]
         self.action = action_spec(template.action_space, template.spec.id)
         self.replicas, self.num_envs = replicas, num_envs
-        self.failures: dict[int, str] = {}
+        self.failures: dict[int, Failure] = {}
         self._device = device
         self._dynamics = _RESIDENT[type(env)](env, device)
         self._exact = DYNAMICS[type(env)](env)

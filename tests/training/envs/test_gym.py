@@ -126,8 +126,8 @@ def test_an_environment_that_raises_takes_only_its_replica_down() -> None:
             else:
                 np.testing.assert_array_equal(part[1], whole[1])
     assert list(broken.failures) == [1]
-    assert "RuntimeError: broken in step 6" in broken.failures[1]
-    assert "Traceback" in broken.failures[1]
+    assert "RuntimeError: broken in step 6" in broken.failures[1].trace
+    assert "Traceback" in broken.failures[1].trace
     assert healthy.failures == {}
     broken.close()
 
@@ -139,7 +139,7 @@ def test_an_environment_may_raise_very_late() -> None:
         batch.step(np.zeros((1, 1), int))
     assert batch.failures == {}
     batch.step(np.zeros((1, 1), int))
-    assert "broken in step 700" in batch.failures[0]
+    assert "broken in step 700" in batch.failures[0].trace
 
 
 def test_a_reset_that_raises_takes_only_its_replica_down() -> None:
@@ -147,7 +147,7 @@ def test_a_reset_that_raises_takes_only_its_replica_down() -> None:
     batch = make(Environment(LEDGER.id, {"bad_seeds": (cursed,)}), 3, 2)
     observation = batch.reset([0, 1, 2])
     assert list(batch.failures) == [1]
-    assert f"seed {cursed} is cursed" in batch.failures[1]
+    assert f"seed {cursed} is cursed" in batch.failures[1].trace
     assert not observation[1].any()
     assert observation[[0, 2]].any()
     assert batch.step(np.zeros((3, 2), int)).reward.tolist() == [[1, 1], [0, 0], [1, 1]]
@@ -174,7 +174,7 @@ def test_an_observation_outside_its_space_is_a_failure_of_the_replica() -> None:
     finally:
         del gymnasium.registry["rlbench-test/Liar-v0"]
     assert list(batch.failures) == [1]
-    assert "lies outside 0..1" in batch.failures[1]
+    assert "lies outside 0..1" in batch.failures[1].trace
 
 
 def test_nan_is_passed_on_and_stays_in_its_replica() -> None:

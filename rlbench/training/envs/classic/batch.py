@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.utils.seeding import np_random
 
-from rlbench.training.envs.batch import Flags, Observations, Step, copy_seeds
+from rlbench.training.envs.batch import Failure, Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
 from rlbench.training.envs.classic.play import Copies, Policy, Record, player
 from rlbench.training.envs.spaces import action_spec
@@ -75,7 +75,7 @@ class ClassicBatch:
         self.action = action_spec(template.action_space, template.spec.id)
         self.observation_size = template.observation_space.shape[0]
         self.replicas, self.num_envs = replicas, num_envs
-        self.failures: dict[int, str] = {}
+        self.failures: dict[int, Failure] = {}
         self._dynamics = dynamics
         self._shape = (replicas, num_envs)
         self._limit = template.spec.max_episode_steps or int(np.iinfo(np.int64).max)
