@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.study.cluster import launcher_for
 from rlbench.study.imports import leave_quickly, uncollected
-from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 
 if TYPE_CHECKING:
@@ -24,18 +24,21 @@ def run(
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = True,
+    executor: str = "local",
+    address: str | None = None,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
     `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
     "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
-    `results_dir` as they end; the same call continues after an interruption.
+    `results_dir` as they end; the same call continues after an interruption. `executor` is "local", or "ray" to train
+    on the Ray cluster at `address` (None: RAY_ADDRESS, the one that runs on this machine, or one started for the call).
     """
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
     from rlbench.store.specification import home, seems_stored
 
-    with Launcher() as launcher:
+    with launcher_for(executor, address, workers) as launcher:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
             launcher.prepare()  # before this process imports anything heavy itself
         leave_quickly()

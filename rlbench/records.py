@@ -57,6 +57,8 @@ class RunRecord:
     otherwise. The tables of a run that ended early hold what happened until then. `samples` counts each sample as
     often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time, and `peak_bytes`
     the most memory that its pack's process held beyond what it had imported (0: not known).
+    `attempts` is how often the run was started, this time included. `machine` is what a manifest says of the machine
+    that trained the run, None for the one that stores it.
     """
 
     status: Status
@@ -69,6 +71,8 @@ class RunRecord:
     seconds: float = 0.0
     peak_bytes: int = 0
     detail: str = ""
+    attempts: int = 1
+    machine: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from rlbench.study.runner import Summary, execute
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.analysis.sequential import Decision
+    from rlbench.study.cluster import Cluster
     from rlbench.study.executors import Train
     from rlbench.study.launcher import Launcher
 
@@ -46,7 +47,7 @@ def run_until_decided(
     say: Callable[[str], None] = lambda _: None,
     ended: Callable[[Plan, Summary], None] = lambda *_: None,
     train: Train | None = None,
-    launcher: Launcher | None = None,
+    launcher: Launcher | Cluster | None = None,
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 

@@ -165,7 +165,7 @@ def test_workers_are_started_before_anything_is_imported_that_only_storing_and_a
         "from rlbench import Experiment; from rlbench.study import executors, packs, plan, runner\n"
         "ready = plan.make_plan(Experiment('x', ['ppo-clip'], ['CartPole-v1']))\n"
         "runner._check_environments(ready.cells)\n"
-        "executors._payload(packs.make_packs(ready.cells, 2)[0], None)"
+        "executors.payload_of(packs.make_packs(ready.cells, 2)[0], None)"
     )
     found = loaded_by(statement)
     assert "torch" in found  # which plugins import

@@ -16,6 +16,7 @@ from rlbench.errors import RlbenchError
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
+    from rlbench.study.cluster import Cluster
     from rlbench.study.launcher import Launcher
     from rlbench.study.measurement import Measurement
     from rlbench.study.plan import AnyPlan
@@ -52,6 +53,14 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
             metavar="cpu|cuda|auto",
             help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
         ),
+        click.option("--address", metavar="HOST:PORT", help="Ray cluster of --executor ray; default: the one running."),
+        click.option(
+            "--executor",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="What trains: processes of this machine, or the nodes of a Ray cluster.",
+        ),
         click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
     ):
         command = option(command)
@@ -82,6 +91,8 @@ def run(
     quick: bool,
     only: tuple[str, ...],
     workers: int | None,
+    executor: str,
+    address: str | None,
     device: str,
     until_decided: bool,
     stage: int,
@@ -101,7 +112,7 @@ def run(
     rlbench run experiments/lecture --quick
     """
     check_options(paths, ctx.params)
-    with _launcher() as launcher:
+    with _launcher(ctx) as launcher:
         if is_one_file(paths) or until_decided:
             fine = _run_each(ctx, paths, launcher)
         else:
@@ -112,7 +123,7 @@ def run(
         ctx.exit(FAILED_RUNS)
 
 
-def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> bool:
+def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher | Cluster) -> bool:
     """Train what is left of experiment files one by one, and return whether every run finished."""
     from rlbench.cli.staging import execute_in_stages
 
@@ -198,6 +209,8 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    executor: str,
+    address: str | None,
     device: str,
     out: str | None,
     file: str | None,
@@ -225,7 +238,7 @@ def compare(
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons
 
-    with _launcher() as launcher:
+    with _launcher(ctx) as launcher:
         _prepare(launcher, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
         from rlbench import registry
 
@@ -263,14 +276,14 @@ def plan_of(
     return _plan(_load(file, seeds, steps, first_seed), settings)
 
 
-def _launcher() -> Launcher:
-    from rlbench.study.launcher import Launcher
+def _launcher(ctx: click.Context) -> Launcher | Cluster:
+    from rlbench.study.cluster import launcher_for
 
-    return Launcher()
+    return launcher_for(ctx.params["executor"], ctx.params["address"], ctx.params["workers"])
 
 
 def _prepare(
-    launcher: Launcher,
+    launcher: Launcher | Cluster,
     experiments: Sequence[Experiment | Measurement],
     settings: tuple[str, ...],
     results: str,
@@ -312,7 +325,7 @@ def _import_report() -> None:
 
 
 def _execute(
-    ctx: click.Context, plan: AnyPlan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None
+    ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster, meanwhile: Callable[[], None] = lambda: None
 ) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary

@@ -9,12 +9,13 @@ import click
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
+    from rlbench.study.cluster import Cluster
     from rlbench.study.launcher import Launcher
     from rlbench.study.plan import AnyPlan, Plan
     from rlbench.study.runner import Summary
 
 
-def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> bool:
+def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
     from rlbench.cli.output import show_summary
     from rlbench.stages import planned_looks, run_until_decided

@@ -57,17 +57,17 @@ def in_workers(
     tries: Counter[Pack] = Counter()
     try:
         for pack in itertools.islice(waiting, workers):
-            pool.start(pack, _payload(pack, train))
+            pool.start(pack, payload_of(pack, train))
         meanwhile()
         while pool.busy:
             ended = pool.wait()
             tries[ended.pack] += 1
             if ended.died and tries[ended.pack] < 2:
-                pool.start(ended.pack, _payload(ended.pack, train), fresh=True)
+                pool.start(ended.pack, payload_of(ended.pack, train), fresh=True)
                 continue
-            yield ended.pack, ended.records or _failed(ended.pack, ended.reason, ended.detail)
+            yield ended.pack, ended.records or failed_records(ended.pack, ended.reason, ended.detail)
             for pack in itertools.islice(waiting, 1):
-                pool.start(pack, _payload(pack, train))
+                pool.start(pack, payload_of(pack, train))
     finally:
         pool.close()
 
@@ -77,10 +77,10 @@ def _trained(pack: Pack, train: Train | None, on_event: OnEvent) -> list[RunReco
     try:
         return (own or trainer())(*arguments, on_progress=lambda progress: on_event(Event(pack, progress)))
     except Exception as error:
-        return _failed(pack, describe(error), traceback.format_exc())
+        return failed_records(pack, describe(error), traceback.format_exc())
 
 
-def _failed(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
+def failed_records(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
     """Return the record of a failed run for every cell of a pack."""
     return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
 
@@ -93,7 +93,7 @@ def _task(pack: Pack, train: Train | None) -> tuple[Any, ...]:
     return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells]
 
 
-def _payload(pack: Pack, train: Train | None) -> bytes:
+def payload_of(pack: Pack, train: Train | None) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
     import gymnasium

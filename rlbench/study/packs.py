@@ -35,6 +35,15 @@ class Pack:
         return f"{shown} on {self.cells[0].environment.label} x{len(self.cells)}"
 
 
+def halves(pack: Pack) -> list[Pack]:
+    """Return a pack in two, to be trained apart; none where it cannot be: one cell, or one call of a measurement."""
+    cells = pack.cells
+    if len(cells) < 2 or isinstance(cells[0], MeasuredCell):
+        return []
+    middle = (len(cells) + 1) // 2
+    return [Pack(part, pack.cost * len(part) / len(cells)) for part in (cells[:middle], cells[middle:])]
+
+
 def make_packs(cells: Sequence[Cell], workers: int, costs: Costs | None = None, room: float = math.inf) -> list[Pack]:
     """Return packs that cover `cells`, costliest first, so that `workers` processes end at about one time.
 

@@ -13,8 +13,9 @@ from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord
 from rlbench.store import Store
 from rlbench.store.specification import write_specification
+from rlbench.study.cluster import Cluster
 from rlbench.study.costs import Costs
-from rlbench.study.executors import Results, Train, default_workers, in_process, in_workers
+from rlbench.study.executors import Results, Train, default_workers, in_process
 from rlbench.study.launcher import Launcher
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack, make_packs, measured_packs
@@ -22,6 +23,7 @@ from rlbench.study.placement import Placement, place
 from rlbench.study.plan import AnyCell, AnyPlan, Cell, cells_of, to_do
 from rlbench.study.progress import Display, display_for
 from rlbench.study.provenance import provenance
+from rlbench.study.rays import train_with
 from rlbench.study.trials import try_out, worth_trying
 
 
@@ -74,16 +76,16 @@ def execute_all(
     device: str = "cpu",
     progress: bool = True,
     train: Train | None = None,
-    launcher: Launcher | None = None,
+    launcher: Launcher | Cluster | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
-    one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes and
-    stays open; `meanwhile` is called once while they train, to import what is needed afterwards. Raises RlbenchError
-    for an environment that cannot be made, a device that is not there or a disk that refuses, and Interrupted on
-    Ctrl-C; what is stored then stays.
+    one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes, or
+    is a Ray cluster, and stays open; `meanwhile` is called once while they train, to import what is needed afterwards.
+    Raises RlbenchError for an environment that cannot be made, a device that is not there or a disk that refuses, and
+    Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     if workers is not None and workers < 0:
@@ -94,7 +96,7 @@ def execute_all(
     left, final = to_do(cells, store)
     trained = [cell for cell in left if isinstance(cell, Cell)]
     observations = _check_environments(trained)
-    placement = place(device, trained)
+    placement = launcher.place(device) if isinstance(launcher, Cluster) and left else place(device, trained)
     workers = placement.workers(default_workers()) if workers is None else workers
     for plan in plans:
         write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)
@@ -125,7 +127,7 @@ class _Execution:
     placement: Placement
     workers: int
     train: Train | None
-    launcher: Launcher
+    launcher: Launcher | Cluster
     progress: bool
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
@@ -137,7 +139,8 @@ class _Execution:
             with contextlib.closing(self._results(packs, display, made_by, meanwhile)) as results:
                 for pack, records in results:
                     for cell, record in zip(pack.cells, records, strict=True):
-                        self.store.write(cell.identity, record, {**made_by, "replicas": len(pack.cells)})
+                        where = {"machine": record.machine} if record.machine else {}
+                        self.store.write(cell.identity, record, {**made_by, **where, "replicas": len(pack.cells)})
                         self.summary.add(cell, record)
                     if isinstance(pack.cells[0], Cell):
                         self.costs.note_pack(pack.cells[0], records)
@@ -168,7 +171,7 @@ class _Execution:
 
         train = self.placement.trainer(self.train)
         if self.workers:
-            return in_workers(packs, train, display.event, self.workers, self.launcher, prepare)
+            return train_with(self.launcher, packs, train, display.event, self.workers, prepare)
         prepare()
         return in_process(packs, train, display.event)
 

@@ -10,12 +10,13 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
+from rlbench.study.cluster import Cluster
 from rlbench.study.costs import Costs
-from rlbench.study.executors import in_workers
 from rlbench.study.launcher import Launcher
 from rlbench.study.packs import Pack, groups_of
 from rlbench.study.plan import Cell
 from rlbench.study.pool import Event
+from rlbench.study.rays import train_with
 
 SIZES = (1, 8)
 _ROLLOUTS = 2
@@ -36,7 +37,7 @@ def worth_trying(cells: Sequence[Cell], workers: int, costs: Costs) -> list[Cell
     return list({costs.kind(cell): cell for cell in long if not costs.measured(cell)}.values())
 
 
-def try_out(cells: Sequence[Cell], workers: int, launcher: Launcher, costs: Costs) -> None:
+def try_out(cells: Sequence[Cell], workers: int, launcher: Launcher | Cluster, costs: Costs) -> None:
     """Train a little of what `cells` stand for and note in `costs` what it took; what fails is left to training."""
     tried = {_trial(cell, size): cell for cell in cells for size in SIZES}
     packs = list(tried)
@@ -47,7 +48,7 @@ def try_out(cells: Sequence[Cell], workers: int, launcher: Launcher, costs: Cost
             heard[event.pack].append(time.perf_counter())
 
     # The larger ones first, as always.
-    for pack, records in in_workers(packs[::-1], None, note, workers, launcher):
+    for pack, records in train_with(launcher, packs[::-1], None, note, workers):
         times = heard[pack][-_ROLLOUTS:]
         if len(times) == _ROLLOUTS and all(record.status == "finished" for record in records):
             peak = max(record.peak_bytes for record in records)

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from rlbench.study import memory
 
 if TYPE_CHECKING:
-    from rlbench.records import RunRecord
+    from rlbench.records import Progress, RunRecord
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
@@ -68,14 +68,15 @@ def main() -> None:
 
 def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
     try:
-        return "done", _train(payload, lambda event: send(sink, pickle.dumps(("progress", event))))
+        return "done", train_payload(payload, lambda event: send(sink, pickle.dumps(("progress", event))))
     except BrokenPipeError:
         raise
     except Exception as error:
         return "error", describe(error), traceback.format_exc()
 
 
-def _train(payload: bytes, on_progress: Any) -> list[RunRecord]:
+def train_payload(payload: bytes, on_progress: Callable[[Progress], None]) -> list[RunRecord]:
+    """Train a pack as it was sent, in this process, and return the records with the memory that it took."""
     import gymnasium
 
     train, *arguments, registered = pickle.loads(payload)
