@@ -14,7 +14,7 @@ from rlbench.errors import RlbenchError
 if TYPE_CHECKING:
     from rlbench.analysis.references import Reference
 
-_TRAINING = ("seeds", "steps", "settings", "plugin", "workers", "device", "environments")
+_TRAINING = ("seeds", "steps", "settings", "plugin", "workers", "executor", "address", "device", "environments")
 
 
 def from_file(command: Callable[..., None]) -> Callable[..., None]:

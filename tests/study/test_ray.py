@@ -67,19 +67,30 @@ class Machines:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster as Nodes
 
-        self._nodes = Nodes(initialize_head=True, head_node_args={**NODE, "num_gpus": 1, "include_dashboard": False})
+        self._nodes = Nodes()
+        self._add(num_gpus=1, include_dashboard=False)
         self.address: str = self._nodes.address
-        self._others = [self._nodes.add_node(**NODE) for _ in range(2)]
+        self._others = [self._add(), self._add()]
 
     def kill_one(self) -> None:
         self._nodes.remove_node(self._others.pop(), allow_graceful=False)
 
     def replace(self) -> None:
         while len(self._others) < 2:
-            self._others.append(self._nodes.add_node(**NODE))
+            self._others.append(self._add())
 
     def close(self) -> None:
         self._nodes.shutdown()
+
+    def _add(self, **options: Any) -> Any:
+        """Add a node; Ray gives it half a minute to start, which a busy machine may not do at once."""
+        for _ in range(3):
+            try:
+                return self._nodes.add_node(**NODE, **options)
+            except Exception as error:
+                if "timed out during startup" not in str(error):
+                    raise
+        return self._nodes.add_node(**NODE, **options)
 
 
 @pytest.fixture(scope="module")
