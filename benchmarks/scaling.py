@@ -1,6 +1,6 @@
 """How a Ray run scales, on paper: the driver's costs are measured, many cores are simulated; run as a program.
 
-    python -m benchmarks.scaling            measures, simulates, writes results/benchmarks/scaling.*
+    python -m benchmarks.scaling            measures, simulates, writes results/benchmarks/scaling.* and docs/cluster.md
     python -m benchmarks.scaling --again    simulates again with the costs that were measured last
 
 A pack's duration is that of ppo-clip on CartPole-v1 in setting (a) of `results/benchmarks/table.md`; packs differ as
@@ -23,6 +23,8 @@ from benchmarks.fleet import Driver, Outcome, simulate
 from benchmarks.machine import Bystanders, describe
 
 FOLDER = Path(__file__).parents[1] / "results" / "benchmarks"
+GUIDE = FOLDER.parents[1] / "docs" / "cluster.md"
+BEGIN, END = "<!-- written by python -m benchmarks.scaling -->\n", "<!-- until here -->\n"
 RUNS = FOLDER.parent / "lecture" / "runs" / "runs.parquet"
 CELLS, CORES = 10_000, 1000
 LENGTHS = (100_000, 1_000_000, 10_000_000)
@@ -141,6 +143,14 @@ def draw(simulated: pd.DataFrame, folder: Path) -> None:
         figure.savefig(folder / "scaling.png", dpi=150)
 
 
+def put_in(guide: str, numbers: str) -> str:
+    """Return a page with the numbers that stand between its two marks replaced."""
+    before, _, rest = guide.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    assert mark, f"the page has no place between {BEGIN!r} and {END!r}"
+    return f"{before}{BEGIN}\n{numbers}\n{END}{after}"
+
+
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Simulate with measured costs and write all files."""
     benchmarks = json.loads((FOLDER / "benchmarks.json").read_text(encoding="utf-8"))
@@ -165,7 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(dir=FOLDER.parents[1]) as folder:  # on a disk, not in memory
             document = {**measure(Path(folder)), **describe(), **others.report()}
     write(document, FOLDER)
-    print((FOLDER / "scaling.md").read_text(encoding="utf-8"))
+    numbers = (FOLDER / "scaling.md").read_text(encoding="utf-8")
+    GUIDE.write_text(put_in(GUIDE.read_text(encoding="utf-8"), numbers), encoding="utf-8")
+    print(numbers)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,19 @@ def test_numbers_figure_and_page_are_written(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "scaling.png").stat().st_size
 
 
+def test_the_guide_shows_what_was_written_last() -> None:
+    guide = scaling.GUIDE.read_text(encoding="utf-8")
+    numbers = (scaling.FOLDER / "scaling.md").read_text(encoding="utf-8")
+    assert scaling.put_in(guide, numbers) == guide
+    assert scaling.put_in(guide, "other\n") != guide
+
+
+def test_the_published_numbers_follow_from_the_published_costs(tmp_path: Path) -> None:
+    scaling.write(json.loads((scaling.FOLDER / "scaling.json").read_text(encoding="utf-8")), tmp_path)
+    for name in ("scaling.md", "scaling.csv"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (scaling.FOLDER / name).read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_the_driver_is_measured_on_a_real_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray")
