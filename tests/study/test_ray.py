@@ -100,10 +100,17 @@ def machines() -> Iterator[Machines]:
     made.close()
 
 
-@pytest.fixture
-def cluster(machines: Machines) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def connection(machines: Machines) -> Iterator[None]:
+    """Connect once for all tests below that need no connection of their own: Ray starts workers for each."""
     with Cluster(machines.address) as connected:
-        yield connected
+        connected.prepare()
+        yield
+
+
+@pytest.fixture
+def cluster(machines: Machines, connection: None) -> Cluster:
+    return Cluster(machines.address)
 
 
 def quiet(event: Event) -> None:
@@ -171,6 +178,78 @@ def test_the_table_is_that_of_local_runs(machines: Machines, tmp_path: Path) -> 
     assert manifest is not None
     assert manifest["provenance"]["machine"]["processor"]
     assert not ray.is_initialized()
+
+
+def test_what_is_asked_for_wrongly_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not ray.is_initialized()
+    for executor, address, workers, message in (
+        ("ray", None, 0, "workers must be at least 1, not 0"),
+        ("slurm", None, None, "it is local or ray"),
+        ("local", "127.0.0.1:6379", None, "goes with the executor ray"),
+    ):
+        with pytest.raises(RlbenchError, match=message):
+            launcher_for(executor, address, workers)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(RlbenchError, match=f"There is no Ray cluster to be reached at {address}: .*refused"):
+            Cluster(address).prepare()
+    for address, message in (("ray://x:1", "on a node of the cluster"), ("x:port", "no Ray cluster .* at x:port")):
+        with pytest.raises(RlbenchError, match=message):
+            Cluster(address).prepare()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RlbenchError, match=r"needs Ray: pip install 'rlbench\[ray\]'"):
+        Cluster().prepare()
+
+
+def test_something_else_that_listens_is_not_waited_for() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        code = (
+            "from rlbench.study import cluster\ncluster.REACH_SECONDS = 2.0\n"
+            f"try: cluster.Cluster('127.0.0.1:{other.getsockname()[1]}').prepare()\n"
+            "except cluster.RlbenchError as error: print(error)\n"
+            "import os, sys; sys.stdout.flush(); os._exit(0)"
+        )
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    assert said.strip().endswith("no answer within 2 seconds.")
+
+
+def test_halves_cover_a_pack(tiny_plan: Callable[..., Plan]) -> None:
+    (pack,) = packs_of(tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=5), 5)
+    assert [len(part.cells) for part in halves(pack)] == [3, 2]
+    assert tuple(cell for part in halves(pack) for cell in part.cells) == pack.cells
+    assert halves(Pack(pack.cells[:1])) == []
+
+
+def command(tmp_path: Path, machines: Machines, seeds: int, steps: int) -> list[str]:
+    (tmp_path / "far.py").write_text(EXPERIMENT.format(seeds=seeds, steps=steps), encoding="utf-8")
+    begun = f'        open({str(tmp_path / "begun")!r}, "w").close()\n        return'
+    (tmp_path / "squared.py").write_text(PLUGIN.replace("        return", begun), encoding="utf-8")
+    far = ["--executor", "ray", "--address", machines.address]
+    return [sys.executable, "-m", "rlbench", "run", "far.py", "--plugin", "squared.py", "--results", "results", *far]
+
+
+def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Machines, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(rlbench.__file__).parents[1])}
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "text": True}
+    first = subprocess.Popen(
+        command(tmp_path, machines, 2, 10**8), **options, stderr=subprocess.PIPE, start_new_session=True
+    )
+    until = time.monotonic() + 120
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "Interrupted: 0 of 4 runs are stored; the same command continues from there." in said
+    assert "Traceback" not in said
+    done = subprocess.run(command(tmp_path, machines, 3, 64), **options, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "6 trained" in done.stdout
+    assert "raylet" not in done.stdout + done.stderr
+    assert len(list((tmp_path / "results").rglob("manifest.json"))) == 6
 
 
 def test_a_node_killed_in_mid_run_changes_nothing(
@@ -247,6 +326,7 @@ def test_what_the_cluster_cannot_do_is_said(
 ) -> None:
     with pytest.raises(RlbenchError, match="the device is cpu or cuda, not auto"):
         cluster.place("auto")
+    cluster.prepare()
     monkeypatch.setattr(cluster, "nodes", lambda: [Node("x", "x", cpus=1.0, gpus=0.0, memory=2.0**30)])
     with pytest.raises(RlbenchError, match="device=cuda needs a GPU, but no node"):
         cluster.place("cuda")
@@ -258,7 +338,7 @@ def test_what_the_cluster_cannot_do_is_said(
 
 
 def test_a_node_with_other_versions_is_refused(
-    machines: Machines, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    machines: Machines, connection: None, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, torch = installed() | {"torch": "1.0"}, re.escape(installed()["torch"])
     with Cluster(machines.address) as cluster:
@@ -270,74 +350,3 @@ def test_a_node_with_other_versions_is_refused(
     with Cluster(machines.address) as cluster, pytest.raises(RlbenchError, match=r"torch .* instead of 1\.0"):
         list(in_ray(packs_of(tiny_plan()), train, quiet, cluster))
     assert differences(installed()) == ""
-
-
-def test_what_is_asked_for_wrongly_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    for executor, address, workers, message in (
-        ("ray", None, 0, "workers must be at least 1, not 0"),
-        ("slurm", None, None, "it is local or ray"),
-        ("local", "127.0.0.1:6379", None, "goes with the executor ray"),
-    ):
-        with pytest.raises(RlbenchError, match=message):
-            launcher_for(executor, address, workers)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(RlbenchError, match=f"There is no Ray cluster to be reached at {address}: .*refused"):
-            Cluster(address).prepare()
-    for address, message in (("ray://x:1", "on a node of the cluster"), ("x:port", "no Ray cluster .* at x:port")):
-        with pytest.raises(RlbenchError, match=message):
-            Cluster(address).prepare()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(RlbenchError, match=r"needs Ray: pip install 'rlbench\[ray\]'"):
-        Cluster().prepare()
-
-
-def test_something_else_that_listens_is_not_waited_for() -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        code = (
-            "from rlbench.study import cluster\ncluster.REACH_SECONDS = 2.0\n"
-            f"try: cluster.Cluster('127.0.0.1:{other.getsockname()[1]}').prepare()\n"
-            "except cluster.RlbenchError as error: print(error)\n"
-            "import os, sys; sys.stdout.flush(); os._exit(0)"
-        )
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
-    assert said.strip().endswith("no answer within 2 seconds.")
-
-
-def test_halves_cover_a_pack(tiny_plan: Callable[..., Plan]) -> None:
-    (pack,) = packs_of(tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=5), 5)
-    assert [len(part.cells) for part in halves(pack)] == [3, 2]
-    assert tuple(cell for part in halves(pack) for cell in part.cells) == pack.cells
-    assert halves(Pack(pack.cells[:1])) == []
-
-
-def command(tmp_path: Path, machines: Machines, seeds: int, steps: int) -> list[str]:
-    (tmp_path / "far.py").write_text(EXPERIMENT.format(seeds=seeds, steps=steps), encoding="utf-8")
-    begun = f'        open({str(tmp_path / "begun")!r}, "w").close()\n        return'
-    (tmp_path / "squared.py").write_text(PLUGIN.replace("        return", begun), encoding="utf-8")
-    far = ["--executor", "ray", "--address", machines.address]
-    return [sys.executable, "-m", "rlbench", "run", "far.py", "--plugin", "squared.py", "--results", "results", *far]
-
-
-def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Machines, tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(rlbench.__file__).parents[1])}
-    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "text": True}
-    first = subprocess.Popen(
-        command(tmp_path, machines, 2, 10**8), **options, stderr=subprocess.PIPE, start_new_session=True
-    )
-    until = time.monotonic() + 120
-    while not (tmp_path / "begun").exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert "Interrupted: 0 of 4 runs are stored; the same command continues from there." in said
-    assert "Traceback" not in said
-    done = subprocess.run(command(tmp_path, machines, 3, 64), **options, capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "6 trained" in done.stdout
-    assert "raylet" not in done.stdout + done.stderr
-    assert len(list((tmp_path / "results").rglob("manifest.json"))) == 6
