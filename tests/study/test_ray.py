@@ -242,7 +242,7 @@ def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Mach
         time.sleep(0.1)
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=60)
-    assert first.returncode == 130
+    assert first.returncode == 130, said
     assert "Interrupted: 0 of 4 runs are stored; the same command continues from there." in said
     assert "Traceback" not in said
     done = subprocess.run(command(tmp_path, machines, 3, 64), **options, capture_output=True, timeout=120)
