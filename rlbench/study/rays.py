@@ -70,16 +70,20 @@ def in_ray(
     started = said = False
     try:
         while True:
+            failed = []
             for flight in _next(again, waiting, cluster.at_once - len(flights)):
                 if too_large := flights.too_large(flight):
-                    yield flight.pack, failed_records(flight.pack, too_large, "")
+                    failed.append((flight.pack, failed_records(flight.pack, too_large, "")))
                 else:
                     flights.send(flight)
             if not started:
                 started = True
                 meanwhile()
-            if not flights and not again:
-                return
+            yield from failed
+            if not flights:
+                if not failed:
+                    return
+                continue  # all that was taken was too large, and there may be more
             if not cluster.processes and not said:
                 on_event(Event(None, line="No node of the Ray cluster is left to train on; waiting for one."))
             said = not cluster.processes

@@ -331,9 +331,12 @@ def test_what_the_cluster_cannot_do_is_said(
     with pytest.raises(RlbenchError, match="device=cuda needs a GPU, but no node"):
         cluster.place("cuda")
     cluster.device = "cpu"
-    large = Experiment("large", [Arm("ppo-clip", horizon=2**20, hidden=[64])], ["CartPole-v1"], seeds=1, steps=2**20)
-    results = outcome(in_ray(packs_of(make_plan(large)), fake_train, quiet, cluster))
-    assert results[0].status == "failed"
+    large = Experiment("large", [Arm("ppo-clip", horizon=2**20, hidden=[64])], ["CartPole-v1"], seeds=5, steps=2**20)
+    first: list[str] = []
+    found = in_ray(packs_of(make_plan(large)), fake_train, quiet, cluster, lambda: first.append("meanwhile"))
+    results = outcome((first.append("result"), one)[1] for one in found)
+    assert first[:2] == ["meanwhile", "result"]
+    assert [one.status for one in results.values()] == ["failed"] * 5  # more than are on the cluster at once
     assert results[0].reason.endswith("no node of the cluster has more than 1.0 GiB")
 
 
