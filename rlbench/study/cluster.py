@@ -120,6 +120,11 @@ class Cluster:
         """The most memory that a node has, bytes."""
         return max((node.memory for node in self.nodes() if self._processes(node)), default=0.0)
 
+    @property
+    def owned(self) -> bool:
+        """Whether the connection was made here, so that closing it ends what still trains."""
+        return self._owned
+
     def close(self) -> None:
         """Let go of the cluster, which ends what still trains there; one that was started here ends."""
         if self._owned:

@@ -215,9 +215,13 @@ class _Flights:
         return landed
 
     def close(self) -> None:
-        """Cancel what is still on the cluster."""
-        for task in self._flights:
-            self._ray.cancel(task, force=True)
+        """Cancel what is still on the cluster, unless that ends with the connection.
+
+        Not by force: Ray may abort the whole process where a task ends at that very moment.
+        """
+        if not self._cluster.owned:
+            for task in self._flights:
+                self._ray.cancel(task)
         self._ray.kill(self._ear)
 
     def _hear(self) -> None:
