@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.study.cluster import launcher_for
 from rlbench.study.imports import leave_quickly, uncollected
-from rlbench.study.launcher import Launcher
 from rlbench.study.spec import Arm, Experiment
 from rlbench.training import INTERVAL
 
@@ -27,6 +27,8 @@ def run(
     progress: bool = True,
     checkpoint_every: float = INTERVAL,
     time_limit: float | None = None,
+    executor: str = "local",
+    address: str | None = None,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
@@ -34,13 +36,15 @@ def run(
     "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
     `results_dir` as they end, and those in training saved every `checkpoint_every` seconds, never if 0; the same call
     continues after an interruption. `time_limit`, seconds, is what a step of an environment may take (60 if None, 0:
-    for ever); a worker that gives no sign of life for ten times as long is ended.
+    for ever); a worker that gives no sign of life for ten times as long is ended. `executor` is "local", or "ray" to
+    train on the Ray cluster at `address` (None: RAY_ADDRESS, the one that runs on this machine, or one started for the
+    call).
     """
     from rlbench.store import load_table
     from rlbench.store.registration import read_register
     from rlbench.store.specification import home, seems_stored
 
-    with Launcher() as launcher:
+    with launcher_for(executor, address, workers) as launcher:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
             launcher.prepare()  # before this process imports anything heavy itself
         leave_quickly()

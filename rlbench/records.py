@@ -61,7 +61,8 @@ class RunRecord:
     often as a gradient was computed from it; `seconds` is the run's share of its pack's wall time, and `peak_bytes`
     the most memory that its pack's process held beyond what it had imported (0: not known).
     `attempts` is how often the run was started, this time included. `again` says of a failed run that it may end
-    otherwise when it is tried again: a time limit or memory ended it.
+    otherwise when it is tried again: a time limit or memory ended it. `machine` is what a manifest says of the machine
+    that trained the run, None for the one that stores it.
     """
 
     status: Status
@@ -76,6 +77,7 @@ class RunRecord:
     detail: str = ""
     attempts: int = 1
     again: bool = False
+    machine: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

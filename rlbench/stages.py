@@ -22,7 +22,8 @@ from rlbench.shapes import COUNT, LABEL, NAME, TEXT, check
 from rlbench.store import Planned, Store, load_table
 from rlbench.store.specification import home
 from rlbench.study.plan import Cell, Plan
-from rlbench.study.runner import Summary, execute
+from rlbench.study.runner import execute
+from rlbench.study.summary import Summary
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results

@@ -20,6 +20,7 @@ from rlbench.errors import RlbenchError
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
     from rlbench.store import Planned
+    from rlbench.study.cluster import Cluster
     from rlbench.study.launcher import Launcher
     from rlbench.study.measurement import Measurement
     from rlbench.study.plan import AnyPlan
@@ -86,6 +87,8 @@ def run(
     quick: bool,
     only: tuple[str, ...],
     workers: int | None,
+    executor: str,
+    address: str | None,
     device: str,
     checkpoint_every: float,
     time_limit: float | None,
@@ -115,7 +118,7 @@ def run(
     """
     check_options(paths, ctx.params)
     shard_of(ctx)  # a mistake in it is said before anything is imported
-    with _launcher() as launcher:
+    with _launcher(ctx) as launcher:
         if is_one_file(paths) or until_decided:
             fine = _run_each(ctx, paths, launcher)
         else:
@@ -127,7 +130,7 @@ def run(
         ctx.exit(FAILED_RUNS)
 
 
-def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher) -> bool:
+def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher | Cluster) -> bool:
     """Train what is left of experiment files one by one, and return whether every run finished."""
     from rlbench.cli.staging import execute_in_stages
 
@@ -213,6 +216,8 @@ def compare(
     plugin: tuple[str, ...],
     results: str,
     workers: int | None,
+    executor: str,
+    address: str | None,
     device: str,
     checkpoint_every: float,
     time_limit: float | None,
@@ -242,7 +247,7 @@ def compare(
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons
 
-    with _launcher() as launcher:
+    with _launcher(ctx) as launcher:
         _prepare(launcher, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
         from rlbench import registry
 
@@ -280,14 +285,14 @@ def plan_of(
     return _plan(_load(file, seeds, steps, first_seed), settings)
 
 
-def _launcher() -> Launcher:
-    from rlbench.study.launcher import Launcher
+def _launcher(ctx: click.Context) -> Launcher | Cluster:
+    from rlbench.study.cluster import launcher_for
 
-    return Launcher()
+    return launcher_for(ctx.params["executor"], ctx.params["address"], ctx.params["workers"])
 
 
 def _prepare(
-    launcher: Launcher,
+    launcher: Launcher | Cluster,
     experiments: Sequence[Experiment | Measurement],
     settings: tuple[str, ...],
     results: str,
@@ -329,7 +334,7 @@ def _import_report() -> None:
 
 
 def _execute(
-    ctx: click.Context, plan: AnyPlan, launcher: Launcher, meanwhile: Callable[[], None] = lambda: None
+    ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster, meanwhile: Callable[[], None] = lambda: None
 ) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary

@@ -10,13 +10,14 @@ import click
 from click.core import ParameterSource
 
 from rlbench.cli.folders import own_folder
+from rlbench.cli.training import TRAINING
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.references import Reference
 
-_TRAINING = ("seeds", "steps", "settings", "plugin", "workers", "device", "environments")
+_TRAINING = ("seeds", "steps", "settings", "plugin", *TRAINING, "environments")
 
 
 def from_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,7 +54,7 @@ def compare_file(
 
     for name in _TRAINING:
         if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            option = {"settings": "--set", "environments": "--env"}.get(name, f"--{name}")
+            option = {"settings": "--set", "environments": "--env"}.get(name, f"--{name.replace('_', '-')}")
             raise click.UsageError(f"{option} is for training, and --from trains nothing.")
     scales = dict(_reference(text) for text in reference)
     results = read_results(file, algorithms=names, baseline=baseline or None, references=scales)

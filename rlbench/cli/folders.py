@@ -16,6 +16,7 @@ from rlbench.errors import RlbenchError
 from rlbench.files import folder
 
 if TYPE_CHECKING:
+    from rlbench.study.cluster import Cluster
     from rlbench.study.launcher import Launcher
     from rlbench.study.measurement import Measurement
     from rlbench.study.plan import AnyPlan
@@ -68,7 +69,7 @@ def check_options(paths: Sequence[str], given: Mapping[str, Any]) -> None:
         raise click.UsageError("--until-decided goes with files, not with folders.")
 
 
-def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher) -> bool:
+def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | Cluster) -> bool:
     """Train what is left of folders and files, say what happened, and return whether every run of it finished.
 
     The claims of all experiments of a folder are registered first, also of those that are not chosen.
@@ -142,7 +143,7 @@ def _changed(
     return override(experiment, (), shifted(experiment, seeds, given["first_seed"]), steps)
 
 
-def _prepare(launcher: Launcher, chosen: Chosen, given: Mapping[str, Any]) -> None:
+def _prepare(launcher: Launcher | Cluster, chosen: Chosen, given: Mapping[str, Any]) -> None:
     """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
     from rlbench.store.specification import seems_stored
 

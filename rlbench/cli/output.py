@@ -13,7 +13,7 @@ from rlbench.records import cause
 if TYPE_CHECKING:
     from rlbench.analysis.compare import Comparison
     from rlbench.study.plan import AnyCell, AnyPlan
-    from rlbench.study.runner import Summary
+    from rlbench.study.summary import Summary
 
 
 def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> None:

@@ -10,12 +10,13 @@ from rlbench.cli.training import options_of
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
+    from rlbench.study.cluster import Cluster
     from rlbench.study.launcher import Launcher
     from rlbench.study.plan import AnyPlan, Plan
-    from rlbench.study.runner import Summary
+    from rlbench.study.summary import Summary
 
 
-def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher) -> bool:
+def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
     from rlbench.cli.output import show_summary
     from rlbench.cli.watching import watched

@@ -10,6 +10,8 @@ import click
 from rlbench.training import INTERVAL
 
 _OPTIONS = ("workers", "device", "checkpoint_every", "time_limit")
+TRAINING = (*_OPTIONS, "executor", "address")
+"""The names of all parameters that `training` adds."""
 
 
 def training(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,6 +38,14 @@ def training(command: Callable[..., None]) -> Callable[..., None]:
             metavar="SECONDS",
             help="How long a step of an environment may take, default 60, and a tenth of how long a worker may give no "
             "sign of life: what takes longer is ended, and failed. 0: for ever.",
+        ),
+        click.option("--address", metavar="HOST:PORT", help="Ray cluster of --executor ray; default: the one running."),
+        click.option(
+            "--executor",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="What trains: processes of this machine, or the nodes of a Ray cluster.",
         ),
         click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
     ):

@@ -103,6 +103,11 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
+    @property
+    def path(self) -> Path:
+        """The file of this process, absolute: who sees it there sees this results folder."""
+        return self._path.resolve()
+
     def others(self) -> list[Holder]:
         """Return the other processes at work, and remove the files of those that ended without a word."""
         now = None

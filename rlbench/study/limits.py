@@ -12,6 +12,7 @@ from rlbench.study.packs import Pack
 
 CALL_SECONDS = 60.0
 SILENT_CALLS = 10  # as many times as long as a call may a rollout take, with what is learnt from it
+STARTING_SECONDS = 600.0  # that a worker may at least be silent until it has imported what its pack needs
 
 
 class PackLimits(NamedTuple):
@@ -20,6 +21,16 @@ class PackLimits(NamedTuple):
     call: float
     silence: float
     memory: float
+
+
+def patience(silence: float, *, started: bool) -> float:
+    """Return the seconds that a worker may be silent, before and after its first sign of life; 0: for ever."""
+    return silence if started or not silence else max(silence, STARTING_SECONDS)
+
+
+def overdue(seconds: float) -> str:
+    """Return in one sentence that a worker was silent for too long."""
+    return f"its worker process gave no sign of life for {seconds:g} s and was ended"
 
 
 @dataclass(frozen=True)

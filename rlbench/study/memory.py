@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
 
 SHARE = 0.5  # of what is available, for all packs together
+IMPORTED = 2**29  # bytes that a process holds before it trains, and some to spare: torch, numba and rlbench
 _MOST = 0.9  # of what is available, for all workers together, whatever their packs do
 _BESIDE_PACKS = 2.0**28  # bytes, for what is imported and compiled while a pack trains; about half was seen
 _BEFORE_OTHERS = "500"  # of 1000, see proc_pid_oom_score_adj(5)

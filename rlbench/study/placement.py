@@ -49,6 +49,26 @@ class Placement:
         return partial(train or trainer.train, device=self.device)
 
 
+@dataclass(frozen=True)
+class OnCluster(Placement):
+    """A device of a cluster's nodes, for `processes` packs at once with `memory` bytes each."""
+
+    processes: int = 1
+    memory: float = 0.0
+
+    def workers(self, cpus: int) -> int:
+        """Return how many packs train at once."""
+        return self.processes
+
+    def room(self, workers: int) -> float:
+        """Return the bytes that a pack may take."""
+        return self.memory
+
+    def most(self, workers: int) -> float:
+        """Return the bytes that a task may take before it is refused more: its whole share of the smallest node."""
+        return self.memory + memory.IMPORTED if self.device == "cpu" else math.inf
+
+
 def place(device: str, cells: Sequence[Cell]) -> Placement:
     """Return where `cells` train for what a user asked for; RlbenchError if that device is not there.
 

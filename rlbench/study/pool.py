@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rlbench.records import Progress
 from rlbench.study.launcher import Launcher, Process
+from rlbench.study.limits import overdue, patience
 from rlbench.study.packs import Pack
 from rlbench.study.retries import Ended
 from rlbench.study.worker import receive, send
@@ -117,7 +118,6 @@ class Pool:
         return ended
 
 
-_STARTING_SECONDS = 600.0  # that a worker may at least be silent until it has imported what its pack needs
 _LOOK_SECONDS = 0.5  # between two looks at who is silent, and so that Ctrl-C is noticed on every system
 
 
@@ -152,7 +152,7 @@ class _Worker:
         if self.pack is None or not self.silence or self.overdue:
             return
         self.silent += seconds
-        limit = self.silence if self.started else max(self.silence, _STARTING_SECONDS)
+        limit = patience(self.silence, started=self.started)
         if self.silent > limit:
             self.overdue = limit
             self.process.kill()
@@ -160,7 +160,7 @@ class _Worker:
     def cause_of_death(self) -> str:
         """Return in one sentence how the process ended."""
         if self.overdue:
-            return f"its worker process gave no sign of life for {self.overdue:g} s and was ended"
+            return overdue(self.overdue)
         code = self.status
         if code is not None and code < 0:
             name = signal.Signals(-code).name

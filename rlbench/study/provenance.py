@@ -22,16 +22,22 @@ def provenance(workers: int) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": package_versions(),
         "threads": 1,
         "workers": workers,
-        "machine": {
-            "system": platform.platform(),
-            "processor": processor(),
-            "cpus": os.cpu_count(),
-        },
+        "machine": machine(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that decide a run's numbers; None: not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """Return what a manifest says of the machine that this process is on."""
+    return {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()}
 
 
 def _commit(package: Path) -> tuple[str | None, bool]:

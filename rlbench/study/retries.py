@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlbench.records import RunRecord, empty_episodes
@@ -25,7 +25,8 @@ from rlbench.study.packs import Pack, halves
 class Ended:
     """A pack ended: with the `records` of its runs, or without, because training raised or its process died.
 
-    `again`: whether the same pack may end otherwise when it is tried again.
+    `again`: whether the same pack may end otherwise when it is tried again. `lost` times it was begun on a machine that
+    was lost, for which it is not to blame.
     """
 
     pack: Pack
@@ -33,6 +34,7 @@ class Ended:
     reason: str = ""
     detail: str = ""
     again: bool = False
+    lost: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,7 @@ class Agenda:
     def settle(self, tried: Try, ended: Ended) -> tuple[Pack, list[RunRecord]] | None:
         """Return what of a try is final, its cells with their records, and keep what is to be tried again."""
         records = ended.records
+        tried = replace(tried, attempts=tried.attempts + ended.lost)
         if records is None:
             if again := self._parts(tried, ended):
                 self._waiting.extendleft(again[::-1])

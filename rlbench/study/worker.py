@@ -68,14 +68,18 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # or a worker that is ended takes its last lines along
     try:
         while (payload := receive(source)) is not None:
-            send(sink, pickle.dumps(_answer(payload, sink)))
+            send(sink, pickle.dumps(answer(payload, lambda *message: send(sink, pickle.dumps(message)))))
     except BrokenPipeError:
         os._exit(1)  # the parent is gone, and so is stderr
 
 
-def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
+def answer(payload: bytes, say: Callable[..., None], *, checkpoints: bool = True) -> tuple[Any, ...]:
+    """Train a pack as it was sent, in this process, and return the last message about it; `say` hears the others.
+
+    Without `checkpoints` it is trained from the beginning, and none are written.
+    """
     try:
-        return "done", _train(payload, lambda *message: send(sink, pickle.dumps(message)))
+        return "done", _train(payload, say, checkpoints)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -85,10 +89,12 @@ def _answer(payload: bytes, sink: IO[bytes]) -> tuple[Any, ...]:
         return "error", reason, traceback.format_exc(), again
 
 
-def _train(payload: bytes, say: Callable[..., None]) -> list[RunRecord]:
+def _train(payload: bytes, say: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
     import gymnasium
 
     (seconds, size), train, *arguments, options, registered = pickle.loads(payload)
+    if not checkpoints:
+        options.pop("checkpoints", None)
     if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
         gymnasium.registry.setdefault(registered.id, registered)
     train = train or trainer()

@@ -76,6 +76,10 @@ def said(result: Result) -> str:
         ("compare --from nowhere.csv", "Cannot read nowhere.csv: No such file or directory"),
         ("compare --from runs.csv --seeds 3", "--seeds is for training, and --from trains nothing"),
         ("compare --from runs.csv --env E", "--env is for training"),
+        ("compare --from runs.csv --executor ray", "--executor is for training"),
+        ("run tiny.py --address host:6379", "An address goes with the executor ray"),
+        ("run tiny.py --executor slurm", "'slurm' is not one of 'local', 'ray'"),
+        ("run tiny.py --executor ray --workers 0", "workers must be at least 1, not 0"),
         ("compare --from runs.csv c", "There is no algorithm 'c' in runs.csv"),
         ("compare --from runs.csv a", "A comparison needs two algorithms, and runs.csv has only a"),
         ("compare --from runs.csv --reference E=1", "A reference is two different scores, as in Walker2d-v5=2,5000"),
@@ -115,12 +119,12 @@ def test_debug_shows_the_traceback(cli: Cli) -> None:
 def test_what_nobody_foresaw_is_one_line_with_a_hint(
     cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlbench.study import runner
+    from rlbench.study import execution
 
     def surprise(*_: object) -> None:
         raise LookupError("whatever\nelse")
 
-    monkeypatch.setattr(runner, "make_packs", surprise)
+    monkeypatch.setattr(execution, "make_packs", surprise)
     result = cli("run", experiment)
     assert said(result) == "error: unexpected LookupError: whatever (`rlbench --debug ...` shows where)"
     assert result.exit_code == 1

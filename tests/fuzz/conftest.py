@@ -17,9 +17,9 @@ settings.register_profile(
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with this process inside, in which nothing is trained."""
-    from rlbench.study.runner import _Execution
+    from rlbench.study.execution import Execution
 
     made = Sandbox(tmp_path)
     monkeypatch.chdir(made.work)
-    monkeypatch.setattr(_Execution, "train_all", lambda *_: None)
+    monkeypatch.setattr(Execution, "train_all", lambda *_: None)
     return made

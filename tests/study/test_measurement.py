@@ -21,7 +21,8 @@ from rlbench.study.launcher import Launcher
 from rlbench.study.measuring import Measuring, plan_measurement
 from rlbench.study.packs import measured_packs
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import Summary, execute
+from rlbench.study.runner import execute
+from rlbench.study.summary import Summary
 from rlbench.userfiles import import_file
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

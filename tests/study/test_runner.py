@@ -18,7 +18,8 @@ from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store, load_table
 from rlbench.store.specification import read_specification, seems_stored
 from rlbench.study.plan import Plan
-from rlbench.study.runner import Interrupted, Summary, execute
+from rlbench.study.runner import Interrupted, execute
+from rlbench.study.summary import Summary
 
 Trainer = Callable[..., list[RunRecord]]
 

@@ -15,7 +15,8 @@ from rlbench.store import Store
 from rlbench.store.leases import Lease, holders
 from rlbench.study import sharing
 from rlbench.study.plan import Cell, Plan
-from rlbench.study.runner import Summary, execute
+from rlbench.study.runner import execute
+from rlbench.study.summary import Summary
 
 ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}], "shard": None}
 

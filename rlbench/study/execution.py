@@ -1,0 +1,161 @@
+"""Training what is left of a command, pack by pack, and noting what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rlbench.store import Store
+from rlbench.store.leases import Lease
+from rlbench.study.cluster import Cluster
+from rlbench.study.costs import Costs
+from rlbench.study.executors import Results, Train, in_process, in_workers
+from rlbench.study.launcher import Launcher
+from rlbench.study.limits import Limits
+from rlbench.study.measuring import MeasuredCell
+from rlbench.study.packs import Pack, make_packs, measured_packs
+from rlbench.study.placement import Placement
+from rlbench.study.plan import AnyCell, Cell
+from rlbench.study.pool import Event
+from rlbench.study.progress import Display, display_for
+from rlbench.study.provenance import provenance
+from rlbench.study.rays import in_ray
+from rlbench.study.sharing import Outcome, Share
+from rlbench.study.signs import Signs
+from rlbench.study.summary import Summary
+from rlbench.study.trials import try_out, worth_trying
+from rlbench.training.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from rlbench.study.sinks.feed import Feed
+
+
+@dataclass
+class Execution:
+    """With what the cells that are left are trained, and where it is noted what became of them."""
+
+    store: Store
+    lease: Lease
+    share: Share
+    summary: Summary
+    costs: Costs
+    placement: Placement
+    workers: int
+    train: Train | None
+    launcher: Launcher | Cluster
+    progress: bool
+    checkpoints: Checkpoints | None
+    sinks: Sequence[Feed]
+    limits: Limits
+
+    def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
+        """See to it that every cell is stored: train what no other process trains, and wait for the rest."""
+        self._try_out(cells)
+        packs = self._packs(cells)
+        display = display_for(packs, show=self.progress)
+        signs = Signs(display.meter)
+        self.lease.describe = signs.document
+
+        def elsewhere(outcomes: list[Outcome]) -> None:
+            for cell, manifest in outcomes:
+                self.summary.add_elsewhere(cell, manifest)
+            display.ended(Pack(tuple(cell for cell, _ in outcomes)))
+
+        self.share.begin(packs, self._packs, elsewhere)
+        made_by: dict[str, Any] = {}
+
+        def prepare() -> None:
+            """Do what storing needs and starting does not, once, while the first packs train."""
+            if not made_by:
+                import pyarrow.parquet  # noqa: F401
+
+                made_by.update(provenance(self.workers), device=self.placement.label)
+                meanwhile()
+
+        try:
+            self._train(display, signs, made_by, prepare)
+            while not self.share.done:
+                self.share.wait(lambda line: display.event(Event(None, line=line)))
+                self._train(display, signs, made_by, prepare)
+        finally:
+            display.close()
+            self.costs.save()
+
+    def _train(self, display: Display, signs: Signs, made_by: dict[str, Any], prepare: Callable[[], None]) -> None:
+        """Train and store packs until no more is to be had; `prepare` fills `made_by` before the first is stored."""
+
+        def heard(event: Event) -> None:
+            display.event(event)
+            signs.event(event)
+            if event.pack is not None and event.progress is not None:
+                for sink in self.sinks:
+                    sink.progress(event.pack, event.progress)
+
+        with contextlib.closing(self._results(self.share, heard, prepare)) as results:
+            for pack, records in results:
+                for cell, record in zip(pack.cells, records, strict=True):
+                    where = {"machine": record.machine} if record.machine else {}
+                    self.store.write(cell.identity, record, {**made_by, **where, "replicas": len(pack.cells)})
+                    self.summary.add(cell, record)
+                    if self.checkpoints:
+                        self.checkpoints.discard(cell.id)
+                    for sink in self.sinks:
+                        sink.stored(cell, record)
+                if isinstance(pack.cells[0], Cell):
+                    self.costs.note_pack(pack.cells[0], records)
+                display.ended(pack)
+                signs.ended(pack)
+                self.share.stored(pack.cells)
+
+    def _try_out(self, cells: Sequence[AnyCell]) -> None:
+        processes = max(self.workers, 1)
+        trained = [cell for cell in cells if isinstance(cell, Cell)]
+        # Not on a cluster, whose packs are heard of once a second, too seldom to time a rollout.
+        if (
+            self.workers
+            and self.train is None
+            and self.placement.device == "cpu"
+            and isinstance(self.launcher, Launcher)
+        ):
+            limits = self._limits(processes)
+            try_out(worth_trying(trained, processes, self.costs), processes, self.launcher, self.costs, limits)
+
+    def _packs(self, cells: Sequence[AnyCell]) -> list[Pack]:
+        """Return packs of cells, so many that the processes of others that are at work find some, too."""
+        if not cells:
+            return []
+        processes = max(self.workers, 1)
+        trained = [cell for cell in cells if isinstance(cell, Cell)]
+        # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
+        measured = measured_packs([cell for cell in cells if isinstance(cell, MeasuredCell)])
+        begun = {cell.id: self.checkpoints.step(cell.id) for cell in trained} if self.checkpoints else {}
+        sharing = processes * (1 + len(self.lease.companions()))
+        return measured + make_packs(trained, sharing, self.costs, self.placement.room(processes), begun)
+
+    def _results(
+        self, packs: Iterable[Pack], on_event: Callable[[Event], None], prepare: Callable[[], None]
+    ) -> Results:
+        """Return the generator of results; `prepare` is called once packs train."""
+        train, kept = self.placement.trainer(self.train), self.checkpoints
+        if isinstance(self.launcher, Cluster):
+            return in_ray(
+                packs,
+                train,
+                on_event,
+                self.launcher,
+                prepare,
+                kept,
+                limits=self._limits(self.workers),
+                shared=self.lease.path,
+            )
+        if self.workers:
+            limits = self._limits(min(self.workers, self.share.waiting or self.workers))
+            return in_workers(packs, train, on_event, self.workers, self.launcher, prepare, kept, limits=limits)
+        prepare()
+        return in_process(packs, train, on_event, kept, limits=self.limits)
+
+    def _limits(self, processes: int) -> Limits:
+        """Return the limits of each of so many worker processes."""
+        return replace(self.limits, memory=self.placement.most(processes))
