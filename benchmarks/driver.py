@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import secrets
 import subprocess
 import sys
 import time
@@ -21,14 +22,18 @@ from benchmarks.fleet import Driver, simulate
 from rlbench import Arm, Experiment
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
+from rlbench.store.leases import Lease
 from rlbench.study import rays
 from rlbench.study.cluster import Cluster
+from rlbench.study.limits import Limits
 from rlbench.study.packs import Pack
 from rlbench.study.plan import Cell, make_plan, to_do
 from rlbench.study.provenance import provenance
+from rlbench.study.retries import Try
 
 SIZES = (1, 10, 50)
 PENDING = (50, 250, 1000)
+CLAIMED = (10, 1000, 10_000)
 STEPS = 100_000
 ROUNDS = 5
 
@@ -58,7 +63,8 @@ def measure(folder: Path, *, quick: bool = False) -> dict[str, Any]:
         send, land = _send_and_land(cluster, packs, str(kept))
         looks = {count: _look(cluster, cells[0], count) for count in (PENDING[:2] if quick else PENDING)}
         look_pending, look = np.polyfit([*looks], [*looks.values()], 1)
-        driver = Driver(planning, max(float(look), 0.0), max(float(look_pending), 0.0), *send, *land, store)
+        looking = max(float(look), 0.0), max(float(look_pending), 0.0)
+        driver = Driver(planning, *looking, *_claim(folder, CLAIMED[:2] if quick else CLAIMED), *send, *land, store)
         check = _check(cluster, cells, driver)
     finally:
         ray.shutdown()
@@ -85,8 +91,8 @@ def _send_and_land(cluster: Cluster, packs: dict[int, list[Pack]], kept: str) ->
     send: dict[int, list[float]] = {size: [] for size in packs}
     land: dict[int, list[float]] = {size: [] for size in packs}
     for size in [max(packs), *[*packs] * ROUNDS]:  # the first of all, which also loads, is dropped below
-        flights = rays._Flights(cluster, _Kept(kept), lambda event: None)
-        each = [_timed(lambda to=flights, pack=pack: to.send(rays._Flight(pack))) for pack in packs[size]]
+        flights = _flights(cluster, _Kept(kept))
+        each = [_timed(lambda to=flights, pack=pack: to.send(Try(pack))) for pack in packs[size]]
         pending = list(flights._flights)
         ray.wait(pending, num_returns=len(pending))
         seconds = 0.0
@@ -99,13 +105,37 @@ def _send_and_land(cluster: Cluster, packs: dict[int, list[Pack]], kept: str) ->
     return _line(send), _line(land)
 
 
+def _flights(cluster: Cluster, train: Any) -> Any:
+    return rays._Flights(cluster, train, lambda event: None, None, Limits(), Path("nowhere"))
+
+
+def _claim(folder: Path, counts: Sequence[int]) -> list[float]:
+    """Return (seconds per pack, and more per cell that is claimed) of claiming ten cells and letting go of them."""
+    store = Store(folder / "claims")
+    lease = Lease(store, {"experiments": [{"name": "driver", "suite": ""}], "shard": None})
+    taken: dict[int, float] = {}
+    try:
+        for count in counts:
+            lease.claim(lambda held, to=count: (secrets.token_hex(8) for _ in range(to)))
+            seconds = []
+            for _ in range(20):
+                ten = [secrets.token_hex(8) for _ in range(10)]
+                claimed = _timed(lambda names=ten: lease.claim(lambda held: names))
+                seconds.append(claimed + _timed(lambda names=ten: lease.release(names)))
+            taken[sum(counts[: counts.index(count) + 1])] = median(seconds)
+    finally:
+        lease.close()
+    slope, constant = np.polyfit([*taken], [*taken.values()], 1)
+    return [max(float(constant), 0.0), max(float(slope), 0.0)]
+
+
 def _look(cluster: Cluster, cell: Cell, count: int) -> float:
     """Return the seconds of looking at the cluster while `count` packs are on it, of which none ends."""
     import ray
 
-    flights = rays._Flights(cluster, _endless, lambda event: None)
+    flights = _flights(cluster, _endless)
     for _ in range(count):
-        flights.send(rays._Flight(Pack((cell,))))
+        flights.send(Try(Pack((cell,))))
     pending = list(flights._flights)
     seconds = median(_timed(lambda: ray.wait(pending, num_returns=len(pending), timeout=0)) for _ in range(15))
     flights.close()

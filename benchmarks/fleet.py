@@ -23,6 +23,8 @@ class Driver:
     plan_cell: float  # to plan a cell and find that it is not stored
     look: float  # at the cluster
     look_pending: float  # more per pack that is on the cluster
+    claim: float  # of a pack's cells, so that no other command trains them, and letting go of them
+    claim_pending: float  # more per cell that is claimed
     send: float
     send_cell: float
     land: float
@@ -31,7 +33,8 @@ class Driver:
 
     def per_cell(self, replicas: int) -> float:
         """Return what a cell costs where packs come back faster than they are stored, so that looks are rare."""
-        return (self.send + self.land) / replicas + self.plan_cell + self.send_cell + self.land_cell + self.store_cell
+        each = self.send + self.land + self.claim
+        return each / replicas + self.plan_cell + self.send_cell + self.land_cell + self.store_cell
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,12 @@ def simulate(
     free: list[float] = []  # when each of the others is
     under_way: list[tuple[float, int]] = []  # the end and the size of each pack that was sent
     now = busy = driver.plan_cell * cells
-    worked, sent = 0.0, 0
+    worked, sent, claimed = 0.0, 0, 0
     while sent < len(sizes) or under_way:
         while sent < len(sizes) and len(under_way) < limit:
-            size, cost = sizes[sent], driver.send + driver.send_cell * sizes[sent]
+            size = sizes[sent]
+            claimed += size
+            cost = driver.send + driver.send_cell * size + driver.claim + driver.claim_pending * claimed
             now, busy = now + cost, busy + cost
             if new:
                 new, begin = new - 1, now + start
@@ -87,5 +92,6 @@ def simulate(
         while under_way and under_way[0][0] <= until:
             size = heapq.heappop(under_way)[1]
             cost = driver.land + (driver.land_cell + driver.store_cell) * size
+            claimed -= size
             now, busy = now + cost, busy + cost
     return Outcome(now, busy, worked / cores, len(sizes))

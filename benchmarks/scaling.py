@@ -93,6 +93,8 @@ def page(document: Mapping[str, Any], simulated: pd.DataFrame) -> str:
         "plan_cell": "plan a cell and find that it is not stored",
         "send": "send a pack",
         "send_cell": "send a pack, more per cell",
+        "claim": "claim a pack, and let go of it",
+        "claim_pending": "claim, more per cell that is claimed",
         "look": "look whether packs have ended",
         "look_pending": "look, more per pack on the cluster",
         "land": "take a pack's answer",

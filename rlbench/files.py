@@ -67,10 +67,11 @@ def folder(path: str | Path, *, inside: str | Path) -> Path:
     return target
 
 
-def write(path: str | Path, data: str | bytes, *, inside: str | Path) -> None:
+def write(path: str | Path, data: str | bytes | memoryview, *, inside: str | Path, durable: bool = False) -> None:
     """Write a file below `inside`, whole or not at all; a link that has its name is replaced, not followed.
 
-    Several processes may write the same file at once: one of them is the last. Raises as `folder` does.
+    Several processes may write the same file at once: one of them is the last. A `durable` one also survives a power
+    failure whole, old or new. Raises as `folder` does.
     """
     target = Path(path)
     folder(target.parent, inside=inside)
@@ -78,6 +79,9 @@ def write(path: str | Path, data: str | bytes, *, inside: str | Path) -> None:
     try:
         with open(temporary, "xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):

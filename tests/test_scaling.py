@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +12,8 @@ import pytest
 from benchmarks import scaling
 from benchmarks.fleet import Driver, simulate
 
-FREE = Driver(plan_cell=0.0, look=0.0, look_pending=0.0, send=0.0, send_cell=0.0, land=0.0, land_cell=0.0, store_cell=0)
-REAL = Driver(1e-4, 1e-4, 5e-7, 3e-4, 3e-6, 2e-4, 3e-5, 5e-3)
+FREE = Driver(**{field.name: 0.0 for field in fields(Driver)})
+REAL = Driver(1e-4, 1e-4, 5e-7, 5e-4, 0.0, 3e-4, 3e-6, 2e-4, 3e-5, 5e-3)
 
 
 @pytest.mark.parametrize(("cores", "waves"), [(1, 12), (2, 6), (5, 3), (12, 1), (50, 1)])
@@ -40,6 +40,12 @@ def test_a_look_costs_as_many_packs_as_are_on_the_cluster() -> None:
     # Two packs are on the cluster at the first look and one at the second; they end at 1 and 2.
     driver = replace(FREE, look=0.1, look_pending=0.01)
     assert simulate(2, 1, 1, lambda size: 1.0, driver).makespan == pytest.approx(2 + 0.1 + 0.01)
+
+
+def test_a_claim_costs_as_many_cells_as_are_claimed() -> None:
+    # Packs of two cells are claimed with none and with one other on the cluster; both end before the third is sent.
+    driver = replace(FREE, claim=0.5, claim_pending=0.01)
+    assert simulate(4, 2, 2, lambda size: 0.0, driver).makespan == pytest.approx(2 * 0.5 + 0.02 + 0.04)
 
 
 def test_nothing_is_stored_faster_than_driver_and_cores_can() -> None:

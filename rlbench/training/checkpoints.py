@@ -16,7 +16,6 @@ import hashlib
 import io
 import os
 import platform
-import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from rlbench import files
 from rlbench.training import INTERVAL
 from rlbench.training.machine import processor
 from rlbench.training.state import State, UnusableError, from_document, to_document
@@ -87,17 +87,7 @@ class Checkpoints:
         header |= {"stamp": stamp(), "sha256": _checksum(state)}
         buffer = io.BytesIO()
         np.savez(buffer, **{**state, "header": from_document(header)})  # type: ignore[arg-type]  # names are free
-        target = self._file(cell)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{cell}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write(self._file(cell), buffer.getbuffer(), inside=self.folder, durable=True)
 
     def discard(self, cell: str) -> None:
         """Remove the checkpoint of a run that is stored, and what a killed process left of one.

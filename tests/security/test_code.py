@@ -18,6 +18,8 @@ ALLOWED = {
     ("rlbench/study/worker.py", "pickle"): "the packs of its parent, through a pipe that only it holds",
     ("rlbench/study/launcher.py", "pickle"): "the first message to a worker, through its pipe",
     ("rlbench/study/template.py", "pickle"): "the first message to a worker, through its pipe",
+    ("rlbench/study/rays.py", "pickle"): "what a task on the user's Ray cluster answers",
+    ("rlbench/study/remote.py", "pickle"): "the answer of a task, which it writes",
     ("rlbench/study/executors.py", "cloudpickle"): "packs on their way to workers",
     ("rlbench/userfiles.py", "cloudpickle"): "says which modules travel to workers whole; reads nothing",
     ("rlbench/userfiles.py", "exec_module"): "plugins and experiments, which are code, when they are named",

@@ -10,7 +10,7 @@ import pytest
 from rlbench import registry
 from rlbench.fields import configure
 from rlbench.records import Environment
-from rlbench.study import runner
+from rlbench.study import execution, runner
 from rlbench.study.costs import Costs
 from rlbench.study.launcher import Launcher
 from rlbench.study.plan import Cell, Plan
@@ -61,7 +61,7 @@ def test_a_run_that_needs_no_trial_makes_none(
     tiny_plan: Callable[..., Plan], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[Any] = []
-    monkeypatch.setattr(runner, "try_out", lambda cells, *_: tried.extend(cells))
+    monkeypatch.setattr(execution, "try_out", lambda cells, *_: tried.extend(cells))
     runner.execute(tiny_plan(seeds=1), tmp_path, workers=1, progress=False)
     assert tried == []
 
