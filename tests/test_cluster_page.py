@@ -72,7 +72,10 @@ def test_the_script_for_ray_trains_on_two_nodes(job: dict[str, str], tmp_path: P
     pytest.importorskip("ray")
     (tmp_path / "experiment.py").write_text(EXPERIMENT, encoding="utf-8")
     script = [str(BASH), "-c", SCRIPTS[0]]
-    done = subprocess.run(script, cwd=tmp_path, env=job, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "4 trained" in done.stdout
+    output = tmp_path / "output.txt"  # not a pipe, which the nodes hold open until SLURM ends them
+    with output.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(script, cwd=tmp_path, env=job, stdout=stream, stderr=stream, timeout=300)
+    said = output.read_text(encoding="utf-8")
+    assert done.returncode == 0, said
+    assert "4 trained" in said
     assert len(list((tmp_path / "results").rglob("manifest.json"))) == 4
