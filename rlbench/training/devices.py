@@ -35,7 +35,7 @@ def resolve(device: str, environments: Sequence[Environment], replicas: int) -> 
 
 def describe(device: str) -> str:
     """Return a resolved device as a manifest records it, a GPU with its model."""
-    return device if device == "cpu" else f"cuda ({torch.cuda.get_device_name(torch.device(device))})"
+    return device if not device.startswith("cuda") else f"cuda ({torch.cuda.get_device_name(torch.device(device))})"
 
 
 def _pays(environments: Sequence[Environment], replicas: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,27 @@ from rlbench.improve.diagnostics import explained_variance
 from rlbench.records import Progress, RunRecord
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.history import History
+from rlbench.training.noise import Streams
 from rlbench.training.outcomes import Outcomes
-from rlbench.training.state import State, joined, part, put_rows, rows
+from rlbench.training.state import State, UnusableError, from_document, joined, part, put_rows, rows, to_document
 
 Array = npt.NDArray[Any]
 E = TypeVar("E")
 
 
 class Account(Protocol):
-    """What collects: `step`, the environment steps of each run so far, and the episodes that ended."""
+    """What collects: `step`, the environment steps of each run so far, the episodes that ended, and its state."""
 
     step: int
     episodes: EpisodeLog
+
+    def state(self, replica: int) -> State:
+        """Return what one replica goes on with; UnusableError if its environment does not tell."""
+        ...
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from what `state` returned; UnusableError if that leads elsewhere."""
+        ...
 
 
 class Samples(Protocol):
@@ -42,12 +51,20 @@ class Samples(Protocol):
 class Loop(ABC, Generic[E]):
     """One pack in training; `E` is the experience of one rollout, as an engine has it."""
 
-    collector: Account
+    MOMENTS: ClassVar[tuple[str, ...]]
+    """The attributes of `optimizer` that last, `[R, ...]` each."""
 
-    def __init__(self, algorithms: Sequence[Algorithm], steps: int) -> None:
+    collector: Account
+    params: Any
+    optimizer: Any
+    streams: Streams
+
+    def __init__(self, algorithms: Sequence[Algorithm], steps: int, place: str) -> None:
+        """Begin; `place` is what computes, as people call it: a run must not go on elsewhere."""
         first = algorithms[0]
         self.algorithm = stack(algorithms)
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
+        self.place = place
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
@@ -64,25 +81,21 @@ class Loop(ABC, Generic[E]):
     def close(self) -> None:
         """Release the environments."""
 
-    @abstractmethod
-    def lasting(self, replica: int) -> State:
-        """Return what an engine keeps of one replica from rollout to rollout; UnusableError if it cannot be saved."""
-
-    @abstractmethod
-    def put_back(self, replica: int, state: State) -> None:
-        """Go on from what `lasting` returned; UnusableError if that leads elsewhere."""
-
     def states(self) -> list[State]:
         """Return the state of every replica between two rollouts; UnusableError if it cannot be saved."""
+        place = from_document(self.place)
         hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
         return [
             joined(
                 hyper=rows(self.algorithm, hypers, replica),
                 outcome=self.outcomes.state(replica),
                 history=history,
-                engine=self.lasting(replica),
+                optimizer=rows(self.optimizer, self.MOMENTS, replica),
+                streams=self.streams.state(replica),
+                collector=self.collector.state(replica),
             )
-            | {"step": np.array(self.collector.step), "seconds": self.seconds[[replica]]}
+            | rows(self, ("params",), replica)
+            | {"place": place, "step": np.array(self.collector.step), "seconds": self.seconds[[replica]]}
             for replica, history in enumerate(self.history.states())
         ]
 
@@ -91,9 +104,14 @@ class Loop(ABC, Generic[E]):
 
         Only with `restore_history` of all replicas does the pack go on from there.
         """
+        if to_document(state["place"]) != self.place:
+            raise UnusableError(f"it was trained on {to_document(state['place'])}, not on {self.place}")
         put_rows(self.algorithm, part(state, "hyper"), replica, part(state, "hyper"))
         self.outcomes.restore(replica, part(state, "outcome"))
-        self.put_back(replica, part(state, "engine"))
+        put_rows(self.optimizer, self.MOMENTS, replica, part(state, "optimizer"))
+        self.streams.restore(replica, part(state, "streams"))
+        self.collector.restore(replica, part(state, "collector"))
+        put_rows(self, ("params",), replica, state)
         self.seconds[replica] = state["seconds"][0]
 
     def restore_history(self, states: Sequence[State]) -> None:

@@ -19,7 +19,7 @@ from rlbench.training.envs.classic.play import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.noise import Streams
-from rlbench.training.state import State, joined, part, put_rows, rows
+from rlbench.training.state import Saved
 
 Array = npt.NDArray[Any]
 
@@ -42,8 +42,10 @@ class Experience:
     cuts: dict[int, tuple[Array, Array, Array]]
 
 
-class Collector:
+class Collector(Saved):
     """Steps the environments with the current policies; keeps the state that lasts from rollout to rollout."""
+
+    ROWS, PARTS = ("_now",), ("_envs", "episodes", "_observations", "_rewards")
 
     def __init__(
         self,
@@ -79,23 +81,6 @@ class Collector:
         self.episodes.add(self.step, earned, experience.ended, alive)
         self.step += horizon * self._envs.num_envs
         return experience
-
-    def state(self, replica: int) -> State:
-        """Return what one replica's next rollout begins with; UnusableError if its environment does not tell."""
-        parts = {name: one.state(replica) for name, one in self._lasting().items()}
-        return joined(**parts) | rows(self, ("_now",), replica)
-
-    def restore(self, replica: int, state: State) -> None:
-        """Go on from where `state` was returned."""
-        for name, one in self._lasting().items():
-            one.restore(replica, part(state, name))
-        put_rows(self, ("_now",), replica, state)
-
-    def _lasting(self) -> dict[str, Any]:
-        """Return the parts that have a state of their own."""
-        parts = {"envs": self._envs, "episodes": self.episodes, "observations": self._observations}
-        parts |= {"rewards": self._rewards}
-        return {name: one for name, one in parts.items() if one is not None}
 
     def _play(
         self, envs: ClassicBatch, sampler: Callable[..., None], params: Array, noise: Array

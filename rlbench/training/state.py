@@ -1,6 +1,7 @@
 """The state of one replica as named arrays: what a checkpoint holds, and how it gets back to where it was.
 
-Whatever lasts from rollout to rollout has a pair `state(replica)` and `restore(replica, state)`. Names of parts are
+Whatever lasts from rollout to rollout has a pair `state(replica)` and `restore(replica, state)`, many of them those of
+`Saved`. Names of parts are
 joined by dots. Numbers keep their bits; what is no array travels as JSON, whose integers are exact.
 """
 
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -34,7 +36,7 @@ def part(state: State, name: str) -> State:
 
 def rows(owner: object, names: Iterable[str], replica: int) -> State:
     """Return the row of one replica of some attributes, arrays or tensors `[R, ...]`."""
-    return {name: np.array(_plain(getattr(owner, name))[replica]) for name in names}
+    return {name: plain(getattr(owner, name)[replica]) for name in names}
 
 
 def put_rows(owner: object, names: Iterable[str], replica: int, state: State) -> None:
@@ -45,16 +47,44 @@ def put_rows(owner: object, names: Iterable[str], replica: int, state: State) ->
 
 def put(target: Any, index: Any, values: Array, name: str) -> None:
     """Set `target[index]`, an array or a tensor, to values of the same shape and kind; UnusableError otherwise."""
-    target = _plain(target)
-    present = np.asarray(target[index])
+    present = plain(target[index])
     if present.shape != values.shape or present.dtype != values.dtype:
         raise UnusableError(f"{name} is {values.dtype} {values.shape}, not {present.dtype} {present.shape}")
-    target[index] = values
+    target[index] = torch.from_numpy(values) if isinstance(target, torch.Tensor) else values
 
 
-def _plain(values: Any) -> Any:
-    """Return an array, or that in which a tensor keeps its numbers."""
-    return values if isinstance(values, np.ndarray) else values.numpy()
+def plain(values: Any) -> Array:
+    """Return a copy of an array's numbers, or of a tensor's, wherever it lies."""
+    return np.array(values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values)
+
+
+class Saved:
+    """What lasts from rollout to rollout as attributes, named by its class.
+
+    `ROWS` are arrays or tensors `[R, ...]`, `COMMON` numbers that all replicas share, `PARTS` have a state of their own
+    or are None.
+    """
+
+    ROWS: ClassVar[tuple[str, ...]] = ()
+    COMMON: ClassVar[tuple[str, ...]] = ()
+    PARTS: ClassVar[tuple[str, ...]] = ()
+
+    def state(self, replica: int) -> State:
+        """Return what one replica goes on with; UnusableError if its environment does not tell."""
+        parts = {name: owner.state(replica) for name, owner in self._parts()}
+        common = {name: np.array(getattr(self, name)) for name in self.COMMON}
+        return joined(**parts) | common | rows(self, self.ROWS, replica)
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from what `state` returned; UnusableError if that leads elsewhere."""
+        for name, owner in self._parts():
+            owner.restore(replica, part(state, name))
+        for name in self.COMMON:
+            setattr(self, name, type(getattr(self, name))(state[name]))
+        put_rows(self, self.ROWS, replica, state)
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.PARTS if getattr(self, name) is not None]
 
 
 def from_document(document: Any) -> Array:

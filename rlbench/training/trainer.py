@@ -30,7 +30,6 @@ from rlbench.training.networks import has_own_network, initial, layout
 from rlbench.training.noise import Streams
 from rlbench.training.resuming import Resumption
 from rlbench.training.rollout import Collector, Experience
-from rlbench.training.state import State, joined, part, put_rows, rows
 
 BLOCK = 24
 """Replicas of a pack that train at a time on the CPU. With many more, what a gradient step works on leaves the
@@ -160,14 +159,13 @@ def engine_for(
         return Training(algorithms, environment, steps, seeds, remember=remember)
     from rlbench.training.tensor.training import TensorTraining
 
-    return TensorTraining(algorithms, environment, steps, seeds, torch.device(device))
-
-
-_OPTIMIZER = ("first", "second", "steps")
+    return TensorTraining(algorithms, environment, steps, seeds, torch.device(device), remember=remember)
 
 
 class Training(Loop[Experience]):
     """One pack in training by the compiled engine: the built-in network, on the CPU."""
+
+    MOMENTS = ("first", "second", "steps")
 
     collector: Collector
 
@@ -180,7 +178,7 @@ class Training(Loop[Experience]):
         *,
         remember: bool = False,
     ) -> None:
-        super().__init__(algorithms, steps)
+        super().__init__(algorithms, steps, "cpu, compiled")
         first = algorithms[0]
         self.envs = environments.make(environment, self.replicas, first.num_envs, remember=remember)
         self.family = family(self.envs.action.kind, self.envs.action.sizes)
@@ -209,22 +207,6 @@ class Training(Loop[Experience]):
         self.params = new.numpy()
         self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
         self.adapt()
-
-    def lasting(self, replica: int) -> State:
-        """Return the parameters and all else that lasts from rollout to rollout."""
-        parts = {
-            "optimizer": rows(self.optimizer, _OPTIMIZER, replica),
-            "streams": self.streams.state(replica),
-            "collector": self.collector.state(replica),
-        }
-        return joined(**parts) | rows(self, ("params",), replica)
-
-    def put_back(self, replica: int, state: State) -> None:
-        """Go on from what `lasting` returned."""
-        put_rows(self.optimizer, _OPTIMIZER, replica, part(state, "optimizer"))
-        self.streams.restore(replica, part(state, "streams"))
-        self.collector.restore(replica, part(state, "collector"))
-        put_rows(self, ("params",), replica, state)
 
     def close(self) -> None:
         """Close the environments."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,15 @@ import pytest
 import torch
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure
-from rlbench.records import Progress, RunRecord
+from rlbench.records import RunRecord
 from rlbench.training import checkpoints as module
 from rlbench.training import trainer
 from rlbench.training.checkpoints import Checkpoints, say_once, stamp
 from rlbench.training.state import UnusableError
 from tests.training.conftest import Walk
-from tests.training.small import SMALL, make
+from tests.training.interruption import STEPS, UPDATES, interrupted, named, resumed, whole
+from tests.training.small import make
 
-UPDATES, STEPS = 8, 800
 NORMALISED = {"normalize_observation": True, "normalize_reward": True}
 # A compiled environment, another with all running statistics, and one that draws in every step and reset.
 TASKS: list[tuple[str, dict[str, Any]]] = [
@@ -37,48 +35,10 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
 Same = Callable[[RunRecord, RunRecord], None]
 
 
-class Interruption(Exception):
-    """What ends a training from outside."""
-
-
 @pytest.fixture(autouse=True)
 def nothing_said() -> None:
     """Forget what was said before, since every sentence is said once."""
     say_once.cache_clear()
-
-
-def named(seeds: Sequence[int]) -> tuple[str, ...]:
-    return tuple(f"seed{seed}" for seed in seeds)
-
-
-def interrupted(algorithm: Algorithm, environment: Environment, seeds: Sequence[int], folder: Path, after: int) -> None:
-    """Train with a checkpoint after every rollout, and interrupt it where `after` rollouts have one."""
-    told: list[Progress] = []
-
-    def tell(progress: Progress) -> None:
-        told.append(progress)
-        if len(told) > after:
-            raise Interruption
-
-    checkpoints = Checkpoints(folder, named(seeds), 0.0)
-    algorithms = [algorithm] * len(seeds)
-    with pytest.raises(Interruption):
-        trainer.train(algorithms, environment, STEPS, seeds, on_progress=tell, checkpoints=checkpoints)
-
-
-def resumed(
-    algorithm: Algorithm, environment: Environment, seeds: Sequence[int], folder: Path
-) -> tuple[list[RunRecord], list[int]]:
-    """Train to the end, and return the records and the steps that were told on the way."""
-    told: list[Progress] = []
-    checkpoints = Checkpoints(folder, named(seeds), 0.0)
-    algorithms = [algorithm] * len(seeds)
-    records = trainer.train(algorithms, environment, STEPS, seeds, on_progress=told.append, checkpoints=checkpoints)
-    return records, [progress.step for progress in told]
-
-
-def whole(algorithm: Algorithm, environment: Environment, seeds: Sequence[int]) -> list[RunRecord]:
-    return trainer.train([algorithm] * len(seeds), environment, STEPS, seeds)
 
 
 @pytest.mark.parametrize(("identifier", "settings"), TASKS, ids=[name for name, _ in TASKS])
@@ -313,7 +273,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a pickle": lambda path: save(path, np.array([Trap()], object)),
     "a pickle inside": lambda path: rewritten(path, lambda _, state: state.update(step=np.array([Trap()], object))),
     "another archive": lambda path: np.savez(path, header=np.zeros(3)),
-    "a number changed": lambda path: rewritten(path, lambda _, state: state["engine.params"].__setitem__(0, 1.0)),
+    "a number changed": lambda path: rewritten(path, lambda _, state: state["params"].__setitem__(0, 1.0)),
     "of another run": lambda path: rewritten(path, lambda header, _: header.update(cell="seed4")),
     "of other code": lambda path: rewritten(path, lambda header, _: header.update(stamp="0" * 64)),
     "of another version": lambda path: rewritten(path, lambda header, _: header.update(schema=0)),
@@ -455,22 +415,3 @@ def test_the_stamp_is_of_this_code_and_these_packages(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module.metadata, "version", lambda name: "0.0")
     assert stamp() != here
     stamp.cache_clear()
-
-
-def test_networks_of_an_algorithms_own_are_not_saved(tmp_path: Path) -> None:
-    import torch
-
-    class Own(Algorithm):
-        name = "own"
-
-        def surrogate(self, x: Any) -> Any:
-            return x.log_prob * x.advantage
-
-        def network(self, observations: int, outputs: int) -> torch.nn.Module:
-            return torch.nn.Linear(observations, outputs + 1)
-
-    algorithm = configure(Own, SMALL, "test")
-    resumed(algorithm, Environment("CartPole-v1"), (3,), tmp_path)
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(UnusableError):
-        trainer.engine_for([algorithm], Environment("CartPole-v1"), STEPS, (3,), "cpu").states()

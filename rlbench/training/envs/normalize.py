@@ -17,17 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.training.envs.batch import Flags, Floats, Observations
-from rlbench.training.state import State, joined, part, put_rows, rows
+from rlbench.training.state import Saved
 
 EPSILON = 1e-8  # added to the variance
 CLIP = 10.0
 
 
-class RunningMoments:
+class RunningMoments(Saved):
     """Mean and variance of everything seen, [R, K], by the parallel update of Chan, Golub and LeVeque (1979).
 
     They start as if a ten-thousandth of a sample of mean 0 and variance 1 had been seen, as in Gym.
     """
+
+    ROWS, COMMON = ("mean", "variance"), ("count",)
 
     def __init__(self, replicas: int, size: int) -> None:
         self.mean: Floats = np.zeros((replicas, size))
@@ -51,18 +53,11 @@ class RunningMoments:
         deviation: Floats = np.sqrt(self.variance + EPSILON)
         return deviation
 
-    def state(self, replica: int) -> State:
-        """Return the statistics of one replica."""
-        return rows(self, ("mean", "variance"), replica) | {"count": np.array(self.count)}
 
-    def restore(self, replica: int, state: State) -> None:
-        """Go on from the statistics in `state`; all replicas have seen equally many samples."""
-        put_rows(self, ("mean", "variance"), replica, state)
-        self.count = float(state["count"])
-
-
-class ObservationNormalizer:
+class ObservationNormalizer(Saved):
     """Shifts and scales observations to mean 0 and variance 1, clipped to [-10, 10]."""
+
+    PARTS = ("moments",)
 
     def __init__(self, replicas: int, size: int) -> None:
         self.moments = RunningMoments(replicas, size)
@@ -78,17 +73,11 @@ class ObservationNormalizer:
         centred = observation - self.moments.mean.reshape(lead)
         return np.clip(centred / self.moments.scale().reshape(lead), -CLIP, CLIP).astype(np.float32)
 
-    def state(self, replica: int) -> State:
-        """Return the statistics of one replica."""
-        return self.moments.state(replica)
 
-    def restore(self, replica: int, state: State) -> None:
-        """Go on from the statistics in `state`."""
-        self.moments.restore(replica, state)
-
-
-class RewardNormalizer:
+class RewardNormalizer(Saved):
     """Divides rewards by the standard deviation of the running discounted return, clipped to [-10, 10]."""
+
+    ROWS, PARTS = ("_returns",), ("moments",)
 
     def __init__(self, replicas: int, num_envs: int, gamma: npt.ArrayLike) -> None:
         """Start with returns of 0; `gamma` is the discount, a number or one per replica [R]."""
@@ -103,12 +92,3 @@ class RewardNormalizer:
         self._returns[ended] = 0.0
         scaled: Floats = np.clip(reward / self.moments.scale(), -CLIP, CLIP)
         return scaled
-
-    def state(self, replica: int) -> State:
-        """Return the statistics and the running returns of one replica."""
-        return joined(moments=self.moments.state(replica)) | rows(self, ("_returns",), replica)
-
-    def restore(self, replica: int, state: State) -> None:
-        """Go on from what `state` returned."""
-        self.moments.restore(replica, part(state, "moments"))
-        put_rows(self, ("_returns",), replica, state)

@@ -18,6 +18,7 @@ from rlbench.training.envs.classic import DYNAMICS, is_known
 from rlbench.training.envs.classic.batch import Starts
 from rlbench.training.envs.gym import make_one
 from rlbench.training.envs.spaces import action_spec
+from rlbench.training.state import State, joined, part, plain, put
 from rlbench.training.tensor.acrobot import Acrobot
 from rlbench.training.tensor.dynamics import CartPole, MountainCar, MountainCarContinuous, Pendulum, TensorDynamics
 
@@ -60,16 +61,26 @@ class TensorEnvs(Protocol):
         """Advance all copies by one step; `action` is the learner's, [R, N] or [R, N, K]."""
         ...
 
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are; as `EnvBatch` does."""
+        ...
+
+    def restore(self, replica: int, state: State) -> None:
+        """Bring the copies of one replica, after a reset, to where `state` found them; as `EnvBatch` does."""
+        ...
+
     def close(self) -> None:
         """Release what the environments hold."""
         ...
 
 
-def make(environment: Environment, replicas: int, num_envs: int, device: torch.device) -> TensorEnvs:
+def make(
+    environment: Environment, replicas: int, num_envs: int, device: torch.device, *, remember: bool = False
+) -> TensorEnvs:
     """Return `replicas` x `num_envs` copies of an environment for a device, to be reset before the first step.
 
-    On the CPU they are the batches that follow Gymnasium to the bit. Raises RlbenchError as
-    `rlbench.training.envs.make` does.
+    On the CPU they are the batches that follow Gymnasium to the bit. Only with `remember` may they be asked for their
+    state. Raises RlbenchError as `rlbench.training.envs.make` does.
     """
     if device.type != "cpu":
         template = make_one(environment)
@@ -79,7 +90,7 @@ def make(environment: Environment, replicas: int, num_envs: int, device: torch.d
         finally:
             with contextlib.suppress(Exception):
                 template.close()
-    return HostBatch(environments.make(environment, replicas, num_envs), device)
+    return HostBatch(environments.make(environment, replicas, num_envs, remember=remember), device)
 
 
 def is_resident(environment: Environment) -> bool:
@@ -109,6 +120,14 @@ class HostBatch:
         """Advance all copies by one step; `action` is the learner's, [R, N] or [R, N, K]."""
         step = self._batch.step(action.cpu().numpy())
         return TensorStep(*(torch.from_numpy(array).to(self._device) for array in step))
+
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are."""
+        return self._batch.state(replica)
+
+    def restore(self, replica: int, state: State) -> None:
+        """Bring the copies of one replica, after a reset, to where `state` found them."""
+        self._batch.restore(replica, state)
 
     def close(self) -> None:
         """Close the environments."""
@@ -157,8 +176,24 @@ class ResidentBatch:
         outcome = self._dynamics.observe(self._state), self._dynamics.observe(state), reward, terminated, truncated
         return TensorStep(*(self._shaped(one) for one in outcome))
 
+    def state(self, replica: int) -> State:
+        """Return where the copies of one replica are."""
+        own = self._own(replica)
+        here = {"state": plain(self._state[:, own]), "elapsed": plain(self._elapsed[own])}
+        return here | joined(starts=self._starts.state(own))
+
+    def restore(self, replica: int, state: State) -> None:
+        """Put the copies of one replica, after a reset, where `state` found them."""
+        own = self._own(replica)
+        put(self._state, (slice(None), own), state["state"], "state")
+        put(self._elapsed, own, state["elapsed"], "elapsed")
+        self._starts.restore(own, part(state, "starts"))
+
     def close(self) -> None:
         """Nothing is held."""
+
+    def _own(self, replica: int) -> slice:
+        return slice(replica * self.num_envs, (replica + 1) * self.num_envs)
 
     def _sent(self, action: Tensor) -> Tensor:
         """Return the environment's actions, as `ActionSpec.to_environment` does."""
@@ -194,6 +229,17 @@ class TensorStarts:
         states = self._queue[self._copies, self._used]
         self._used = self._used + who
         return states.T
+
+    def state(self, own: slice) -> State:
+        """Return what some copies' next initial states are."""
+        self._refill()  # which only draws earlier what would be drawn later
+        return self._starts.state(own)
+
+    def restore(self, own: slice, state: State) -> None:
+        """Let these copies take their initial states from where `state` found them."""
+        self._starts.restore(own, state)
+        put(self._queue, own, state["states"], "states")
+        self._used[own] = 0
 
     def _refill(self) -> None:
         self._starts.used[:] = self._used.cpu().numpy()

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from rlbench.training.envs.normalize import CLIP, EPSILON
+from rlbench.training.state import Saved
 
 Tensor = torch.Tensor
 
 
-class TensorMoments:
+class TensorMoments(Saved):
     """Mean and variance of everything seen, `[R, K]` in float64; they start as in Gym."""
+
+    ROWS, COMMON = ("mean", "variance"), ("count",)
 
     def __init__(self, replicas: int, size: int, device: torch.device) -> None:
         self.mean = torch.zeros(replicas, size, dtype=torch.float64, device=device)
@@ -36,8 +39,10 @@ class TensorMoments:
         return (self.variance + EPSILON).sqrt()
 
 
-class TensorObservationNormalizer:
+class TensorObservationNormalizer(Saved):
     """Shifts and scales observations to mean 0 and variance 1, clipped to [-10, 10]."""
+
+    PARTS = ("moments",)
 
     def __init__(self, replicas: int, size: int, device: torch.device) -> None:
         self.moments = TensorMoments(replicas, size, device)
@@ -53,8 +58,10 @@ class TensorObservationNormalizer:
         return scaled.clamp(-CLIP, CLIP).to(torch.float32)
 
 
-class TensorRewardNormalizer:
+class TensorRewardNormalizer(Saved):
     """Divides rewards by the standard deviation of the running discounted return, clipped to [-10, 10]."""
+
+    ROWS, PARTS = ("_returns",), ("moments",)
 
     def __init__(self, num_envs: int, gamma: Sequence[float], device: torch.device) -> None:
         """Start with returns of 0; `gamma` is the discount of each replica `[R]`."""

@@ -17,6 +17,7 @@ from rlbench.improve.tensor_batches import TensorRollout
 from rlbench.training.episodes import EpisodeLog
 from rlbench.training.noise import Streams
 from rlbench.training.outcomes import Array
+from rlbench.training.state import Saved
 from rlbench.training.tensor.envs import TensorEnvs
 from rlbench.training.tensor.normalize import TensorObservationNormalizer, TensorRewardNormalizer
 
@@ -52,8 +53,10 @@ class TensorExperience:
         return wild, ~sound
 
 
-class TensorCollector:
+class TensorCollector(Saved):
     """Steps the environments with the current policies; keeps the state that lasts from rollout to rollout."""
+
+    ROWS, PARTS = ("_now",), ("_envs", "episodes", "_observations", "_rewards")
 
     def __init__(
         self,

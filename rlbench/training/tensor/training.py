@@ -20,16 +20,18 @@ from rlbench.improve.problem import Problem
 from rlbench.improve.tensor_meter import measure_update
 from rlbench.improve.tensor_problem import TensorProblem
 from rlbench.records import Environment
+from rlbench.training.devices import describe
 from rlbench.training.loop import Array, Loop
 from rlbench.training.networks import initial, layout
 from rlbench.training.noise import Streams
-from rlbench.training.state import State, UnusableError
 from rlbench.training.tensor.envs import make
 from rlbench.training.tensor.rollout import TensorCollector, TensorExperience, estimate
 
 
 class TensorTraining(Loop[TensorExperience]):
     """The state of one pack; parameters, samples and environments that can be there lie on `device`."""
+
+    MOMENTS = ("first", "second", "decay1", "decay2")
 
     collector: TensorCollector
 
@@ -40,10 +42,12 @@ class TensorTraining(Loop[TensorExperience]):
         steps: int,
         seeds: Sequence[int],
         device: torch.device,
+        *,
+        remember: bool = False,
     ) -> None:
-        super().__init__(algorithms, steps)
+        super().__init__(algorithms, steps, f"{describe(str(device))}, torch")
         self.device = device
-        self.envs = make(environment, self.replicas, self.num_envs, device)
+        self.envs = make(environment, self.replicas, self.num_envs, device, remember=remember)
         self.family = family(self.envs.action.kind, self.envs.action.sizes)
         self.streams = Streams(seeds)
         with contextlib.ExitStack() as undo:
@@ -78,14 +82,6 @@ class TensorTraining(Loop[TensorExperience]):
         self.params = new
         self._check_divergence()
         self.adapt()
-
-    def lasting(self, replica: int) -> State:
-        """Say that this engine cannot be saved."""
-        raise UnusableError("networks of an algorithm's own, and GPUs, are not saved")
-
-    def put_back(self, replica: int, state: State) -> None:
-        """Say that this engine cannot go on from a checkpoint."""
-        raise UnusableError("networks of an algorithm's own, and GPUs, are not saved")
 
     def close(self) -> None:
         """Close the environments."""

@@ -66,7 +66,7 @@ def train_tensor() -> Any:
 def resident(monkeypatch: pytest.MonkeyPatch) -> None:
     """Step the environments in torch on the CPU, too, as they are on a GPU."""
 
-    def make(environment: Environment, replicas: int, num_envs: int, device: torch.device) -> ResidentBatch:
+    def make(environment: Environment, replicas: int, num_envs: int, device: torch.device, **_: Any) -> ResidentBatch:
         return ResidentBatch(make_one(environment), replicas, num_envs, device)
 
     monkeypatch.setattr(training, "make", make)
