@@ -82,12 +82,16 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Progress:
-    """One sign of life of a pack: environment steps done by each replica, of `total`, and the latest mean return."""
+    """One sign of life of a pack: environment steps done by each replica, of `total`, and the latest mean return.
+
+    It went on after `begun` steps, which an earlier start of it did.
+    """
 
     step: int
     total: int
     replicas: int
     mean_return: float
+    begun: int = 0
 
 
 def cause(reason: str) -> str:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rlbench.study.durations import clock
 from rlbench.study.packs import Pack
@@ -31,6 +31,7 @@ class Meter:
         self._weight = {id(cell): pack.cost / len(pack.cells) for pack in packs for cell in pack.cells}
         self._total = sum(pack.cost for pack in packs)
         self._share: dict[int, float] = dict.fromkeys(self._weight, 0.0)
+        self._given = dict(self._share)  # what an earlier command did, which took this one no time
         self._step: dict[int, int] = dict.fromkeys(self._weight, 0)
         self._started = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._started, 0)])
@@ -39,7 +40,7 @@ class Meter:
     @property
     def share(self) -> float:
         """Share of the expected work that is done, 0 to 1."""
-        return sum(self._weight[cell] * share for cell, share in self._share.items()) / self._total
+        return self._weighted(self._share)
 
     @property
     def rate(self) -> float:
@@ -50,10 +51,11 @@ class Meter:
     @property
     def seconds_left(self) -> float | None:
         """Time left, judged by the time taken so far; None while nothing is known."""
-        share, elapsed = self.share, time.monotonic() - self._started
-        if share < 0.01 and elapsed < 60:
+        elapsed = time.monotonic() - self._started
+        own = self.share - self._weighted(self._given)
+        if own < 0.01 and elapsed < 60:
             return None
-        return elapsed * (1 - share) / max(share, 1e-6)
+        return elapsed * (1 - self.share) / max(own, 1e-6)
 
     @property
     def left(self) -> str:
@@ -67,7 +69,9 @@ class Meter:
         progress = event.progress
         for cell in map(id, event.pack.cells):
             # A pack that is tried again starts at 0; what it had done does not count twice.
-            self._steps += max(progress.step - self._step[cell], 0)
+            before = max(self._step[cell], progress.begun)
+            self._given[cell] += (before - self._step[cell]) / progress.total
+            self._steps += max(progress.step - before, 0)
             self._step[cell] = progress.step
         self._advance(event.pack, progress.step / progress.total)
         if math.isfinite(progress.mean_return):
@@ -77,6 +81,9 @@ class Meter:
         """Take in the end of a pack."""
         self.done += len(pack.cells)
         self._advance(pack, 1.0)
+
+    def _weighted(self, shares: Mapping[int, float]) -> float:
+        return sum(self._weight[cell] * share for cell, share in shares.items()) / self._total
 
     def _advance(self, pack: Pack, share: float) -> None:
         self._share.update(dict.fromkeys(map(id, pack.cells), share))

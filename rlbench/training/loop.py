@@ -123,7 +123,7 @@ class Loop(ABC, Generic[E]):
         self, on_progress: Callable[[Progress], None] | None, after_rollout: Callable[[], None] = lambda: None
     ) -> list[RunRecord]:
         """Spend the rest of the budget and return the records; `after_rollout` may ask for the `states`."""
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), self.collector.step
         while self.collector.step < self.steps and self.outcomes.alive.any():
             horizon = min(self.horizon, (self.steps - self.collector.step) // self.num_envs)
             progress = self.collector.step / self.steps
@@ -134,7 +134,7 @@ class Loop(ABC, Generic[E]):
             if on_progress is not None:
                 known = mean_return[np.isfinite(mean_return)]
                 latest = float(known.mean()) if len(known) else float("nan")
-                on_progress(Progress(self.collector.step, self.steps, self.replicas, latest))
+                on_progress(Progress(self.collector.step, self.steps, self.replicas, latest, begun))
             now = time.perf_counter()
             self.seconds += (now - started) / self.replicas
             started = now

@@ -136,8 +136,8 @@ def _in_whole(
         return None
 
     def told(progress: Progress) -> None:
-        done = before * progress.total + block * progress.step
-        on_progress(Progress(done // replicas, progress.total, replicas, progress.mean_return))
+        begun, done = ((before * progress.total + block * step) // replicas for step in (progress.begun, progress.step))
+        on_progress(Progress(done, progress.total, replicas, progress.mean_return, begun))
 
     return told
 

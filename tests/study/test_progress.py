@@ -41,6 +41,19 @@ def test_the_meter_counts_steps_runs_and_the_latest_return(packs: list[Pack], mo
     assert (meter.done, meter.left) == (6, "0:00")
 
 
+def test_what_an_earlier_command_did_is_not_counted_as_speed(
+    packs: list[Pack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    meter = Meter(packs)
+    now[0] = 102.0
+    meter.event(Event(packs[0], Progress(24, 32, 3, 21.5, begun=16)))
+    assert meter.share == pytest.approx(0.375)  # of two packs
+    assert meter.rate == pytest.approx(8 * 3 / 2)
+    assert meter.left == "0:10"  # an eighth took two seconds, and five are left
+
+
 def test_long_times_show_hours(packs: list[Pack], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
