@@ -22,12 +22,16 @@ ENDED_BY_DISK = 2
 
 
 class Campaign:
-    """Kills drawn from `seed`; `kills` counts those that hit a living process, by kind."""
+    """Kills drawn from `seed`; `kills` counts those that hit a living process, by kind.
+
+    `resumed` counts the commands in which runs went on from a checkpoint.
+    """
 
     def __init__(self, folder: Path, suite: Path, seed: int) -> None:
         self.random = random.Random(seed)
         self.suite, self.results, self.folder = suite, folder / "results", folder
         self.kills: Counter[str] = Counter()
+        self.resumed = 0
         self.deck: list[str] = []
         self.stored: dict[str, str] = {}
         self.commands: list[Command] = []
@@ -148,6 +152,7 @@ class Campaign:
         assert command.all_gone(), f"orphans: {command.members()}"
         # Python itself says so if it is interrupted before it comes to the first line of rlbench.
         text = command.text()
+        self.resumed += "go on at step" in text
         assert "Traceback" not in text or ("KeyboardInterrupt" in text and ", in start" not in text), text
         assert status in (0, 1, ENDED_BY_DISK, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT), command.text()
         stored = subject.finished(self.results)

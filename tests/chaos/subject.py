@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
     ],
     ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"],  # two that are trained as arrays, and one of Gymnasium's
     seeds=3,
-    steps=2560,
+    steps=6400,
     claims=[Claim("PPO learns more than REINFORCE", ["ppo-clip", "reinforce"], "greater", "auc")],
 )
 """
@@ -60,8 +60,9 @@ def write_suite(folder: Path) -> Path:
 
 def command(what: str, suite: Path, results: Path) -> list[str]:
     """Return the command line of `rlbench WHAT` on the suite."""
-    workers = ["--workers", "2"] if what == "run" else []
-    return [sys.executable, "-m", "rlbench", what, str(suite), "--results", str(results), *workers]
+    # As often as what writing takes allows: every rollout is a few milliseconds here.
+    options = ["--workers", "2", "--checkpoint-every", "0.01"] if what == "run" else []
+    return [sys.executable, "-m", "rlbench", what, str(suite), "--results", str(results), *options]
 
 
 def planned(suite: Path) -> list[Planned]:
@@ -112,7 +113,8 @@ def finished(results: Path) -> dict[str, str]:
 
 def leftovers(results: Path) -> list[str]:
     """Return what is in the results folder and should not be, once the temporary files of the killed have aged."""
-    return sorted(str(one.relative_to(results)) for one in results.rglob("*") if re.search(r"\.tmp|aside", one.name))
+    found = [one for one in results.rglob("*") if re.search(r"\.tmp|aside|\.npz", one.name)]
+    return sorted(str(one.relative_to(results)) for one in found)
 
 
 def let_age(results: Path) -> None:

@@ -29,30 +29,34 @@ def reference(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
     return subject.undisturbed(suite, tmp_path_factory.mktemp("undisturbed"))
 
 
-def campaigns(folder: Path, suite: Path, reference: Tables, seed: int, wanted: int, each: int) -> Counter[str]:
-    """Run campaigns until `wanted` kills have hit, and return them by kind."""
+def campaigns(
+    folder: Path, suite: Path, reference: Tables, seed: int, wanted: int, each: int
+) -> tuple[Counter[str], int]:
+    """Run campaigns until `wanted` kills have hit; return them by kind, and after how many of them runs went on."""
     kills: Counter[str] = Counter()
-    number = 0
+    number = resumed = 0
     while kills.total() < wanted:
         own = folder / str(number)
         own.mkdir()
         campaign = Campaign(own, suite, 1000 * seed + number)
         campaign.run(min(each, wanted - kills.total()), reference)
         kills += campaign.kills
+        resumed += campaign.resumed
         number += 1
     print("\n".join(campaign.log))
-    print(f"seed {seed}: {kills.total()} kills in {number} campaigns: {dict(kills)}")
-    return kills
+    print(f"seed {seed}: {kills.total()} kills in {number} campaigns: {dict(kills)}; {resumed} times runs went on")
+    return kills, resumed
 
 
 def test_killed_a_few_times(tmp_path: Path, suite: Path, reference: Tables) -> None:
-    kills = campaigns(tmp_path, suite, reference, seed=0, wanted=SHORT, each=SHORT)
+    kills, _ = campaigns(tmp_path, suite, reference, seed=0, wanted=SHORT, each=SHORT)
     assert kills.total() >= SHORT
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_killed_two_hundred_times(tmp_path: Path, suite: Path, reference: Tables, part: int) -> None:
-    kills = campaigns(tmp_path, suite, reference, seed=part, wanted=LONG, each=9)
+    kills, resumed = campaigns(tmp_path, suite, reference, seed=part, wanted=LONG, each=9)
     assert kills.total() >= LONG
     assert len(kills) >= 5  # of the kinds of kill
+    assert resumed
