@@ -7,7 +7,6 @@ nodes have other versions than this process, that it lacks GPUs. Ray is imported
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import logging
 import os
@@ -21,12 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import rlbench
 from rlbench.errors import RlbenchError
 from rlbench.study.launcher import Launcher
 from rlbench.study.memory import IMPORTED, SHARE
 from rlbench.study.provenance import package_versions
 from rlbench.study.worker import ONE_THREAD
+from rlbench.training.code import source
 
 if TYPE_CHECKING:
     from rlbench.study.placement import Placement
@@ -74,7 +73,7 @@ class Cluster:
             self._owned = True
             _connect(ray, self.address)
         self._connected = True
-        if not any(node.cpus for node in self.nodes()):
+        if not any(node.cpus >= 1 for node in self.nodes()):
             raise RlbenchError(f"{self._title} has no node with a CPU; add one with `ray start --address ...`.")
         _probe(ray, self.nodes())
 
@@ -156,12 +155,8 @@ def launcher_for(executor: str, address: str | None, workers: int | None) -> Lau
 @cache
 def installed() -> dict[str, str]:
     """Return what decides a run's numbers on equal machines: the versions of packages, and rlbench's own source."""
-    folder = Path(rlbench.__file__).parent
-    source = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        source.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     versions = {name: str(version) for name, version in package_versions().items()}
-    return versions | {"rlbench": f"{versions['rlbench']} (source {source.hexdigest()[:8]})"}
+    return versions | {"rlbench": f"{versions['rlbench']} (source {source()[:8]})"}
 
 
 def differences(expected: dict[str, str]) -> str:
@@ -213,7 +208,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
     def connect() -> None:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=None)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except BaseException as error:  # Ray also raises SystemExit
             failure.append(error)
 

@@ -13,7 +13,7 @@ from typing import Any
 import rlbench
 from rlbench.training.machine import processor
 
-_PACKAGES = ("rlbench", "torch", "numpy", "gymnasium")
+_PACKAGES = ("rlbench", "torch", "numpy", "numba", "gymnasium")
 
 
 def provenance(workers: int) -> dict[str, Any]:

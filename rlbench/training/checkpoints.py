@@ -27,6 +27,7 @@ import numpy as np
 
 from rlbench import files
 from rlbench.training import INTERVAL
+from rlbench.training.code import source
 from rlbench.training.machine import processor
 from rlbench.training.state import State, UnusableError, from_document, to_document
 
@@ -127,14 +128,9 @@ class Checkpoints:
 @functools.cache
 def stamp() -> str:
     """Return the hash of all that must be the same for a run to go on to the same numbers: code, packages, machine."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     machine = [processor(), platform.machine(), platform.system(), *platform.libc_ver()]
-    digest.update("\n".join([platform.python_version(), *versions, *machine]).encode())
-    return digest.hexdigest()
+    return hashlib.sha256("\n".join([source(), platform.python_version(), *versions, *machine]).encode()).hexdigest()
 
 
 @functools.cache
