@@ -52,7 +52,7 @@ def _show_causes(what: str, ended: Sequence[tuple[str, int, str, str]]) -> None:
     for (where, why), group in grouped.items():
         reasons = {reason for _, reason, _ in group}
         said = reasons.pop() if len(reasons) == 1 else why
-        click.echo(f"{what}: {where}, {_seeds([seed for seed, *_ in group])}: {said}", err=True)
+        click.echo(f"{what}: {where}, {_seeds(sorted(seed for seed, *_ in group))}: {said}", err=True)
         if group[0][2]:
             click.echo(group[0][2].rstrip(), err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -15,7 +16,7 @@ from tests.chaos import subject
 from tests.chaos.processes import Command, kill, template_of, workers_of
 
 LONGEST = 120.0  # seconds that a command may take
-STARTING, TRAINING, REPORTING = 1.6, 4.0, 3.5  # seconds, about
+STARTING, TRAINING, REPORTING = 1.6, 2.5, 3.5  # seconds, about
 KILLS = ("parent", "group", "worker", "template", "interrupt", "terminate", "full disk")
 OF_RUNS = ("worker", "template", "full disk")
 ENDED_BY_DISK = 2
@@ -90,11 +91,13 @@ class Campaign:
         if what == "report":
             command.wait_while(lambda: True, self.random.uniform(0, REPORTING))
             return "reporting"
-        moment = self.random.choices(("starting", "training", "storing", "just stored"), (2 * early, 2, 3, 2))[0]
+        moment = self.random.choices(("starting", "training", "storing", "just stored"), (2 * early, 3, 3, 2))[0]
         if moment == "starting":
             command.wait_while(lambda: True, self.random.uniform(0, STARTING))
         elif moment == "training":
-            command.wait_while(lambda: True, STARTING + self.random.uniform(0, TRAINING))
+            saved = self._saved()
+            command.wait_while(lambda: self._saved() == saved, LONGEST)
+            command.wait_while(lambda: True, self.random.uniform(0, TRAINING))
         else:
             folder, skip = self.results / "store", self.random.randrange(6)
             before = self._names(folder)
@@ -107,6 +110,12 @@ class Campaign:
             command.wait_while(lambda: len(self._names(folder) - before) < skip, LONGEST)
             command.wait_while(waiting, 2.0, pause=0.0)
         return moment
+
+    def _saved(self) -> set[tuple[str, int]]:
+        """Return which runs have a checkpoint, and of when: every pack writes some after its first rollout."""
+        with contextlib.suppress(FileNotFoundError):
+            return {(one.name, one.stat().st_mtime_ns) for one in os.scandir(self.results / "store" / ".checkpoints")}
+        return set()
 
     def _names(self, folder: Path) -> set[str]:
         try:
