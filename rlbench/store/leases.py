@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError
 from rlbench.files import read_json, write
+from rlbench.shapes import COUNT, SIZE, TEXT, TEXT_OR_NONE, Kind, check, is_number
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
 from rlbench.store.runs import RUNNING, STORE, Store
@@ -33,6 +34,23 @@ from rlbench.store.runs import RUNNING, STORE, Store
 LATE = 120.0  # seconds without a sign of life, after which a process elsewhere counts as dead
 BEAT = 3.0  # seconds between two signs of life
 _FORMAT = 1
+
+_NUMBER_OR_NONE = Kind("a number or null", lambda value: value is None or is_number(value))
+_PACK = {"title": TEXT, "runs": COUNT, "step": COUNT, "total": COUNT, "mean_return": _NUMBER_OR_NONE}
+_UNSAID: dict[str, Any] = {"done": 0, "runs": 0, "share": 0.0, "seconds_left": None, "packs": []}
+_LEASE = {
+    "format": Kind("a version that is known", lambda value: value == _FORMAT),
+    **dict.fromkeys(("host", "machine", "started"), TEXT),
+    "pid": COUNT,
+    "claimed": [Kind("the name of a cell", is_cell)],
+    "experiments": [{"name": TEXT, "suite": TEXT}],
+    "shard": TEXT_OR_NONE,
+    "done": COUNT,
+    "runs": COUNT,
+    "share": SIZE,
+    "seconds_left": _NUMBER_OR_NONE,
+    "packs": [_PACK],
+}
 
 
 class Holder(NamedTuple):
@@ -168,32 +186,13 @@ class Lease:
             write(self._path, json.dumps(document), inside=self._path.parent)
 
 
-def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a lease as far as others rely on it; with 0 for what it does not say; an exception where it is none."""
-    if document["format"] != _FORMAT or not all(is_cell(cell) for cell in document["claimed"]):
-        raise ValueError("not a lease of this version")
-    left = document.get("seconds_left")
-    return {
-        **{name: str(document[name]) for name in ("host", "machine", "started")},
-        "pid": int(document["pid"]),
-        "claimed": list(document["claimed"]),
-        "experiments": [{"name": str(one["name"]), "suite": str(one["suite"])} for one in document["experiments"]],
-        "shard": None if document["shard"] is None else str(document["shard"]),
-        "done": int(document.get("done", 0)),
-        "runs": int(document.get("runs", 0)),
-        "share": float(document.get("share", 0.0)),
-        "seconds_left": None if left is None else float(left),
-        "packs": [_checked_pack(one) for one in document.get("packs", [])],
-    }
-
-
-def _checked_pack(pack: dict[str, Any]) -> dict[str, Any]:
-    latest = pack["mean_return"]
-    return {
-        "title": str(pack["title"]),
-        **{name: int(pack[name]) for name in ("runs", "step", "total")},
-        "mean_return": None if latest is None else float(latest),
-    }
+def _checked(document: Any) -> dict[str, Any]:
+    """Return a lease with what it does not say yet; ValueError where it is none."""
+    if not isinstance(document, dict):
+        raise ValueError("it is not a mapping")
+    whole = _UNSAID | document
+    check(whole, _LEASE, "it")
+    return whole
 
 
 def _lives(path: Path, document: dict[str, Any], age: float) -> bool:
