@@ -140,7 +140,9 @@ def outcome(results: Any) -> dict[int, RunRecord]:
     return {cell.seed: one for done, records in results for cell, one in zip(done.cells, records, strict=True)}
 
 
-def slowly(*arguments: Any, **options: Any) -> list[RunRecord]:
+def slowly(*arguments: Any, begun: Path, **options: Any) -> list[RunRecord]:
+    """Train after two seconds, and say in the folder `begun` on which node."""
+    (begun / ray.get_runtime_context().get_node_id()).touch()
     time.sleep(2)
     return train(*arguments, **options)
 
@@ -257,19 +259,26 @@ def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Mach
 
 
 def test_a_node_killed_in_mid_run_changes_nothing(
-    machines: Machines, cluster: Cluster, tiny_plan: Callable[..., Plan]
+    machines: Machines, cluster: Cluster, tiny_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
     plan = tiny_plan(seeds=4, steps=96)
     results = []
-    killer = threading.Timer(1.0, machines.kill_one)
+
+    def kill_one() -> None:
+        until = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        machines.kill_one()
+
+    killer = threading.Thread(target=kill_one)
     try:
-        for pack, records in in_ray(packs_of(plan), slowly, quiet, cluster, killer.start):
+        for pack, records in in_ray(packs_of(plan), partial(slowly, begun=tmp_path), quiet, cluster, killer.start):
             results.append((pack, records))
     finally:
         killer.join()
         machines.replace()
     assert numbers(results) == numbers(in_process(packs_of(plan), train, quiet))
-    assert max(one.attempts for _, records in results for one in records) == 2  # a pack was on it
+    assert max(one.attempts for _, records in results for one in records) == 2  # a pack was on the one that was killed
 
 
 def test_a_replica_that_raises_or_ends_its_process_fails_alone(
