@@ -106,7 +106,7 @@ def _send_and_land(cluster: Cluster, packs: dict[int, list[Pack]], kept: str) ->
 
 
 def _flights(cluster: Cluster, train: Any) -> Any:
-    return rays._Flights(cluster, train, lambda event: None, None, Limits(), Path("nowhere"))
+    return rays._Flights(cluster, train, lambda event: None, None, Limits(), None)
 
 
 def _claim(folder: Path, counts: Sequence[int]) -> list[float]:

@@ -12,20 +12,15 @@ import logging
 import os
 import socket
 import sys
-import sysconfig
 import threading
 import time
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rlbench.errors import RlbenchError
+from rlbench.study.installed import differences, installed, worker_environment
 from rlbench.study.launcher import Launcher
 from rlbench.study.memory import IMPORTED, SHARE
-from rlbench.study.provenance import package_versions
-from rlbench.study.worker import ONE_THREAD
-from rlbench.training.code import source
 
 if TYPE_CHECKING:
     from rlbench.study.placement import Placement
@@ -150,34 +145,6 @@ def launcher_for(executor: str, address: str | None, workers: int | None) -> Lau
     if address is not None:
         raise RlbenchError("An address goes with the executor ray.")
     return Launcher()
-
-
-@cache
-def installed() -> dict[str, str]:
-    """Return what decides a run's numbers on equal machines: the versions of packages, and rlbench's own source."""
-    versions = {name: str(version) for name, version in package_versions().items()}
-    return versions | {"rlbench": f"{versions['rlbench']} (source {source()[:8]})"}
-
-
-def differences(expected: dict[str, str]) -> str:
-    """Return in one sentence in what this machine's packages differ from those of the process that asks, or ""."""
-    here = installed()
-    other = [f"{name} {here[name]} instead of {version}" for name, version in expected.items() if here[name] != version]
-    if not other:
-        return ""
-    return f"Node {socket.gethostname()} has {', '.join(other)}; install the same versions on every node."
-
-
-def worker_environment() -> dict[str, str]:
-    """Return the environment variables of tasks: one thread, and this process's path for imports, as it is here.
-
-    Not the interpreter's own folders, which are the node's business.
-    """
-    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
-    paths = [os.path.realpath(path) for path in sys.path if path != "" and Path(path).is_dir()]
-    here = [os.getcwd()] if "" in sys.path else []
-    inside = [path for path in paths if path not in own and not any(path.startswith(one + os.sep) for one in own)]
-    return ONE_THREAD | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(here + inside))}
 
 
 def _ray() -> Any:

@@ -16,8 +16,9 @@ from typing import Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
-from rlbench.study.cluster import Cluster, installed, worker_environment
+from rlbench.study.cluster import Cluster
 from rlbench.study.executors import NO_LIMITS, OnEvent, Results, Train, payload_of
+from rlbench.study.installed import installed, worker_environment
 from rlbench.study.limits import Limits, PackLimits, overdue, patience
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.memory import IMPORTED, replica_bytes
@@ -30,7 +31,6 @@ from rlbench.training.checkpoints import Checkpoints
 LOST_NODES = 10  # that a pack may be on, before it is to blame
 
 _GRAIN = 64 * 2**20  # bytes; requests for memory are multiples of it, since Ray keeps books on each that differs
-_NOWHERE = Path("/nonexistent")
 
 
 def in_ray(
@@ -42,14 +42,14 @@ def in_ray(
     checkpoints: Checkpoints | None = None,
     *,
     limits: Limits = NO_LIMITS,
-    shared: Path = _NOWHERE,
+    shared: Path | None = None,
 ) -> Results:
     """Train packs as Ray tasks, as many at once as keep the cluster busy; more as nodes join.
 
     A pack whose node is lost is sent again; what failed is tried again as `rlbench.study.retries` says. `meanwhile` is
     called once, while the first packs train. Nodes that see the file `shared` are taken to see the folder of the
-    checkpoints, whose path must be absolute. Raises RlbenchError for a node that joined with other versions than this
-    process has.
+    checkpoints, whose path must be absolute; None: no node does. Raises RlbenchError for a node that joined with other
+    versions than this process has.
     """
     cluster.prepare()
     agenda = Agenda(packs)
@@ -101,13 +101,13 @@ class _Flights:
         on_event: OnEvent,
         checkpoints: Checkpoints | None,
         limits: Limits,
-        shared: Path,
+        shared: Path | None,
     ) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray, self._cluster, self._on_event = ray, cluster, on_event
-        self._train, self._checkpoints, self._limits, self._shared = train, checkpoints, limits, str(shared)
+        self._train, self._checkpoints, self._limits, self._shared = train, checkpoints, limits, str(shared or "")
         self._environment = worker_environment()
         gpus = {"num_gpus": 1} if cluster.device == "cuda" else {}
         self._task = ray.remote(num_cpus=1, max_retries=0, **gpus)(train_pack)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.records import Progress
-from rlbench.study.cluster import differences
+from rlbench.study.installed import differences
 from rlbench.study.limits import patience
 from rlbench.study.provenance import machine
 from rlbench.study.worker import answer
