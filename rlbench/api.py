@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.study.cluster import launcher_for
 from rlbench.study.imports import leave_quickly, uncollected
+from rlbench.study.launcher import launcher_for
 from rlbench.study.spec import Arm, Experiment
 from rlbench.training import INTERVAL
 

@@ -77,16 +77,34 @@ def write(path: str | Path, data: str | bytes | memoryview, *, inside: str | Pat
     folder(target.parent, inside=inside)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        fill(temporary, data.encode() if isinstance(data, str) else data, durable=durable)
         os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _sweep(target)
+
+
+def fill(path: str | Path, data: bytes | memoryview, *, durable: bool) -> None:
+    """Make a new file, of which nothing is to be expected before this returns; a `durable` one is on the disk then."""
+    with open(path, "xb") as file:
+        file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def numbered(path: Path) -> Path:
+    """Return a path with the first number from 1 on behind its name that gives one where nothing stands."""
+    number = 1
+    while os.path.lexists(free := path.with_name(f"{path.name}{number}")):
+        number += 1
+    return free
+
+
+def is_stale(status: os.stat_result) -> bool:
+    """Return whether something temporary is so old that it belongs to a process that was killed."""
+    return time.time() - status.st_mtime > STALE_SECONDS
 
 
 def read_json(path: str | Path) -> Any:
@@ -105,5 +123,5 @@ def _sweep(target: Path) -> None:
         for entry in entries:
             if entry.name.startswith(f".{target.name}.") and entry.name.endswith(".tmp"):
                 with contextlib.suppress(OSError):
-                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                    if is_stale(entry.stat(follow_symlinks=False)):
                         os.unlink(entry.path)

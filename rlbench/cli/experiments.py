@@ -286,7 +286,7 @@ def plan_of(
 
 
 def _launcher(ctx: click.Context) -> Launcher | Cluster:
-    from rlbench.study.cluster import launcher_for
+    from rlbench.study.launcher import launcher_for
 
     return launcher_for(ctx.params["executor"], ctx.params["address"], ctx.params["workers"])
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.files import read_json
+from rlbench.files import fill, read_json
 from rlbench.records import RunRecord, Table
 from rlbench.shapes import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.files import sync
@@ -224,8 +224,8 @@ def write_entry(
     }
     manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
-        _write_bytes(directory / f"{name}.parquet", part)
-    _write_bytes(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+        fill(directory / f"{name}.parquet", part, durable=True)
+    fill(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", durable=True)
     sync(directory)
 
 
@@ -241,10 +241,3 @@ def _parquet(table: Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(dict(table)), buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

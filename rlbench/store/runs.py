@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
-from rlbench.files import STALE_SECONDS, folder
+from rlbench.files import folder, is_stale, numbered
 from rlbench.records import RunRecord
 from rlbench.store.entry import (
     TABLES,
@@ -163,7 +163,7 @@ class Store:
         """Remove the unfinished temporary entries and files that killed processes left behind."""
         for path in [*self.directory.glob(".*.tmp"), *(self.directory / RUNNING).glob(".*.tmp")]:
             try:
-                if time.time() - path.lstat().st_mtime > STALE_SECONDS:
+                if is_stale(path.lstat()):
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)
                     else:
@@ -240,9 +240,7 @@ class Store:
         path = self.directory / cell
         folder = self.directory / ASIDE
         folder.mkdir(exist_ok=True)
-        number = 1
-        while os.path.lexists(aside := folder / f"{cell}.{number}"):
-            number += 1
+        aside = numbered(folder / f"{cell}.")
         problem = self.distrusted.pop(cell)
         path.rename(aside)
         self.messages.remove(self._ignored(cell, problem))

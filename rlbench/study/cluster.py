@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rlbench.errors import RlbenchError
 from rlbench.study.installed import differences, installed, worker_environment
-from rlbench.study.launcher import Launcher
 from rlbench.study.memory import IMPORTED, SHARE
 
 if TYPE_CHECKING:
@@ -136,17 +135,6 @@ class Cluster:
         return f"the Ray cluster at {self.address}" if self.address else "the Ray cluster"
 
 
-def launcher_for(executor: str, address: str | None, workers: int | None) -> Launcher | Cluster:
-    """Return what starts training: processes of this machine for "local", the cluster at `address` for "ray"."""
-    if executor == "ray":
-        return Cluster(address, workers)
-    if executor != "local":
-        raise RlbenchError(f"There is no executor {executor!r}; it is local or ray.")
-    if address is not None:
-        raise RlbenchError("An address goes with the executor ray.")
-    return Launcher()
-
-
 def _ray() -> Any:
     if importlib.util.find_spec("ray") is None:
         raise RlbenchError("The executor ray needs Ray: pip install 'rlbench[ray]'")
@@ -221,10 +209,14 @@ def _probe(ray: Any, nodes: list[Node]) -> None:
         except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
             continue  # it has gone, or has joined just now; whatever trains there looks once more
         except ray.exceptions.RayError as error:
-            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            sentence = f"Node {node.name} cannot run rlbench: {last}"
+            sentence = f"Node {node.name} cannot run rlbench: {last_line(error)}"
         if sentence:
             raise RlbenchError(sentence)
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of what Ray says, which is what went wrong on a node."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _look_at_gpu(ray: Any) -> tuple[str, float]:
@@ -233,8 +225,7 @@ def _look_at_gpu(ray: Any) -> tuple[str, float]:
     try:
         model, free = ray.get(look.remote(), timeout=PROBE_SECONDS)
     except ray.exceptions.RayError as error:
-        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise RlbenchError(f"A GPU of the Ray cluster cannot be used: {last}") from None
+        raise RlbenchError(f"A GPU of the Ray cluster cannot be used: {last_line(error)}") from None
     return str(model), float(free)
 
 

@@ -17,10 +17,14 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import IO, Protocol, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
+from rlbench.errors import RlbenchError
 from rlbench.study import template
 from rlbench.study.worker import ONE_THREAD, send
+
+if TYPE_CHECKING:
+    from rlbench.study.cluster import Cluster
 
 
 class Process(Protocol):
@@ -68,6 +72,19 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def launcher_for(executor: str, address: str | None, workers: int | None) -> Launcher | Cluster:
+    """Return what starts training: processes of this machine for "local", the cluster at `address` for "ray"."""
+    if executor == "ray":
+        from rlbench.study.cluster import Cluster
+
+        return Cluster(address, workers)
+    if executor != "local":
+        raise RlbenchError(f"There is no executor {executor!r}; it is local or ray.")
+    if address is not None:
+        raise RlbenchError("An address goes with the executor ray.")
+    return Launcher()
 
 
 class _Fresh:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
-from rlbench.study.cluster import Cluster
+from rlbench.study.cluster import Cluster, last_line
 from rlbench.study.executors import NO_LIMITS, OnEvent, Results, Train, payload_of
 from rlbench.study.installed import installed, worker_environment
 from rlbench.study.limits import Limits, PackLimits, overdue, patience
@@ -189,8 +189,7 @@ class _Flights:
             reason = self._cause_of_death(flight, error)
             return Ended(pack, reason=reason, detail=str(error), again=True, lost=flight.lost)
         except exceptions.RayError as error:
-            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            return Ended(pack, reason=f"Ray could not run it: {last}", detail=str(error), lost=flight.lost)
+            return Ended(pack, reason=f"Ray could not run it: {last_line(error)}", detail=str(error), lost=flight.lost)
         for line in lines:
             self._on_event(Event(pack, line=line))
         if kind == "refused":

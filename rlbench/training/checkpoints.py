@@ -115,11 +115,9 @@ class Checkpoints:
 
     def set_aside(self, cell: str) -> None:
         """Rename a file that is no checkpoint of the run to `NAME.aside-1`, `-2` ..., for a person to look at."""
-        number = 1
-        while (aside := self._file(cell).with_name(f"{cell}.npz.aside-{number}")).exists():
-            number += 1
+        path = self._file(cell)
         with contextlib.suppress(OSError):
-            self._file(cell).rename(aside)
+            path.rename(files.numbered(path.with_name(f"{path.name}.aside-")))
 
     def _file(self, cell: str) -> Path:
         return Path(self.folder) / f"{cell}.npz"

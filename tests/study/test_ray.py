@@ -27,9 +27,10 @@ from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.study import cluster as clusters
 from rlbench.study import rays
-from rlbench.study.cluster import Cluster, Node, launcher_for
+from rlbench.study.cluster import Cluster, Node
 from rlbench.study.executors import in_process
 from rlbench.study.installed import differences, installed
+from rlbench.study.launcher import launcher_for
 from rlbench.study.limits import Limits
 from rlbench.study.packs import Pack, halves
 from rlbench.study.plan import Plan, make_plan

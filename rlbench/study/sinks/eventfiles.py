@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rlbench.files import STALE_SECONDS, file_name
+from rlbench.files import file_name, fill, is_stale
 from rlbench.records import Progress, RunRecord
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
@@ -164,10 +164,7 @@ def _replace(folder: Path, name: str, data: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{secrets.token_hex(4)}.tmp"  # not a name of events
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        fill(temporary, data, durable=True)
         for old in folder.glob(f"{_PREFIX}.*"):
             old.unlink(missing_ok=True)
         os.replace(temporary, folder / name)
@@ -179,7 +176,7 @@ def _sweep(live: Path) -> None:
     """Remove the curves that killed processes left behind."""
     for file in live.glob(f"*/{_PREFIX}.live"):
         try:
-            if time.time() - file.stat().st_mtime > STALE_SECONDS:
+            if is_stale(file.stat()):
                 shutil.rmtree(file.parent, ignore_errors=True)
         except OSError:
             continue  # another process was faster

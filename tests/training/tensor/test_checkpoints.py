@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,10 @@ def test_networks_of_ones_own(identifier: str, settings: dict[str, Any], tmp_pat
     goes_on(configure(Own, SMALL | settings, "test"), identifier, tmp_path, same_runs)
 
 
-def by_torch(
-    algorithms: Sequence[Algorithm],
-    environment: Environment,
-    steps: int,
-    seeds: Sequence[int],
-    device: str,
-    *,
-    remember: bool = False,
-) -> TensorTraining:
-    return TensorTraining(algorithms, environment, steps, seeds, torch.device(device), remember=remember)
+def by_torch(*pack: Any, remember: bool) -> TensorTraining:
+    """Stand in for `engine_for`."""
+    *what, device = pack
+    return TensorTraining(*what, torch.device(device), remember=remember)
 
 
 @pytest.mark.parametrize("identifier", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0"])
