@@ -22,16 +22,13 @@ def make(environment: Environment, replicas: int, num_envs: int, *, remember: bo
     from rlbench.training.envs.classic import classic_batch, supports
 
     template = make_one(environment)
-    try:
-        if supports(template):
-            return classic_batch(template, replicas, num_envs)
-        batch = GymBatch(environment, template, replicas, num_envs)
-        if remember:
-            batch.remember()
-        return batch
-    finally:
-        with contextlib.suppress(Exception):
-            template.close()
+    if supports(template):
+        template.close()
+        return classic_batch(template, replicas, num_envs)
+    batch = GymBatch(environment, template, replicas, num_envs)
+    if remember:
+        batch.remember()
+    return batch
 
 
 def observation_size(environment: Environment) -> int:
@@ -39,10 +36,5 @@ def observation_size(environment: Environment) -> int:
 
     Raises RlbenchError where `make` does.
     """
-    template = make_one(environment)
-    try:
-        with contextlib.closing(GymBatch(environment, template, 1, 1)) as batch:
-            return batch.observation_size
-    finally:
-        with contextlib.suppress(Exception):
-            template.close()
+    with contextlib.closing(GymBatch(environment, make_one(environment), 1, 1)) as batch:
+        return batch.observation_size

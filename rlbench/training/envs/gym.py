@@ -1,4 +1,4 @@
-"""Any Gymnasium environment: one synchronous vector environment per replica, with same-step autoreset."""
+"""Any Gymnasium environment, copy by copy, with same-step autoreset."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import Environment
-from rlbench.training.envs.batch import Failure, Flags, Observations, Step, copy_seeds
+from rlbench.training.envs.batch import Failure, Observations, Step, copy_seeds
 from rlbench.training.envs.episode import Episode
 from rlbench.training.envs.spaces import ObservationEncoder, action_spec
 from rlbench.training.shortage import shortage
@@ -37,12 +36,19 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     where = f"Environment {environment.id!r}"
     options = dict(environment.options)
     try:
-        return gymnasium.make(environment.id, **{"disable_env_checker": True, **options})
+        return _made(environment)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise RlbenchError(f"{where} needs a package that is not installed: {error}") from error
     except Exception as error:  # a constructor may raise anything; the user needs its message
         given = f" with the options {', '.join(sorted(options))}" if options else ""
         raise RlbenchError(f"{where} cannot be created{given}: {_message(error)}") from error
+
+
+def _made(environment: Environment) -> gymnasium.Env[Any, Any]:
+    made: gymnasium.Env[Any, Any] = gymnasium.make(
+        environment.id, **{"disable_env_checker": True, **environment.options}
+    )
+    return made
 
 
 def _require_registered(identifier: str) -> None:
@@ -67,16 +73,16 @@ def _message(error: Exception) -> str:
 
 
 class GymBatch:
-    """R x N copies through `gymnasium.make_vec`; implements `EnvBatch`.
+    """R x N copies of an environment, stepped one by one and reset in the step in which they end; an `EnvBatch`.
 
-    One vector environment per replica, because an environment that raises takes the other copies of its
-    vector environment down with it: what fails is a replica, never its neighbours.
+    What fails is a replica, never its neighbours. An environment may return one buffer of its own at every step: what
+    it returns is copied before it is called again. Of `info` nothing is read.
     """
 
     def __init__(
         self, environment: Environment, template: gymnasium.Env[Any, Any], replicas: int, num_envs: int
     ) -> None:
-        """Create all copies; `template` is an instance made of the same `environment`.
+        """Create the copies; `template`, an instance made of the same `environment`, is the first of them.
 
         Raises:
             RlbenchError: a space is not supported, or a copy cannot be created.
@@ -88,29 +94,27 @@ class GymBatch:
         self.num_envs = num_envs
         self.failures: dict[int, Failure] = {}
         self._call = caller()
-        self._batches = [_make_vector(environment, num_envs) for _ in range(replicas)]
+        self._copies = [[template for _ in range(num_envs)] for _ in range(replicas)]
         self._episodes: list[list[Episode]] = []
+        for replica, copy in list(np.ndindex(replicas, num_envs))[1:]:
+            self._copies[replica][copy] = _another(environment, replicas * num_envs)
 
     def remember(self) -> None:
         """Note from the next reset on what `state` needs, which costs some microseconds a step."""
-        for batch in self._batches:
-            # A vector environment steps and resets its copies one by one, through this list.
-            copies: Any = batch
-            copies.envs = [Episode(env, self.action) for env in copies.envs]
-            self._episodes.append(copies.envs)
+        self._episodes = [[Episode(env, self.action) for env in row] for row in self._copies]
+        self._copies = [[*row] for row in self._episodes]
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         self.failures.clear()
         observation = np.zeros((self.replicas, self.num_envs, self.observation_size), np.float32)
-        for replica, batch in enumerate(self._batches):
-            # a sync vector environment takes one seed per copy, which its base class's signature does not say
-            seed: Any = copy_seeds(seeds[replica], self.num_envs)
+        for replica, row in enumerate(self._copies):
             try:
-                raw, _ = self._call(batch.reset, seed=seed)
-                observation[replica] = self._encode(raw, (self.num_envs,))
+                for copy, seed in enumerate(copy_seeds(seeds[replica], self.num_envs)):
+                    observation[replica, copy] = self._encode(self._call(row[copy].reset, seed=seed)[0])
             except (Exception, Hanging) as error:
                 self.failures[replica] = _failure(error)
+                observation[replica] = 0
         return observation
 
     def step(self, action: npt.NDArray[Any]) -> Step:
@@ -125,29 +129,28 @@ class GymBatch:
             np.zeros(shape, np.bool_),
             np.zeros(shape, np.bool_),
         )
-        for replica in range(self.replicas):
+        for replica, row in enumerate(self._copies):
             if replica in self.failures:
                 continue
             try:
-                parts: tuple[npt.NDArray[Any], ...] = self._step_replica(replica, sent[replica])
+                for copy, env in enumerate(row):
+                    self._step_copy(env, sent[replica, copy], outcome, (replica, copy))
             except (Exception, Hanging) as error:
                 self.failures[replica] = _failure(error)
-                continue
-            wholes: tuple[npt.NDArray[Any], ...] = outcome
-            for whole, own in zip(wholes, parts, strict=True):
-                whole[replica] = own
+                wholes: tuple[npt.NDArray[Any], ...] = outcome
+                for whole in wholes:
+                    whole[replica] = 0
         return outcome
 
-    def _step_replica(self, replica: int, action: npt.NDArray[Any]) -> Step:
-        raw, reward, terminated, truncated, infos = self._call(self._batches[replica].step, action)
-        observation = self._encode(raw, (self.num_envs,))
-        following = observation
-        ended: Flags = terminated | truncated
-        if ended.any():
-            following = observation.copy()
-            for copy in np.flatnonzero(ended):
-                following[copy] = self._encode(infos["final_obs"][copy], ())
-        return Step(observation, following, reward, terminated, truncated)
+    def _step_copy(self, env: gymnasium.Env[Any, Any], action: Any, outcome: Step, at: tuple[int, int]) -> None:
+        raw, reward, terminated, truncated, _ = self._call(env.step, action)
+        observation = self._encode(raw)
+        outcome.reward[at] = _number(reward)
+        outcome.terminated[at], outcome.truncated[at] = terminated, truncated
+        outcome.next_observation[at] = observation
+        if outcome.terminated[at] or outcome.truncated[at]:
+            observation = self._encode(self._call(env.reset)[0])
+        outcome.observation[at] = observation
 
     def state(self, replica: int) -> State:
         """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""
@@ -172,9 +175,10 @@ class GymBatch:
 
     def close(self) -> None:
         """Close all copies; an error while closing cannot undo what was computed, so it is passed over."""
-        for batch in self._batches:
-            with contextlib.suppress(Exception, Hanging):
-                self._call(batch.close)
+        for row in self._copies:
+            for env in row:
+                with contextlib.suppress(Exception, Hanging):
+                    self._call(env.close)
 
 
 def _failure(error: BaseException) -> Failure:
@@ -187,18 +191,22 @@ def _failure(error: BaseException) -> Failure:
     return Failure(f"raised {trace.strip().splitlines()[-1]}", trace)
 
 
-def _make_vector(environment: Environment, num_envs: int) -> VectorEnv[Any, Any, Any]:
-    options = {"disable_env_checker": True, **environment.options}
+def _another(environment: Environment, wanted: int) -> gymnasium.Env[Any, Any]:
+    """Return one more of `wanted` copies."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the template has already said it once
-            return gymnasium.make_vec(
-                environment.id,
-                num_envs=num_envs,
-                vectorization_mode="sync",
-                vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-                **options,
-            )
+            warnings.simplefilter("ignore")  # the first has already said it once
+            return _made(environment)
     except Exception as error:
-        problem = f"Environment {environment.id!r} cannot be created {num_envs} times: {_message(error)}"
+        problem = f"Environment {environment.id!r} cannot be created {wanted} times: {_message(error)}"
         raise RlbenchError(problem) from error
+
+
+def _number(reward: Any) -> float:
+    """Return a reward as the number that it is; TypeError where it is none."""
+    if isinstance(reward, float | int):  # np.float64 and bool included
+        return float(reward)
+    value = np.asarray(reward)
+    if value.size != 1 or value.dtype.kind not in "biufO" or reward is None:
+        raise TypeError(f"a reward must be one real number, not {brief(reward)}")
+    return float(value.item())

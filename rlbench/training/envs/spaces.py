@@ -107,15 +107,18 @@ class ObservationEncoder:
                 "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
             )
 
-    def __call__(self, observation: Any, batch: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Return [*batch, size] for observations of shape [*batch, *space.shape].
+    def __call__(self, observation: Any, batch: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
+        """Return [*batch, size] for observations of shape [*batch, *space.shape], in an array of its own.
 
         Raises:
-            ValueError: an observation has the wrong size, or is no member of its Discrete space.
+            ValueError: an observation has the wrong size, is no real number, or is no member of its Discrete space.
         """
+        observation = np.asarray(observation)
+        if observation.dtype.kind in "USc":  # which numpy would read as numbers, or cut down to them
+            raise ValueError(f"an observation must be of real numbers, not of {observation.dtype}")
         if self._one_hot is None:
             return np.array(observation, np.float32).reshape(*batch, self.size)
-        index = np.asarray(observation) - self._start
+        index = observation - self._start
         if np.any((index < 0) | (index >= self.size)):
             raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
         encoded: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)

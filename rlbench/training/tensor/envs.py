@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium.envs import classic_control
 
 from rlbench.records import Environment
 from rlbench.training import envs as environments
 from rlbench.training.envs import ActionSpec, EnvBatch, Failure, copy_seeds
-from rlbench.training.envs.classic import DYNAMICS, is_known
+from rlbench.training.envs.classic import DYNAMICS, is_known, time_limit
 from rlbench.training.envs.classic.batch import Starts
 from rlbench.training.envs.gym import make_one
 from rlbench.training.envs.spaces import action_spec
@@ -149,7 +148,7 @@ class ResidentBatch:
         self._device = device
         self._dynamics = _RESIDENT[type(env)](env, device)
         self._exact = DYNAMICS[type(env)](env)
-        self._limit = template.spec.max_episode_steps or int(np.iinfo(np.int64).max)
+        self._limit = time_limit(template)
         self._bounds = [
             None if bound is None else torch.as_tensor(bound, device=device)
             for bound in (self.action.start, self.action.low, self.action.high)

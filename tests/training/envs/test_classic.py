@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.wrappers import TransformReward
+from gymnasium.envs import classic_control
+from gymnasium.envs.classic_control import acrobot
+from gymnasium.wrappers import OrderEnforcing, TimeLimit, TransformReward
 
 from rlbench.records import Environment
 from rlbench.training.envs import classic, copy_seeds, make
@@ -226,12 +229,98 @@ def test_only_what_is_reproduced_takes_the_fast_path() -> None:
     wrapped = TransformReward(gymnasium.make("CartPole-v1"), lambda reward: 2 * reward)
     assert not supports(wrapped)
 
-    class Heavier(gymnasium.envs.classic_control.CartPoleEnv):
-        pass
 
-    assert Heavier not in DYNAMICS
-    gymnasium.register("rlbench-test/Heavier-v0", entry_point=Heavier, max_episode_steps=5)
-    try:
-        assert isinstance(make(Environment("rlbench-test/Heavier-v0"), 1, 1), GymBatch)
-    finally:
-        del gymnasium.registry["rlbench-test/Heavier-v0"]
+class Heavier(classic_control.CartPoleEnv):
+    pass
+
+
+def changed(cls: type, **attributes: Any) -> Callable[..., Any]:
+    """Return what makes instances of a class with other attributes."""
+
+    def make_changed(**options: Any) -> Any:
+        env = cls(**options)
+        vars(env).update(attributes)
+        return env
+
+    return make_changed
+
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    "a subclass": Heavier,
+    "noise on the torque": changed(classic_control.AcrobotEnv, torque_noise_max=0.5),
+    "other equations": changed(classic_control.AcrobotEnv, book_or_nips="nips"),
+    "another integrator": changed(classic_control.CartPoleEnv, kinematics_integrator="semi-implicit"),
+    "another constant": changed(classic_control.CartPoleEnv, gravity=1.6),
+    "a weak engine": changed(classic_control.Continuous_MountainCarEnv, min_action=-0.2, max_action=0.2),
+    "another action space": changed(classic_control.MountainCarEnv, action_space=gymnasium.spaces.Discrete(2)),
+    "a method of its own": changed(
+        classic_control.PendulumEnv, step=lambda action: (np.ones(3), 1.0, False, False, {})
+    ),
+    "an argument that is not in the registration": lambda: classic_control.PendulumEnv(g=2.0),
+    "a wrapper with a method of its own": lambda: changed(OrderEnforcing, step=lambda action: (0, 1.0, 0, 0, {}))(
+        env=classic_control.CartPoleEnv()
+    ),
+}
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., Environment]]:
+    """Register a maker under an id of its own for the time of a test."""
+
+    def register(maker: Any, **options: Any) -> Environment:
+        gymnasium.registry.pop("rlbench-test/Changed-v0", None)
+        gymnasium.register("rlbench-test/Changed-v0", entry_point=maker, **{"max_episode_steps": 5, **options})
+        return Environment("rlbench-test/Changed-v0")
+
+    yield register
+    gymnasium.registry.pop("rlbench-test/Changed-v0", None)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_somebody_changed_is_stepped_itself(kind: str, registered: Callable[..., Environment]) -> None:
+    assert isinstance(make(registered(MAKERS[kind]), 1, 1), GymBatch)
+
+
+@pytest.mark.parametrize("cls", DYNAMICS)
+def test_what_nobody_changed_takes_the_fast_path_under_any_name(
+    cls: type, registered: Callable[..., Environment]
+) -> None:
+    assert isinstance(make(registered(cls), 1, 1), ClassicBatch)
+    assert isinstance(make(registered(f"{cls.__module__}:{cls.__name__}"), 1, 1), ClassicBatch)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        (classic_control.AcrobotEnv, "torque_noise_max", 0.5),
+        (classic_control.AcrobotEnv, "dt", 0.1),
+        (classic_control.AcrobotEnv, "step", lambda self, action: (self.state, 0.0, True, False, {})),
+        (acrobot, "wrap", lambda x, m, M: x),
+        (acrobot, "cos", np.sin),
+        (gymnasium.Env, "reset", lambda self, *, seed=None, options=None: None),
+        (TimeLimit, "step", lambda self, action: self.env.step(action)),
+    ],
+)
+def test_a_class_or_module_that_somebody_changed_is_stepped_itself(
+    owner: Any, name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert supports(make_one(Environment("Acrobot-v1")))
+    monkeypatch.setattr(owner, name, value)
+    assert not supports(make_one(Environment("Acrobot-v1")))
+
+
+def test_the_least_of_two_time_limits_cuts(registered: Callable[..., Environment]) -> None:
+    batch = make(registered(lambda: TimeLimit(classic_control.PendulumEnv(), 3)), 1, 1)
+    batch.reset([0])
+    cuts = [bool(batch.step(np.zeros((1, 1, 1), np.float32)).truncated[0, 0]) for _ in range(6)]
+    assert cuts == [False, False, True] * 2
+
+
+def test_equations_that_no_longer_follow_gymnasium_stand_in_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another version of Gymnasium may have it."""
+    monkeypatch.setattr(classic, "_followed", {})
+    monkeypatch.setattr(classic.Pendulum, "draw", lambda self, generator: np.zeros(2))
+    assert not supports(make_one(Environment("Pendulum-v1")))
+    monkeypatch.setattr(classic, "_followed", {})
+    monkeypatch.undo()
+    assert supports(make_one(Environment("Pendulum-v1")))

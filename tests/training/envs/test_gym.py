@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import gymnasium
@@ -220,3 +222,73 @@ def test_a_replica_does_not_depend_on_the_others(identifier: str) -> None:
     alone, pack = run([11]), run([*range(19), 11])
     for one, many in zip(alone, pack, strict=True):
         np.testing.assert_array_equal(one[0], many[-1])
+
+
+class Buffered(gymnasium.Env[Any, Any]):
+    """Counts its steps in one buffer that it returns every time, and pays and tells as it is told to."""
+
+    observation_space = gymnasium.spaces.Box(-100, 100, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, reward: Any = 1.0, info: Any = None) -> None:
+        self._buffer = np.zeros(2, np.float32)
+        self._reward, self._info = reward, info
+        self._episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self._episodes += 1
+        self._buffer[:] = -self._episodes, 0
+        return self._buffer, self._info
+
+    def step(self, action: Any) -> Any:
+        self._buffer += 1
+        return self._buffer, self._reward, False, self._buffer[1] == 3, self._info
+
+
+@pytest.fixture
+def buffered() -> Iterator[Callable[..., GymBatch]]:
+    """Make a batch of `Buffered`, two copies of one replica."""
+
+    def make_buffered(**options: Any) -> GymBatch:
+        environment = Environment("rlbench-test/Buffered-v0")
+        gymnasium.register(environment.id, entry_point=Buffered, kwargs=options)
+        batch = GymBatch(environment, make_one(environment), 1, 2)
+        batch.reset([0])
+        return batch
+
+    yield make_buffered
+    gymnasium.registry.pop("rlbench-test/Buffered-v0", None)
+
+
+def test_an_environment_may_return_its_own_buffer_at_every_step(buffered: Callable[..., GymBatch]) -> None:
+    batch = buffered()
+    steps = [batch.step(np.zeros((1, 2), int)) for _ in range(4)]
+    for copy in range(2):
+        assert [step.next_observation[0, copy].tolist() for step in steps] == [[0, 1], [1, 2], [2, 3], [-1, 1]]
+        assert [step.observation[0, copy].tolist() for step in steps] == [[0, 1], [1, 2], [-2, 0], [-1, 1]]
+
+
+@pytest.mark.parametrize(
+    "reward", [2, 2.0, True, np.float32(2), np.int8(2), np.array(2.0), np.array([2.0]), np.array([[2]]), Fraction(2)]
+)
+def test_every_real_number_is_a_reward(reward: Any, buffered: Callable[..., GymBatch]) -> None:
+    batch = buffered(reward=reward)
+    expected = 1.0 if reward is True else 2.0
+    assert batch.step(np.zeros((1, 2), int)).reward.tolist() == [[expected, expected]]
+    assert batch.failures == {}
+
+
+@pytest.mark.parametrize(
+    "reward", ["2.0", b"2", 2j, np.complex128(2), np.str_("2"), np.array([1.0, 2.0]), None, [], np.array(2j)]
+)
+def test_what_is_no_real_number_is_no_reward(reward: Any, buffered: Callable[..., GymBatch]) -> None:
+    batch = buffered(reward=reward)
+    assert batch.step(np.zeros((1, 2), int)).reward.tolist() == [[0, 0]]
+    assert batch.failures[0].cause.startswith("raised TypeError: a reward must be one real number, not ")
+
+
+@pytest.mark.parametrize("info", [None, 3, {"path": np.arange(5)}, {0: lambda: None}])
+def test_nothing_in_info_can_fail_a_run(info: Any, buffered: Callable[..., GymBatch]) -> None:
+    batch = buffered(info=info)
+    assert batch.step(np.zeros((1, 2), int)).reward.all()
+    assert batch.failures == {}

@@ -121,3 +121,10 @@ def test_other_observation_spaces_are_refused_by_name(space: spaces.Space[Any]) 
         make(Environment("rlbench-test/Echo-v0", {"observation_space": space}), 1, 1)
     assert str(space) in str(caught.value)
     assert "must be Box or Discrete" in str(caught.value)
+
+
+@pytest.mark.parametrize("observation", [["1", "2"], [b"1", b"2"], [1j, 2j], np.array([1, 2], complex)])
+def test_text_and_complex_numbers_are_no_observation(observation: Any) -> None:
+    encode = ObservationEncoder(spaces.Box(0, 3, (2,)), "Some-v0")
+    with pytest.raises(ValueError, match="an observation must be of real numbers, not of"):
+        encode(observation)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+import numpy as np
+import numpy.typing as npt
 from gymnasium.envs import classic_control
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
+from rlbench.training.envs.batch import copy_seeds
 from rlbench.training.envs.classic.acrobot import Acrobot
 from rlbench.training.envs.classic.batch import ClassicBatch
 from rlbench.training.envs.classic.cartpole import CartPole
 from rlbench.training.envs.classic.dynamics import Dynamics, rounds_as_numpy
 from rlbench.training.envs.classic.mountain_car import MountainCar, MountainCarContinuous
 from rlbench.training.envs.classic.pendulum import Pendulum
+from rlbench.training.envs.classic.shipped import is_as_shipped, time_limit
 
-__all__ = ["DYNAMICS", "ClassicBatch", "classic_batch", "supports"]
+__all__ = ["DYNAMICS", "ClassicBatch", "classic_batch", "is_known", "supports", "time_limit"]
+
+_STEPS = 50  # that an instance is followed before its equations stand in for it
 
 DYNAMICS: dict[type, type[Dynamics]] = {
     classic_control.AcrobotEnv: Acrobot,
@@ -27,24 +32,55 @@ DYNAMICS: dict[type, type[Dynamics]] = {
 
 
 def supports(template: gymnasium.Env[Any, Any]) -> bool:
-    """Say whether the fast path reproduces this instance to the bit."""
-    return is_known(template) and rounds_as_numpy()
+    """Say whether the fast path reproduces this instance to the bit; it may be stepped for that."""
+    return is_known(template) and rounds_as_numpy() and _follows(template)
 
 
 def is_known(template: gymnasium.Env[Any, Any]) -> bool:
     """Say whether there are equations for this instance.
 
-    It must be one of the classes above, neither derived nor wrapped in anything that changes what it does,
-    made with options that the fast path knows.
+    It must do exactly what one of the classes above does, made with options that the fast path knows.
     """
     dynamics = DYNAMICS.get(type(template.unwrapped))
-    if dynamics is None or template.spec is None or not set(template.spec.kwargs) <= dynamics.options:
-        return False
-    layer = template
-    while isinstance(layer, gymnasium.Wrapper):
-        if type(layer) not in (OrderEnforcing, PassiveEnvChecker, TimeLimit):
+    spec = template.unwrapped.spec
+    return (
+        dynamics is not None and spec is not None and set(spec.kwargs) <= dynamics.options and is_as_shipped(template)
+    )
+
+
+_followed: dict[tuple[Any, ...], bool] = {}
+
+
+def _follows(template: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether the equations give what an instance gives in its first steps; looked at once per process.
+
+    Another version of Gymnasium may have changed its equations, its start states or its rewards.
+    """
+    assert template.unwrapped.spec is not None
+    kind = (type(template.unwrapped), str(template.unwrapped.spec.kwargs), time_limit(template))
+    if kind not in _followed:
+        _followed[kind] = _gives_the_same(template)
+    return _followed[kind]
+
+
+def _gives_the_same(template: gymnasium.Env[Any, Any]) -> bool:
+    batch, rng = classic_batch(template, 1, 1), np.random.default_rng(0)
+    (seed,) = copy_seeds(0, 1)
+    theirs, ours = template.reset(seed=seed)[0], batch.reset([0])
+    for _ in range(_STEPS):
+        if not np.array_equal(theirs, ours[0, 0]):
             return False
-        layer = layer.env
+        (size,) = batch.action.sizes
+        action: npt.NDArray[Any] = rng.integers(size, size=(1, 1))
+        if batch.action.kind == "gaussian":
+            action = 2 * rng.normal(size=(1, 1, size)).astype(np.float32)
+        step = batch.step(action)
+        theirs, reward, terminated, truncated, _ = template.step(batch.action.to_environment(action)[0, 0])
+        if (float(reward), terminated, truncated) != (step.reward[0, 0], step.terminated[0, 0], step.truncated[0, 0]):
+            return False
+        if terminated or truncated:
+            theirs = template.reset()[0]
+        ours = step.observation
     return True
 
 

@@ -13,6 +13,7 @@ from gymnasium.utils.seeding import np_random
 from rlbench.training.envs.batch import Failure, Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
 from rlbench.training.envs.classic.play import Copies, Policy, Record, player
+from rlbench.training.envs.classic.shipped import time_limit
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import State, from_generators, joined, part, put, to_generators
 
@@ -78,7 +79,7 @@ class ClassicBatch:
         self.failures: dict[int, Failure] = {}
         self._dynamics = dynamics
         self._shape = (replicas, num_envs)
-        self._limit = template.spec.max_episode_steps or int(np.iinfo(np.int64).max)
+        self._limit = time_limit(template)
         self._elapsed = np.zeros(replicas * num_envs, np.int64)  # [M] steps of the running episodes
         self._state = np.empty((0, 0))  # [M, S], from the first reset on
         self._starts: Starts

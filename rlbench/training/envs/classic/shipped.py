@@ -1,0 +1,98 @@
+"""Whether an instance of classic control does exactly what Gymnasium's class does, looked at and not concluded.
+
+A user's own file may set attributes, replace methods on an instance, a class or a module, or wrap what it makes, and
+still hand out an object of Gymnasium's type. So everything that decides a step is compared with a fresh copy, made by
+running the source files of Gymnasium once more.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from types import FunctionType, ModuleType
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control import utils
+from gymnasium.utils import seeding
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, common
+
+_WRAPPERS = (OrderEnforcing, PassiveEnvChecker, TimeLimit)  # those that change nothing but when an episode is cut
+_NOTES = {"spec", "env", "_cached_spec"}  # attributes that say how an instance was made and what is inside
+_FORMAL = {"__dict__", "__weakref__", "__parameters__", "__orig_bases__", "_abc_impl", "__abstractmethods__"}
+
+
+def is_as_shipped(template: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether the class of an instance, its attributes and its wrappers are as Gymnasium ships them.
+
+    Made with the keyword arguments of its specification, that is; an instance that has begun an episode is not.
+    """
+    layer = template
+    while isinstance(layer, gymnasium.Wrapper):
+        arguments = getattr(layer, "_saved_kwargs", {})
+        if type(layer) not in _WRAPPERS or not _alike(vars(layer), vars(type(layer)(layer.env, **arguments))):
+            return False
+        layer = layer.env
+    home = inspect.getmodule(type(layer))
+    assert home is not None
+    if not all(map(_is_untouched, (gymnasium.core, common, seeding, utils, home))):
+        return False
+    kwargs = layer.spec.kwargs if layer.spec else {}
+    return _alike(vars(layer), vars(getattr(_fresh(home), type(layer).__name__)(**kwargs)))
+
+
+def time_limit(template: gymnasium.Env[Any, Any]) -> int:
+    """Return after how many steps an episode is cut: the least of its wrappers' limits, or as good as never."""
+    limits, layer = [int(np.iinfo(np.int64).max)], template
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, TimeLimit):
+            limits.append(layer._max_episode_steps)
+        layer = layer.env
+    return min(limits)
+
+
+def _is_untouched(module: ModuleType) -> bool:
+    """Return whether the classes, functions and constants of a module are those of its file."""
+    fresh = {name: value for name, value in vars(_fresh(module)).items() if not name.startswith("__")}
+    return all(_alike(vars(module).get(name), value) for name, value in fresh.items() if not _is_hint(value))
+
+
+def _is_hint(value: Any) -> bool:
+    """Return whether a value only serves to write types, in which nothing is computed."""
+    return type(value).__module__ in ("typing", "typing_extensions")
+
+
+def _fresh(module: ModuleType) -> ModuleType:
+    """Return a new copy of a module, run from its file, which nothing else sees."""
+    assert module.__file__ is not None
+    spec = importlib.util.spec_from_file_location(module.__name__, module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return copy
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two things that are made by the same source do the same."""
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = (one.keys() | other.keys()) - _NOTES - _FORMAL
+        return all(name in one and name in other and _alike(one[name], other[name]) for name in names)
+    if isinstance(one, type) and isinstance(other, type):
+        return one.__qualname__ == other.__qualname__ and _alike(dict(vars(one)), dict(vars(other)))
+    if isinstance(one, FunctionType) and isinstance(other, FunctionType):
+        return (one.__code__, one.__defaults__, one.__kwdefaults__) == (
+            other.__code__,
+            other.__defaults__,
+            other.__kwdefaults__,
+        )
+    if isinstance(one, property) and isinstance(other, property):
+        return _alike(one.fget, other.fget) and _alike(one.fset, other.fset)
+    if isinstance(one, classmethod | staticmethod):
+        return type(one) is type(other) and _alike(one.__func__, other.__func__)
+    if type(one).__qualname__ != type(other).__qualname__:
+        return False
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
