@@ -37,11 +37,14 @@ MEASURED = "measurement"
 class Environment:
     """A Gymnasium environment by id, with the keyword arguments of its constructor.
 
-    `options` must be JSON values, since they are part of a cell's identity.
+    `options` must be JSON values, since they are part of a cell's identity. `registered` holds the specifications, by
+    id, with which it is to be made, and what else users had registered then; None: those that Gymnasium knows when it
+    is made. See `rlbench.study.environments`.
     """
 
     id: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    registered: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:

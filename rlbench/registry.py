@@ -25,6 +25,7 @@ GROUP = "rlbench.algorithms"
 _classes: dict[str, type[Algorithm]] = {}
 _broken: dict[str, str] = {}
 _fingerprints: dict[type[Algorithm], str] = {}
+_own: set[type] = set()
 _discovered = False
 
 
@@ -96,6 +97,11 @@ def fingerprint(cls: type[Algorithm]) -> str:
     return _fingerprints.get(cls) or _hash_source(cls)
 
 
+def is_own(cls: type) -> bool:
+    """Return whether an algorithm comes with rlbench itself."""
+    return cls in _own
+
+
 def _hash_source(cls: type[Algorithm]) -> str:
     digest = hashlib.sha256()
     for base in cls.__mro__:
@@ -123,6 +129,8 @@ def _discover_entry_points() -> None:
         for module in _modules(point.value):
             for cls in _algorithms_in(module):
                 _add(cls)
+                if point.dist is not None and point.dist.name == "rlbench":
+                    _own.add(cls)
 
 
 def _modules(root: str) -> Iterator[ModuleType]:

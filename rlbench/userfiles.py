@@ -87,21 +87,22 @@ def with_helpers(file: Path) -> list[Path]:
     names = _names(file.parent)
     found, waiting = {file}, [file]
     while waiting:
-        imported = _imported(waiting.pop().read_bytes())
+        imported = _imported(waiting.pop().read_bytes(), file.parent.name)
         new = {file.with_name(f"{name}.py") for name in imported & names} - found
         found |= new
         waiting += new
     return [file, *sorted(found - {file})]
 
 
-def source_of(thing: type | FunctionType) -> str:
-    """Return the source that defines a class or function: its module's, and that of the helpers that it imports.
+def source_of(thing: type | FunctionType, *, helpers: bool = False) -> str:
+    """Return the source that defines a class or function: its module's.
 
-    Without a file (defined at a prompt) it is the compiled code.
+    The files of its folder that it imports belong to it, if a user named it or with `helpers`. Without a file (defined
+    at a prompt) it is the compiled code.
     """
     try:
         sources = [inspect.getsource(sys.modules[thing.__module__])]
-        if thing.__module__.startswith(PREFIX):
+        if helpers or thing.__module__.startswith(PREFIX):
             file = Path(str(sys.modules[thing.__module__].__file__))
             sources += [helper.read_text(encoding="utf-8", errors="replace") for helper in with_helpers(file)[1:]]
     except (OSError, TypeError, KeyError):
@@ -183,15 +184,22 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _imported(source: bytes) -> frozenset[str]:
-    """Return the first part of every module name that a source imports, wherever in it."""
+def _imported(source: bytes, package: str) -> frozenset[str]:
+    """Return what a source imports that may lie beside it, wherever in it: the first part of every module's name.
+
+    Of a module of its own `package`, which is called like its folder, it is the second part.
+    """
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
-    return frozenset(name.partition(".")[0] for name in names)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.level <= 1:
+            module = ".".join(filter(None, [package if node.level else "", node.module]))
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    parts = [name.split(".") for name in names]
+    return frozenset(part[1] if part[0] == package and len(part) > 1 else part[0] for part in parts)
 
 
 def _place(error: BaseException, path: Path) -> str:

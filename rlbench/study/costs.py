@@ -121,7 +121,7 @@ class Costs:
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""
-        key = (pack_key(cell.algorithm), cell.environment.label, cell.fingerprint)
+        key = (pack_key(cell.algorithm), cell.environment_key, cell.fingerprint)
         if key not in self._kinds:
             fields = fields_of(type(cell.algorithm))
             statics = {name: value for name, value in settings(cell.algorithm).items() if not fields[name].is_hyper}
@@ -130,7 +130,7 @@ class Costs:
                     "algorithm": cell.algorithm.name,
                     "fingerprint": cell.fingerprint,
                     "static": statics,
-                    "environment": cell.environment.label,
+                    "environment": cell.identity["environment"],
                     "processor": processor() if self.device == "cpu" else self.device,
                 }
             )

@@ -1,23 +1,182 @@
-"""Environments that a user's own file registers: their source decides the numbers, too."""
+"""What an environment's id stands for: what was registered for it when its experiment was read, and what that is.
+
+Registrations are a table of the process in which the last one wins: two files may register one id, and a worker process
+imports none of them. So an environment carries the specifications that its experiment saw to wherever it is made, and
+its identity holds all that is in its own one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+import importlib
+import pickle
+import runpy
 import sys
-from types import FunctionType
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from rlbench.errors import RlbenchError, brief
 from rlbench.records import Environment
-from rlbench.userfiles import PREFIX, source_of
+from rlbench.userfiles import PREFIX, importable, source_of
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
 
 
-def source_of_environment(environment: Environment) -> str:
-    """Return a hash of the source of an environment that a file of the user defines; else an empty text.
+def bound(environment: Environment, folder: Path | None = None) -> Environment:
+    """Return an environment that carries its specification as it is registered now; one that does already as it is.
 
-    What is installed has a version, which the manifest records.
+    Entry points that are given as text are looked for in `folder`, too.
     """
-    gymnasium = sys.modules.get("gymnasium")  # not imported: then no file has registered anything
-    registered = gymnasium.registry.get(environment.id) if gymnasium else None
-    maker = registered.entry_point if registered else None
-    if not isinstance(maker, type | FunctionType) or not maker.__module__.startswith(PREFIX):
-        return ""
-    return hashlib.sha256(f"{maker.__qualname__}\n{source_of(maker)}".encode()).hexdigest()[:16]
+    if environment.registered is not None:
+        return environment
+    module, _, name = environment.id.rpartition(":")
+    with importable(folder):
+        if module:
+            with contextlib.suppress(Exception):  # who makes the environment says what is wrong with it
+                importlib.import_module(module)
+        gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
+        registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
+        found = {
+            one: _with_class(spec, folder)
+            for one, spec in registry.items()
+            if (one == name or callable(spec.entry_point)) and not _is_gymnasiums(spec)
+        }
+    return replace(environment, registered=found)
+
+
+def specification_of(environment: Environment) -> dict[str, Any]:
+    """Return what decides beside id and options how a bound environment is stepped, as JSON.
+
+    Of what Gymnasium registers itself that is nothing: it has a version, which the manifest records. Of others it is a
+    hash of the source that makes them (of the module and what it imports from its own folder), and of their
+    specification all that is not the default.
+
+    Raises RlbenchError for an argument that cannot be written down.
+    """
+    spec = (environment.registered or {}).get(environment.id.rpartition(":")[2])
+    if spec is None:
+        return {}
+    try:
+        return _specification(spec)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as problem:
+        raise RlbenchError(
+            f"Environment {environment.id!r} is registered with an argument that cannot be written down, so that its "
+            f"runs could not be told from others ({brief(problem)}); use numbers, texts, functions and classes."
+        ) from problem
+
+
+def _specification(spec: EnvSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    maker = _loaded(spec.entry_point)
+    if isinstance(maker, type | FunctionType) and not _is_installed(maker) and not _holds(maker):
+        document["source"] = _source(maker)
+    else:
+        document["entry_point"] = _described(maker)
+    if spec.kwargs:
+        document["arguments"] = _described(spec.kwargs)
+    if spec.max_episode_steps is not None:
+        document["max_episode_steps"] = spec.max_episode_steps
+    if not spec.order_enforce:
+        document["order_enforce"] = False
+    if spec.additional_wrappers:
+        document["wrappers"] = [
+            [_described(_loaded(one.entry_point)), _described(one.kwargs)] for one in spec.additional_wrappers
+        ]
+    return document
+
+
+def _described(value: Any) -> Any:
+    """Return as JSON what a value is, the same in every process; pickle's errors where that cannot be said."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {"mapping": [[_described(key), _described(item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_described(item) for item in value]
+    if isinstance(value, functools.partial):
+        return {"partial": [_described(part) for part in (value.func, value.args, value.keywords)]}
+    if isinstance(value, MethodType):
+        return {"method": value.__func__.__qualname__, "of": _described(value.__self__)}
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        name = f"{value.__module__}:{value.__qualname__}"
+        if _is_installed(value) or isinstance(value, BuiltinFunctionType):
+            return {"name": name}
+        return {"source": _source(value)} | ({"holds": _described(_holds(value))} if _holds(value) else {})
+    if isinstance(value, np.ndarray | np.generic):
+        return {"array": [value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()[:16]]}
+    if "__reduce_ex__" not in vars(type(value)) and hasattr(value, "__dict__"):
+        return {"object": _described(type(value)), "with": _described(vars(value))}
+    return {"pickled": hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()[:16]}
+
+
+def _holds(maker: type | FunctionType) -> list[Any]:
+    """Return what a function was made with that its source does not say: variables around it, and defaults."""
+    if not isinstance(maker, FunctionType):
+        return []
+    cells = [cell.cell_contents for cell in maker.__closure__ or ()]
+    return [part for part in (cells, maker.__defaults__, maker.__kwdefaults__) if part]
+
+
+def _source(maker: type | FunctionType) -> str:
+    return hashlib.sha256(f"{maker.__qualname__}\n{source_of(maker, helpers=True)}".encode()).hexdigest()[:16]
+
+
+def _is_installed(maker: Any) -> bool:
+    """Return whether something belongs to Gymnasium or Python, of which the version is recorded."""
+    top = str(getattr(maker, "__module__", "")).partition(".")[0]
+    return top == "gymnasium" or top in sys.stdlib_module_names - {"__main__"}
+
+
+def _loaded(entry_point: Any) -> Any:
+    """Return what an entry point names; the text itself where that cannot be imported."""
+    if not isinstance(entry_point, str):
+        return entry_point
+    from gymnasium.envs.registration import load_env_creator
+
+    try:
+        return load_env_creator(entry_point)
+    except Exception:  # who makes the environment says what is wrong with it
+        return entry_point
+
+
+def _with_class(spec: EnvSpec, folder: Path | None) -> EnvSpec:
+    """Return a specification whose entry point, where that is text about a file of `folder`, is what it names."""
+    text = spec.entry_point
+    if folder is None or not isinstance(text, str) or not (folder / f"{text.partition(':')[0]}.py").is_file():
+        return spec
+    maker = _loaded(text)
+    return replace(spec, entry_point=maker) if getattr(maker, "__module__", "").startswith(PREFIX) else spec
+
+
+def _is_gymnasiums(spec: EnvSpec) -> bool:
+    """Return whether a specification is the one that Gymnasium itself registers under its id."""
+    shipped = _shipped().get(spec.id)
+    if shipped is None or callable(shipped.entry_point) != callable(spec.entry_point):
+        return False
+    if callable(spec.entry_point):  # it only raises that something is missing
+        return _is_installed(spec.entry_point)
+    return repr(shipped) == repr(spec)  # as text: arguments may be arrays, which are not simply equal
+
+
+@cache
+def _shipped() -> Mapping[str, EnvSpec]:
+    """Return what Gymnasium registers itself, whatever was registered over it since."""
+    import gymnasium
+
+    before = dict(gymnasium.registry)
+    gymnasium.registry.clear()
+    try:
+        runpy.run_path(str(gymnasium.envs.__file__))
+        return dict(gymnasium.registry)
+    finally:
+        gymnasium.registry.clear()
+        gymnasium.registry.update(before)

@@ -14,16 +14,16 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from rlbench.records import Progress, RunRecord
+from rlbench.study.environments import bound
 from rlbench.study.launcher import Launcher
 from rlbench.study.limits import Limits, PackLimits
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.packs import Pack
 from rlbench.study.pool import Event, Pool
 from rlbench.study.retries import Agenda, Ended, Try
-from rlbench.study.worker import describe, trainer
+from rlbench.study.worker import describe, perform, trainer
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.shortage import shortage
-from rlbench.training.watch import watching
 
 Train = Callable[..., list[RunRecord]]
 """What takes and returns the same as `rlbench.training.trainer.train`, which is meant where it is None."""
@@ -108,8 +108,8 @@ def _trained(
         on_event(Event(pack, progress))
 
     try:
-        with watching(limits.call):
-            return Ended(pack, (own or trainer())(*arguments, **options, on_progress=on_progress))
+        options["on_progress"] = on_progress
+        return Ended(pack, perform(own or trainer(), arguments, options, limits.call))
     except Exception as error:
         return Ended(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
@@ -125,15 +125,12 @@ def _task(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = Non
     options = {}
     if train is None and checkpoints is not None:
         options["checkpoints"] = checkpoints.of(cell.id for cell in pack.cells)
-    return train, subjects, first.environment, first.steps, [cell.seed for cell in pack.cells], options
+    return train, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options
 
 
 def payload_of(pack: Pack, train: Train | None, checkpoints: Checkpoints | None, limits: PackLimits) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
-    import gymnasium
 
-    registered = gymnasium.registry.get(pack.cells[0].environment.id)
-    task = _task(pack, train, checkpoints)
-    payload: bytes = cloudpickle.dumps(((limits.call, limits.memory), *task, registered))
+    payload: bytes = cloudpickle.dumps(((limits.call, limits.memory), *_task(pack, train, checkpoints)))
     return payload

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import fields_of
+from rlbench.study.environments import bound
 from rlbench.study.measurement import Measurement
 from rlbench.study.spec import Arm, Experiment
 from rlbench.userfiles import import_file
@@ -28,6 +29,9 @@ def load_experiment(path: str | Path) -> Experiment | Measurement:
         raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
     if any(not hasattr(experiment, one.name) for one in fields(experiment)):
         raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {_base(experiment)}.")
+    # In place, and once: a file is imported once, and what it registered may have been registered over since.
+    here = tuple(bound(one, Path(path).resolve().parent) for one in experiment.environments)
+    object.__setattr__(experiment, "environments", here)
     return experiment
 
 

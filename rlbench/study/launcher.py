@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class Process(Protocol):
     """A worker process: its pipes, and its end. `wait` returns minus the number of the signal that ended it."""
 
+    forked: bool  # and so started within milliseconds
     stdin: IO[bytes]
     stdout: IO[bytes]
     stderr: IO[bytes]
@@ -90,6 +91,8 @@ def launcher_for(executor: str, address: str | None, workers: int | None) -> Lau
 class _Fresh:
     """A worker that is an interpreter of its own."""
 
+    forked = False
+
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             _program("from rlbench.study.worker import main; main()"),
@@ -110,6 +113,8 @@ class _Fresh:
 
 class _Forked:
     """A worker that the template forks; what it inherits is sent to it first."""
+
+    forked = True
 
     def __init__(self, template: _Template, number: int) -> None:
         self._template, self._number = template, number

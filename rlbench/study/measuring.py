@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import FunctionType
@@ -17,7 +17,7 @@ import numpy as np
 from rlbench.records import MEASURED, Environment, RunRecord, Table, empty_episodes
 from rlbench.store import Planned
 from rlbench.store.entry import cell_id
-from rlbench.study.environments import source_of_environment
+from rlbench.study.environments import bound, specification_of
 from rlbench.study.measurement import Measure, Measurement
 from rlbench.userfiles import folder_of, importable, source_of
 
@@ -58,19 +58,18 @@ class MeasuredCell:
     environment: Environment
     seed: int
     fingerprint: str
-    environment_source: str = ""
+    specification: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 1
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The document whose hash is `id`."""
-        document = {"id": self.environment.id, "options": dict(self.environment.options)}
         return {
             "kind": MEASURED,
             "name": self.name,
             "arm": self.arm,
             "fingerprint": self.fingerprint,
-            "environment": document | ({"source": self.environment_source} if self.environment_source else {}),
+            "environment": {"id": self.environment.id, "options": dict(self.environment.options), **self.specification},
             "seed": self.seed,
         }
 
@@ -115,10 +114,11 @@ def plan_measurement(measurement: Measurement) -> MeasurementPlan:
     text = f"{measure.__qualname__}\n{source_of(measure)}"
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
     measuring = Measuring(measure, measurement.arms, folder_of(measure.__module__))
+    environments = [(one, specification_of(one)) for one in map(bound, measurement.environments)]
     cells = tuple(
-        MeasuredCell(arm, measuring, measurement.name, environment, seed, fingerprint, source)
+        MeasuredCell(arm, measuring, measurement.name, environment, seed, fingerprint, specification)
         for arm in measurement.arms
-        for environment, source in ((one, source_of_environment(one)) for one in measurement.environments)
+        for environment, specification in environments
         for seed in measurement.seeds
     )
     return MeasurementPlan(measurement, cells)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlbench.algorithm import pack_key
-from rlbench.store.entry import canonical
+from rlbench.registry import is_own
 from rlbench.study.costs import Costs
 from rlbench.study.measuring import MeasuredCell
 from rlbench.study.plan import AnyCell, Cell
@@ -33,6 +32,12 @@ class Pack:
         arms = list(dict.fromkeys(cell.arm for cell in self.cells))
         shown = arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
         return f"{shown} on {self.cells[0].environment.label} x{len(self.cells)}"
+
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether anything but rlbench and Gymnasium runs in it: an environment, an algorithm, a measurement."""
+        first = self.cells[0]
+        return isinstance(first, MeasuredCell) or bool(first.specification) or not is_own(type(first.algorithm))
 
 
 def halves(pack: Pack) -> list[Pack]:
@@ -81,9 +86,8 @@ def groups_of(cells: Sequence[Cell], begun: Mapping[str, int] | None = None) -> 
     """
     groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
-        options = json.dumps(canonical(cell.environment.options), sort_keys=True)
         after = begun.get(cell.id, 0) if begun else 0
-        key = (pack_key(cell.algorithm), cell.environment.id, options, cell.steps, after)
+        key = (pack_key(cell.algorithm), cell.environment_key, cell.steps, after)
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
 

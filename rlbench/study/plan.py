@@ -1,15 +1,16 @@
 """From an experiment to cells, one per run, and to those that are left to do.
 
 A cell's identity is the hash of everything that decides its numbers and of nothing else: the algorithm's name
-and resolved fields, the fingerprint of the plugin's source, the environment with its options (and its source, where
-a file of the user registers it), the budget, the seed.
+and resolved fields, the fingerprint of the plugin's source, the environment with its options (and its source and
+specification, where it is not Gymnasium's own), the budget, the seed.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
 
@@ -18,9 +19,9 @@ from rlbench.algorithm import Algorithm
 from rlbench.fields import settings
 from rlbench.records import Environment
 from rlbench.store import Planned, Store
-from rlbench.store.entry import cell_id
+from rlbench.store.entry import canonical, cell_id
 from rlbench.study.arms import ResolvedArm, baseline_of, resolve
-from rlbench.study.environments import source_of_environment
+from rlbench.study.environments import bound, specification_of
 from rlbench.study.measurement import Measurement
 from rlbench.study.measuring import MeasuredCell, MeasurementPlan, plan_measurement
 from rlbench.study.spec import Experiment
@@ -28,7 +29,10 @@ from rlbench.study.spec import Experiment
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run: an arm in an environment with a seed and a budget of environment steps."""
+    """One run: an arm in an environment with a seed and a budget of environment steps.
+
+    `specification` is what belongs to the environment's identity beside id and options.
+    """
 
     arm: str
     algorithm: Algorithm
@@ -36,17 +40,16 @@ class Cell:
     steps: int
     seed: int
     fingerprint: str
-    environment_source: str = ""
+    specification: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The document whose hash is `id`."""
-        environment = {"id": self.environment.id, "options": dict(self.environment.options)}
         return {
             "algorithm": self.algorithm.name,
             "settings": settings(self.algorithm),
             "fingerprint": self.fingerprint,
-            "environment": environment | ({"source": self.environment_source} if self.environment_source else {}),
+            "environment": {"id": self.environment.id, "options": dict(self.environment.options), **self.specification},
             "steps": self.steps,
             "seed": self.seed,
         }
@@ -55,6 +58,11 @@ class Cell:
     def id(self) -> str:
         """The name of the run in the store."""
         return cell_id(self.identity)
+
+    @cached_property
+    def environment_key(self) -> str:
+        """What is equal for the same environment only, whatever it is called."""
+        return json.dumps(canonical(self.identity["environment"]), sort_keys=True)
 
     @property
     def planned(self) -> Planned:
@@ -121,7 +129,7 @@ def make_plan(experiment: Experiment | Measurement) -> AnyPlan:
         return plan_measurement(experiment)
     arms = resolve(experiment)
     prints = {type(arm.algorithm): registry.fingerprint(type(arm.algorithm)) for arm in arms}
-    sources = {one.label: source_of_environment(one) for one in experiment.environments}
+    environments = [(one, specification_of(one)) for one in map(bound, experiment.environments)]
     cells = tuple(
         Cell(
             arm.label,
@@ -130,10 +138,10 @@ def make_plan(experiment: Experiment | Measurement) -> AnyPlan:
             experiment.budget(environment),
             seed,
             prints[type(arm.algorithm)],
-            sources[environment.label],
+            specification,
         )
         for arm in arms
-        for environment in experiment.environments
+        for environment, specification in environments
         for seed in experiment.seeds
     )
     return Plan(experiment, tuple(arms), cells)

@@ -112,7 +112,9 @@ class Pool:
         else:
             reason, detail, again = said
             ended = Ended(pack, reason=reason, detail=detail, again=again)
-        if again or worker.overdue:  # what took the time or the memory may still be there
+        # What took the time or the memory may still be there; and what code of users did to a process, which costs less
+        # to fork anew than to look through.
+        if again or worker.overdue or (worker.process.forked and pack.runs_user_code):
             worker.retired = True
             worker.process.kill()
         return ended

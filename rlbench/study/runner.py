@@ -129,9 +129,12 @@ def _about(plans: Sequence[AnyPlan], shard: Shard | None) -> dict[str, Any]:
 def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
     """Make each environment once, so that a wrong id or an unsupported space is said before training.
 
-    Return the size of an observation by the environment's label.
+    Return the size of an observation by the environment's label, the largest of those that share one.
     """
     from rlbench.training import envs
 
-    environments = {cell.environment.label: cell.environment for cell in cells}
-    return {label: envs.observation_size(environment) for label, environment in environments.items()}
+    sizes: dict[str, int] = {}
+    for environment in {cell.environment_key: cell.environment for cell in cells}.values():
+        with envs.registered(environment):
+            sizes[environment.label] = max(envs.observation_size(environment), sizes.get(environment.label, 0))
+    return sizes

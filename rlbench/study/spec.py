@@ -19,7 +19,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +207,11 @@ def as_list(where: str, key: str, value: Any) -> list[Any]:
 
 def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
     """Return different environments, given as such or by their ids."""
-    environments = tuple(Environment(one) if isinstance(one, str) else one for one in items)
+    # Each experiment has its own, since each carries what was registered when that was read.
+    environments = tuple(
+        Environment(one) if isinstance(one, str) else replace(one) if isinstance(one, Environment) else one
+        for one in items
+    )
     for one in environments:
         if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
             raise RlbenchError(f"{where}: {brief(one)} is not an environment; give a Gymnasium id.")

@@ -123,16 +123,13 @@ def _bury(workers: dict[int, int], control: socket.socket) -> None:
 
 
 def _become_worker(template: int, descriptors: list[int]) -> None:
-    """Make this fork what a fresh interpreter would be: its streams, its surroundings, its random numbers."""
-    import numpy as np
-
+    """Make this fork what a fresh interpreter would be: its streams and its surroundings."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != template:  # it ended before that could be asked for
         os._exit(1)
     for stream, descriptor in enumerate(descriptors):
         os.dup2(descriptor, stream)
         os.close(descriptor)
-    np.random.seed()  # noqa: NPY002  # for environments that draw from it: not the same numbers in every fork
     message = receive(sys.stdin.buffer)
     if message is None:
         os._exit(1)

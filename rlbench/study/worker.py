@@ -1,8 +1,8 @@
 """The program of a worker process: packs come in on stdin, progress and results go out on stdout.
 
 A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
-(limits, train or None, algorithms, environment, steps, seeds, options by name, registered), limits being (seconds that
-a call of an environment may take, bytes). From the worker: ("alive",) and ("progress", Progress) as signs of life, then
+(limits, train or None, algorithms, environment, steps, seeds, options by name), limits being (seconds that a call of an
+environment may take, bytes). From the worker: ("alive",) and ("progress", Progress) as signs of life, then
 ("done", [RunRecord]) or ("error", sentence, traceback, whether another try may end otherwise).
 """
 
@@ -16,7 +16,7 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -90,24 +90,41 @@ def answer(payload: bytes, say: Callable[..., None], *, checkpoints: bool = True
 
 
 def _train(payload: bytes, say: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
-    import gymnasium
-
-    (seconds, size), train, *arguments, options, registered = pickle.loads(payload)
+    (seconds, size), train, *arguments, options = pickle.loads(payload)
     if not checkpoints:
         options.pop("checkpoints", None)
-    if registered is not None:  # perhaps by the experiment file or a plugin, which are not imported here
-        gymnasium.registry.setdefault(registered.id, registered)
     train = train or trainer()
+    from rlbench.study.process import draw_anew
+
+    draw_anew()
     imported = _imported()
     memory.forget_peak()
     limit_memory(size)
     say("alive")  # all is imported
-    with watching(seconds, lambda: say("alive")):
-        on_progress = partial(say, "progress")
-        records: list[RunRecord] = train(*arguments, **options, on_progress=on_progress)
+    on_progress = partial(say, "progress")
+    records = perform(train, arguments, {**options, "on_progress": on_progress}, seconds, lambda: say("alive"))
     for record in records:
         record.peak_bytes = max(memory.peak() - imported, 0)
     return records
+
+
+def perform(
+    train: Callable[..., list[RunRecord]],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    seconds: float,
+    alive: Callable[[], None] = lambda: None,
+) -> list[RunRecord]:
+    """Return what `train` returns for (algorithms, environment, steps, seeds); this process is left as it was found.
+
+    The environment is the one that its experiment registered. A call of it may take `seconds`; `alive` is called now
+    and then while environments return.
+    """
+    from rlbench.study.process import left_as_found
+    from rlbench.training.envs import registered
+
+    with left_as_found(), registered(arguments[1]), watching(seconds, alive):
+        return train(*arguments, **options)
 
 
 @cache

@@ -13,6 +13,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from rlbench import registry
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.study.executors import in_process, in_workers
 from rlbench.study.launcher import Launcher
@@ -25,9 +26,9 @@ from rlbench.training.trainer import train
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def pack(*seeds: int) -> Pack:
+def pack(*seeds: int, algorithm: Any = None) -> Pack:
     """A pack for the trainers below, which use no algorithm."""
-    return Pack(tuple(Cell("arm", None, Environment("none"), 8, seed, "") for seed in seeds))  # type: ignore[arg-type]
+    return Pack(tuple(Cell("arm", algorithm, Environment("none"), 8, seed, "") for seed in seeds))
 
 
 def record(seed: int) -> RunRecord:
@@ -99,7 +100,8 @@ def test_stopping_early_ends_the_workers(launcher: Launcher) -> None:
 
 
 def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:
-    results = in_workers([pack(seed) for seed in (1, 2, 4, 6)], fake_train, lambda event: None, 2, launcher)
+    packs = [pack(seed, algorithm=registry.load("random")()) for seed in (1, 2, 4, 6)]
+    results = in_workers(packs, fake_train, lambda event: None, 2, launcher)
     workers = {int(one.updates["process"][0]) for _, records in results for one in records}
     assert 1 <= len(workers) <= 2
     assert os.getpid() not in workers

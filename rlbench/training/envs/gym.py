@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -23,6 +23,21 @@ from rlbench.training.state import State, UnusableError, from_document, joined, 
 from rlbench.training.watch import Hanging, caller
 
 
+@contextlib.contextmanager
+def registered(environment: Environment) -> Iterator[None]:
+    """Let Gymnasium know, meanwhile, what an environment carries of specifications, whatever was registered since."""
+    specs = environment.registered or {}
+    before = {name: gymnasium.registry.get(name) for name in specs}
+    gymnasium.registry.update(specs)
+    try:
+        yield
+    finally:
+        for name, spec in before.items():
+            gymnasium.registry.pop(name, None)
+            if spec is not None:
+                gymnasium.registry[name] = spec
+
+
 def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     """Return a single instance, from which spaces, limits and constants can be read.
 
@@ -32,7 +47,7 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     Raises:
         RlbenchError: the id is unknown, the constructor rejects the options, or a package is missing.
     """
-    _require_registered(environment.id)
+    _require_registered(environment)
     where = f"Environment {environment.id!r}"
     options = dict(environment.options)
     try:
@@ -45,15 +60,15 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
 
 
 def _made(environment: Environment) -> gymnasium.Env[Any, Any]:
-    made: gymnasium.Env[Any, Any] = gymnasium.make(
-        environment.id, **{"disable_env_checker": True, **environment.options}
-    )
+    name = environment.id.rpartition(":")[2]  # without its module, which may register once more as it is imported
+    made: gymnasium.Env[Any, Any] = gymnasium.make(name, **{"disable_env_checker": True, **environment.options})
     return made
 
 
-def _require_registered(identifier: str) -> None:
+def _require_registered(environment: Environment) -> None:
+    identifier = environment.id
     module, _, name = identifier.rpartition(":")
-    if module:
+    if module and name not in (environment.registered or {}):
         try:
             importlib.import_module(module)
         except Exception as error:

@@ -1,0 +1,242 @@
+"""What an id stands for: the specification that an experiment saw is what is hashed and what is stepped."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.wrappers import TransformReward
+
+from rlbench import registry
+from rlbench.errors import RlbenchError
+from rlbench.records import Environment
+from rlbench.study.environments import bound, specification_of
+from rlbench.study.executors import in_process
+from rlbench.study.files import load_experiment
+from rlbench.study.packs import make_packs
+from rlbench.study.plan import make_plan
+from rlbench.study.runner import execute_all
+from rlbench.study.suites import load_suite
+from rlbench.training.envs import registered
+from rlbench.training.envs.gym import make_one
+
+NAME = "rlbench-test/Specified-v0"
+
+
+class Bonus(CartPoleEnv):
+    def __init__(self, bonus: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.bonus = bonus
+
+
+class Other(CartPoleEnv):
+    pass
+
+
+def around(bonus: Any) -> Callable[..., Any]:
+    return lambda: Bonus(bonus)
+
+
+class Setting:
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., Environment]]:
+    def register(entry_point: Any = Bonus, **options: Any) -> Environment:
+        gymnasium.registry.pop(NAME, None)
+        gymnasium.register(NAME, entry_point=entry_point, **options)
+        return bound(Environment(NAME))
+
+    yield register
+    gymnasium.registry.pop(NAME, None)
+
+
+def test_what_gymnasium_registers_itself_has_no_specification() -> None:
+    for name in ("CartPole-v1", "Acrobot-v1", "FrozenLake-v1", "Hopper-v5", "Hopper-v2"):
+        assert specification_of(bound(Environment(name, {"max_episode_steps": 3}))) == {}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "another class": {"entry_point": Other},
+    "Gymnasium's class": {"entry_point": CartPoleEnv},
+    "Gymnasium's class by name": {"entry_point": "gymnasium.envs.classic_control:PendulumEnv"},
+    "a partial": {"entry_point": functools.partial(Bonus, bonus=1.0)},
+    "a partial with another argument": {"entry_point": functools.partial(Bonus, bonus=2.0)},
+    "a partial with a position": {"entry_point": functools.partial(Bonus, 2.0)},
+    "a closure": {"entry_point": around(1.0)},
+    "a closure over something else": {"entry_point": around(2.0)},
+    "a closure over an array": {"entry_point": around(np.array([1.0, 2.0]))},
+    "a closure over another array": {"entry_point": around(np.array([1.0, 2.5]))},
+    "a closure over an object": {"entry_point": around(Setting(1))},
+    "a closure over another object": {"entry_point": around(Setting(2))},
+    "a method": {"entry_point": Setting(1).__init__},
+    "a method of another object": {"entry_point": Setting(2).__init__},
+    "an argument": {"kwargs": {"bonus": 1.0}},
+    "another argument": {"kwargs": {"bonus": 1.5}},
+    "an argument that is a class": {"kwargs": {"bonus": Other}},
+    "a time limit": {"max_episode_steps": 10},
+    "another time limit": {"max_episode_steps": 11},
+    "no order": {"order_enforce": False},
+    "a wrapper": {
+        "additional_wrappers": (TransformReward.wrapper_spec(func=around(1.0)),),
+    },
+    "a wrapper with another argument": {
+        "additional_wrappers": (TransformReward.wrapper_spec(func=around(2.0)),),
+    },
+}
+
+
+def test_everything_that_decides_what_is_stepped_makes_another_specification(
+    register: Callable[..., Environment],
+) -> None:
+    found = {name: specification_of(register(**change)) for name, change in CHANGES.items()}
+    again = {name: specification_of(register(**change)) for name, change in CHANGES.items()}
+    assert found == again
+    different = {repr(one) for one in [*found.values(), specification_of(register())]}
+    assert len(different) == len(CHANGES) + 1
+
+
+def test_a_registration_over_gymnasiums_own_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = gymnasium.spec("CartPole-v1")
+    assert specification_of(bound(Environment("CartPole-v1"))) == {}
+    monkeypatch.setitem(gymnasium.registry, "CartPole-v1", gymnasium.envs.registration.EnvSpec("CartPole-v1", Bonus))
+    assert specification_of(bound(Environment("CartPole-v1")))["source"]
+    other = gymnasium.envs.registration.EnvSpec("CartPole-v1", spec.entry_point, max_episode_steps=400)
+    monkeypatch.setitem(gymnasium.registry, "CartPole-v1", other)
+    assert specification_of(bound(Environment("CartPole-v1")))["max_episode_steps"] == 400
+
+
+def test_an_argument_that_cannot_be_written_down_is_refused(register: Callable[..., Environment]) -> None:
+    with pytest.raises(RlbenchError, match="is registered with an argument that cannot be written down"):
+        specification_of(register(kwargs={"generator": (n for n in range(3))}))
+
+
+def test_the_specification_is_that_of_the_time_when_it_was_bound(register: Callable[..., Environment]) -> None:
+    before = register(kwargs={"bonus": 1.0})
+    after = register(kwargs={"bonus": 2.0})
+    gymnasium.registry.pop(NAME)
+    for environment, bonus in ((before, 1.0), (after, 2.0)):
+        assert bound(environment) is environment
+        with registered(environment):
+            assert make_one(environment).unwrapped.bonus == bonus  # type: ignore[attr-defined]
+        assert NAME not in gymnasium.registry
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(textwrap.dedent(text))
+
+
+EXPERIMENT = """
+    import gymnasium
+    from gymnasium.envs.classic_control import CartPoleEnv
+    from rlbench import Arm, Experiment
+    {imports}
+
+    class Scaled(CartPoleEnv):
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            return observation, reward * {factor}, *rest
+
+    gymnasium.register({name!r}, entry_point={entry_point})
+    EXPERIMENT = Experiment(
+        name="scaled{factor}",
+        arms=[Arm("random", horizon=16)],
+        environments=[{name!r}],
+        seeds=2,
+        steps=64,
+    )
+"""
+
+
+def means(results: Path) -> list[float]:
+    """Return the mean return of every stored run, sorted."""
+    return sorted(pd.read_parquet(file)["return"].mean() for file in results.glob("store/*/episodes.parquet"))
+
+
+@pytest.fixture
+def _registry_as_before() -> Iterator[None]:
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
+@pytest.mark.parametrize("name", ["rlbench-test/Twin-v0", "CartPole-v1"])
+def test_two_files_that_register_one_id_train_their_own(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    for factor in (1, 50):
+        text = EXPERIMENT.format(name=name, factor=factor, entry_point="Scaled", imports="")
+        write(folder / f"scaled{factor}.py", text)
+    plans = [make_plan(one) for one in load_suite(folder).experiments]
+    for workers in (0, 1):
+        results = tmp_path / f"results{workers}"
+        execute_all(plans, results, workers=workers, progress=False)
+    small, large = np.array(means(tmp_path / "results0")).reshape(2, 2)
+    np.testing.assert_array_equal(large, 50 * small)
+    assert means(tmp_path / "results1") == means(tmp_path / "results0")
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+def test_an_entry_point_in_text_is_looked_for_beside_the_experiment_and_hashed_with_its_helpers(tmp_path: Path) -> None:
+    """The module is a file of the experiment's folder, which neither this process nor a worker can import."""
+
+    def ids(reward: float) -> set[str]:
+        write(tmp_path / "walk_helper.py", f"REWARD = {reward}\n")
+        write(
+            tmp_path / "walk_module.py",
+            """
+            import gymnasium
+            from gymnasium.envs.classic_control import CartPoleEnv
+            from walk_helper import REWARD
+
+            class Walk(CartPoleEnv):
+                def step(self, action):
+                    observation, _, *rest = super().step(action)
+                    return observation, REWARD, *rest
+            """,
+        )
+        text = EXPERIMENT.format(
+            name="rlbench-test/Walk-v0", factor=1, entry_point="'walk_module:Walk'", imports="import walk_module"
+        )
+        write(tmp_path / "experiment.py", text)
+        gymnasium.registry.pop("rlbench-test/Walk-v0", None)
+        experiment = load_experiment(tmp_path / "experiment.py")
+        gymnasium.registry.pop("rlbench-test/Walk-v0", None)
+        plan = make_plan(experiment)
+        execute_all([plan], tmp_path / f"results{reward}", workers=1, progress=False)
+        return {cell.id for cell in plan.cells}
+
+    first, second = ids(1.0), ids(2.0)
+    assert not first & second
+    np.testing.assert_array_equal(2 * np.array(means(tmp_path / "results1.0")), means(tmp_path / "results2.0"))
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+def test_cells_of_one_name_and_different_sources_never_share_a_pack() -> None:
+    algorithm = registry.load("random")(horizon=8)
+    packs = []
+    for cls in (Bonus, Other):
+        gymnasium.registry.pop(NAME, None)
+        gymnasium.register(NAME, entry_point=cls)
+        from rlbench import Arm, Experiment
+
+        experiment = Experiment("x", [Arm("random", horizon=algorithm.horizon)], [NAME], 2, 16)
+        packs += make_plan(experiment).cells
+    made = make_packs(packs, 1)
+    assert sorted(len(pack.cells) for pack in made) == [2, 2]
+    assert all(len({cell.environment_key for cell in pack.cells}) == 1 for pack in made)
+    assert all(pack.runs_user_code for pack in made)
+    assert all(record.status == "finished" for _, records in in_process(made, None, print) for record in records)
