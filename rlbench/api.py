@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def run(
             from rlbench.study.runner import execute
 
         plan = make_plan(experiment)
-        execute(
+        summary = execute(
             plan,
             results_dir,
             workers=workers,
@@ -64,6 +65,8 @@ def run(
             launcher=launcher,
             meanwhile=import_analysis,
         )
+    for message in summary.messages:
+        warnings.warn(message, stacklevel=2)
     from rlbench.analysis.results import Results
 
     register = read_register(home(results_dir, experiment.name))

@@ -1,8 +1,8 @@
-"""How files come to be: whole or not at all, in the folder that they belong to, under names that are safe.
+"""How files come to be and are read: whole or not at all, in the folder that they belong to, under names that are safe.
 
 What rlbench writes is written by `write` into a folder made by `folder`: no symbolic link below the folder that the
-user named is followed, so nothing is written anywhere else. A name that comes from a file or a label becomes that of
-a file only if `is_name` says so, or through `file_name`.
+user named is followed, so nothing is written anywhere else. What it keeps is read by `opened`: a regular file or none.
+A name that comes from a file or a label becomes that of a file only if `is_name` says so, or through `file_name`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ def folder(path: str | Path, *, inside: str | Path) -> Path:
         RlbenchError: a part of the path below `inside` is a symbolic link, or `path` is not below it.
         OSError: the system refuses.
     """
+    refuse_links(path, inside=inside)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
+
+
+def refuse_links(path: str | Path, *, inside: str | Path) -> None:
+    """Raise RlbenchError, as `folder` does, where what is written to `path` would get out of `inside`."""
     target, root = Path(path), Path(inside)
     parts = target.relative_to(root).parts if target.is_relative_to(root) else ("..",)
     if ".." in parts:
@@ -63,8 +70,6 @@ def folder(path: str | Path, *, inside: str | Path) -> Path:
                 f"{at} is a link, and rlbench writes into no folder that a link leads to; name the folder itself, or "
                 "move the link away."
             )
-    target.mkdir(parents=True, exist_ok=True)
-    return target
 
 
 def write(path: str | Path, data: str | bytes | memoryview, *, inside: str | Path, durable: bool = False) -> None:
@@ -107,12 +112,29 @@ def is_stale(status: os.stat_result) -> bool:
     return time.time() - status.st_mtime > STALE_SECONDS
 
 
+def opened(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor of a regular file, made if `flags` say so.
+
+    OSError for what is none: a pipe would never end, a device has effects, and a link leads elsewhere.
+    """
+    careful = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags | careful, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{Path(path).name} is not a file")
+    return descriptor
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return the content of a regular file; OSError as `opened`."""
+    with open(opened(path), "rb") as file:
+        return file.read()
+
+
 def read_json(path: str | Path) -> Any:
     """Return the document in a file; OSError if it cannot be read, ValueError if it is none or too deep to be one."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(f"{Path(path).name} is not a file")  # a pipe would never end
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(read_bytes(path))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -142,6 +142,7 @@ def _tables(table: pd.DataFrame) -> Tables:
             "seconds": 0.0,
             "commit": "",
             "dirty": False,
+            "reproducible": True,
             "device": "",
         }
     )

@@ -48,6 +48,11 @@ def warnings(results: Results) -> list[str]:
     dirty = int(ran["dirty"].astype(bool).sum())
     if dirty:
         said.append(f"{dirty} of {len(ran)} runs were made with uncommitted changes to the code.")
+    for environment in sorted(set(ran.loc[~ran["reproducible"].astype(bool), "environment"])):
+        said.append(
+            f"{environment} gave other observations or rewards when it was stepped again with the same seed and the "
+            "same actions: its runs cannot be reproduced, and may depend on what they trained with."
+        )
     counts = runs["status"].value_counts()
     stopped = {name: int(counts.get(name, 0)) for name in ("failed", "diverged", "missing")}
     if any(stopped.values()):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlbench.algorithm import Algorithm, configure, fields_of
-from rlbench.checks import formulas, trainings
+from rlbench.checks import formulas
 from rlbench.checks.cases import Broken, require
 from rlbench.errors import RlbenchError
 
-__all__ = ["CheckResult", "check_algorithm"]
+__all__ = ["CheckResult", "broken_promise", "check_algorithm"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,22 @@ def check_algorithm(cls: type[Algorithm]) -> Iterator[CheckResult]:
         yield _result(name, partial(check, algorithm))
 
 
+def broken_promise(algorithm: Algorithm) -> str:
+    """Return in one sentence how formulas mix replicas or differ from one time to the next; nothing where they do not.
+
+    A part of the contract suite, for one setting of an algorithm, in a fraction of a second. What raises is left to
+    training, which records it.
+    """
+    for check in (formulas.check_same_twice, formulas.check_replicas, formulas.check_adapt):
+        try:
+            check(algorithm)
+        except Broken as broken:
+            return str(broken)
+        except Exception:  # a plugin may raise anything
+            continue
+    return ""
+
+
 def _result(name: str, check: Callable[[], None]) -> CheckResult:
     try:
         check()
@@ -57,14 +73,22 @@ def _check_constructs(cls: type[Algorithm]) -> None:
     cls()
 
 
+def _by_training(check: str, algorithm: Algorithm) -> None:
+    # Imported where it is needed: it loads the engine, which who asks for `broken_promise` may leave to its workers.
+    from rlbench.checks import trainings
+
+    getattr(trainings, check)(algorithm)
+
+
 _CHECKS: dict[str, Callable[[Algorithm], None]] = {
     "surrogate is one finite number per sample": formulas.check_surrogate,
+    "advantages keep their shape": formulas.check_advantages,
+    "the same numbers twice": formulas.check_same_twice,
     "replicas are independent": formulas.check_replicas,
     "stacked equals single": formulas.check_stacking,
     "policy gradient at ratio 1": formulas.check_policy_gradient,
     "adapt keeps class, static fields and shapes": formulas.check_adapt,
-    "advantages keep their shape": formulas.check_advantages,
-    "one seed, one result": trainings.check_repeats,
-    "alone equals in a pack": trainings.check_packs,
-    "solves a probe environment": trainings.check_learns,
+    "one seed, one result": partial(_by_training, "check_repeats"),
+    "alone equals in a pack": partial(_by_training, "check_packs"),
+    "solves a probe environment": partial(_by_training, "check_learns"),
 }

@@ -40,13 +40,25 @@ class Case:
         )
 
 
-def make_case(build: Callable[[torch.Tensor], Distribution], replicas: int | None, *, moved: float = 0.3) -> Case:
-    """Return samples of a policy that moved away from the old one; `[B]` tensors without `replicas`, else `[R, B]`."""
-    rng = np.random.default_rng(0)
+def make_case(
+    build: Callable[[torch.Tensor], Distribution],
+    replicas: int | None,
+    *,
+    moved: float = 0.3,
+    changed: int | None = None,
+) -> Case:
+    """Return samples of a policy that moved away from the old one; `[B]` tensors without `replicas`, else `[R, B]`.
+
+    The replica `changed`, if there is one, saw something else than it did without.
+    """
     lead = (SAMPLES,) if replicas is None else (replicas, SAMPLES)
+    rng, other = np.random.default_rng(0), np.random.default_rng(1)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+        numbers, others = (one.standard_normal(shape).astype(np.float32) for one in (rng, other))
+        if changed is not None:
+            numbers[changed] = others[changed]
+        return torch.from_numpy(numbers)
 
     old_head = normal(*lead, ACTIONS)
     head = (old_head + moved * normal(*lead, ACTIONS)).requires_grad_()

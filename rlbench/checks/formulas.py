@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from rlbench.functional.surrogates import mean
 
 
 def check_surrogate(algorithm: Algorithm) -> None:
-    """The surrogate returns one finite number per sample, the same each time."""
+    """The surrogate returns one finite number per sample."""
     for build in (Categorical, DiagonalGaussian):
         for replicas in (None, REPLICAS):
             x = make_case(build, replicas).x
@@ -27,27 +27,71 @@ def check_surrogate(algorithm: Algorithm) -> None:
                 "reduce only with rlbench.functional.mean, which keeps the axis.",
             )
             require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
-            require(
-                torch.equal(value, one.surrogate(x)),
-                "surrogate must return the same numbers for the same samples: draw no random numbers, keep no state.",
-            )
+
+
+def check_same_twice(algorithm: Algorithm) -> None:
+    """The formulas return the same numbers for the same numbers."""
+    whole, x, trajectory = stack([algorithm] * REPLICAS), make_case(Categorical, REPLICAS).x, _trajectory((REPLICAS,))
+    for name, compute in (
+        ("surrogate", lambda: (whole.surrogate(x),)),
+        ("advantages", lambda: Estimates(*whole.advantages(trajectory))),
+    ):
+        require(
+            _equal(compute(), compute()),
+            f"{name} must return the same numbers for the same samples: draw no random numbers, keep no state.",
+        )
 
 
 def check_replicas(algorithm: Algorithm) -> None:
-    """No replica's surrogate depends on another replica's samples."""
+    """No replica's surrogate or advantages depend on what another replica saw."""
+    whole = stack([algorithm] * REPLICAS)
+
+    def surrogate(changed: int | None) -> list[torch.Tensor]:
+        return list(whole.surrogate(make_case(Categorical, REPLICAS, changed=changed).x))
+
+    def advantages(changed: int | None) -> list[torch.Tensor]:
+        parts = [part for part in whole.advantages(_trajectory((REPLICAS,), changed=changed)) if part is not None]
+        return list(torch.stack(parts).movedim(2, 0))
+
+    for name, compute, hint in (
+        ("surrogate", surrogate, "a leading axis; reduce over the last axis only, with rlbench.functional.mean."),
+        (
+            "advantages",
+            advantages,
+            "the axis between time and copies; reduce over the first and the last axis only, as "
+            "rlbench.functional.rollout_mean does.",
+        ),
+    ):
+        before = compute(None)
+        for r in range(REPLICAS):
+            after = compute(r)
+            require(
+                _equal(before[:r] + before[r + 1 :], after[:r] + after[r + 1 :]),
+                f"{name} mixes replicas: a reduction runs over {hint}",
+            )
+    _check_slopes(whole)
+
+
+def _check_slopes(whole: Algorithm) -> None:
+    """No derivative of one replica's surrogate depends on another replica, where the value itself may not show it."""
     case = make_case(Categorical, REPLICAS)
-    inputs = (case.head, case.x.advantage.requires_grad_())
-    value = stack([algorithm] * REPLICAS).surrogate(case.x)
-    if not value.requires_grad:
-        return
-    for r in range(REPLICAS):
-        slopes = torch.autograd.grad(value[r].sum(), inputs, retain_graph=True, allow_unused=True)
-        others = [torch.cat([slope[:r], slope[r + 1 :]]) for slope in slopes if slope is not None]
+    value = whole.surrogate(case.x)
+    for r in range(REPLICAS if value.requires_grad else 0):
+        (slope,) = torch.autograd.grad(value[r].sum(), case.head, retain_graph=True)
         require(
-            not any(bool(slope.any()) for slope in others),
+            not bool(torch.cat([slope[:r], slope[r + 1 :]]).any()),
             "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
             "rlbench.functional.mean.",
         )
+
+
+def _equal(some: Iterable[torch.Tensor | None], others: Iterable[torch.Tensor | None]) -> bool:
+    """Return whether tensors, or their absence, are equal to the bit."""
+    pairs = zip(some, others, strict=True)
+    return all(
+        a is b or (a is not None and b is not None and bool(a.eq(b).logical_or(a.isnan() & b.isnan()).all()))
+        for a, b in pairs
+    )
 
 
 def check_stacking(algorithm: Algorithm) -> None:
@@ -136,15 +180,28 @@ def _check_adapted(algorithm: Algorithm, stacked: Algorithm, stats: Stats) -> No
 
 def check_advantages(algorithm: Algorithm) -> None:
     """`advantages` keeps shapes and gives finite numbers."""
-    rng = np.random.default_rng(0)
     for lead, one in (((), algorithm), ((REPLICAS,), stack([algorithm] * REPLICAS))):
-        shape = (20, *lead, 2)
-        reward, value, following = (torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for _ in range(3))
-        terminated = torch.from_numpy(rng.random(shape) < 0.1)
-        ended = terminated | torch.from_numpy(rng.random(shape) < 0.1)
-        estimates = Estimates(*one.advantages(Trajectory(reward, value, following, terminated, ended)))
+        trajectory = _trajectory(lead)
+        shape = tuple(trajectory.reward.shape)
+        estimates = Estimates(*one.advantages(trajectory))
         for name, tensor in estimates._asdict().items():
             if tensor is None:
                 continue
             require(tensor.shape == shape, f"advantages must return {name} {shape}, not {tuple(tensor.shape)}.")
             require(bool(torch.isfinite(tensor).all()), f"advantages must return a finite {name}.")
+
+
+def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Trajectory:
+    """Return what a rollout of 20 steps and 2 copies may have seen; another one for the replica `changed`."""
+
+    def draw(rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        shape = (20, *lead, 2)
+        numbers = [torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)]
+        return *numbers, *(torch.from_numpy(rng.random(shape) < 0.1) for _ in range(2))
+
+    parts = draw(np.random.default_rng(0))
+    if changed is not None:
+        for part, other in zip(parts, draw(np.random.default_rng(1)), strict=True):
+            part[:, changed] = other[:, changed]
+    reward, value, following, terminated, truncated = parts
+    return Trajectory(reward, value, following, terminated, terminated | truncated)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench import files
 from rlbench.files import fill, read_json
 from rlbench.records import RunRecord, Table
 from rlbench.shapes import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check
@@ -47,6 +48,7 @@ _MANIFEST = {
     "provenance": {
         "commit?": TEXT_OR_NONE,
         "dirty?": FLAG,
+        "reproducible?": FLAG,
         "device?": TEXT,
         "versions?": Each(TEXT_OR_NONE),
         "machine?": Each(ANY),
@@ -163,7 +165,7 @@ _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_att
 
 def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of the table `name`; raise ValueError where it is not what was written."""
-    data = (path / f"{name}.parquet").read_bytes()
+    data = files.read_bytes(path / f"{name}.parquet")
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
         raise ValueError(f"{name}.parquet was changed or damaged")
     return data

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rlbench.files import opened
+
 fcntl: Any
 try:
     import fcntl
@@ -26,7 +28,7 @@ def exclusively(path: Path) -> Iterator[bool]:
     to do twice. The file stays: a lock file that is removed may be locked by two.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = opened(path, os.O_RDWR | os.O_CREAT)
     except OSError:
         yield False
         return
@@ -41,7 +43,7 @@ def hold(path: Path) -> int | None:
 
     A process that is killed, however, lets go of it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = opened(path, os.O_RDWR | os.O_CREAT)
     if _try(descriptor):
         return descriptor
     os.close(descriptor)
@@ -53,7 +55,7 @@ def is_held(path: Path) -> bool | None:
     if fcntl is None:
         return None
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = opened(path)
     except OSError:
         return None
     try:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rlbench.files import write
+from rlbench.files import read_bytes, write
 from rlbench.store.entry import SCHEMA, Signature
 
 FILE = ".index.json"
@@ -70,7 +70,7 @@ class Index:
         document = {"format": _FORMAT, "entries": self._entries}
         data = json.dumps(document, separators=(",", ":")).encode()
         with contextlib.suppress(OSError):
-            write(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data, inside=self._path.parent)
+            write(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data, inside=self._path.parent.parent)
             self._new = 0
 
     def _loaded(self) -> dict[str, _Known]:
@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, _Known]:
     enabled = gc.isenabled()
     gc.disable()  # millions of small objects, none of them garbage
     try:
-        digest, _, data = path.read_bytes().partition(b"\n")
+        digest, _, data = read_bytes(path).partition(b"\n")
         if hashlib.sha256(data).hexdigest().encode() != digest:
             return {}
         document = json.loads(data)

@@ -3,9 +3,9 @@
     results/store/.running/<token>.json    who, what it trains and how far it is; rewritten every few seconds
     results/store/.running/<token>.lock    held by the process as long as it lives
 
-On the machine of a process its lock says whether it lives, to the second; from another one its file does, whose time
-must not be older than `LATE`. Claims are made under the store's lock. Where a file system has no locks the
-worst is that a cell is trained twice, with the same numbers.
+On the machine of a process its lock says whether it lives, to the second. From another one its file does: it must not
+stay as it is for `LATE` seconds on the watcher's own clock, nor bear a time further away. Claims are made under the
+store's lock. Where a file system has no locks the worst is that a cell is trained twice, with the same numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError
-from rlbench.files import read_json, write
+from rlbench.files import folder, read_json, write
 from rlbench.shapes import COUNT, SIZE, TEXT, TEXT_OR_NONE, Kind, check, is_number
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
@@ -59,6 +59,7 @@ class Holder(NamedTuple):
     token: str
     alive: bool
     age: float  # seconds since its last sign of life
+    sign: float  # the time of its file
     document: dict[str, Any]
 
     @property
@@ -78,13 +79,13 @@ def holders(results_dir: str | Path, now: float | None = None) -> list[Holder]:
     `now` is the time on the clock of the file system, where it is known. Files that are not of that kind are passed
     over.
     """
-    folder = Path(results_dir) / STORE / RUNNING
     found = []
-    for path in folder.glob("*.json"):
+    for path in (Path(results_dir) / STORE / RUNNING).glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            age = max((time.time() if now is None else now) - path.stat().st_mtime, 0.0)
+            sign = path.lstat().st_mtime
+            age = (time.time() if now is None else now) - sign
             document = _checked(read_json(path))
-            found.append(Holder(path.stem, _lives(path, document, age), age, document))
+            found.append(Holder(path.stem, _lives(path, document, age), max(age, 0.0), sign, document))
     return sorted(found, key=lambda one: (one.document["started"], one.token))
 
 
@@ -100,6 +101,7 @@ class Lease:
         self._token = secrets.token_hex(8)
         self._path = store.directory / RUNNING / f"{self._token}.json"
         self._claimed: dict[str, None] = {}
+        self._heard: dict[str, tuple[float, float]] = {}  # of others: (last sign, when it was first seen here)
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._descriptor: int | None = None
@@ -112,7 +114,7 @@ class Lease:
             **about,
         }
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            folder(self._path.parent, inside=store.root)
             self._descriptor = hold(self._path.with_suffix(".lock"))
             self._write()
         except OSError as problem:
@@ -134,13 +136,23 @@ class Lease:
             now = self._path.stat().st_mtime
         living = []
         for one in holders(self._store.root, now):
-            if one.token != self._token and one.alive:
+            if one.token == self._token:
+                continue
+            if one.alive and not self._is_silent(one):
                 living.append(one)
-            elif not one.alive:
+            else:
                 for suffix in (".json", ".lock"):
                     with contextlib.suppress(OSError):
                         (self._path.parent / f"{one.token}{suffix}").unlink()
         return living
+
+    def _is_silent(self, other: Holder) -> bool:
+        """Return whether another process gave no sign of life for too long, whatever clocks were set to meanwhile."""
+        sign, since = self._heard.setdefault(other.token, (other.sign, time.monotonic()))
+        if sign != other.sign:
+            self._heard[other.token] = (other.sign, time.monotonic())
+            return False
+        return time.monotonic() - since > LATE
 
     def companions(self) -> list[Holder]:
         """Return the other processes that are at work on an experiment that this one works on."""
@@ -183,7 +195,7 @@ class Lease:
             if self._ended.is_set():
                 return
             document = {**self._about, "claimed": list(self._claimed), **self.describe()}
-            write(self._path, json.dumps(document), inside=self._path.parent)
+            write(self._path, json.dumps(document), inside=self._store.root)
 
 
 def _checked(document: Any) -> dict[str, Any]:
@@ -198,7 +210,7 @@ def _checked(document: Any) -> dict[str, Any]:
 def _lives(path: Path, document: dict[str, Any], age: float) -> bool:
     if document["machine"] == _machine() and is_held(path.with_suffix(".lock")) is False:
         return False
-    return age <= LATE
+    return abs(age) <= LATE
 
 
 @cache

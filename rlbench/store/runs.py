@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
-from rlbench.files import folder, is_stale, numbered
+from rlbench.files import folder, is_stale, numbered, refuse_links
 from rlbench.records import RunRecord
 from rlbench.store.entry import (
     TABLES,
@@ -47,6 +47,7 @@ STORE = "store"  # the folder of the entries
 LOCK = ".lock"
 ASIDE = ".set-aside"
 RUNNING = ".running"  # who trains what, see `rlbench.store.leases`
+CHECKPOINTS = ".checkpoints"  # runs in training, see `rlbench.training.checkpoints`
 COSTS = "costs.json"  # what packs took, for planning the next ones
 _AGAIN_SECONDS = 0.02  # after which an entry that another process may be replacing is read once more
 _MANY = 200  # entries, for which the index is worth loading
@@ -160,7 +161,12 @@ class Store:
         return exclusively(self.directory / LOCK)
 
     def sweep(self) -> None:
-        """Remove the unfinished temporary entries and files that killed processes left behind."""
+        """Remove the unfinished temporary entries and files that killed processes left behind.
+
+        Raises RlbenchError where a link in place of a folder would lead this, and what is written later, elsewhere.
+        """
+        for name in (RUNNING, ASIDE, CHECKPOINTS):
+            refuse_links(self.directory / name, inside=self.root)
         for path in [*self.directory.glob(".*.tmp"), *(self.directory / RUNNING).glob(".*.tmp")]:
             try:
                 if is_stale(path.lstat()):
@@ -238,9 +244,7 @@ class Store:
     def _move_aside(self, cell: str) -> None:
         """Move an entry that cannot be trusted to `.set-aside/NAME.1`, `.2` ..., for a person to look at."""
         path = self.directory / cell
-        folder = self.directory / ASIDE
-        folder.mkdir(exist_ok=True)
-        aside = numbered(folder / f"{cell}.")
+        aside = numbered(folder(self.directory / ASIDE, inside=self.root) / f"{cell}.")
         problem = self.distrusted.pop(cell)
         path.rename(aside)
         self.messages.remove(self._ignored(cell, problem))

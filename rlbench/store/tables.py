@@ -31,7 +31,8 @@ class Tables(NamedTuple):
 
     `runs`, one row per planned run: cell, arm, algorithm, environment, seed, steps (the budget), fingerprint,
     status ("finished", "diverged", "failed" or "missing"), reason, detail (a traceback, or nothing), attempts (how
-    often it was started), steps_done, gradient_steps, samples, seconds, commit, dirty, device. `episodes` and
+    often it was started), steps_done, gradient_steps, samples, seconds, commit, dirty, reproducible (False where its
+    environment turned out not to repeat itself), device. `episodes` and
     `updates`: `cell` and then the columns of `rlbench.records`, in the order of `runs`; a column that a run did not
     record is NaN there.
     """
@@ -76,6 +77,7 @@ def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
         "seconds": float(outcome.get("seconds", 0.0)),
         "commit": str(provenance.get("commit") or ""),
         "dirty": bool(provenance.get("dirty", False)),
+        "reproducible": bool(provenance.get("reproducible", True)),
         "device": str(provenance.get("device", "cpu" if manifest else "")),
     }
 

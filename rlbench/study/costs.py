@@ -117,7 +117,7 @@ class Costs:
         for kind, points in self._noted.items():
             latest.setdefault(kind, {}).update(points)
         with contextlib.suppress(OSError):
-            write(self._path, json.dumps(latest, indent=1) + "\n", inside=self._path.parent)
+            write(self._path, json.dumps(latest, indent=1) + "\n", inside=self._path.parent.parent)
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rlbench.store import Store
@@ -26,6 +26,7 @@ from rlbench.study.sharing import Outcome, Share
 from rlbench.study.signs import Signs
 from rlbench.study.summary import Summary
 from rlbench.study.trials import try_out, worth_trying
+from rlbench.study.vetting import compare_repetition
 from rlbench.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class Execution:
     checkpoints: Checkpoints | None
     sinks: Sequence[Feed]
     limits: Limits
+    _unrepeatable: set[str] = field(default_factory=set)  # environments, by their keys
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """See to it that every cell is stored: train what no other process trains, and wait for the rest."""
+        self._look_twice(cells)
         self._try_out(cells)
         packs = self._packs(cells)
         display = display_for(packs, show=self.progress)
@@ -93,11 +96,16 @@ class Execution:
                 for sink in self.sinks:
                     sink.progress(event.pack, event.progress)
 
-        with contextlib.closing(self._results(self.share, heard, prepare)) as results:
+        train = self.placement.trainer(self.train)
+        with contextlib.closing(self._results(self.share, heard, prepare, train, self.checkpoints)) as results:
             for pack, records in results:
                 for cell, record in zip(pack.cells, records, strict=True):
-                    where = {"machine": record.machine} if record.machine else {}
-                    self.store.write(cell.identity, record, {**made_by, **where, "replicas": len(pack.cells)})
+                    about: dict[str, Any] = {"replicas": len(pack.cells)}
+                    if record.machine:
+                        about["machine"] = record.machine
+                    if isinstance(cell, Cell) and cell.environment_key in self._unrepeatable:
+                        about["reproducible"] = False
+                    self.store.write(cell.identity, record, made_by | about)
                     self.summary.add(cell, record)
                     if self.checkpoints:
                         self.checkpoints.discard(cell.id)
@@ -108,6 +116,21 @@ class Execution:
                 display.ended(pack)
                 signs.ended(pack)
                 self.share.stored(pack.cells)
+
+    def _look_twice(self, cells: Sequence[AnyCell]) -> None:
+        """Find the environments of users that are more than a function of their seed, and say so."""
+        foreign = {cell.environment_key: cell for cell in cells if isinstance(cell, Cell) and cell.specification}
+        if not foreign or self.train is not None:
+            return
+        keys = {Pack((cell,)): key for key, cell in foreign.items()}
+        for pack, (record,) in self._results([*keys], _unheard, _nothing, compare_repetition, None, again=False):
+            if record.status == "finished" and record.reason:
+                self._unrepeatable.add(keys[pack])
+                self.summary.messages.append(
+                    f"{pack.cells[0].environment.label} {record.reason} with the same seed and the same actions: its "
+                    "runs cannot be reproduced, and may depend on what they train with. An environment should draw "
+                    "from self.np_random only, and keep nothing between episodes."
+                )
 
     def _try_out(self, cells: Sequence[AnyCell]) -> None:
         processes = max(self.workers, 1)
@@ -135,10 +158,16 @@ class Execution:
         return measured + make_packs(trained, sharing, self.costs, self.placement.room(processes), begun)
 
     def _results(
-        self, packs: Iterable[Pack], on_event: Callable[[Event], None], prepare: Callable[[], None]
+        self,
+        packs: Iterable[Pack],
+        on_event: Callable[[Event], None],
+        prepare: Callable[[], None],
+        train: Train | None,
+        kept: Checkpoints | None,
+        *,
+        again: bool = True,
     ) -> Results:
-        """Return the generator of results; `prepare` is called once packs train."""
-        train, kept = self.placement.trainer(self.train), self.checkpoints
+        """Return the generator of results; `prepare` is called once packs train. What failed is tried `again`."""
         if isinstance(self.launcher, Cluster):
             return in_ray(
                 packs,
@@ -149,13 +178,23 @@ class Execution:
                 kept,
                 limits=self._limits(self.workers),
                 shared=self.lease.path,
+                again=again,
             )
         if self.workers:
             limits = self._limits(min(self.workers, self.share.waiting or self.workers))
-            return in_workers(packs, train, on_event, self.workers, self.launcher, prepare, kept, limits=limits)
+            launcher = self.launcher
+            return in_workers(packs, train, on_event, self.workers, launcher, prepare, kept, limits=limits, again=again)
         prepare()
-        return in_process(packs, train, on_event, kept, limits=self.limits)
+        return in_process(packs, train, on_event, kept, limits=self.limits, again=again)
 
     def _limits(self, processes: int) -> Limits:
         """Return the limits of each of so many worker processes."""
         return replace(self.limits, memory=self.placement.most(processes))
+
+
+def _unheard(_: Event) -> None:
+    return
+
+
+def _nothing() -> None:
+    return

@@ -48,9 +48,10 @@ def in_process(
     checkpoints: Checkpoints | None = None,
     *,
     limits: Limits = NO_LIMITS,
+    again: bool = True,
 ) -> Results:
-    """Train one pack after the other in this process; what failed is tried again as `rlbench.study.retries` says."""
-    agenda = Agenda(packs)
+    """Train one pack after the other in this process; what failed is tried again, if `again`, as `retries` says."""
+    agenda = Agenda(packs, again=again)
     while (tried := agenda.take()) is not None:
         settled = agenda.settle(tried, _trained(tried.pack, train, on_event, checkpoints, limits.of(tried.pack)))
         if settled is not None:

@@ -49,7 +49,7 @@ class Cell:
             "algorithm": self.algorithm.name,
             "settings": settings(self.algorithm),
             "fingerprint": self.fingerprint,
-            "environment": {"id": self.environment.id, "options": dict(self.environment.options), **self.specification},
+            "environment": self._environment,
             "steps": self.steps,
             "seed": self.seed,
         }
@@ -62,7 +62,11 @@ class Cell:
     @cached_property
     def environment_key(self) -> str:
         """What is equal for the same environment only, whatever it is called."""
-        return json.dumps(canonical(self.identity["environment"]), sort_keys=True)
+        return json.dumps(canonical(self._environment), sort_keys=True)
+
+    @property
+    def _environment(self) -> dict[str, Any]:
+        return {"id": self.environment.id, "options": dict(self.environment.options), **self.specification}
 
     @property
     def planned(self) -> Planned:

@@ -43,16 +43,17 @@ def in_ray(
     *,
     limits: Limits = NO_LIMITS,
     shared: Path | None = None,
+    again: bool = True,
 ) -> Results:
     """Train packs as Ray tasks, as many at once as keep the cluster busy; more as nodes join.
 
-    A pack whose node is lost is sent again; what failed is tried again as `rlbench.study.retries` says. `meanwhile` is
+    A pack whose node is lost is sent again; what failed is tried again, if `again`, as `retries` says. `meanwhile` is
     called once, while the first packs train. Nodes that see the file `shared` are taken to see the folder of the
     checkpoints, whose path must be absolute; None: no node does. Raises RlbenchError for a node that joined with other
     versions than this process has.
     """
     cluster.prepare()
-    agenda = Agenda(packs)
+    agenda = Agenda(packs, again=again)
     flights = _Flights(cluster, train, on_event, checkpoints, limits, shared)
     started = said = False
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.errors import RlbenchError
 from rlbench.store import Store
 from rlbench.store.leases import Lease
+from rlbench.store.runs import CHECKPOINTS
 from rlbench.store.specification import write_specification
 from rlbench.study.cluster import Cluster
 from rlbench.study.costs import Costs
@@ -23,6 +24,7 @@ from rlbench.study.plan import AnyPlan, Cell, cells_of, to_do
 from rlbench.study.shards import Shard
 from rlbench.study.sharing import Share
 from rlbench.study.summary import Summary
+from rlbench.study.vetting import vet
 from rlbench.training import INTERVAL
 from rlbench.training.checkpoints import Checkpoints
 
@@ -78,12 +80,13 @@ def execute_all(
     store.set_aside()
     trained = [cell for cell in left if isinstance(cell, Cell)]
     observations = _check_environments(trained)
+    vet(trained, store)
     placement = launcher.place(device) if isinstance(launcher, Cluster) and left else place(device, trained)
     workers = placement.workers(default_workers()) if workers is None else workers
     for plan in plans:
         write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)
     summary = Summary(skipped=final.total(), skipped_diverged=final["diverged"], messages=store.messages)
-    checkpoints = Checkpoints(store.directory.resolve() / ".checkpoints", (), checkpoint_every)
+    checkpoints = Checkpoints(store.directory.resolve() / CHECKPOINTS, (), checkpoint_every)
     checkpoints.sweep({cell.id for cell in cells} - {cell.id for cell in left})
     if left:
         costs = Costs(store.directory, observations, placement.label)

@@ -65,7 +65,7 @@ class Checkpoints:
 
     def header(self, cell: str) -> dict[str, Any] | None:
         """Return what a checkpoint says of itself, None if there is none; UnusableError if it cannot be used."""
-        if not self._file(cell).exists():
+        if not os.path.lexists(self._file(cell)):
             return None
         with _opened(self._file(cell)) as archive:
             return _header(archive, cell)
@@ -88,7 +88,7 @@ class Checkpoints:
         header |= {"stamp": stamp(), "sha256": _checksum(state)}
         buffer = io.BytesIO()
         np.savez(buffer, **{**state, "header": from_document(header)})  # type: ignore[arg-type]  # names are free
-        files.write(self._file(cell), buffer.getbuffer(), inside=self.folder, durable=True)
+        files.write(self._file(cell), buffer.getbuffer(), inside=Path(self.folder).parent, durable=True)
 
     def discard(self, cell: str) -> None:
         """Remove the checkpoint of a run that is stored, and what a killed process left of one.
@@ -139,7 +139,7 @@ def say_once(sentence: str) -> None:
 
 def _opened(path: Path) -> np.lib.npyio.NpzFile:
     try:
-        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        archive = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
     except Exception as problem:  # what reads a damaged archive may raise anything
         raise ForeignError("it is no checkpoint, or damaged") from problem
     if not isinstance(archive, np.lib.npyio.NpzFile):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench import Algorithm, Estimates, Samples, hyper, static
+from rlbench import Algorithm, Estimates, Params, Problem, Samples, hyper, static
 from rlbench.checks import check_algorithm
 from rlbench.functional import clip, gae, mean, standardise
 
@@ -24,7 +24,8 @@ ADVANTAGES = "advantages keep their shape"
 REPEATS = "one seed, one result"
 PACKS = "alone equals in a pack"
 LEARNS = "solves a probe environment"
-ALL = [CONSTRUCTS, SURROGATE, INDEPENDENT, STACKED, GRADIENT, ADAPT, ADVANTAGES, REPEATS, PACKS, LEARNS]
+SAME = "the same numbers twice"
+ALL = [CONSTRUCTS, SURROGATE, ADVANTAGES, SAME, INDEPENDENT, STACKED, GRADIENT, ADAPT, REPEATS, PACKS, LEARNS]
 
 
 class Quick(Algorithm):
@@ -166,6 +167,13 @@ class CountsOnTheClass(Quick):
         return gae(scaled, tr.value, tr.next_value, tr.terminated, tr.ended, gamma=self.gamma, lam=self.gae_lambda)
 
 
+class NoisyStep(Quick):
+    """Chance where no formula shows it."""
+
+    def improve(self, problem: Problem) -> Params:
+        return super().improve(problem) * (1 + 1e-3 * torch.rand(()))
+
+
 class StandardisesOverThePack(Quick):
     """The statistics of one replica leak into the others, where no gradient shows it."""
 
@@ -210,10 +218,11 @@ BROKEN: dict[type[Algorithm], tuple[str, str]] = {
     AdaptMixesReplicas: (ADAPT, "adapt mixes replicas: the field clip of one depends on the others"),
     FlatAdvantages: (ADVANTAGES, r"advantages must return advantage \(20, 2\), not \(40,\)"),
     NanTargets: (ADVANTAGES, "advantages must return a finite target"),
-    GlobalTorchNoise: (SURROGATE, "the same numbers for the same samples: draw no random numbers"),
-    GlobalNumpyNoise: (REPEATS, "draw no random numbers in the algorithm"),
-    CountsOnTheClass: (REPEATS, "Two trainings with one seed differ"),
-    StandardisesOverThePack: (PACKS, "a reduction over a leading axis"),
+    GlobalTorchNoise: (SAME, "surrogate must return the same numbers for the same samples: draw no random numbers"),
+    GlobalNumpyNoise: (SAME, "advantages must return the same numbers"),
+    CountsOnTheClass: (SAME, "advantages must return the same numbers"),
+    NoisyStep: (REPEATS, "draw no random numbers in the algorithm"),
+    StandardisesOverThePack: (INDEPENDENT, "advantages mixes replicas: a reduction runs over the axis between"),
     RoundsByPosition: (PACKS, r"rounding depends on the position \(pow, sigmoid, softplus\)"),
     LearnsNothing: (LEARNS, "It does not solve the probe"),
     DeliberatelyWrongSign: (LEARNS, "check the sign of the surrogate"),
@@ -226,7 +235,8 @@ FOLLOWS = {
     STACKED: {PACKS},
     GRADIENT: {LEARNS, REPEATS, PACKS},
     ADAPT: {REPEATS, PACKS, LEARNS},
-    ADVANTAGES: {REPEATS, PACKS, LEARNS},
+    ADVANTAGES: {INDEPENDENT, REPEATS, PACKS, LEARNS},
+    SAME: {INDEPENDENT, STACKED, GRADIENT, REPEATS, PACKS, LEARNS},
     REPEATS: {PACKS},
 }
 

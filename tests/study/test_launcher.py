@@ -40,7 +40,7 @@ class Answers:
         def train(*_: Any, **__: Any) -> list[Any]:
             return [RunRecord("finished", eval(expression), 8, empty_episodes(), {})]
 
-        payload = cloudpickle.dumps(((0.0, float("inf")), train, None, None, 0, [], {}, None))
+        payload = cloudpickle.dumps(((0.0, float("inf")), train, None, Environment("none"), 0, [], {}))
         send(self.process.stdin, payload)
         assert self._said() == ("alive",)
         kind, (record,) = self._said()

@@ -105,6 +105,7 @@ def manifest(suite: SuiteResults, errata: Sequence[Shown]) -> dict[str, Any]:
         "seconds": float(runs["seconds"].sum()) if "seconds" in runs else 0.0,
         "commits": tally(list(runs.get("commit", []))),
         "uncommitted_changes": int(runs["dirty"].sum()) if "dirty" in runs else 0,
+        "cannot_be_reproduced": int((~runs["reproducible"].astype(bool)).sum()) if "reproducible" in runs else 0,
         "devices": tally(list(runs.get("device", []))),
         "packages": tally(versions),
         "machines": tally(machines),

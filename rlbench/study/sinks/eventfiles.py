@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rlbench.files import file_name, fill, is_stale
+from rlbench.files import file_name, fill, is_stale, refuse_links
 from rlbench.records import Progress, RunRecord
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
@@ -38,6 +38,7 @@ class EventFiles:
 
     def __init__(self, places: Mapping[str, Sequence[Place]], folder: Path) -> None:
         self._places, self._live = places, folder / FOLDER / LIVE
+        refuse_links(self._live, inside=folder.parent)
         self._curves: dict[Pack, _Curve] = {}
         _sweep(self._live)
 
@@ -152,7 +153,9 @@ class _Curve:
 
 
 def _folder(place: Place) -> Path:
-    return place.folder.joinpath(FOLDER, *place.parts)
+    path = place.folder.joinpath(FOLDER, *place.parts)
+    refuse_links(path, inside=place.folder.parent)
+    return path
 
 
 def _name(cell: AnyCell, status: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError
+from rlbench.files import folder, write
 from rlbench.records import Progress, RunRecord
 from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell
@@ -63,9 +64,7 @@ class WandbRuns:
         for place in self._places.get(cell.id, ())[:1]:
             _forget(place, cell)
             self._write(place, cell, record)
-            mark = _mark(place, cell, record.status)
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            write(_mark(place, cell, record.status), b"", inside=place.folder.parent)
 
     def close(self) -> None:
         """End the runs of packs that did not end, and wandb's own process."""
@@ -111,7 +110,7 @@ def _begin(place: Place, **named: Any) -> Any:
     """Begin a run of wandb's, which says nothing and looks at nothing but what it is given."""
     import wandb
 
-    place.folder.mkdir(parents=True, exist_ok=True)
+    folder(place.folder / FOLDER, inside=place.folder.parent)
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -135,8 +134,8 @@ def _begin(place: Place, **named: Any) -> Any:
 
 def _forget(place: Place, cell: AnyCell) -> None:
     """Remove what was written of a run that is written anew: `wandb sync` would upload both."""
-    folder = place.folder / FOLDER
-    for path in [*folder.glob(f"*run-*-{cell.id}"), *folder.glob(f"complete/{cell.id}.*")]:
+    ours = folder(place.folder / FOLDER / "complete", inside=place.folder.parent).parent
+    for path in [*ours.glob(f"*run-*-{cell.id}"), *ours.glob(f"complete/{cell.id}.*")]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

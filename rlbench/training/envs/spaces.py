@@ -44,6 +44,15 @@ class ActionSpec:
         """Whether the learner's index, a 64-bit integer, is the environment's action."""
         return self.dtype == np.int64 and not np.any(self.start)
 
+    def draw(self, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Return a learner's action for one copy, [1] or [1, K], drawn by chance."""
+        if self.kind == "gaussian":
+            return rng.normal(size=(1, *self.sizes)).astype(np.float32)
+        if self.kind == "bernoulli":
+            return rng.integers(2, size=(1, *self.sizes))
+        drawn = rng.integers(self.sizes, size=(1, len(self.sizes)))
+        return drawn[:, 0] if self.kind == "categorical" else drawn
+
     def to_environment(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the environment's actions [..., *shape] for the learner's, [...] or [..., K]."""
         if self.kind == "categorical":

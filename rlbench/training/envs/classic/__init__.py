@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 from gymnasium.envs import classic_control
 
 from rlbench.training.envs.batch import copy_seeds
@@ -70,10 +69,7 @@ def _gives_the_same(template: gymnasium.Env[Any, Any]) -> bool:
     for _ in range(_STEPS):
         if not np.array_equal(theirs, ours[0, 0]):
             return False
-        (size,) = batch.action.sizes
-        action: npt.NDArray[Any] = rng.integers(size, size=(1, 1))
-        if batch.action.kind == "gaussian":
-            action = 2 * rng.normal(size=(1, 1, size)).astype(np.float32)
+        action = batch.action.draw(rng)[None]
         step = batch.step(action)
         theirs, reward, terminated, truncated, _ = template.step(batch.action.to_environment(action)[0, 0])
         if (float(reward), terminated, truncated) != (step.reward[0, 0], step.terminated[0, 0], step.truncated[0, 0]):
