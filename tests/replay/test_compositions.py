@@ -98,7 +98,7 @@ def by_autograd(algorithm: Algorithm, inputs: dict[str, Array], upstream: Array)
     return surrogate.detach().numpy(), slopes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(steps, min_size=1, max_size=12), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_compositions_are_autograd_to_the_bit(formula: list[Step], summed: int, seed: int) -> None:
     algorithm = stack([Composed(steps=tuple(formula), summed=summed, low=-0.5 * r, scale=r) for r in range(REPLICAS)])

@@ -318,15 +318,15 @@ def test_in_this_process_a_plugin_that_raises_and_an_environment_that_hangs_end_
 
 
 def slow_train(_: Any, environment: Environment, steps: int, seeds: list[int], *, on_progress: Any) -> list[RunRecord]:
-    """Take three times the limit, with signs of life all the while."""
-    for step in range(12):
+    """Take twice the limit, with signs of life all the while."""
+    for step in range(24):
         time.sleep(0.25)
-        on_progress(Progress(step, 12, len(seeds), 0.0))
+        on_progress(Progress(step, 24, len(seeds), 0.0))
     return [RunRecord("finished", "", steps, empty_episodes(), {}) for _ in seeds]
 
 
 def test_a_pack_that_is_slow_but_alive_is_left_alone(forks: Launcher) -> None:
-    results = in_workers([pack(Environment(FAULTY))], slow_train, lambda event: None, 1, forks, limits=Limits(0.1))
+    results = in_workers([pack(Environment(FAULTY))], slow_train, lambda event: None, 1, forks, limits=Limits(0.3))
     assert {record.attempts for record in by_seed(results).values()} == {1}
 
 
