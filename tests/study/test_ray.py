@@ -246,11 +246,19 @@ def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Mach
     environment = os.environ | {"PYTHONPATH": str(Path(rlbench.__file__).parents[1])}
     options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "text": True}
     first = subprocess.Popen(
-        command(tmp_path, machines, 2, 10**8), **options, stderr=subprocess.PIPE, start_new_session=True
+        command(tmp_path, machines, 2, 10**8),
+        **options,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    wait_until((tmp_path / "begun").exists, lambda: first.poll() is None)
-    first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=HANGS)
+    try:
+        wait_until((tmp_path / "begun").exists, lambda: first.poll() is None)
+        first.send_signal(signal.SIGINT)
+        _, said = first.communicate(timeout=HANGS)
+    finally:
+        first.kill()
     assert first.returncode == 130, said
     assert "Interrupted: 0 of 4 runs are stored; the same command continues from there." in said
     assert "Traceback" not in said
