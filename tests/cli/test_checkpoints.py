@@ -48,7 +48,7 @@ EXPERIMENT = Experiment(
     steps=8192,  # too few to be tried out, which would wait for the gate
 )
 """
-KILLS = 4
+KILLS = 2
 
 
 def begun(results: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -151,7 +152,7 @@ def spend(how: str) -> None:
         pass
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
     gymnasium.register(FAULTY, entry_point=Faulty)
     yield
@@ -179,6 +180,7 @@ def by_seed(results: Results) -> dict[int, RunRecord]:
     return found
 
 
+@functools.cache
 def undisturbed(how: str = "") -> dict[int, RunRecord]:
     """The same runs, of which none does anything bad; all of them differ."""
     found = by_seed(in_process([pack(Environment(FAULTY), how)], None, lambda event: None))
@@ -212,7 +214,9 @@ def train(launcher: Launcher, packs: list[Pack], seconds: float = 0.0, memory: f
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Launcher]:
+def forks(registered: None) -> Iterator[Launcher]:
+    """Fork workers that find every loop compiled: compiling is silent for longer than their limits here."""
+    undisturbed()
     with Launcher() as launcher:
         yield launcher
 

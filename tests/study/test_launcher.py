@@ -76,21 +76,24 @@ def worker(launcher: Launcher) -> Iterator[Callable[[], Answers]]:
         one.end()
 
 
+@pytest.mark.parametrize("forking", [pytest.param(True, marks=linux), False])
 def test_a_worker_has_the_parents_path_environment_and_folder_of_that_moment(
-    launcher: Launcher, worker: Callable[[], Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_BEFORE", "1")
-    launcher.prepare()
-    (tmp_path / "only_there.py").write_text("VALUE = 7\n")
-    monkeypatch.setenv("TEST_AFTER", "2")
-    monkeypatch.delenv("TEST_BEFORE")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    ask = worker()
-    assert ask("__import__('only_there').VALUE") == 7
-    assert ask("__import__('sys').path") == [entry or os.getcwd() for entry in sys.path]
-    assert ask("__import__('os').getcwd()") == str(tmp_path)
-    there = ask("dict(__import__('os').environ)")
+    with Launcher(forking=forking) as launcher:
+        launcher.prepare()
+        (tmp_path / "only_there.py").write_text("VALUE = 7\n")
+        monkeypatch.setenv("TEST_AFTER", "2")
+        monkeypatch.delenv("TEST_BEFORE")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        ask = Answers(launcher)
+        assert ask("__import__('only_there').VALUE") == 7
+        assert ask("__import__('sys').path") == [entry or os.getcwd() for entry in sys.path]
+        assert ask("__import__('os').getcwd()") == str(tmp_path)
+        there = ask("dict(__import__('os').environ)")
+        ask.end()
     assert there == {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
 
 

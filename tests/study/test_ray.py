@@ -42,7 +42,6 @@ from rlbench.training.trainer import train
 from tests.waiting import HANGS, wait_until
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster is enough for all of them
 
 # A node cannot import a test module by name; what stands here travels whole, as a notebook's functions do.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
