@@ -21,10 +21,10 @@ claims-quick: $(VENV)/.installed-box2d
 	$(BIN)/rlbench report experiments/lecture --quick && exit $$status
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto -m "not calibration and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile -m "not calibration and not chaos"
 
 # Kills a suite at 200 random moments and compares what is stored with an undisturbed run; a quarter of an hour.
 chaos: $(VENV)/.installed-dev

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANGS
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = re.findall(r"^```bash\n(.*?)^```$", (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), re.M | re.S)
 BASH = shutil.which("bash")
@@ -74,7 +76,7 @@ def test_the_script_for_ray_trains_on_two_nodes(job: dict[str, str], tmp_path: P
     script = [str(BASH), "-c", SCRIPTS[0]]
     output = tmp_path / "output.txt"  # not a pipe, which the nodes hold open until SLURM ends them
     with output.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(script, cwd=tmp_path, env=job, stdout=stream, stderr=stream, timeout=300)
+        done = subprocess.run(script, cwd=tmp_path, env=job, stdout=stream, stderr=stream, timeout=HANGS)
     said = output.read_text(encoding="utf-8")
     assert done.returncode == 0, said
     assert "4 trained" in said

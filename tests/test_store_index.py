@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rlbench.store import index as index_module
 from rlbench.store import runs as store_module
 from rlbench.store.entry import manifest_digest
 from rlbench.store.index import FILE
+from tests.waiting import wait_until
 
 SEEDS = 8
 
@@ -29,7 +29,13 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(index_module, "_SETTLED_SECONDS", 0.0)
     record = RunRecord("finished", "", 64, empty_episodes(), {"step": np.array([64])})
     cells = [Store(tmp_path).write({"algorithm": "a", "seed": seed}, record, {}) for seed in range(SEEDS)]
-    time.sleep(0.01)
+    newest, clock = max(path.stat().st_ctime_ns for path in (tmp_path / "store").glob("*/*")), tmp_path / "clock"
+
+    def has_ticked() -> bool:
+        clock.touch()
+        return clock.stat().st_ctime_ns > newest
+
+    wait_until(has_ticked)
     return sorted(cells)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from rlbench.store import Tables
 from tests.chaos import subject
 from tests.chaos.processes import Command, kill, template_of, workers_of
+from tests.waiting import HANGS
 
-LONGEST = 120.0  # seconds that a command may take
 STARTING, TRAINING, REPORTING = 1.6, 2.5, 3.5  # seconds, about
 KILLS = ("parent", "group", "worker", "template", "interrupt", "terminate", "full disk")
 OF_RUNS = ("worker", "template", "full disk")
@@ -96,7 +96,7 @@ class Campaign:
             command.wait_while(lambda: True, self.random.uniform(0, STARTING))
         elif moment == "training":
             saved = self._saved()
-            command.wait_while(lambda: self._saved() == saved, LONGEST)
+            command.wait_while(lambda: self._saved() == saved, HANGS)
             command.wait_while(lambda: True, self.random.uniform(0, TRAINING))
         else:
             folder, skip = self.results / "store", self.random.randrange(6)
@@ -107,7 +107,7 @@ class Campaign:
                 new = self._names(folder) - before
                 return len({one for one in new if one.endswith(".tmp") == temporary}) <= (0 if temporary else skip)
 
-            command.wait_while(lambda: len(self._names(folder) - before) < skip, LONGEST)
+            command.wait_while(lambda: len(self._names(folder) - before) < skip, HANGS)
             command.wait_while(waiting, 2.0, pause=0.0)
         return moment
 
@@ -148,7 +148,7 @@ class Campaign:
         """Let no file of the command grow beyond some bytes, which it finds out when it writes."""
         limit = self.random.randrange(100, 12_000)
         resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-        status = command.wait(LONGEST)
+        status = command.wait(HANGS)
         text = command.text()
         refused = status == ENDED_BY_DISK and "File too large" in text
         assert refused or status in (0, 1), text
@@ -157,7 +157,7 @@ class Campaign:
 
     def _ended(self, command: Command) -> None:
         """Check what a command leaves: no process, no traceback, everything that was stored before, nothing torn."""
-        status = command.wait(LONGEST)
+        status = command.wait(HANGS)
         assert command.all_gone(), f"orphans: {command.members()}"
         # Python itself says so if it is interrupted before it comes to the first line of rlbench.
         text = command.text()
@@ -173,7 +173,7 @@ class Campaign:
         """Let the command end; one that was out of luck may leave failed runs, which the next one tries again."""
         for _ in range(2):
             command = self._start(what)
-            status = command.wait(LONGEST)
+            status = command.wait(HANGS)
             text = command.text()
             self._ended(command)
             if status == 0:

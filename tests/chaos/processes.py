@@ -62,7 +62,7 @@ class Command:
         while self.running and time.monotonic() < until and waiting():
             time.sleep(pause)
 
-    def all_gone(self, seconds: float = 15.0) -> bool:
+    def all_gone(self, seconds: float = 120.0) -> bool:
         """Return whether nothing of the session is left after so many seconds at most."""
         until = time.monotonic() + seconds
         while self.members():

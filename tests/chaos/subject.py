@@ -15,6 +15,7 @@ import pandas as pd
 from rlbench.store import Planned, Store, Tables, load_table
 from rlbench.study.plan import make_plan
 from rlbench.study.suites import load_suite
+from tests.waiting import HANGS
 
 TRAINING = """
 from rlbench import Arm, Claim, Experiment
@@ -78,7 +79,7 @@ def final_tables(suite: Path, results: Path) -> Tables:
 
 def undisturbed(suite: Path, results: Path) -> Tables:
     """Run the suite once without any disturbance and return its tables."""
-    subprocess.run(command("run", suite, results), check=True, capture_output=True, timeout=300)
+    subprocess.run(command("run", suite, results), check=True, capture_output=True, timeout=HANGS)
     tables = final_tables(suite, results)
     assert set(tables.runs["status"]) == {"finished"}
     return tables

@@ -14,7 +14,7 @@ from tests.chaos.campaign import Campaign
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-SHORT = 10
+SHORT = 5
 LONG = 25  # kills in each of `PARTS`
 PARTS = 8
 MOST = 9  # campaigns of a part, where it would do with three

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +16,34 @@ from rlbench.store import load_table
 from rlbench.study.files import load_experiment
 from rlbench.study.plan import make_plan
 from rlbench.study.runner import execute
+from tests.waiting import HANGS, wait_until
 
+# The first pack ends, and the others only when there is a gate.
 EXPERIMENT = """
+import time
+from pathlib import Path
+
+from algorithms.ppo_clip import PPOClip
 from rlbench import Arm, Experiment
+
+FIRST, GATE = Path({first!r}), Path({gate!r})
+
+class Gated(PPOClip):
+    name = "gated"
+
+    def adapt(self, stats):
+        if not FIRST.exists():
+            FIRST.write_text(str(self.hidden))
+        while FIRST.read_text() != str(self.hidden) and not GATE.exists():
+            time.sleep(0.02)
+        return self
 
 EXPERIMENT = Experiment(
     "four-packs",
-    [Arm("ppo-clip", f"width {width}", horizon=256, epochs=4, minibatches=8, hidden=[width]) for width in (4, 5, 6, 7)],
+    [Arm(Gated, f"width {{width}}", horizon=256, epochs=4, minibatches=8, hidden=[width]) for width in (4, 5, 6, 7)],
     ["CartPole-v1"],
     seeds=2,
-    steps=16_384,  # long enough that the first pack's end is seen well before the last one's
+    steps=1024,
 )
 """
 
@@ -37,8 +54,8 @@ def manifests(results: Path) -> dict[str, int]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path) -> None:
-    file, results = tmp_path / "experiment.py", tmp_path / "results"
-    file.write_text(EXPERIMENT)
+    file, results, gate = tmp_path / "experiment.py", tmp_path / "results", tmp_path / "gate"
+    file.write_text(EXPERIMENT.format(first=str(tmp_path / "first"), gate=str(gate)))
     command = [sys.executable, "-m", "rlbench", "run", str(file), "--results", str(results), "--workers", "1"]
     process = subprocess.Popen(
         command,
@@ -50,24 +67,21 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path) -> None:
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 60
-        while not manifests(results) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: len(manifests(results)) == 2, lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     kept = manifests(results)
     assert process.returncode == 130
-    assert 1 <= len(kept) < 8
-    assert errors.splitlines()[-1] == (
-        f"Interrupted: {len(kept)} of 8 runs are stored; the same command continues from there."
-    )
+    assert len(kept) == 2
+    assert errors.splitlines()[-1] == "Interrupted: 2 of 8 runs are stored; the same command continues from there."
     assert "Traceback" not in errors
 
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    gate.touch()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
     assert again.returncode == 0, again.stderr
-    assert f"{len(kept)} runs were stored already, {8 - len(kept)} trained" in again.stdout
+    assert "2 runs were stored already, 6 trained" in again.stdout
     everything = manifests(results)
     assert len(everything) == 8
     assert {cell: everything[cell] for cell in kept} == kept  # untouched

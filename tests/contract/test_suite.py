@@ -184,10 +184,12 @@ class StandardisesOverThePack(Quick):
 
 
 class RoundsByPosition(Quick):
-    """A sigmoid's last bit depends on where in the array a number stands."""
+    """A number's last bit depends on where in the array it stands, as that of a sigmoid does on many processors."""
 
     def surrogate(self, x: Samples) -> torch.Tensor:
-        return 4 * torch.sigmoid(x.log_ratio) * x.advantage
+        value = x.ratio * x.advantage
+        in_the_upper_half_of_a_register = torch.arange(value.numel()).reshape(value.shape) % 8 >= 4
+        return torch.where(in_the_upper_half_of_a_register, value * (1 + 2**-23), value)
 
 
 class LearnsNothing(Quick):

@@ -69,7 +69,7 @@ def test_gae_of_a_replica_does_not_depend_on_the_others() -> None:
 
 
 @given(seed=st.integers(0, 2**31), steps=st.integers(1, 15), gamma=st.floats(0, 1), lam=st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_gae_is_the_brute_force_sum(seed: int, steps: int, gamma: float, lam: float) -> None:
     case = make_case((steps, 1, 2), seed=seed)
     advantage, _ = gae(*case, gamma=gamma, lam=lam)

@@ -14,6 +14,12 @@ settings.register_profile(
 )
 
 
+@pytest.fixture(params=[0.2, pytest.param(1.0, marks=pytest.mark.slow)], ids=["some", "all"])
+def share(request: pytest.FixtureRequest) -> float:
+    """Return the share of the random cases that are tried: in quick tests the first few."""
+    return float(request.param)
+
+
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with this process inside, in which nothing is trained."""

@@ -83,10 +83,10 @@ def sources(draw: st.DrawFn) -> str:
     return source(kind, {name: draw(st.sampled_from(SOURCES)) for name in names})
 
 
-def test_wrong_arguments(sandbox: Sandbox) -> None:
+def test_wrong_arguments(sandbox: Sandbox, share: float) -> None:
     statuses: set[int] = set()
 
-    @settings(settings.get_profile("fuzz"), max_examples=350)
+    @settings(settings.get_profile("fuzz"), max_examples=round(350 * share))
     @given(sources())
     def fuzz(text: str) -> None:
         file = sandbox.work / "experiment.py"
@@ -95,7 +95,7 @@ def test_wrong_arguments(sandbox: Sandbox) -> None:
             statuses.add(sandbox.call("run", "experiment.py", "--workers", "0").exit_code)
 
     fuzz()
-    assert sandbox.cases >= 350
+    assert sandbox.cases >= 350 * share
     assert statuses == {0, 2}
 
 
@@ -111,11 +111,11 @@ def test_every_argument_once(sandbox: Sandbox, kind: str) -> None:
     assert sandbox.cases == len(KINDS[kind]) * len(hostile)
 
 
-def test_real_files_that_were_damaged(sandbox: Sandbox) -> None:
+def test_real_files_that_were_damaged(sandbox: Sandbox, share: float) -> None:
     """Bytes of a real experiment file are cut, doubled, changed or swapped."""
     originals = [file.read_bytes() for file in REAL] + [TINY.encode()] * len(REAL)
 
-    @settings(settings.get_profile("fuzz"), max_examples=150)
+    @settings(settings.get_profile("fuzz"), max_examples=round(150 * share))
     @given(st.sampled_from(originals), st.integers(0, 2**32))
     def fuzz(original: bytes, seed: int) -> None:
         (sandbox.work / "experiment.py").write_bytes(damaged(original, random.Random(seed)))
@@ -123,7 +123,7 @@ def test_real_files_that_were_damaged(sandbox: Sandbox) -> None:
             sandbox.call("run", "experiment.py", "--workers", "0", "--seeds", "2")
 
     fuzz()
-    assert sandbox.cases >= 150
+    assert sandbox.cases >= 150 * share
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -204,13 +204,13 @@ SUITE = {
 }
 
 
-def test_suites(sandbox: Sandbox) -> None:
+def test_suites(sandbox: Sandbox, share: float) -> None:
     folder = sandbox.work / "suite"
     folder.mkdir()
     (folder / "tiny.py").write_text(TINY)
     more = ["[Showpiece('../x', 'curves')]", "[Showpiece('a\\0', 'curves', 'tiny')]", "[Exact('x', 5, id='../../y')]"]
 
-    @settings(settings.get_profile("fuzz"), max_examples=80)
+    @settings(settings.get_profile("fuzz"), max_examples=round(80 * share))
     @given(st.sampled_from(sorted(SUITE)), st.sampled_from([*SOURCES, *more]))
     def fuzz(name: str, value: str) -> None:
         made = called("Suite", {**SUITE, name: value})
@@ -221,7 +221,7 @@ def test_suites(sandbox: Sandbox) -> None:
             sandbox.call("figures", "suite")
 
     fuzz()
-    assert sandbox.cases >= 160
+    assert sandbox.cases >= 160 * share
 
 
 def test_there_are_enough_cases() -> None:

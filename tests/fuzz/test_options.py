@@ -112,19 +112,21 @@ def options(known: dict[str, st.SearchStrategy[str]]) -> st.SearchStrategy[list[
     ],
     ids=["run", "run-a-suite", "plan", "report", "compare", "figures"],
 )
-def test_options(sandbox: Sandbox, command: list[str], known: dict[str, st.SearchStrategy[str]], cases: int) -> None:
+def test_options(
+    sandbox: Sandbox, command: list[str], known: dict[str, st.SearchStrategy[str]], cases: int, share: float
+) -> None:
     (sandbox.work / "tiny.py").write_text(TINY)
     (sandbox.work / "suite").mkdir()
     (sandbox.work / "suite" / "tiny.py").write_text(TINY)
 
-    @settings(settings.get_profile("fuzz"), max_examples=cases)
+    @settings(settings.get_profile("fuzz"), max_examples=round(cases * share))
     @given(options(known))
     def fuzz(given_options: list[str]) -> None:
         sandbox.call(*command, *given_options)
 
     with untouched(sandbox):
         fuzz()
-    assert sandbox.cases >= cases
+    assert sandbox.cases >= cases * share
 
 
 def test_names_of_what_was_never_run(sandbox: Sandbox) -> None:

@@ -61,40 +61,40 @@ def tables(draw: st.DrawFn) -> bytes:
     return "\n".join(separator.join(row) for row in rows).encode(encoding, errors="replace")
 
 
-def test_tables_that_are_nearly_right(quick: Sandbox) -> None:
+def test_tables_that_are_nearly_right(quick: Sandbox, share: float) -> None:
     statuses: set[int] = set()
 
-    @settings(settings.get_profile("fuzz"), max_examples=220)
+    @settings(settings.get_profile("fuzz"), max_examples=round(220 * share))
     @given(tables())
     def fuzz(data: bytes) -> None:
         statuses.add(compare(quick, data))
 
     fuzz()
-    assert quick.cases >= 220
+    assert quick.cases >= 220 * share
     assert statuses == {0, 2}
 
 
-def test_damaged_bytes(quick: Sandbox) -> None:
-    @settings(settings.get_profile("fuzz"), max_examples=100)
+def test_damaged_bytes(quick: Sandbox, share: float) -> None:
+    @settings(settings.get_profile("fuzz"), max_examples=round(100 * share))
     @given(st.sampled_from([SCORES, CURVES]), st.integers(0, 2**32))
     def fuzz(text: str, seed: int) -> None:
         compare(quick, damaged(text.encode(), random.Random(seed)))
 
     fuzz()
-    assert quick.cases >= 100
+    assert quick.cases >= 100 * share
 
 
-def test_random_bytes(quick: Sandbox) -> None:
-    @settings(settings.get_profile("fuzz"), max_examples=120)
+def test_random_bytes(quick: Sandbox, share: float) -> None:
+    @settings(settings.get_profile("fuzz"), max_examples=round(120 * share))
     @given(st.binary(max_size=400), st.sampled_from(["runs.csv", "runs.parquet", "runs.json", "runs", ".csv", "..csv"]))
     def fuzz(data: bytes, name: str) -> None:
         assert compare(quick, data, name=name) == 2
 
     fuzz()
-    assert quick.cases >= 120
+    assert quick.cases >= 120 * share
 
 
-def test_damaged_parquet(quick: Sandbox) -> None:
+def test_damaged_parquet(quick: Sandbox, share: float) -> None:
     import io
 
     import pandas as pd
@@ -102,13 +102,13 @@ def test_damaged_parquet(quick: Sandbox) -> None:
     buffer = io.BytesIO()
     pd.read_csv(io.StringIO(SCORES)).to_parquet(buffer)
 
-    @settings(settings.get_profile("fuzz"), max_examples=80)
+    @settings(settings.get_profile("fuzz"), max_examples=round(80 * share))
     @given(st.integers(0, 2**32))
     def fuzz(seed: int) -> None:
         compare(quick, damaged(buffer.getvalue(), random.Random(seed)), name="runs.parquet")
 
     fuzz()
-    assert quick.cases >= 80
+    assert quick.cases >= 80 * share
 
 
 PARQUET: dict[str, Any] = {

@@ -20,13 +20,13 @@ Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 REPLICAS, SIZE = 5, 6
 
-# Where -0.0 meets 0.0 torch itself may take either one; nothing here divides by a zero that may have a sign.
+# Where -0.0 meets 0.0 torch itself may take either one; nothing here divides by a zero that may have a sign. Roots are
+# not among them: on some processors torch takes those of a library that does not round them correctly.
 UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "neg": lambda a: -a,
     "abs": torch.abs,
     "square": torch.square,
     "cube": lambda a: a**3,
-    "sqrt": lambda a: (a + 0.25).sqrt(),
     "reciprocal": lambda a: 1 / (a + 0.5),
     "sign": torch.sign,
     "relu": torch.relu,
@@ -98,7 +98,7 @@ def by_autograd(algorithm: Algorithm, inputs: dict[str, Array], upstream: Array)
     return surrogate.detach().numpy(), slopes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(steps, min_size=1, max_size=12), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_compositions_are_autograd_to_the_bit(formula: list[Step], summed: int, seed: int) -> None:
     algorithm = stack([Composed(steps=tuple(formula), summed=summed, low=-0.5 * r, scale=r) for r in range(REPLICAS)])

@@ -27,7 +27,7 @@ def tiny_plan() -> Callable[..., Plan]:
     return plan
 
 
-@pytest.fixture(params=["forked", "fresh"])
+@pytest.fixture(scope="module", params=["forked", "fresh"])
 def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
     """Give workers that are forks of a template, and then workers that are interpreters of their own."""
     forking = request.param == "forked"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -151,7 +152,7 @@ def spend(how: str) -> None:
         pass
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
     gymnasium.register(FAULTY, entry_point=Faulty)
     yield
@@ -179,6 +180,7 @@ def by_seed(results: Results) -> dict[int, RunRecord]:
     return found
 
 
+@functools.cache
 def undisturbed(how: str = "") -> dict[int, RunRecord]:
     """The same runs, of which none does anything bad; all of them differ."""
     found = by_seed(in_process([pack(Environment(FAULTY), how)], None, lambda event: None))
@@ -212,7 +214,9 @@ def train(launcher: Launcher, packs: list[Pack], seconds: float = 0.0, memory: f
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Launcher]:
+def forks(registered: None) -> Iterator[Launcher]:
+    """Fork workers that find every loop compiled: compiling is silent for longer than their limits here."""
+    undisturbed()
     with Launcher() as launcher:
         yield launcher
 
@@ -318,15 +322,15 @@ def test_in_this_process_a_plugin_that_raises_and_an_environment_that_hangs_end_
 
 
 def slow_train(_: Any, environment: Environment, steps: int, seeds: list[int], *, on_progress: Any) -> list[RunRecord]:
-    """Take three times the limit, with signs of life all the while."""
-    for step in range(12):
+    """Take twice the limit, with signs of life all the while."""
+    for step in range(24):
         time.sleep(0.25)
-        on_progress(Progress(step, 12, len(seeds), 0.0))
+        on_progress(Progress(step, 24, len(seeds), 0.0))
     return [RunRecord("finished", "", steps, empty_episodes(), {}) for _ in seeds]
 
 
 def test_a_pack_that_is_slow_but_alive_is_left_alone(forks: Launcher) -> None:
-    results = in_workers([pack(Environment(FAULTY))], slow_train, lambda event: None, 1, forks, limits=Limits(0.1))
+    results = in_workers([pack(Environment(FAULTY))], slow_train, lambda event: None, 1, forks, limits=Limits(0.3))
     assert {record.attempts for record in by_seed(results).values()} == {1}
 
 

@@ -24,6 +24,7 @@ from rlbench.study.launcher import Launcher
 from rlbench.study.packs import Pack
 from rlbench.study.plan import Cell
 from rlbench.study.worker import receive, send
+from tests.waiting import wait_until
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -75,21 +76,24 @@ def worker(launcher: Launcher) -> Iterator[Callable[[], Answers]]:
         one.end()
 
 
+@pytest.mark.parametrize("forking", [pytest.param(True, marks=linux), False])
 def test_a_worker_has_the_parents_path_environment_and_folder_of_that_moment(
-    launcher: Launcher, worker: Callable[[], Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_BEFORE", "1")
-    launcher.prepare()
-    (tmp_path / "only_there.py").write_text("VALUE = 7\n")
-    monkeypatch.setenv("TEST_AFTER", "2")
-    monkeypatch.delenv("TEST_BEFORE")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    ask = worker()
-    assert ask("__import__('only_there').VALUE") == 7
-    assert ask("__import__('sys').path") == [entry or os.getcwd() for entry in sys.path]
-    assert ask("__import__('os').getcwd()") == str(tmp_path)
-    there = ask("dict(__import__('os').environ)")
+    with Launcher(forking=forking) as launcher:
+        launcher.prepare()
+        (tmp_path / "only_there.py").write_text("VALUE = 7\n")
+        monkeypatch.setenv("TEST_AFTER", "2")
+        monkeypatch.delenv("TEST_BEFORE")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        ask = Answers(launcher)
+        assert ask("__import__('only_there').VALUE") == 7
+        assert ask("__import__('sys').path") == [entry or os.getcwd() for entry in sys.path]
+        assert ask("__import__('os').getcwd()") == str(tmp_path)
+        there = ask("dict(__import__('os').environ)")
+        ask.end()
     assert there == {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
 
 
@@ -155,7 +159,7 @@ def kill_the_template(_: Any, __: Any, ___: int, seeds: list[int], **____: Any) 
         if seed == 1:
             note("killed").touch()
             os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
+        time.sleep(3600)
     return [RunRecord("finished", "", 8, empty_episodes(), {})]
 
 
@@ -175,7 +179,7 @@ def test_a_template_that_ends_takes_its_forks_along_and_their_packs_start_again(
 @linux
 def test_a_template_with_a_second_thread_is_not_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
@@ -237,10 +241,7 @@ def test_nothing_is_left_where_the_parent_is_killed(kind: signal.Signals) -> Non
     assert all(map(exists, processes))
     parent.send_signal(kind)
     parent.communicate()
-    deadline = time.monotonic() + 20
-    while any(map(exists, processes)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(map(exists, processes))
+    wait_until(lambda: not any(map(exists, processes)))
 
 
 @linux

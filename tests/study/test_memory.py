@@ -37,10 +37,12 @@ print(memory.peak() - before)
 @pytest.mark.parametrize(
     ("name", "environment", "observations", "fields"),
     [
-        ("ppo-clip", "CartPole-v1", 4, {"horizon": 2048, "epochs": 2}),
+        pytest.param("ppo-clip", "CartPole-v1", 4, {"horizon": 2048, "epochs": 2}, marks=pytest.mark.slow),
         ("ppo-clip", "CartPole-v1", 4, {"horizon": 512, "num_envs": 8, "minibatches": 1, "epochs": 1}),
-        ("ppo-clip", "Pendulum-v1", 3, {"horizon": 1024, "hidden": [256, 256], "epochs": 1}),
-        ("trpo", "Acrobot-v1", 6, {"horizon": 2048}),
+        pytest.param(
+            "ppo-clip", "Pendulum-v1", 3, {"horizon": 1024, "hidden": [256, 256], "epochs": 1}, marks=pytest.mark.slow
+        ),
+        ("trpo", "Acrobot-v1", 6, {"horizon": 1024}),
     ],
 )
 def test_the_estimate_covers_what_a_pack_takes(

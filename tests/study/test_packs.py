@@ -32,7 +32,7 @@ def measured(**costs: tuple[float, float]) -> Costs:
     return known
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     groups=st.lists(
         st.tuples(st.integers(1, 20), st.sampled_from([1, 4, 10]), st.sampled_from([4096, 40960])),

@@ -63,7 +63,10 @@ def test_long_times_show_hours(packs: list[Pack], monkeypatch: pytest.MonkeyPatc
     assert meter.left == "3:00:00"
 
 
-def test_without_a_terminal_there_are_plain_lines(packs: list[Pack], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_there_are_plain_lines(
+    packs: list[Pack], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.time, "monotonic", lambda: 100.0)
     display = display_for(packs, show=True)
     assert isinstance(display, Lines)
     display.event(Event(packs[0], line="a plugin says this"))

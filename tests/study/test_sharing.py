@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,12 @@ class Trainer:
         return [record() for _ in seeds]
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "POLL_SECONDS", 0.02)
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """Return a list of what happens while the command waits, one after the other, each as soon as it does."""
+    events: list[Callable[[], None]] = []
+    monkeypatch.setattr(sharing, "time", SimpleNamespace(sleep=lambda _: events.pop(0)()))
+    return events
 
 
 @pytest.fixture
@@ -60,13 +63,9 @@ def name_of(cell: Cell) -> tuple[str, int]:
     return cell.algorithm.name, cell.seed
 
 
-def later(seconds: float, what: Callable[[], None]) -> None:
-    threading.Timer(seconds, what).start()
-
-
 @pytest.mark.parametrize("status", ["finished", "diverged", "failed"])
 def test_what_another_process_trains_is_waited_for(
-    tiny_plan: Callable[..., Plan], tmp_path: Path, other: Lease, status: Status
+    tiny_plan: Callable[..., Plan], tmp_path: Path, other: Lease, meanwhile: list[Callable[[], None]], status: Status
 ) -> None:
     plan = tiny_plan(seeds=3)
     first, *rest = plan.cells
@@ -76,7 +75,7 @@ def test_what_another_process_trains_is_waited_for(
         Store(tmp_path).write(first.identity, record(status), {})
         other.release([first.id])
 
-    later(0.5, store)
+    meanwhile += [store, lambda: None]  # seen as stored, it is waited for no more
     train = Trainer()
     summary = go(plan, tmp_path, train)
     assert sorted(train.trained) == sorted(map(name_of, rest))  # a run that failed there is not tried again here
@@ -86,11 +85,11 @@ def test_what_another_process_trains_is_waited_for(
 
 
 def test_what_a_process_had_claimed_that_ended_is_taken_over(
-    tiny_plan: Callable[..., Plan], tmp_path: Path, other: Lease
+    tiny_plan: Callable[..., Plan], tmp_path: Path, other: Lease, meanwhile: list[Callable[[], None]]
 ) -> None:
     plan = tiny_plan()
     other.claim(lambda _: [cell.id for cell in plan.cells])
-    later(0.3, other.close)
+    meanwhile.append(other.close)
     train = Trainer()
     summary = go(plan, tmp_path, train)
     assert sorted(train.trained) == sorted(map(name_of, plan.cells))
@@ -137,11 +136,15 @@ def test_claims_are_seen_while_a_pack_trains_and_are_gone_afterwards(
 
 
 def test_who_is_waited_for_is_said(
-    tiny_plan: Callable[..., Plan], tmp_path: Path, other: Lease, capsys: pytest.CaptureFixture[str]
+    tiny_plan: Callable[..., Plan],
+    tmp_path: Path,
+    other: Lease,
+    meanwhile: list[Callable[[], None]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = tiny_plan(seeds=1)
     other.claim(lambda _: [plan.cells[0].id])
-    later(0.4, other.close)
+    meanwhile += [lambda: None, other.close]
     execute(plan, tmp_path, workers=0, progress=True, train=Trainer())
     said = [line for line in capsys.readouterr().err.splitlines() if "waiting" in line]
     assert len(said) == 1

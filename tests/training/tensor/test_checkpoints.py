@@ -43,6 +43,15 @@ def nothing_said() -> None:
     say_once.cache_clear()
 
 
+def cases(first: str, *others: str) -> pytest.MarkDecorator:
+    """Parametrize over environments and settings; what is plain and not the first comes with the slow tests."""
+    plain = [pytest.param(one, {}, marks=pytest.mark.slow, id=f"plain-{one}") for one in others]
+    normalised = [pytest.param(one, NORMALISED, id=f"normalised-{one}") for one in (first, *others)]
+    return pytest.mark.parametrize(
+        ("identifier", "settings"), [pytest.param(first, {}, id=f"plain-{first}"), *plain, *normalised]
+    )
+
+
 def goes_on(algorithm: Algorithm, identifier: str, folder: Path, same_runs: Same) -> None:
     """Interrupt a pack after three rollouts, go on in two packs, and compare with one that was not interrupted."""
     environment = Environment(identifier)
@@ -55,8 +64,7 @@ def goes_on(algorithm: Algorithm, identifier: str, folder: Path, same_runs: Same
             same_runs(record, expected[SEEDS.index(seed)])
 
 
-@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1", "rlbench-train/Walk-v0"])
-@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["plain", "normalised"])
+@cases("CartPole-v1", "Pendulum-v1", "rlbench-train/Walk-v0")
 def test_networks_of_ones_own(identifier: str, settings: dict[str, Any], tmp_path: Path, same_runs: Same) -> None:
     goes_on(configure(Own, SMALL | settings, "test"), identifier, tmp_path, same_runs)
 
@@ -67,8 +75,7 @@ def by_torch(*pack: Any, remember: bool) -> TensorTraining:
     return TensorTraining(*what, torch.device(device), remember=remember)
 
 
-@pytest.mark.parametrize("identifier", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0"])
-@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["plain", "normalised"])
+@cases("CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0")
 @pytest.mark.usefixtures("resident")
 def test_environments_on_the_device(
     identifier: str, settings: dict[str, Any], tmp_path: Path, same_runs: Same, monkeypatch: pytest.MonkeyPatch

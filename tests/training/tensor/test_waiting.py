@@ -48,7 +48,7 @@ def networks(algorithm: Any, kind: str) -> list[TensorNetwork]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["ppo-clip", "ppo-penalty", "actor-critic", "reinforce"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_gradient_steps_do_not_wait(weighted: bool, name: str, kind: str, make: Any) -> None:
     # Coefficients that are floats are on no device: what is asked of them once per update can be answered.
     algorithm = make(name, horizon=SIZE, num_envs=1, target_kl=0.01, entropy_coef=0.01, value_clip=0.2, minibatches=1)
@@ -66,7 +66,7 @@ def test_gradient_steps_do_not_wait(weighted: bool, name: str, kind: str, make: 
             lr=torch.empty(REPLICAS, 1, device=META), alive=torch.ones(REPLICAS, dtype=torch.bool, device=META),
             permute=Streams(range(REPLICAS)).permute,
         )  # fmt: skip
-        after = first_order(problem, epochs=3, minibatches=4)
+        after = first_order(problem, epochs=2, minibatches=2)
         assert (after.device, after.shape) == (META, params.shape)
         with pytest.raises(NotImplementedError, match="no data"):
             problem.meter.mean("value_loss")  # here it would wait, and is not asked before the update ends
