@@ -14,7 +14,11 @@ from rlbench.functional import backtracking_line_search, conjugate_gradient, dot
 class TRPO(Algorithm):
     """Maximise r A subject to mean KL(old || new) <= delta, equation 14; the value is fitted by minibatch Adam.
 
-    Damping 0.1 is common practice (not in the paper); the other defaults are the paper's.
+    From the paper are delta = 0.01 (its table 2) and 10 conjugate-gradient iterations (appendix C.1); gamma = 0.99 is
+    its table's, too. Common practice and not in the paper are damping 0.1, the line search's 10 tries with factor 0.8,
+    generalised advantage estimation (Schulman et al. 2016), standardised advantages, and the value's fit by Adam with
+    step size 1e-3. The shared fields (horizon, networks, epochs of the value) are rlbench's own, as for PPO; the paper
+    used up to 50,000 samples per update.
     """
 
     name = "trpo"

@@ -108,6 +108,12 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
             f"{where}: horizon x num_envs = {samples} samples cannot be split into {algorithm.minibatches} equal "
             f"minibatches; set minibatches to a divisor of {samples}."
         )
+    alone = {"minibatch": samples // algorithm.minibatches, "batch": samples}.get(algorithm.normalize_advantage)
+    if alone == 1:
+        raise RlbenchError(
+            f"{where}: the advantage of a single sample is 0 once it is standardised, so that nothing would be learnt; "
+            "set normalize_advantage to none, or take more samples per minibatch."
+        )
     try:
         algorithm.validate()
     except ValueError as error:

@@ -102,6 +102,31 @@ def cause(reason: str) -> str:
     return _STEP.sub("some step", reason)
 
 
+IDLE = 0.1  # of the updates of an arm: so many without an ended episode are worth a warning
+
+
+def idle(where: str, few: int, many: int) -> str:
+    """Return the warning that `few` of `many` updates had nothing to learn from."""
+    return (
+        f"{where}: {few} of {many} updates left the policy as it was, since no episode had ended in their rollout; "
+        "use a horizon that is longer than its episodes."
+    )
+
+
+def idle_updates(updates: Mapping[str, Any], episodes: Mapping[str, Any]) -> int:
+    """Return how many updates left the policy exactly as it was and had no episode that ended in their rollout.
+
+    What learns from whole episodes alone, as REINFORCE does, then had nothing to learn from. The tables are those of
+    one run; where no gradient was ever computed, nothing was to be learnt.
+    """
+    if not {"kl_max", "ratio_max", "gradient_steps"} <= {*updates} or not np.any(updates["gradient_steps"]):
+        return 0
+    edges = np.concatenate([[0], updates["step"]])
+    ended = np.diff(np.searchsorted(np.sort(episodes["step"]), edges, side="right"))
+    still = (np.asarray(updates["kl_max"]) == 0) & (np.asarray(updates["ratio_max"]) == 1)
+    return int((still & (ended == 0)).sum())
+
+
 def empty_episodes() -> Table:
     """Return an `episodes` table without rows."""
     return {

@@ -103,6 +103,25 @@ def test_a_rollout_must_split_into_equal_minibatches() -> None:
         configure(Toy, {"horizon": 50, "num_envs": 2, "minibatches": 3}, "here")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        ({"horizon": 8, "num_envs": 2, "minibatches": 16}, True),
+        ({"horizon": 8, "num_envs": 2, "minibatches": 8}, False),
+        ({"horizon": 8, "num_envs": 2, "minibatches": 16, "normalize_advantage": "batch"}, False),
+        ({"horizon": 8, "num_envs": 2, "minibatches": 16, "normalize_advantage": "none"}, False),
+        ({"horizon": 1, "num_envs": 1, "minibatches": 1, "normalize_advantage": "batch"}, True),
+        ({"horizon": 1, "num_envs": 1, "minibatches": 1, "normalize_advantage": "none"}, False),
+    ],
+)
+def test_an_advantage_that_is_standardised_by_itself_is_refused(overrides: dict[str, Any], refused: bool) -> None:
+    if not refused:
+        configure(Toy, overrides, "here")
+        return
+    with pytest.raises(RlbenchError, match="the advantage of a single sample is 0 once it is standardised"):
+        configure(Toy, overrides, "here")
+
+
 def test_an_algorithms_own_rule_is_checked_after_the_ranges() -> None:
     with pytest.raises(RlbenchError, match=r"^here: a square shape needs an offset below 0\.$"):
         configure(Toy, {"shape": "square", "offset": 1}, "here")

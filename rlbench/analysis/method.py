@@ -14,7 +14,7 @@ from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
 from rlbench.analysis.scores import POINTS
 from rlbench.analysis.sensitivity import warning
-from rlbench.records import MEASURED
+from rlbench.records import IDLE, MEASURED, idle, idle_updates
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -53,6 +53,7 @@ def warnings(results: Results) -> list[str]:
             f"{environment} gave other observations or rewards when it was stepped again with the same seed and the "
             "same actions: its runs cannot be reproduced, and may depend on what they trained with."
         )
+    said += _idle(results)
     counts = runs["status"].value_counts()
     stopped = {name: int(counts.get(name, 0)) for name in ("failed", "diverged", "missing")}
     if any(stopped.values()):
@@ -74,6 +75,26 @@ def warnings(results: Results) -> list[str]:
             f"No reference returns are known for {', '.join(unknown)}, so its scores are not normalised and do not "
             "enter anything said of all environments together."
         )
+    return said
+
+
+def _idle(results: Results) -> list[str]:
+    """Say of which arms many updates had nothing to learn from."""
+    if not {"kl_max", "ratio_max", "gradient_steps"} <= {*results.updates}:
+        return []
+    ended = dict(iter(results.episodes.groupby("cell")["step"]))
+    counts = {
+        cell: (
+            idle_updates({str(name): column for name, column in rows.items()}, {"step": ended.get(cell, [])}),
+            len(rows),
+        )
+        for cell, rows in results.updates.groupby("cell")
+    }
+    said = []
+    for (arm, environment), runs in results.runs.groupby(["arm", "environment"]):
+        few, many = (sum(counts.get(cell, (0, 0))[part] for cell in runs["cell"]) for part in (0, 1))
+        if few and few >= IDLE * many:
+            said.append(idle(f"{arm} on {environment}", few, many))
     return said
 
 

@@ -99,9 +99,12 @@ def _adam(
     for r in range(len(params)):
         if not active[r]:
             continue
-        # The small number is torch.nn.utils.clip_grad_norm_'s. NaN goes on into every parameter.
+        # The small number is torch.nn.utils.clip_grad_norm_'s. NaN goes on into every parameter, and a norm that
+        # overflows does, too: clipped to its bound such a gradient would be 0, and nothing would be learnt.
         norm = np.sqrt(np.dot(grad[r], grad[r]))
         factor = np.minimum(max_norm[r] / (norm + np.float32(1e-6)), np.float32(1))
+        if np.isinf(norm):
+            factor = np.float32(np.nan)
         for part in range(2):
             if not (before if part == 0 else after):
                 continue

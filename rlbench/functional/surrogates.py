@@ -13,10 +13,13 @@ def mean(x: torch.Tensor) -> torch.Tensor:
 
 
 def clip(x: torch.Tensor, low: Bound, high: Bound) -> torch.Tensor:
-    """Return `x` limited to [low, high]; unlike `Tensor.clamp` a float and a tensor bound may be mixed."""
+    """Return `x` limited to [low, high]; unlike in `Tensor.clamp` a float and a tensor bound may be mixed.
+
+    At a bound the derivative is 1, as between them: with low = high = 1 a ratio of 1 still has the policy gradient's.
+    """
     low_tensor = torch.as_tensor(low, dtype=x.dtype, device=x.device)
     high_tensor = torch.as_tensor(high, dtype=x.dtype, device=x.device)
-    return torch.minimum(torch.maximum(x, low_tensor), high_tensor)
+    return torch.clamp(x, low_tensor, high_tensor)
 
 
 def weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

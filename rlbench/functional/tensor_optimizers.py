@@ -87,5 +87,6 @@ def _step(
 
 def clip_by_norm_(grad: torch.Tensor, max_norm: torch.Tensor) -> None:
     """Scale each replica's gradient `[R, P]` in place so that its norm is at most `max_norm` `[R, 1]`."""
-    # The small number is torch.nn.utils.clip_grad_norm_'s.
-    grad *= (max_norm / (norm(grad) + 1e-6)).clamp(max=1)
+    # The small number is torch.nn.utils.clip_grad_norm_'s. A norm that overflows goes on as NaN, as in `adam`.
+    size = norm(grad)
+    grad *= torch.where(size.isinf(), torch.nan, (max_norm / (size + 1e-6)).clamp(max=1))

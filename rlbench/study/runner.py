@@ -119,6 +119,7 @@ def execute_all(
             ) from None
         finally:
             lease.close()
+    summary.messages += summary.idle
     summary.seconds = time.perf_counter() - started
     return summary
 

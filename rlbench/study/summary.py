@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlbench.records import RunRecord
+from rlbench.records import IDLE, RunRecord, idle, idle_updates
 from rlbench.study.plan import AnyCell
 
 
@@ -27,6 +27,13 @@ class Summary:
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    _idle: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> list[str]:
+        """What is to be said of arms that had nothing to learn from in many of their updates."""
+        return [idle(where, few, many) for where, (few, many) in self._idle.items() if few and few >= IDLE * many]
+
     @property
     def fine(self) -> bool:
         """Whether every run that was trained finished."""
@@ -35,6 +42,11 @@ class Summary:
     def add(self, cell: AnyCell, record: RunRecord) -> None:
         """Count one trained run."""
         self.trained += 1
+        if len(record.updates.get("step", ())):
+            where = f"{cell.arm} on {cell.environment.label}"
+            before, all_before = self._idle.get(where, (0, 0))
+            now = idle_updates(record.updates, record.episodes)
+            self._idle[where] = before + now, all_before + len(record.updates["step"])
         if record.status == "finished":
             self.finished += 1
         else:

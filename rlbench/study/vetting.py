@@ -74,11 +74,12 @@ def compare_repetition(
     It takes and returns what `rlbench.training.trainer.train` does, for one cell, so that it runs where that runs: the
     record's reason says what differed, and is empty otherwise.
     """
-    first = _walk(environment, [0], _STEPS)
-    try:
-        second = _walk(environment, [1, 0], len(first))
-    except RlbenchError:  # only one at a time can be made
-        second = _walk(environment, [0], len(first))
+    with np.errstate(all="ignore"):  # as in training
+        first = _walk(environment, [0], _STEPS)
+        try:
+            second = _walk(environment, [1, 0], len(first))
+        except RlbenchError:  # only one at a time can be made
+            second = _walk(environment, [0], len(first))
     alike = all(
         np.array_equal(one[0], other[-1], equal_nan=True)
         for before, after in zip(first, second, strict=False)

@@ -18,6 +18,7 @@ class Idle(Algorithm):
     horizon: int = static(1)
     epochs: int = static(1)
     minibatches: int = static(1)
+    normalize_advantage: str = static("none")
 
     def surrogate(self, x: Samples) -> torch.Tensor:
         """Return what needs no gradient."""

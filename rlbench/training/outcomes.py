@@ -13,6 +13,8 @@ from rlbench.records import Status
 from rlbench.training.state import State, from_document, put, to_document
 
 if TYPE_CHECKING:
+    from rlbench.improve.diagnostics import Meter
+    from rlbench.improve.tensor_meter import TensorMeter
     from rlbench.training.envs import Failure
     from rlbench.training.rollout import Experience
 
@@ -48,7 +50,9 @@ class Outcomes:
             sane = np.isfinite(experience.observation).all(axis=-1)
             wrong = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
             wild = np.asarray(wrong.any(axis=(0, 2)))
-        sums = experience.reward.sum(axis=(0, 2)) + experience.observation.sum(axis=(0, 2, 3), dtype=np.float64)
+        sums = experience.reward.sum(axis=(0, 2), dtype=np.float64) + experience.observation.sum(
+            axis=(0, 2, 3), dtype=np.float64
+        )
         # Also what is only bootstrapped from: the state after the rollout, and final observations.
         sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)
         for cut, (_, _, finals) in experience.cuts.items():
@@ -77,6 +81,15 @@ class Outcomes:
         """Note replicas whose parameters are no longer finite, `broken` `[R]`."""
         for replica in np.flatnonzero(broken):
             reason = f"parameters became NaN or infinite in the update at step {step}"
+            self._end(int(replica), "diverged", reason, step)
+
+    def check_overflow(self, meter: Meter | TensorMeter, step: int) -> None:
+        """Note replicas of which an update measured a gradient or a value loss that is not finite.
+
+        Its parameters may be: a trust region that finds no step leaves them as they were.
+        """
+        for replica in np.flatnonzero(~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))):
+            reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
             self._end(int(replica), "diverged", reason, step)
 
     def state(self, replica: int) -> State:

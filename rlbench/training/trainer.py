@@ -206,6 +206,7 @@ class Training(Loop[Experience]):
         self.note_update(problem.meter, rollout, mean_return, rate, measure_update(problem, new))
         self.params = new.numpy()
         self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
+        self.outcomes.check_overflow(problem.meter, self.collector.step)
         self.adapt()
 
     def close(self) -> None:

@@ -27,6 +27,22 @@ def test_beta_doubles_above_and_halves_below() -> None:
     assert algorithm.adapt(stats(KLS)).beta[:, 0].tolist() == [0.5, 0.5, 1, 1, 1, 2, 2]  # type: ignore[attr-defined]
 
 
+def test_beta_keeps_within_each_replicas_bounds_and_comes_back() -> None:
+    bounds = [{}, {"min_beta": 0.25, "max_beta": 3.0}, {"min_beta": 0.0, "max_beta": float("inf")}]
+    algorithm = stack([PPOPenalty(beta=1.0, adaptive=True, kl_target=TARGET, **one) for one in bounds])
+    for kl, updates, expected in (
+        (0.0, 200, [1e-4, 0.25, 0.0]),
+        (1.0, 2, [4e-4, 1.0, 0.0]),  # without bounds there is no way back
+        (1.0, 200, [1e4, 3.0, 0.0]),
+        (0.0, 1, [5e3, 1.5, 0.0]),
+    ):
+        for _ in range(updates):
+            algorithm = algorithm.adapt(stats([kl] * 3))
+        assert algorithm.beta[:, 0].tolist() == pytest.approx(expected)  # type: ignore[attr-defined]
+    with pytest.raises(RlbenchError, match="min_beta=2 is above max_beta=1"):
+        configure(PPOPenalty, {"min_beta": 2, "max_beta": 1}, "here")
+
+
 def test_beta_stays_without_the_switch() -> None:
     algorithm = stack([PPOPenalty(beta=1.0)] * len(KLS))
     assert algorithm.adapt(stats(KLS)) is algorithm

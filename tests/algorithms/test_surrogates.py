@@ -38,6 +38,15 @@ def test_ppo_clip_has_no_gradient_where_clipping_binds(samples_of: SamplesOf) ->
     assert x.ratio.grad.tolist() == pytest.approx([2.0, 2.0, 0.0, 0.0, -2.0, -2.0])
 
 
+@pytest.mark.parametrize("clip", [0.0, 1e-9, 0.2, torch.zeros(1)])
+def test_ppo_clip_of_any_width_has_the_policy_gradient_at_ratio_1(clip: float, samples_of: SamplesOf) -> None:
+    x = samples_of([1.0, 1.0], [2.0, -3.0])
+    x.ratio.retain_grad()
+    PPOClip(clip=clip).surrogate(x).sum().backward()
+    assert x.ratio.grad is not None
+    assert x.ratio.grad.tolist() == [2.0, -3.0]
+
+
 @pytest.mark.parametrize("cls", [ActorCritic, TRPO])
 def test_plain_ratio(cls: type[Algorithm], samples_of: SamplesOf) -> None:
     value = cls().surrogate(samples_of(RATIOS, ADVANTAGES))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rlbench.functional.optimizers import AdamState, adam, norms
+from rlbench.functional.tensor_optimizers import clip_by_norm_
 
 R, P, STEPS = 4, 33, 25
 
@@ -50,6 +51,20 @@ def test_inactive_replicas_keep_everything_and_active_ones_do_not_notice() -> No
     assert state.steps[:, 0].tolist() == [STEPS, 0, STEPS, 0]
     np.testing.assert_array_equal(params[active], everyone[active])
     np.testing.assert_array_equal(state.second[active], everyones_state.second[active])
+
+
+def test_a_norm_that_overflows_is_no_step_of_nothing() -> None:
+    """Clipped to its bound, finite numbers whose norm is infinite would be 0: parameters must not look as if fine."""
+    grad = np.ones((2, P), np.float32)
+    grad[0] = 1e30
+    params = np.ones((2, P), np.float32)
+    adam(params, grad, AdamState.zeros(2, P), lr=LR[:2], eps=EPS[:2], max_norm=np.full((2, 1), 0.5, np.float32))
+    assert np.isnan(params[0]).all()
+    assert np.isfinite(params[1]).all()
+    tensor = torch.from_numpy(np.where(np.arange(2)[:, None] == 0, 1e30, 1.0).astype(np.float32).repeat(P, axis=1))
+    clip_by_norm_(tensor, torch.full((2, 1), 0.5))
+    assert tensor[0].isnan().all()
+    assert tensor[1].norm().item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("bound", [0.5, 2.0, 1e9, np.inf, 0.0])

@@ -51,16 +51,16 @@ def test_steps_are_torchs_own() -> None:
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_norms_are_clipped_per_replica_as_torch_does_and_nan_stays_where_it_is(broken: float) -> None:
+def test_norms_are_clipped_per_replica_as_torch_does_and_what_is_not_finite_stays_where_it_is(broken: float) -> None:
     grad = torch.randn(4, SIZE, generator=torch.Generator().manual_seed(0))
     grad[3, 0] = broken
     before, bounds = grad.clone(), (0.5, float("inf"), 100.0, 0.5)
     clip_by_norm_(grad, column(*bounds))
-    for r, bound in enumerate(bounds):
+    for r, bound in enumerate(bounds[:3]):
         leaf = torch.nn.Parameter(torch.zeros(SIZE))
         leaf.grad = before[r].clone()
         torch.nn.utils.clip_grad_norm_([leaf], bound)
-        torch.testing.assert_close(grad[r], leaf.grad, equal_nan=True)
+        torch.testing.assert_close(grad[r], leaf.grad)
     assert grad[0].norm().item() == pytest.approx(0.5)
     assert torch.equal(grad[1:3], before[1:3])
-    assert not bool(grad[3].isfinite().all())
+    assert bool(grad[3].isnan().all())

@@ -10,6 +10,7 @@ import pytest
 from rlbench import registry
 from rlbench.algorithm import Algorithm
 from rlbench.fields import configure
+from rlbench.records import idle_updates
 
 FRAGILE = "rlbench-train/Fragile-v0"
 
@@ -116,3 +117,22 @@ def test_when_all_have_ended_training_stops(train_on: Any) -> None:
     records = train([wild] * 2, Environment("CartPole-v1"), 2000, [0, 1], on_progress=seen.append)
     assert [record.status for record in records] == ["diverged"] * 2
     assert [progress.step for progress in seen] == [200]
+
+
+@pytest.mark.parametrize("name", ["ppo-clip", "ppo-penalty", "trpo", "reinforce", "actor-critic"])
+def test_gradients_that_overflow_are_no_finished_run(name: str, train_on: Any, same_runs: Any) -> None:
+    """Rewards of 1e25 are finite, and so is every parameter: the squares of what is learnt from are not."""
+    settings = {"value_minibatches": 5} if name == "reinforce" else {}
+    sound, huge = train_on([make(name, **settings)] * 2, FRAGILE, 2, [3, 4], broken_seed=4, at=50, how="1e25")
+    assert (huge.status, huge.steps) == ("diverged", 200)
+    assert huge.reason.endswith("became NaN or infinite in the update at step 200")
+    same_runs(sound, train_on([make(name, **settings)], FRAGILE, 2, [3], broken_seed=4, at=50, how="1e25")[0])
+
+
+def test_updates_without_an_ended_episode_are_counted_where_the_policy_did_not_move(train_on: Any) -> None:
+    # MountainCar's episodes last 200 steps here, so that every second rollout of 100 has none that ends.
+    (idle,) = train_on([make("reinforce", horizon=100, value_minibatches=5)], "MountainCar-v0", 6, [0])
+    assert idle_updates(idle.updates, idle.episodes) == 3
+    for name in ("ppo-clip", "random"):
+        (record,) = train_on([make(name, horizon=100)], "MountainCar-v0", 6, [0])
+        assert idle_updates(record.updates, record.episodes) == 0

@@ -17,7 +17,7 @@ from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import Environment
 from rlbench.training.envs.batch import Failure, Observations, Step, copy_seeds
 from rlbench.training.envs.episode import Episode
-from rlbench.training.envs.spaces import ObservationEncoder, action_spec
+from rlbench.training.envs.spaces import LARGEST, ObservationEncoder, UnusableValue, action_spec
 from rlbench.training.shortage import shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
 from rlbench.training.watch import Hanging, caller
@@ -199,6 +199,8 @@ class GymBatch:
 def _failure(error: BaseException) -> Failure:
     """Return how a call of an environment failed, said while the error is handled."""
     trace = traceback.format_exc()
+    if isinstance(error, UnusableValue):
+        return Failure(str(error), trace)
     if isinstance(error, Hanging):
         return Failure(str(error), trace, again=True)
     if short := shortage(error):
@@ -218,10 +220,17 @@ def _another(environment: Environment, wanted: int) -> gymnasium.Env[Any, Any]:
 
 
 def _number(reward: Any) -> float:
-    """Return a reward as the number that it is; TypeError where it is none."""
+    """Return a reward as the number that it is; UnusableValue where it is none that can be learnt from."""
     if isinstance(reward, float | int):  # np.float64 and bool included
-        return float(reward)
+        return _in_range(float(reward))
     value = np.asarray(reward)
     if value.size != 1 or value.dtype.kind not in "biufO" or reward is None:
-        raise TypeError(f"a reward must be one real number, not {brief(reward)}")
-    return float(value.item())
+        raise UnusableValue(f"returned the reward {brief(reward)}, which is not one real number")
+    return _in_range(float(value.item()))
+
+
+def _in_range(reward: float) -> float:
+    """Return a reward that single precision can hold, or that is none; UnusableValue for any other."""
+    if abs(reward) > LARGEST and np.isfinite(reward):
+        raise UnusableValue(f"returned the reward {reward:g}, beyond the {LARGEST:.2g} of single precision")
+    return reward

@@ -12,7 +12,13 @@ from gymnasium import spaces
 
 from rlbench.errors import RlbenchError
 
+LARGEST = float(np.finfo(np.float32).max)
+
 Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian"]
+
+
+class UnusableValue(ValueError):
+    """What an environment returned cannot be learnt from; the message follows the words "the environment"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +126,24 @@ class ObservationEncoder:
         """Return [*batch, size] for observations of shape [*batch, *space.shape], in an array of its own.
 
         Raises:
-            ValueError: an observation has the wrong size, is no real number, or is no member of its Discrete space.
+            UnusableValue: an observation is not of real numbers, or of such as single precision cannot hold.
+            ValueError: an observation has the wrong size, or is no member of its Discrete space.
         """
         observation = np.asarray(observation)
         if observation.dtype.kind in "USc":  # which numpy would read as numbers, or cut down to them
-            raise ValueError(f"an observation must be of real numbers, not of {observation.dtype}")
+            raise UnusableValue(f"returned an observation that is not of real numbers but of {observation.dtype}")
         if self._one_hot is None:
-            return np.array(observation, np.float32).reshape(*batch, self.size)
+            encoded: npt.NDArray[np.float32] = np.array(observation, np.float32).reshape(*batch, self.size)
+            if (
+                np.isinf(encoded).any()
+                and (wrong := np.abs(observation[np.isfinite(observation)]).max(initial=0)) > LARGEST
+            ):
+                raise UnusableValue(
+                    f"returned {wrong:g} in an observation, beyond the {LARGEST:.2g} of single precision"
+                )
+            return encoded
         index = observation - self._start
         if np.any((index < 0) | (index >= self.size)):
             raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
-        encoded: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
-        return encoded
+        one_hot: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
+        return one_hot

@@ -81,6 +81,7 @@ class TensorTraining(Loop[TensorExperience]):
         self.note_update(by_autograd.meter, rollout, mean_return, rate, measure_update(by_autograd, new))
         self.params = new
         self._check_divergence()
+        self.outcomes.check_overflow(by_autograd.meter, self.collector.step)
         self.adapt()
 
     def close(self) -> None:

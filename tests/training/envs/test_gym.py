@@ -251,6 +251,7 @@ def buffered() -> Iterator[Callable[..., GymBatch]]:
 
     def make_buffered(**options: Any) -> GymBatch:
         environment = Environment("rlbench-test/Buffered-v0")
+        gymnasium.registry.pop(environment.id, None)
         gymnasium.register(environment.id, entry_point=Buffered, kwargs=options)
         batch = GymBatch(environment, make_one(environment), 1, 2)
         batch.reset([0])
@@ -284,7 +285,20 @@ def test_every_real_number_is_a_reward(reward: Any, buffered: Callable[..., GymB
 def test_what_is_no_real_number_is_no_reward(reward: Any, buffered: Callable[..., GymBatch]) -> None:
     batch = buffered(reward=reward)
     assert batch.step(np.zeros((1, 2), int)).reward.tolist() == [[0, 0]]
-    assert batch.failures[0].cause.startswith("raised TypeError: a reward must be one real number, not ")
+    assert batch.failures[0].cause.startswith("returned the reward ")
+    assert batch.failures[0].cause.endswith(", which is not one real number")
+
+
+@pytest.mark.parametrize("reward", [1e300, -1e39, np.float64(3.5e38)])
+def test_a_reward_beyond_single_precision_is_called_what_it_is(
+    reward: float, buffered: Callable[..., GymBatch]
+) -> None:
+    batch = buffered(reward=reward)
+    batch.step(np.zeros((1, 2), int))
+    assert batch.failures[0].cause == f"returned the reward {reward:g}, beyond the 3.4e+38 of single precision"
+    infinite = buffered(reward=np.inf)
+    assert np.isinf(infinite.step(np.zeros((1, 2), int)).reward).all()  # said where NaN is, too
+    assert infinite.failures == {}
 
 
 @pytest.mark.parametrize("info", [None, 3, {"path": np.arange(5)}, {0: lambda: None}])

@@ -126,5 +126,13 @@ def test_other_observation_spaces_are_refused_by_name(space: spaces.Space[Any]) 
 @pytest.mark.parametrize("observation", [["1", "2"], [b"1", b"2"], [1j, 2j], np.array([1, 2], complex)])
 def test_text_and_complex_numbers_are_no_observation(observation: Any) -> None:
     encode = ObservationEncoder(spaces.Box(0, 3, (2,)), "Some-v0")
-    with pytest.raises(ValueError, match="an observation must be of real numbers, not of"):
+    with pytest.raises(ValueError, match="returned an observation that is not of real numbers"):
         encode(observation)
+
+
+def test_numbers_beyond_single_precision_are_called_what_they_are() -> None:
+    encode = ObservationEncoder(spaces.Box(-np.inf, np.inf, (3,), np.float64), "Some-v0")
+    said = r"returned -?1e\+300 in an observation, beyond the 3.4e\+38 of single precision"
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
+        encode(np.array([np.nan, -1e300, np.inf]))
+    np.testing.assert_array_equal(encode(np.array([np.nan, np.inf, 3e38])), np.float32([np.nan, np.inf, 3e38]))
