@@ -165,7 +165,9 @@ def elsewhere(folder: Path, age: float, **changes: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("age", "alive"), [(LATE / 2, True), (LATE + 30, False)])
+@pytest.mark.parametrize(
+    ("age", "alive"), [(LATE / 2, True), (LATE + 30, False), (-LATE / 2, True), (-LATE - 30, False), (-1e8, False)]
+)
 def test_a_process_elsewhere_is_judged_by_its_signs_of_life(
     tmp_path: Path, lease: Lease, age: float, alive: bool
 ) -> None:
@@ -173,6 +175,22 @@ def test_a_process_elsewhere_is_judged_by_its_signs_of_life(
     assert [one.alive for one in holders(tmp_path) if one.document["host"] == "far"] == [alive]
     assert claimed(lease, CELLS[0]) == ([] if alive else [CELLS[0]])
     assert path.exists() == alive
+
+
+def test_no_clock_keeps_a_dead_process_alive(tmp_path: Path, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last sign is of a minute that is still to come, since the clock was set back; it gives no more."""
+    path = elsewhere(tmp_path, -LATE / 2)
+    passed = 0.0
+    monkeypatch.setattr(leases_module.time, "monotonic", lambda: passed)
+    assert claimed(lease, CELLS[0]) == []
+    passed = LATE - 1
+    os.utime(path, (time.time() + 90, time.time() + 90))  # it lives, and says so in a minute of its own
+    assert claimed(lease, CELLS[0]) == []
+    passed += LATE - 1
+    assert claimed(lease, CELLS[0]) == []
+    passed += 2
+    assert claimed(lease, CELLS[0]) == [CELLS[0]]
+    assert not path.exists()
 
 
 def test_signs_of_life_come_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.files import LONGEST_NAME, file_name, folder, is_name, write
 from rlbench.store import Store
+from rlbench.store.leases import _machine
 from rlbench.study.spec import Experiment
 from tests.fuzz.conftest import sandbox  # noqa: F401
 from tests.fuzz.hostile import TEXTS
@@ -152,3 +157,89 @@ def test_a_specification_that_names_another_folder_is_not_believed(trained: Sand
         assert result.exit_code == 2
         assert "experiment.json is damaged" in result.stderr
         assert trained.outside() == before
+
+
+@pytest.mark.parametrize("name", [".running", ".checkpoints", ".set-aside"])
+@pytest.mark.parametrize("command", [["run", "tiny.py", "--workers", "0", "--seeds", "3"], ["status"]])
+def test_links_inside_the_store_lead_nothing_outside(trained: Sandbox, name: str, command: list[str]) -> None:
+    link, precious = trained.results / "store" / name, trained.root / "precious"
+    if link.exists():
+        link.rmdir()
+    old = precious / ".old.0123.tmp"  # as old as what a killed process left, which would be swept
+    old.touch()
+    os.utime(old, (1, 1))
+    cell = next(path.name for path in (trained.results / "store").iterdir() if len(path.name) == 32)
+    (precious / f"{cell}.npz").write_text("a checkpoint of a stored run")
+    link.symlink_to(precious)
+    before = trained.outside()
+    result = trained.call(*command)
+    assert trained.outside() == before
+    assert (result.exit_code, "is a link" in result.stderr) == ((2, True) if command[0] == "run" else (0, False))
+
+
+def test_an_entry_is_not_set_aside_through_a_link(trained: Sandbox) -> None:
+    store = trained.results / "store"
+    entry = next(path for path in store.iterdir() if len(path.name) == 32)
+    (entry / "manifest.json").write_text("damaged")
+    (store / ".set-aside").symlink_to(trained.root / "precious")
+    before = trained.outside()
+    result = trained.call("run", "tiny.py", "--workers", "0")
+    assert trained.outside() == before
+    assert (result.exit_code, "is a link" in result.stderr) == (2, True)
+
+
+def test_a_lock_is_not_made_through_a_link(trained: Sandbox) -> None:
+    lock = trained.results / "store" / ".lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(trained.root / "made")
+    assert trained.call("run", "tiny.py", "--workers", "0", "--seeds", "3").exit_code == 0
+    assert not (trained.root / "made").exists()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        short = Path("/tmp") / path.name  # the path of a socket may not be long
+        listening.bind(str(short))
+        shutil.move(short, path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+@pytest.mark.parametrize("make", [_pipe, _socket, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("store/.lock", "store/.index.json", "store/costs.json", "store/.vetted.json"),
+        *("store/.running/x.lock", "store/.running/y.json", "store/.checkpoints/CELL.npz", "store/CELL/manifest.json"),
+        *("store/CELL/updates.parquet", "tiny/experiment.json", "tiny/claims.json"),
+    ],
+)
+def test_what_is_no_regular_file_holds_no_command(trained: Sandbox, name: str, make: Callable[[Path], None]) -> None:
+    """The sandbox ends what takes too long."""
+    store = trained.results / "store"
+    cell = next(path.name for path in store.iterdir() if len(path.name) == 32)
+    path = trained.results / name.replace("CELL", cell)
+    if name.endswith("npz"):
+        shutil.rmtree(store / cell)  # it is still to be trained
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    make(path)
+    if name.endswith(".lock") and "running" in name:
+        path.with_suffix(".json").write_text(json.dumps(LEASE))
+    for command in (["status"], ["run", "tiny.py", "--workers", "0"], ["report", "tiny.py"]):
+        assert trained.call(*command).exit_code in (0, 2)
+
+
+LEASE = {
+    "format": 1,
+    "host": "here",
+    "machine": _machine(),
+    "pid": 17,
+    "started": "2026-01-01T00:00:00+00:00",
+    "claimed": [],
+    "experiments": [],
+    "shard": None,
+}
