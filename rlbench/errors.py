@@ -17,7 +17,15 @@ def brief(value: object) -> str:
         text = repr(value)
     except Exception:  # it is somebody's object, or nested too deeply
         return f"<{type(value).__name__}>"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 60]} ... {text[-50:]}"
+    return shortened(text, _LONGEST)
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most `longest` characters, of which the middle is left out where it has more."""
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end - 5]} ... {text[-end:]}"
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:

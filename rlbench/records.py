@@ -24,8 +24,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.errors import shortened
+
 Status = Literal["finished", "diverged", "failed"]
 _STEP = re.compile(r"\bstep \d+")
+
+_REASON, _DETAIL = 1_000, 20_000  # characters that are kept of a sentence and of a traceback
 
 Table = dict[str, npt.NDArray[Any]]
 
@@ -81,6 +85,10 @@ class RunRecord:
     attempts: int = 1
     again: bool = False
     machine: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        # What code of users raises may quote megabytes.
+        self.reason, self.detail = shortened(self.reason, _REASON), shortened(self.detail, _DETAIL)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rlbench.analysis.figures.style import rlbench_style
+from rlbench.analysis.figures.style import any_letters, rlbench_style
 from rlbench.files import write
 
 _PNG_DPI = 180
@@ -72,7 +72,7 @@ def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[s
     import matplotlib
 
     files = {}
-    with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
+    with any_letters(), matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
         for kind, metadata in _METADATA.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")

@@ -10,6 +10,10 @@ import pandas as pd
 from rlbench.analysis.tables import Table
 from rlbench.files import write
 
+_LATIN = 0x17F  # the last letter of European languages, up to which every LaTeX knows them
+_OTHER_LETTERS = r"""% holds letters that pdflatex does not know: compile with lualatex, and with \usepackage{fontspec}
+% and \setmainfont{a font that has them}, since other fonts leave them out"""
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -80,8 +84,10 @@ def latex(table: Table) -> str:
         return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
 
     caption = escape_latex(f"{table.title}. {table.note}".strip())
+    letters = {one for cell in [caption, *_header(table.shown), *sum(_cells(table.shown), [])] for one in cell}
     lines = [
         r"% needs \usepackage{booktabs}",
+        *([_OTHER_LETTERS] if any(ord(one) > _LATIN for one in letters - _LATEX.keys()) else []),
         r"\begin{table}",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{table.name}}}",

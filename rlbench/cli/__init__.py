@@ -14,13 +14,20 @@ from rlbench.cli.figures import figures
 from rlbench.cli.plan import plan
 from rlbench.cli.status import status
 from rlbench.cli.suites import agreement
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, shortened
 from rlbench.study.imports import leave_quickly
 
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
 _LONGEST = 1200  # characters of a message
+
+
+class Unwritable(OSError):
+    """The output cannot be written. Without a number, since click passes over what says that a pipe is closed."""
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
 
 
 class Commands(click.Group):
@@ -41,8 +48,8 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # the reader of a pipe has gone, which click handles
+            if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+                raise Unwritable(error.strerror) from None
             first = (str(error).splitlines() or [""])[0]
             self._leave(
                 ctx,
@@ -60,7 +67,7 @@ class Commands(click.Group):
 def _one_line(message: str) -> str:
     """Return a message as one line that a terminal can show, whatever names and texts of a file are quoted in it."""
     line = "".join(one if one.isprintable() else " " for one in " ".join(message.split()))
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]} ... {line[-195:]}"
+    return shortened(line, _LONGEST)
 
 
 @click.group(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -122,7 +123,7 @@ class Lines(Display):
         """Print a worker's line; print the state where the last line is long ago."""
         super().event(event)
         if event.line:
-            print(event.line, file=sys.stderr, flush=True)
+            _show(event.line)
         elif time.monotonic() - self._last > _LINE_SECONDS:
             self._print()
 
@@ -135,12 +136,15 @@ class Lines(Display):
     def _print(self) -> None:
         self._last = time.monotonic()
         meter = self.meter
-        print(
+        _show(
             f"{meter.done}/{meter.runs} runs, {meter.share:.0%}, {meter.rate:,.0f} steps/s, "
-            f"{meter.left} left; {meter.latest}",
-            file=sys.stderr,
-            flush=True,
+            f"{meter.left} left; {meter.latest}"
         )
+
+
+def _show(line: str) -> None:
+    with contextlib.suppress(OSError):  # a log that cannot be written is no reason to train no further
+        print(line, file=sys.stderr, flush=True)
 
 
 class Bar(Display):

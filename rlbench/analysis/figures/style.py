@@ -7,6 +7,7 @@ white, continued with Tol's "muted" scheme. Colour is never the only sign: each 
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -117,7 +118,16 @@ def rlbench_style() -> Iterator[None]:
     """Draw in rlbench's style inside the block; the caller's matplotlib settings come back after it."""
     import matplotlib
 
-    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
+    with any_letters(), matplotlib.rc_context(RC):  # type: ignore[arg-type]
+        yield
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Draw letters that the font does not have as boxes, without a warning for each; pages and tables hold them."""
+    with warnings.catch_warnings():
+        for said in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
+            warnings.filterwarnings("ignore", said, UserWarning)
         yield
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rlbench.analysis.figures.style import RC
+from rlbench.analysis.figures.style import RC, any_letters
 from rlbench.errors import RlbenchError, nearest
 
 Setting = Literal[
@@ -90,5 +90,5 @@ def looking(style: str) -> Iterator[Look]:
     import matplotlib
 
     look = look_of(style)
-    with matplotlib.rc_context(dict(look.rc)):  # type: ignore[arg-type]
+    with any_letters(), matplotlib.rc_context(dict(look.rc)):  # type: ignore[arg-type]
         yield look
