@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def latex(table: Table) -> str:
         return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
 
     caption = escape_latex(f"{table.title}. {table.note}".strip())
-    letters = {one for cell in [caption, *_header(table.shown), *sum(_cells(table.shown), [])] for one in cell}
+    letters = set("".join([caption, *_header(table.shown), *itertools.chain(*_cells(table.shown))]))
     lines = [
         r"% needs \usepackage{booktabs}",
         *([_OTHER_LETTERS] if any(ord(one) > _LATIN for one in letters - _LATEX.keys()) else []),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rlbench.errors import RlbenchError
 from rlbench.store import Store
 from rlbench.store.leases import Lease
 from rlbench.study.cluster import Cluster
@@ -26,7 +27,7 @@ from rlbench.study.sharing import Outcome, Share
 from rlbench.study.signs import Signs
 from rlbench.study.summary import Summary
 from rlbench.study.trials import try_out, worth_trying
-from rlbench.study.vetting import compare_repetition
+from rlbench.study.vetting import LIMIT, Passed, look_at_formulas, step_twice
 from rlbench.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Execution:
 
     def train_all(self, cells: Sequence[AnyCell], meanwhile: Callable[[], None]) -> None:
         """See to it that every cell is stored: train what no other process trains, and wait for the rest."""
-        self._look_twice(cells)
+        self._vet(cells)
         self._try_out(cells)
         packs = self._packs(cells)
         display = display_for(packs, show=self.progress)
@@ -117,20 +118,37 @@ class Execution:
                 signs.ended(pack)
                 self.share.stored(pack.cells)
 
-    def _look_twice(self, cells: Sequence[AnyCell]) -> None:
-        """Find the environments of users that are more than a function of their seed, and say so."""
-        foreign = {cell.environment_key: cell for cell in cells if isinstance(cell, Cell) and cell.specification}
-        if not foreign or self.train is not None:
+    def _vet(self, cells: Sequence[AnyCell]) -> None:
+        """Refuse formulas of users that mix runs; find environments that are more than a function of their seed."""
+        if self.train is not None:
             return
-        keys = {Pack((cell,)): key for key, cell in foreign.items()}
-        for pack, (record,) in self._results([*keys], _unheard, _nothing, compare_repetition, None, again=False):
+        trained = [cell for cell in cells if isinstance(cell, Cell)]
+        passed = Passed(self.store)
+        new = passed.left(trained)
+        for cell, problem in self._looked_at(new.values(), look_at_formulas):
+            raise RlbenchError(
+                f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
+                "`rlbench check` says more."
+            )
+        if new:
+            passed.add(new)
+        foreign = {cell.environment_key: cell for cell in trained if cell.specification}
+        for cell, problem in self._looked_at(foreign.values(), step_twice):
+            self._unrepeatable.add(cell.environment_key)
+            self.summary.messages.append(
+                f"{cell.environment.label} {problem} with the same seed and the same actions: its runs cannot be "
+                "reproduced, and may depend on what they train with. An environment should draw from self.np_random "
+                "only, and keep nothing between episodes."
+            )
+
+    def _looked_at(self, cells: Iterable[Cell], look: Train) -> Iterator[tuple[Cell, str]]:
+        """Yield the cells in which something was found; where looking fails, training will, and is recorded."""
+        packs = {Pack((cell,)): cell for cell in cells}
+        vetting = replace(self, limits=Limits(LIMIT))
+        results = vetting._results([*packs], _unheard, _nothing, look, None, again=False) if packs else ()
+        for pack, (record,) in results:
             if record.status == "finished" and record.reason:
-                self._unrepeatable.add(keys[pack])
-                self.summary.messages.append(
-                    f"{pack.cells[0].environment.label} {record.reason} with the same seed and the same actions: its "
-                    "runs cannot be reproduced, and may depend on what they train with. An environment should draw "
-                    "from self.np_random only, and keep nothing between episodes."
-                )
+                yield packs[pack], record.reason
 
     def _try_out(self, cells: Sequence[AnyCell]) -> None:
         processes = max(self.workers, 1)

@@ -24,7 +24,6 @@ from rlbench.study.plan import AnyPlan, Cell, cells_of, to_do
 from rlbench.study.shards import Shard
 from rlbench.study.sharing import Share
 from rlbench.study.summary import Summary
-from rlbench.study.vetting import vet
 from rlbench.training import INTERVAL
 from rlbench.training.checkpoints import Checkpoints
 
@@ -80,7 +79,6 @@ def execute_all(
     store.set_aside()
     trained = [cell for cell in left if isinstance(cell, Cell)]
     observations = _check_environments(trained)
-    vet(trained, store)
     placement = launcher.place(device) if isinstance(launcher, Cluster) and left else place(device, trained)
     workers = placement.workers(default_workers()) if workers is None else workers
     for plan in plans:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,38 +29,53 @@ from rlbench.study.plan import Cell
 _FILE = ".vetted.json"
 _VERSION = 1  # of the checks that were passed
 _STEPS = 300  # that an environment is stepped twice
+LIMIT = 1.0  # seconds of a call of an environment; ten times as long without a sign of life, and training goes on
 _SECONDS = 1.0  # of stepping once, after which that is enough
 
 
-def vet(cells: Sequence[Cell], store: Store) -> None:
-    """Refuse, with RlbenchError, what breaks its promise; what passed is remembered by its source and settings."""
-    path = store.directory / _FILE
-    known = _passed(path)
-    algorithms: dict[str, Algorithm] = {}
-    for cell in cells:
-        if not is_own(type(cell.algorithm)):
-            what = {"checks": _VERSION, "fingerprint": cell.fingerprint, "settings": settings(cell.algorithm)}
-            algorithms.setdefault(cell_id(what), cell.algorithm)
-    new = {key: algorithm for key, algorithm in algorithms.items() if key not in known}
-    for algorithm in new.values():
-        if problem := broken_promise(algorithm):
-            raise RlbenchError(
-                f"{algorithm.name} is not trained, since its runs could not be compared: {problem} `rlbench check` "
-                "says more."
-            )
-    if new:
-        with contextlib.suppress(OSError):  # they are then checked again the next time
-            write(path, json.dumps(sorted({*known, *new})) + "\n", inside=store.root)
+class Passed:
+    """The algorithms that kept their promises, by their source and settings, from one command to the next."""
+
+    def __init__(self, store: Store) -> None:
+        self._path, self._root = store.directory / _FILE, store.root
+        try:
+            self._keys = {key for key in read_json(self._path) if isinstance(key, str)}
+        except (OSError, ValueError, TypeError):
+            self._keys = set()
+
+    def left(self, cells: Sequence[Cell]) -> dict[str, Cell]:
+        """Return a cell of each algorithm that is to be looked at: neither rlbench's own nor known, by its key."""
+        foreign = [cell for cell in cells if not is_own(type(cell.algorithm))]
+        return {key: cell for cell in foreign if (key := _key(cell)) not in self._keys}
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Remember what passed; where the disk refuses, it is looked at again the next time."""
+        self._keys.update(keys)
+        with contextlib.suppress(OSError):
+            write(self._path, json.dumps(sorted(self._keys)) + "\n", inside=self._root)
 
 
-def _passed(path: Path) -> set[str]:
-    try:
-        return {key for key in read_json(path) if isinstance(key, str)}
-    except (OSError, ValueError, TypeError):
-        return set()
+def _key(cell: Cell) -> str:
+    return cell_id({"checks": _VERSION, "fingerprint": cell.fingerprint, "settings": settings(cell.algorithm)})
 
 
-def compare_repetition(
+def look_at_formulas(
+    algorithms: Sequence[Algorithm],
+    _: Environment,
+    steps: int,
+    seeds: Sequence[int],
+    *,
+    on_progress: Callable[..., None],
+) -> list[RunRecord]:
+    """Look whether an algorithm's formulas mix replicas or draw random numbers.
+
+    It takes and returns what `rlbench.training.trainer.train` does, for one cell, so that it runs where that runs and
+    takes nobody along: the record's reason says what is broken, and is empty otherwise.
+    """
+    return [RunRecord("finished", broken_promise(algorithms[0]), steps, empty_episodes(), {})]
+
+
+def step_twice(
     _: Sequence[Algorithm],
     environment: Environment,
     steps: int,
@@ -71,8 +85,7 @@ def compare_repetition(
 ) -> list[RunRecord]:
     """Step an environment twice with one seed and the same actions, the second time beside a copy with another seed.
 
-    It takes and returns what `rlbench.training.trainer.train` does, for one cell, so that it runs where that runs: the
-    record's reason says what differed, and is empty otherwise.
+    It takes and returns what `look_at_formulas` does; the record's reason says what differed.
     """
     with np.errstate(all="ignore"):  # as in training
         first = _walk(environment, [0], _STEPS)

@@ -34,10 +34,10 @@ GATE = Path({gate!r})
 class Gated(PPOAdaptive):
     name = "gated"
 
-    def adapt(self, stats):
-        while float(stats.progress.max()) > float(GATE.read_text()):
+    def improve(self, problem):
+        while problem.progress > float(GATE.read_text()):
             time.sleep(0.02)
-        return super().adapt(stats)
+        return super().improve(problem)
 
 SMALL = dict(horizon=64, epochs=4, minibatches=4, hidden=[8])
 EXPERIMENT = Experiment(

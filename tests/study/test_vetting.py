@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from rlbench.study import vetting
 from rlbench.study.environments import bound
 from rlbench.study.plan import make_plan
 from rlbench.study.runner import execute
-from rlbench.study.vetting import compare_repetition
+from rlbench.study.vetting import step_twice
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 NAME = "rlbench-test/Vetted-v0"
@@ -174,7 +175,7 @@ def _walk() -> Iterator[None]:
 
 
 def reason(how: str) -> str:
-    (record,) = compare_repetition([], bound(Environment(NAME, {"how": how})), 1, [0], on_progress=print)
+    (record,) = step_twice([], bound(Environment(NAME, {"how": how})), 1, [0], on_progress=print)
     return record.reason
 
 
@@ -193,6 +194,20 @@ def test_an_environment_that_is_more_than_a_function_of_its_seed_is_found(how: s
 @pytest.mark.usefixtures("_walk")
 def test_an_environment_that_is_a_function_of_its_seed_is_not_accused() -> None:
     assert reason("") == ""
+
+
+class Fatal(Plain):
+    """Ends the process in which it is looked at."""
+
+    name = "vetted-fatal"
+
+    def adapt(self, stats: Any) -> Any:
+        os._exit(1)
+
+
+def test_looking_at_a_plugin_takes_no_command_along(tmp_path: Path) -> None:
+    summary = execute(make_plan(experiment(Fatal)), tmp_path, workers=1, progress=False)
+    assert [reason for _, reason, _ in summary.failed] == ["its worker process ended with status 1"] * 2
 
 
 @pytest.mark.usefixtures("_walk")
