@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """The questions of a claim in families that are corrected each for itself, and what became of its runs."""
+    """The questions of a claim in families that are corrected each for itself, and what became of its runs.
+
+    `empty` says, by environment and arm, why no number of runs gives a value there.
+    """
 
     families: list[list[Question]]
     planned: int
     left_out: int
+    empty: dict[tuple[str, str], str]
 
 
 def ask(claim: Claim, results: Results) -> Asked:
@@ -46,12 +50,13 @@ def ask(claim: Claim, results: Results) -> Asked:
         own = table["arm"] == arm
         if table["used"][own].any() and not usable[own].any():
             raise RlbenchError(f"{claim.where}: no run of {arm} recorded a value of {claim.metric!r}.")
+    empty = _empty(claim, table, usable)
     places: list[tuple[str, tuple[str, ...]]] = [(name, (name,)) for name in environments]
     if claim.over == "mean" and len(environments) > 1:
         places = [(ALL, environments)]
     if claim.direction in BOUNDED:
         questions = [_bounded(claim, results, table, usable, arm, *place) for arm in claim.arms for place in places]
-        return Asked([questions], len(table), int((~usable).sum()))
+        return Asked([questions], len(table), int((~usable).sum()), empty)
     values = _Values(table[usable], claim)
     if claim.direction in ("increasing", "decreasing"):
         families: list[list[Question]] = [[_change(claim, values, *place) for place in places]]
@@ -61,7 +66,7 @@ def ask(claim: Claim, results: Results) -> Asked:
     else:
         pairs = [(claim.arms[0], other) for other in claim.arms[1:]]
         families = [[_difference(claim, values, *pair, *place) for pair in pairs for place in places]]
-    return Asked(families, len(table), len(table) - values.entered)
+    return Asked(families, len(table), len(table) - values.entered, empty)
 
 
 def sequential_data(
@@ -97,7 +102,7 @@ class _Values:
 
     def __init__(self, table: pd.DataFrame, claim: Claim) -> None:
         self._arms = list(claim.arms)
-        self.by_seed = claim.paired or claim.direction in ("increasing", "decreasing")
+        self.by_seed = _by_seed(claim)
         wide = table.pivot(index=["environment", "seed"], columns="arm", values="value").sort_index()
         self._wide = wide.reindex(columns=self._arms)
         if self.by_seed:
@@ -114,6 +119,29 @@ class _Values:
         column = self.table(environment)[:, self._arms.index(arm)]
         known = column[np.isfinite(column)]
         return known if self.by_seed else np.sort(known)
+
+
+def _by_seed(claim: Claim) -> bool:
+    """Return whether only seeds that are complete in all arms enter."""
+    return claim.paired or claim.direction in ("increasing", "decreasing")
+
+
+def _empty(claim: Claim, table: pd.DataFrame, usable: pd.Series) -> dict[tuple[str, str], str]:
+    """Say, by environment and arm, where runs finished and none of them has a value, or no seed in all arms."""
+    said: dict[tuple[str, str], str] = {}
+    table = table.assign(used=table["used"].astype(bool), usable=usable)
+    for name, here in table.groupby("environment", sort=False):
+        environment = str(name)
+        if _by_seed(claim) and here["used"].all() and not here.groupby("seed")["usable"].all().any():
+            why = f"no seed has a value of {claim.metric} in all of {', '.join(claim.arms)} on {environment}"
+            said |= {(environment, arm): why for arm in claim.arms}
+        for arm in claim.arms:
+            own = here[here["arm"] == arm]
+            if own["used"].any() and not own["usable"].any():
+                finished = f"{own['used'].sum()} finished runs of {arm} on {environment}"
+                why = f"none of the {finished} has a value of {claim.metric}"
+                said |= {(environment, one): why for one in (claim.arms if _by_seed(claim) else [arm])}
+    return said
 
 
 def _difference(

@@ -1,8 +1,8 @@
-"""Claims in a report: the table of verdicts, a sentence per claim, and whether the claims came before the runs."""
+"""Claims in a report: the table of verdicts, and a sentence per claim."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.tables import NONE, Table
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
-from rlbench.claims import Claim, digest
+from rlbench.claims import Claim
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -60,7 +60,7 @@ def claim_sentence(verdict: Verdict) -> str:
         said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; p {sure}.")
     if hinge.size is not None and np.isfinite(hinge.size.point):
         said.append(f"{hinge.size_name}: {brief(hinge.size)}.")
-    if hinge.note and verdict.verdict == "inconclusive":
+    if hinge.note and verdict.verdict in ("inconclusive", "undecidable"):
         said.append(hinge.note)
     elif verdict.verdict == "inconclusive" and np.isfinite(verdict.needed):
         said.append(f"About {verdict.needed:.0f} runs per arm and environment would have been needed.")
@@ -74,28 +74,6 @@ def claim_sentence(verdict: Verdict) -> str:
         )
         said.append(f"If those that failed or diverged count as the worst score, it is {instead}.")
     return " ".join(said)
-
-
-def registration(experiment: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return a sentence on when the claims were made, and whether it was before the first run.
-
-    `experiment` holds the `claims` and, where runs were made by rlbench, the `register`
-    (`rlbench.store.registration`).
-    """
-    sha, entries = digest(experiment.get("claims") or []), list(experiment.get("register") or [])
-    own = next((entry for entry in entries if entry["sha256"] == sha), None)
-    if own is None:
-        changed = (
-            f"; {len(entries)} other version{'s were' if len(entries) > 1 else ' was'} registered" if entries else ""
-        )
-        return f"The claims (SHA-256 {sha}) were not registered before the runs{changed}.", False
-    versions = f" It is one of {len(entries)} versions that were registered." if len(entries) > 1 else ""
-    text = f"The claims (SHA-256 {sha}) were registered at {own['time']}"
-    if int(own["stored"]) == 0:
-        since = "and have not been changed since" if own is entries[-1] else "but were other ones for a time"
-        return f"{text}, before the first run, {since}.{versions}", own is entries[-1]
-    when = "changed" if entries[0] is not own else "made"
-    return f"{text}: they were {when} when {own['stored']} of {own['planned']} runs were stored.{versions}", False
 
 
 def limits(claim: Claim) -> str:

@@ -16,7 +16,8 @@ def change_text(entry: Entry) -> list[str]:
     judged, hinge = entry.judged, entry.hinge
     if judged is None or hinge is None:
         return []
-    said = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}[judged.verdict](judged, hinge)
+    say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive, "undecidable": _undecidable}
+    said = say[judged.verdict](judged, hinge)
     if judged.with_failures is not None:
         other = judged.with_failures
         counted = "If the runs that failed or diverged count as the worst possible score, it is"
@@ -53,7 +54,7 @@ def _refuted(verdict: Verdict, hinge: Part) -> list[str]:
     said = []
     if len(verdict.parts) > 1:
         others = {part.verdict for part in verdict.parts if part.verdict != "refuted"}
-        rest = "supported" if others == {"supported"} else "inconclusive"
+        rest = next((one for one in ("inconclusive", "undecidable") if one in others), "supported")
         alone = f"; without {'it' if len(against) == 1 else 'them'} the claim would be {rest}" if others else ""
         verb = "refutes" if len(against) == 1 else "refute"
         said.append(f"{len(against)} of {len(verdict.parts)} parts {verb} it{alone}.")
@@ -92,6 +93,10 @@ def _inconclusive(verdict: Verdict, hinge: Part) -> list[str]:
     else:
         said.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
     return said
+
+
+def _undecidable(verdict: Verdict, hinge: Part) -> list[str]:
+    return [hinge.note, "More seeds of the same arms would not change that, but for a rare one that has a value."]
 
 
 def _distance(claim: Claim, value: float) -> str:
