@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.compare import ALL
+from rlbench.analysis.identity import identical
 from rlbench.analysis.measures import COMPARE, measure
 from rlbench.analysis.permutation import Hypothesis
 from rlbench.analysis.questions import Change, Difference, Question, Share
@@ -57,7 +58,8 @@ def ask(claim: Claim, results: Results) -> Asked:
     if claim.direction in BOUNDED:
         questions = [_bounded(claim, results, table, usable, arm, *place) for arm in claim.arms for place in places]
         return Asked([questions], len(table), int((~usable).sum()), empty)
-    values = _Values(table[usable], claim)
+    traced = table.assign(used=usable, trace=results.scores["cell"].reindex(table.index).map(results.traces))
+    values = _Values(traced, claim)
     if claim.direction in ("increasing", "decreasing"):
         families: list[list[Question]] = [[_change(claim, values, *place) for place in places]]
     elif claim.direction in ("peak", "dip"):
@@ -102,8 +104,9 @@ class _Values:
 
     def __init__(self, table: pd.DataFrame, claim: Claim) -> None:
         self._arms = list(claim.arms)
+        self._table = table
         self.by_seed = _by_seed(claim)
-        wide = table.pivot(index=["environment", "seed"], columns="arm", values="value").sort_index()
+        wide = table[table["used"]].pivot(index=["environment", "seed"], columns="arm", values="value").sort_index()
         self._wide = wide.reindex(columns=self._arms)
         if self.by_seed:
             self._wide = self._wide.dropna()
@@ -119,6 +122,11 @@ class _Values:
         column = self.table(environment)[:, self._arms.index(arm)]
         known = column[np.isfinite(column)]
         return known if self.by_seed else np.sort(known)
+
+    def identical(self, environments: Sequence[str], *arms: str) -> bool:
+        """Return whether the runs of the arms are the same on all of these environments."""
+        here = (self._table[self._table["environment"] == name] for name in environments)
+        return all(identical(runs, arms) for runs in here)
 
 
 def _by_seed(claim: Claim) -> bool:
@@ -148,12 +156,14 @@ def _difference(
     claim: Claim, values: _Values, arm: str, other: str, environment: str, environments: tuple[str, ...]
 ) -> Question:
     x, y = (tuple(values.runs(name, side) for name in environments) for side in (arm, other))
-    return Difference(arm, other, environment, environments, x, y, paired=claim.paired)
+    same = values.identical(environments, arm, other)
+    return Difference(arm, other, environment, environments, x, y, paired=claim.paired, identical=same)
 
 
 def _change(claim: Claim, values: _Values, environment: str, environments: tuple[str, ...]) -> Question:
     tables = tuple(values.table(name) for name in environments)
-    return Change(claim.arms[0], claim.arms[-1], environment, environments, tables)
+    same = values.identical(environments, *claim.arms)
+    return Change(claim.arms[0], claim.arms[-1], environment, environments, tables, identical=same)
 
 
 def _bounded(

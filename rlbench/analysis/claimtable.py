@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.tables import NONE, Table
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
@@ -56,8 +57,9 @@ def claim_sentence(verdict: Verdict) -> str:
     if np.isfinite(hinge.effect.point):
         p = hinge.p_against if verdict.verdict == "refuted" else hinge.p
         where = part_name(hinge) + (many if len(verdict.parts) > 1 else "")
-        sure = "≤ 0.0001" if p <= 1e-4 else f"= {number(p)}"
-        said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; p {sure}.")
+        sure = "p ≤ 0.0001" if p <= 1e-4 else f"p = {number(p)}"
+        sure = "every seed gave exactly the same with both" if hinge.effect.method == IDENTICAL else sure
+        said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; {sure}.")
     if hinge.size is not None and np.isfinite(hinge.size.point):
         said.append(f"{hinge.size_name}: {brief(hinge.size)}.")
     if hinge.note and verdict.verdict in ("inconclusive", "undecidable"):
@@ -138,9 +140,14 @@ def decisive(verdict: Verdict) -> Part:
     support, refute = regions(verdict.claim)
     if verdict.verdict == "refuted":
         refuting = (part for part in verdict.parts if part.verdict == "refuted")
-        return min(refuting, key=lambda part: (part.p_against, -_sureness(part, refute)))
+        return min(refuting, key=lambda part: (_sure(part.p_against), -_sureness(part, refute)))
     open_parts: Sequence[Part] = [part for part in verdict.parts if part.verdict == verdict.verdict]
-    return max(open_parts, key=lambda part: (bool(part.note), part.p, -_sureness(part, support)))
+    return max(open_parts, key=lambda part: (bool(part.note), _sure(part.p), -_sureness(part, support)))
+
+
+def _sure(p: float) -> float:
+    """Return a p-value, 0 where none was needed."""
+    return 0.0 if np.isnan(p) else p
 
 
 def _sureness(part: Part, places: Sequence[tuple[float, float]]) -> float:

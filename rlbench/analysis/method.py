@@ -177,7 +177,8 @@ def _how(results: Results) -> list[tuple[str, str]]:
             "Verdict",
             f"“better” or “worse” if a permutation test gives p < {ALPHA} after correction for all "
             f"{len(results.comparisons)} comparisons of this report's primary score, and the interval of the "
-            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal. "
+            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal, "
+            "but for runs that are “identical”: seed by seed the same to the bit, so that the difference is exactly 0. "
             "The statistic is Welch's t; runs are permuted within their environment among all arms that are compared, "
             "and corrected by the step-down of the largest t (Westfall and Young).",
         ),

@@ -8,6 +8,9 @@ undecidable if there is nothing to compare although the runs were made: no run o
 there, as where no setting meets the premise of the claim. A claim is supported if all its parts are, refuted if one of
 them is, and undecidable if one of them is and no more runs can decide the others, either.
 
+Where the runs of the arms are identical (`identity`), the difference is exactly 0 and no test is needed: the part is
+supported if 0 is where the claim says, as for "equivalent", and refuted if it is not, as for "greater" or "different".
+
 Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
 Intervals are adjusted for the number of parts (Bonferroni's level), p-values by step-down. The two comparisons
 of "the inner setting beats both ends" are not corrected for being two: both must hold (intersection-union).
@@ -22,12 +25,13 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from rlbench.analysis.asking import ask
+from rlbench.analysis.identity import exactly
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.power import Seeds, detectable_effect, seeds_needed
 from rlbench.analysis.questions import Question, one_sided
@@ -231,12 +235,16 @@ def _part(
         verdict = "supported"
     elif refute and p_against <= alpha:
         verdict = "refuted"
+    if question.identical:
+        effect = exactly(effect)
+        support, _ = holds(rule.support, rule.all_support)
+        verdict, p, p_against = "supported" if support else "refuted", nan, nan
     (n, m), spread = question.counts, question.spread()
     limits = [origin + side.margins * margin for side in {*rule.support, *rule.refute}]
     distance = min(abs(effect.point - at) for at in limits)
     least, other = question.per_task
     note = question.refusal(alpha) if n else f"No run of {question.arm} on {question.environment} can be used."
-    size_name, size = question.size(claim.level, seed)
+    size_name, size = ("", None) if question.identical else question.size(claim.level, seed)
     return Part(
         arm=question.arm,
         other=question.other,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from rlbench.analysis.identity import traces
 from rlbench.analysis.results import Results
 from rlbench.errors import RlbenchError
 from rlbench.files import read_json
@@ -33,7 +34,8 @@ class ArchivedResults(Results):
     def __init__(self, experiment: Mapping[str, Any], tables: Tables, curves: pd.DataFrame) -> None:
         super().__init__(experiment, tables)
         self.__dict__["scores"] = tables.runs.sort_values(["environment", "arm", "seed"], ignore_index=True)
-        self.__dict__["curves"] = curves  # cached properties, both
+        self.__dict__["curves"] = curves
+        self.__dict__["traces"] = traces(tables._replace(episodes=curves))  # cached properties, all three
 
 
 def is_archived(folder: Path) -> bool:

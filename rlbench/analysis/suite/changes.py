@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rlbench.analysis.claimtable import number, part_name
+from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.suite.entries import Entry, claim_runs
 from rlbench.analysis.suite.words import claimed_text, effect_text
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
@@ -17,7 +18,7 @@ def change_text(entry: Entry) -> list[str]:
     if judged is None or hinge is None:
         return []
     say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive, "undecidable": _undecidable}
-    said = say[judged.verdict](judged, hinge)
+    said = _identical(judged, hinge) if hinge.effect.method == IDENTICAL else say[judged.verdict](judged, hinge)
     if judged.with_failures is not None:
         other = judged.with_failures
         counted = "If the runs that failed or diverged count as the worst possible score, it is"
@@ -93,6 +94,14 @@ def _inconclusive(verdict: Verdict, hinge: Part) -> list[str]:
     else:
         said.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
     return said
+
+
+def _identical(verdict: Verdict, hinge: Part) -> list[str]:
+    """Say that no chance is involved."""
+    return [
+        f"{part_name(hinge)}: every seed gave exactly the same with both, so that the difference is 0 (claimed: "
+        f"{claimed_text(verdict.claim)}). Only settings in which the arms do something different would change that."
+    ]
 
 
 def _undecidable(verdict: Verdict, hinge: Part) -> list[str]:
