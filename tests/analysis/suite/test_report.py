@@ -256,6 +256,7 @@ def test_what_cannot_be_decided_is_counted_by_itself_and_says_why():
         "It cannot be decided: none of the 3 finished runs of ppo-clip on Acrobot-v1 has a value of entropy:mean."
         in page
     )
+    assert page.count("It cannot be decided: none of the 3") == 3  # in the table, below it, and at the end
     assert "undecidable" not in words_of(made(seeds=2)).text.partition("How it was judged")[0]
 
 
