@@ -154,7 +154,7 @@ class Results:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What the runs say of every claim: supported, refuted or inconclusive."""
+        """What the runs say of every claim: supported, refuted, inconclusive or undecidable."""
         from rlbench.analysis.verdicts import judge_all
 
         return judge_all(self.claims, self, seed=self.seed)
