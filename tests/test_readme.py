@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,15 @@ def test_the_verdicts_shown_are_those_published() -> None:
     published = README.parent / "results" / "lecture" / "verdicts.csv"
     with published.open(encoding="utf-8", newline="") as file:
         verdicts = {row["id"]: row for row in csv.DictReader(file)}
-    shown = re.findall(r"^\| (\d+[a-z]?) \| (.+?) \| \*\*(\w+)\*\* \|", README.read_text(encoding="utf-8"), re.M)
+    text = README.read_text(encoding="utf-8")
+    counts = re.search(
+        r"of (\d+) claims, (\d+) are supported, (\d+) refuted and (\d+) left open;\s(\d+) cannot be decided", text
+    )
+    found = Counter(row["verdict"] for row in verdicts.values())
+    names = ("supported", "refuted", "inconclusive", "undecidable")
+    assert counts is not None
+    assert [int(one) for one in counts.groups()] == [len(verdicts), *(found[name] for name in names)]
+    shown = re.findall(r"^\| (\d+[a-z]?) \| (.+?) \| \*\*(\w+)\*\* \|", text, re.M)
     assert len(shown) == 10
     for number, statement, verdict in shown:
         assert (verdicts[number]["statement"], verdicts[number]["verdict"]) == (statement, verdict)

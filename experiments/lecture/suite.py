@@ -79,8 +79,8 @@ SUITE = Suite(
     introduction=(
         "A lecture on proximal policy optimisation makes claims about what the algorithm does, which settings it "
         "wants and what goes wrong without them. Each claim was written down here as a statement that runs can "
-        "support, refute or leave open, with the rule for that fixed before the first run; what can be calculated is "
-        "calculated, and what is wrong in the lecture's text and listing is listed with a demonstration."
+        "support, refute or leave open, together with the rule for that; what can be calculated is calculated, and "
+        "what is wrong in the lecture's text and listing is listed with a demonstration."
     ),
     checks=[*exact_ratio.CHECKS, *exact_steps.CHECKS],
     errata=sorted(

@@ -80,6 +80,8 @@ def _at(place: str, comparisons: list[Comparison]) -> str:
         arms = [_with_effect(one) for one in comparisons if one.verdict == verdict]
         if arms:
             parts.append(f"{_join(arms)} {'is' if len(arms) == 1 else 'are'} {text} {baseline}")
+    if same := [one.arm for one in comparisons if one.verdict == "identical"]:
+        parts.append(f"every seed gave exactly the same with {_join([*same, baseline])}")
     without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
     undecided = [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]
     if undecided:

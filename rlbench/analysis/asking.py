@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.compare import ALL
+from rlbench.analysis.identity import identical
 from rlbench.analysis.measures import COMPARE, measure
 from rlbench.analysis.permutation import Hypothesis
 from rlbench.analysis.questions import Change, Difference, Question, Share
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """The questions of a claim in families that are corrected each for itself, and what became of its runs."""
+    """The questions of a claim in families that are corrected each for itself, and what became of its runs.
+
+    `empty` says, by environment and arm, why no number of runs gives a value there.
+    """
 
     families: list[list[Question]]
     planned: int
     left_out: int
+    empty: dict[tuple[str, str], str]
 
 
 def ask(claim: Claim, results: Results) -> Asked:
@@ -46,13 +51,15 @@ def ask(claim: Claim, results: Results) -> Asked:
         own = table["arm"] == arm
         if table["used"][own].any() and not usable[own].any():
             raise RlbenchError(f"{claim.where}: no run of {arm} recorded a value of {claim.metric!r}.")
+    empty = _empty(claim, table, usable)
     places: list[tuple[str, tuple[str, ...]]] = [(name, (name,)) for name in environments]
     if claim.over == "mean" and len(environments) > 1:
         places = [(ALL, environments)]
     if claim.direction in BOUNDED:
         questions = [_bounded(claim, results, table, usable, arm, *place) for arm in claim.arms for place in places]
-        return Asked([questions], len(table), int((~usable).sum()))
-    values = _Values(table[usable], claim)
+        return Asked([questions], len(table), int((~usable).sum()), empty)
+    traced = table.assign(used=usable, trace=results.scores["cell"].reindex(table.index).map(results.traces))
+    values = _Values(traced, claim)
     if claim.direction in ("increasing", "decreasing"):
         families: list[list[Question]] = [[_change(claim, values, *place) for place in places]]
     elif claim.direction in ("peak", "dip"):
@@ -61,7 +68,7 @@ def ask(claim: Claim, results: Results) -> Asked:
     else:
         pairs = [(claim.arms[0], other) for other in claim.arms[1:]]
         families = [[_difference(claim, values, *pair, *place) for pair in pairs for place in places]]
-    return Asked(families, len(table), len(table) - values.entered)
+    return Asked(families, len(table), len(table) - values.entered, empty)
 
 
 def sequential_data(
@@ -97,8 +104,9 @@ class _Values:
 
     def __init__(self, table: pd.DataFrame, claim: Claim) -> None:
         self._arms = list(claim.arms)
-        self.by_seed = claim.paired or claim.direction in ("increasing", "decreasing")
-        wide = table.pivot(index=["environment", "seed"], columns="arm", values="value").sort_index()
+        self._table = table
+        self.by_seed = _by_seed(claim)
+        wide = table[table["used"]].pivot(index=["environment", "seed"], columns="arm", values="value").sort_index()
         self._wide = wide.reindex(columns=self._arms)
         if self.by_seed:
             self._wide = self._wide.dropna()
@@ -115,17 +123,47 @@ class _Values:
         known = column[np.isfinite(column)]
         return known if self.by_seed else np.sort(known)
 
+    def identical(self, environments: Sequence[str], *arms: str) -> bool:
+        """Return whether the runs of the arms are the same on all of these environments."""
+        here = (self._table[self._table["environment"] == name] for name in environments)
+        return all(identical(runs, arms) for runs in here)
+
+
+def _by_seed(claim: Claim) -> bool:
+    """Return whether only seeds that are complete in all arms enter."""
+    return claim.paired or claim.direction in ("increasing", "decreasing")
+
+
+def _empty(claim: Claim, table: pd.DataFrame, usable: pd.Series) -> dict[tuple[str, str], str]:
+    """Say, by environment and arm, where runs finished and none of them has a value, or no seed in all arms."""
+    said: dict[tuple[str, str], str] = {}
+    table = table.assign(used=table["used"].astype(bool), usable=usable)
+    for name, here in table.groupby("environment", sort=False):
+        environment = str(name)
+        if _by_seed(claim) and here["used"].all() and not here.groupby("seed")["usable"].all().any():
+            why = f"no seed has a value of {claim.metric} in all of {', '.join(claim.arms)} on {environment}"
+            said |= {(environment, arm): why for arm in claim.arms}
+        for arm in claim.arms:
+            own = here[here["arm"] == arm]
+            if own["used"].any() and not own["usable"].any():
+                finished = f"{own['used'].sum()} finished runs of {arm} on {environment}"
+                why = f"none of the {finished} has a value of {claim.metric}"
+                said |= {(environment, one): why for one in (claim.arms if _by_seed(claim) else [arm])}
+    return said
+
 
 def _difference(
     claim: Claim, values: _Values, arm: str, other: str, environment: str, environments: tuple[str, ...]
 ) -> Question:
     x, y = (tuple(values.runs(name, side) for name in environments) for side in (arm, other))
-    return Difference(arm, other, environment, environments, x, y, paired=claim.paired)
+    same = values.identical(environments, arm, other)
+    return Difference(arm, other, environment, environments, x, y, paired=claim.paired, identical=same)
 
 
 def _change(claim: Claim, values: _Values, environment: str, environments: tuple[str, ...]) -> Question:
     tables = tuple(values.table(name) for name in environments)
-    return Change(claim.arms[0], claim.arms[-1], environment, environments, tables)
+    same = values.identical(environments, *claim.arms)
+    return Change(claim.arms[0], claim.arms[-1], environment, environments, tables, identical=same)
 
 
 def _bounded(

@@ -1,17 +1,18 @@
-"""Claims in a report: the table of verdicts, a sentence per claim, and whether the claims came before the runs."""
+"""Claims in a report: the table of verdicts, and a sentence per claim."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.tables import NONE, Table
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
-from rlbench.claims import Claim, digest
+from rlbench.claims import Claim
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -56,11 +57,12 @@ def claim_sentence(verdict: Verdict) -> str:
     if np.isfinite(hinge.effect.point):
         p = hinge.p_against if verdict.verdict == "refuted" else hinge.p
         where = part_name(hinge) + (many if len(verdict.parts) > 1 else "")
-        sure = "≤ 0.0001" if p <= 1e-4 else f"= {number(p)}"
-        said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; p {sure}.")
+        sure = "p ≤ 0.0001" if p <= 1e-4 else f"p = {number(p)}"
+        sure = "every seed gave exactly the same with both" if hinge.effect.method == IDENTICAL else sure
+        said.append(f"{where}: {claim.metric} {brief(hinge.effect)}, claimed {limits(claim)}; {sure}.")
     if hinge.size is not None and np.isfinite(hinge.size.point):
         said.append(f"{hinge.size_name}: {brief(hinge.size)}.")
-    if hinge.note and verdict.verdict == "inconclusive":
+    if hinge.note and verdict.verdict in ("inconclusive", "undecidable"):
         said.append(hinge.note)
     elif verdict.verdict == "inconclusive" and np.isfinite(verdict.needed):
         said.append(f"About {verdict.needed:.0f} runs per arm and environment would have been needed.")
@@ -74,28 +76,6 @@ def claim_sentence(verdict: Verdict) -> str:
         )
         said.append(f"If those that failed or diverged count as the worst score, it is {instead}.")
     return " ".join(said)
-
-
-def registration(experiment: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return a sentence on when the claims were made, and whether it was before the first run.
-
-    `experiment` holds the `claims` and, where runs were made by rlbench, the `register`
-    (`rlbench.store.registration`).
-    """
-    sha, entries = digest(experiment.get("claims") or []), list(experiment.get("register") or [])
-    own = next((entry for entry in entries if entry["sha256"] == sha), None)
-    if own is None:
-        changed = (
-            f"; {len(entries)} other version{'s were' if len(entries) > 1 else ' was'} registered" if entries else ""
-        )
-        return f"The claims (SHA-256 {sha}) were not registered before the runs{changed}.", False
-    versions = f" It is one of {len(entries)} versions that were registered." if len(entries) > 1 else ""
-    text = f"The claims (SHA-256 {sha}) were registered at {own['time']}"
-    if int(own["stored"]) == 0:
-        since = "and have not been changed since" if own is entries[-1] else "but were other ones for a time"
-        return f"{text}, before the first run, {since}.{versions}", own is entries[-1]
-    when = "changed" if entries[0] is not own else "made"
-    return f"{text}: they were {when} when {own['stored']} of {own['planned']} runs were stored.{versions}", False
 
 
 def limits(claim: Claim) -> str:
@@ -160,9 +140,14 @@ def decisive(verdict: Verdict) -> Part:
     support, refute = regions(verdict.claim)
     if verdict.verdict == "refuted":
         refuting = (part for part in verdict.parts if part.verdict == "refuted")
-        return min(refuting, key=lambda part: (part.p_against, -_sureness(part, refute)))
+        return min(refuting, key=lambda part: (_sure(part.p_against), -_sureness(part, refute)))
     open_parts: Sequence[Part] = [part for part in verdict.parts if part.verdict == verdict.verdict]
-    return max(open_parts, key=lambda part: (bool(part.note), part.p, -_sureness(part, support)))
+    return max(open_parts, key=lambda part: (bool(part.note), _sure(part.p), -_sureness(part, support)))
+
+
+def _sure(p: float) -> float:
+    """Return a p-value, 0 where none was needed."""
+    return 0.0 if np.isnan(p) else p
 
 
 def _sureness(part: Part, places: Sequence[tuple[float, float]]) -> float:

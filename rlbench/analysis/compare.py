@@ -3,7 +3,7 @@
 The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
 of the largest |t| for all comparisons made in the same call (`families`), is below 0.05 and the 95 % interval of the
 difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other
-case. Undecided is not equal.
+case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`identity`).
 
 Comparisons are per environment, in units of the episode return, and with several environments also over all
 of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
@@ -22,6 +22,7 @@ import pandas as pd
 
 from rlbench.analysis import intervals, tests
 from rlbench.analysis.families import family
+from rlbench.analysis.identity import exactly, identical
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.permutation import Data, Hypothesis
 from rlbench.analysis.power import Spread, detectable_effect, fewest_runs
@@ -32,7 +33,7 @@ from rlbench.errors import RlbenchError, nearest
 
 ALL = "all environments"
 ALPHA = 0.05
-Verdict = Literal["better", "worse", "undecided"]
+Verdict = Literal["better", "worse", "undecided", "identical"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class _Question:
     y: list[Array]
     planned_arm: int
     planned_baseline: int
+    identical: bool
 
 
 def compare(
@@ -92,9 +94,11 @@ def compare(
     metric: str = "auc",
     seed: int = 0,
     references: Mapping[str, Reference] | None = None,
+    traces: pd.Series | None = None,
 ) -> list[Comparison]:
     """Compare one arm with another on each environment and over all of them: `compare_all` of one pair."""
-    return compare_all(scores, pairs=[(arm, baseline)], metric=metric, seed=seed, references=references)
+    pairs = [(arm, baseline)]
+    return compare_all(scores, pairs=pairs, metric=metric, seed=seed, references=references, traces=traces)
 
 
 def compare_all(
@@ -105,12 +109,14 @@ def compare_all(
     metric: str = "auc",
     seed: int = 0,
     references: Mapping[str, Reference] | None = None,
+    traces: pd.Series | None = None,
 ) -> list[Comparison]:
     """Compare every other arm with `baseline`, or each pair (arm, baseline) of `pairs`.
 
     `scores` is the table of `scores.scores`; its row order does not matter. All comparisons returned by one
     call are one family for the correction. Per pair the environments in alphabetical order, then `ALL`.
-    `references` say which scores are possible, which no interval leaves.
+    `references` say which scores are possible, which no interval leaves, and `traces` which runs are the same
+    (`identity.traces`); without them the scores themselves do.
 
     Raises:
         RlbenchError: an unknown arm or metric, an arm compared with itself, or neither baseline nor pairs
@@ -119,11 +125,9 @@ def compare_all(
     if metric not in METRICS or metric not in scores:
         known = [name for name in METRICS if name in scores]
         raise RlbenchError(f"There is no score {metric!r}.{nearest(metric, known)}")
-    questions = [
-        question
-        for arm, other in _pairs(scores, baseline, pairs)
-        for question in _questions(scores, arm, other, metric)
-    ]
+    pairs = _pairs(scores, baseline, pairs)
+    traced = scores.assign(trace=np.nan if traces is None else scores["cell"].map(traces))
+    questions = [question for arm, other in pairs for question in _questions(traced, arm, other, metric)]
     hypotheses = [Hypothesis(one.arm, one.baseline, one.environments) for one in questions]
     tested = family(_data(scores, hypotheses, metric), hypotheses, seed=seed)
     comparisons = int(np.isfinite(tested.p).sum())  # NaN where an arm has no run
@@ -183,7 +187,11 @@ def _questions(scores: pd.DataFrame, arm: str, baseline: str, metric: str) -> li
             values = [used.loc[used["environment"] == label, column].to_numpy(float) for label in environments]
             sides.append((values, len(rows)))
         (x, planned_arm), (y, planned_baseline) = sides
-        return _Question(arm, baseline, name, environments, x, y, planned_arm, planned_baseline)
+        same = all(
+            identical(planned[planned["environment"] == label].assign(value=planned[column]), (arm, baseline))
+            for label in environments
+        )
+        return _Question(arm, baseline, name, environments, x, y, planned_arm, planned_baseline, same)
 
     questions = [ask(label, (label,), metric) for label in labels]
     if len(labels) > 1:
@@ -223,7 +231,9 @@ def _answer(
     possible = possible_range(question.environments, references, normalised=question.environment == ALL)
     difference = intervals.difference_interval(x, y, seed=seed, possible=possible)
     verdict: Verdict = "undecided"
-    if adjusted < ALPHA and difference.low > 0:
+    if question.identical:
+        difference, verdict = exactly(difference), "identical"
+    elif adjusted < ALPHA and difference.low > 0:
         verdict = "better"
     elif adjusted < ALPHA and difference.high < 0:
         verdict = "worse"

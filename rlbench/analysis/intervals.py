@@ -3,8 +3,8 @@
 Scores are given as in `statistics`, one array `[runs]` per task. Random numbers come from `seed` alone and results
 do not depend on the order of the runs. Several tasks are strata: runs are resampled within their own task.
 
-What each of them covers is measured: `docs/calibration.md` holds the table for n = 3, 5, 10 and 20 runs and five kinds
-of scores, and `coverage` says, beside an interval, where it covers less than it promises.
+What each of them covers is measured: `docs/calibration.md` holds the table for n = 3 (some: 4), 5, 10 and 20 runs and
+five kinds of scores, and `coverage` says, beside an interval, where it covers less than it promises.
 
 Which one is used where:
 
@@ -243,16 +243,17 @@ def _values(x: Sequence[Array], y: Sequence[Array], statistic: Statistic, seed: 
 def _trimmed_t(groups: Sequence[Array], level: float) -> float:
     """Return half the width of an interval of the IQM of one group of runs in order, or of the difference of two.
 
-    From the winsorised variance: J. W. Tukey and D. H. McLaughlin, Sankhya A 25, 1963; for two groups K. K. Yuen,
-    Biometrika 61, 1974. A group has h - 1 degrees of freedom, h its scores that are not cut off. Of three runs it is
-    Student's t of their mean.
+    From the winsorised variance s^2 of n scores, of which h are not cut off: a group adds (n - 1) s^2 / (h (h - 1)) to
+    the variance, with h - 1 degrees of freedom. J. W. Tukey and D. H. McLaughlin, Sankhya A 25, 1963; for two groups
+    K. K. Yuen, Biometrika 61, 1974. Of three runs it is Student's t of their mean.
     """
     parts, freedom = [], []
     for scores in groups:
         n, cut = scores.size, scores.size // 4
+        kept = n - 2 * cut
         winsorised = np.clip(scores, scores[cut], scores[n - cut - 1])
-        parts.append(float(winsorised.var(ddof=1)) * n / (n - 2 * cut) ** 2)
-        freedom.append(n - 2 * cut - 1)
+        parts.append(float(winsorised.var(ddof=1)) * (n - 1) / (kept * (kept - 1)))
+        freedom.append(kept - 1)
     variance = sum(parts)
     if variance == 0:
         return 0.0

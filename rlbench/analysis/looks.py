@@ -18,7 +18,10 @@ from rlbench.analysis.compare import Comparison
 
 
 def decided(comparisons: Sequence[Comparison], experiment: Mapping[str, Any]) -> list[Comparison]:
-    """Return comparisons with the verdicts of the looks, where runs were made in stages; all others are undecided."""
+    """Return comparisons with the verdicts of the looks, where runs were made in stages; all others are undecided.
+
+    Identical runs are no matter of chance, and remain so.
+    """
     record = experiment.get("sequential")
     if not record:
         return list(comparisons)
@@ -27,7 +30,9 @@ def decided(comparisons: Sequence[Comparison], experiment: Mapping[str, Any]) ->
         for one in record["decisions"]
     }
     return [
-        replace(
+        one
+        if one.verdict == "identical"
+        else replace(
             one, verdict=outcomes.get((one.arm, one.baseline, frozenset(one.environments), one.metric), "undecided")
         )
         for one in comparisons

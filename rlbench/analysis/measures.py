@@ -62,7 +62,9 @@ def measure(results: Results, metric: str) -> pd.DataFrame:
     name, _, reduction = metric.partition(":")
     keys = ["arm", "environment", "seed"]
     table = results.scores[["cell", *keys, "used"]].copy()
-    if reduction:
+    if metric in results.scores:  # an archive has metrics that were reduced before
+        table["value"] = _column(results, metric)
+    elif reduction:
         table["value"] = table["cell"].map(_reduced(results, name, reduction)).astype(np.float64)
     else:
         table["value"] = _column(results, name)

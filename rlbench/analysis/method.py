@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.analysis.claimtable import registration
 from rlbench.analysis.compare import ALPHA
 from rlbench.analysis.estimates import BAND_REPETITIONS, LEVEL, REPETITIONS
 from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
+from rlbench.analysis.registration import of_experiment
 from rlbench.analysis.scores import POINTS
 from rlbench.analysis.sensitivity import warning
 from rlbench.records import IDLE, MEASURED, idle, idle_updates
@@ -65,8 +65,9 @@ def warnings(results: Results) -> list[str]:
     said += [warning(one) for one in results.sensitivity if one.changed]
     said += _few_runs(results)
     said += looks_of(results.experiment)
-    if results.claims and not registration(results.experiment)[1]:
-        said.append(registration(results.experiment)[0])
+    written, early = of_experiment(results)
+    if results.claims and not early:
+        said.append(" ".join(written))
     if results.experiment.get("source"):
         said += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
@@ -202,7 +203,8 @@ def _how(results: Results) -> list[tuple[str, str]]:
             "Verdict",
             f"“better” or “worse” if a permutation test gives p < {ALPHA} after correction for all "
             f"{len(results.comparisons)} comparisons of this report's primary score, and the interval of the "
-            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal. "
+            "difference lies on the same side of 0. Everything else is “undecided”, which is not the same as equal, "
+            "but for runs that are “identical”: seed by seed the same to the bit, so that the difference is exactly 0. "
             "The statistic is Welch's t; runs are permuted within their environment among all arms that are compared, "
             "and corrected by the step-down of the largest t (Westfall and Young).",
         ),
@@ -233,7 +235,8 @@ def claim_method(results: Results) -> list[tuple[str, str]]:
             "Each part of a claim (a pair of arms on an environment) is supported if the interval of its effect lies "
             "wholly on the side of the claim, beyond the smallest effect of interest, and refuted if it lies wholly "
             "where the claim cannot be true; a permutation test, corrected for the parts of the claim, must agree. "
-            "Everything else is inconclusive. A claim is supported if all its parts are, refuted if one is. Claims are "
+            "Everything else is inconclusive, or undecidable where there is nothing to compare although the runs were "
+            "made. A claim is supported if all its parts are, refuted if one is. Claims are "
             "not corrected for each other.",
         )
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import factorial
 
 import numpy as np
@@ -28,12 +28,16 @@ from rlbench.analysis.trends import contrast_test, linear_changes, page_test, ra
 
 @dataclass(frozen=True, eq=False)
 class Question(ABC):
-    """One quantity of one arm, or of an arm and another, in `environment`, made of `environments`."""
+    """One quantity of one arm, or of an arm and another, in `environment`, made of `environments`.
+
+    `identical` says that the runs of the arms are the same, seed by seed (`identity`).
+    """
 
     arm: str
     other: str
     environment: str
     environments: tuple[str, ...]
+    identical: bool = field(default=False, kw_only=True)
 
     @property
     @abstractmethod

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.analysis.answer import Answer, answer
-from rlbench.analysis.claimtable import claim_sentence, registration
+from rlbench.analysis.claimtable import claim_sentence
 from rlbench.analysis.gallery import pictures
 from rlbench.analysis.measured import is_measured, measured_answer, measured_method, measured_tables
 from rlbench.analysis.method import Method, describe, warnings
 from rlbench.analysis.pages import PAGE, fresh_folder, page
 from rlbench.analysis.picturefiles import Rendered, render
+from rlbench.analysis.registration import of_experiment, registered, registration
 from rlbench.analysis.reliability import reliability_tables
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import write_tables
@@ -70,8 +71,11 @@ def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rend
         "report.html.j2",
         name=str(results.experiment.get("name") or "Experiment"),
         answer=said,
-        claims=[(one.verdict, claim_sentence(one)) for one in results.verdicts],
-        registration=registration(results.experiment)[0],
+        claims=[
+            (one.verdict, f"{claim_sentence(one)} {registration(written)}")
+            for one, written in zip(results.verdicts, registered(results), strict=True)
+        ],
+        registration=" ".join(of_experiment(results)[0]),
         method=method,
         warnings=warnings(results),
         tables={table.name: table for table in tables},

@@ -13,6 +13,7 @@ import pandas as pd
 from rlbench.analysis import compare as comparing
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import Comparison
+from rlbench.analysis.identity import traces
 from rlbench.analysis.looks import decided
 from rlbench.analysis.references import Reference
 from rlbench.claims import Claim, from_document
@@ -77,6 +78,11 @@ class Results:
         return scoring.scores(self.tables, self.references)
 
     @cached_property
+    def traces(self) -> pd.Series:
+        """What runs that are the same to the bit share, by cell (`rlbench.analysis.identity`)."""
+        return traces(self.tables)
+
+    @cached_property
     def arms(self) -> list[str]:
         """The labels of the arms, in the order of the experiment."""
         return self._order([str(arm.get("label") or arm.get("algorithm")) for arm in self._list("arms")], "arm")
@@ -114,7 +120,7 @@ class Results:
         """
         baseline, metric = baseline or self.baseline, metric or self.metrics[0]
         if arm is not None and baseline is not None:
-            made = comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references)
+            made = comparing.compare(self.scores, arm, baseline, metric, self.seed, self.references, self.traces)
             return decided(made, self.experiment)
         if arm is not None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
@@ -128,7 +134,12 @@ class Results:
         if not pairs:
             return []
         return comparing.compare_all(
-            self.scores, pairs=pairs, metric=metric, seed=self.seed, references=self.references
+            self.scores,
+            pairs=pairs,
+            metric=metric,
+            seed=self.seed,
+            references=self.references,
+            traces=self.traces,
         )
 
     @cached_property
@@ -143,7 +154,7 @@ class Results:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What the runs say of every claim: supported, refuted or inconclusive."""
+        """What the runs say of every claim: supported, refuted, inconclusive or undecidable."""
         from rlbench.analysis.verdicts import judge_all
 
         return judge_all(self.claims, self, seed=self.seed)
@@ -163,7 +174,7 @@ class Results:
         made = self.comparisons
         if "sequential" in self.experiment and self.baseline:
             made = self._compare_all(self.baseline, self.metrics[0])
-        return sensitivity(self.scores, made, seed=self.seed, references=self.references)
+        return sensitivity(self.scores, made, seed=self.seed, references=self.references, traces=self.traces)
 
     def plot_learning_curves(
         self,

@@ -60,6 +60,7 @@ def sensitivity(
     *,
     seed: int = 0,
     references: Mapping[str, Reference] | None = None,
+    traces: pd.Series | None = None,
 ) -> list[Sensitivity]:
     """Return every comparison beside the same one with failures as the worst score; nothing if no run failed.
 
@@ -70,7 +71,7 @@ def sensitivity(
     metric = comparisons[0].metric
     pairs = list(dict.fromkeys((one.arm, one.baseline) for one in comparisons))
     table = failures_as_worst(scores, [metric], references)
-    others = compare_all(table, pairs=pairs, metric=metric, seed=seed, references=references)
+    others = compare_all(table, pairs=pairs, metric=metric, seed=seed, references=references, traces=traces)
     found = {(one.arm, one.baseline, one.environment): one for one in others}
     keys = ((one, (one.arm, one.baseline, one.environment)) for one in comparisons)
     return [Sensitivity(one, found[key]) for one, key in keys if key in found]

@@ -8,6 +8,7 @@ import numpy as np
 
 from rlbench.analysis.compare import ALL, ALPHA, Comparison
 from rlbench.analysis.coverage import interval_name
+from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.intervals import NO_SPREAD, Estimate
 
 METRIC_NAMES = {
@@ -21,9 +22,13 @@ METRIC_NAMES = {
 def sentence(comparison: Comparison) -> str:
     """Say one comparison in plain English: verdict, size, how often, how sure, and from how many runs."""
     parts = [_verdict(comparison)]
-    if min(comparison.n_arm, comparison.n_baseline) > 0:
-        parts += [_size(comparison), _how_often(comparison), _how_sure(comparison)]
-    parts += [_ceiling(comparison), _too_few(comparison), _power(comparison), _left_out(comparison)]
+    if comparison.verdict == "identical":
+        parts.append(_size(comparison))
+    else:
+        if min(comparison.n_arm, comparison.n_baseline) > 0:
+            parts += [_size(comparison), _how_often(comparison), _how_sure(comparison)]
+        parts += [_ceiling(comparison), _too_few(comparison), _power(comparison)]
+    parts.append(_left_out(comparison))
     return " ".join(part for part in parts if part)
 
 
@@ -40,6 +45,11 @@ def _verdict(c: Comparison) -> str:
         return (
             f"{where}, it is undecided whether {c.arm} or {c.baseline} scores higher; "
             "this is no evidence that they are equal."
+        )
+    if c.verdict == "identical":
+        return (
+            f"{where}, {c.arm} and {c.baseline} are identical: every seed gave exactly the same with both, so what "
+            "distinguishes them never took effect."
         )
     return f"{where}, {c.arm} is {c.verdict} than {c.baseline}."
 
@@ -120,7 +130,7 @@ def _where(c: Comparison) -> str:
 
 
 def _interval(estimate: Estimate, form: str) -> str:
-    if np.isnan(estimate.low):
+    if np.isnan(estimate.low) or estimate.method == IDENTICAL:
         return estimate.method
     name, _, caution = interval_name([estimate]).partition(", ")
     return f"{name} {estimate.low:{form}} to {estimate.high:{form}}{', ' if caution else ''}{caution}"

@@ -1,10 +1,15 @@
-"""From a claim and runs to a verdict: supported, refuted or inconclusive.
+"""From a claim and runs to a verdict: supported, refuted, inconclusive or undecidable.
 
 The rule. Each part of a claim (a pair of arms on an environment) is supported if the interval of its effect lies
 wholly where the claim says, beyond the smallest effect, and the adjusted p-value says so, too; it is refuted if the
 interval lies wholly where the claim cannot be true (for a claim of a difference that includes "within the smallest
-effect of 0"); everything else is inconclusive, and then the runs are counted that would probably decide it. A claim is
-supported if all its parts are, refuted if one of them is.
+effect of 0"); everything else is inconclusive, and then the runs are counted that would probably decide it. A part is
+undecidable if there is nothing to compare although the runs were made: no run of an arm has a value of the metric
+there, as where no setting meets the premise of the claim. A claim is supported if all its parts are, refuted if one of
+them is, and undecidable if one of them is and no more runs can decide the others, either.
+
+Where the runs of the arms are identical (`identity`), the difference is exactly 0 and no test is needed: the part is
+supported if 0 is where the claim says, as for "equivalent", and refuted if it is not, as for "greater" or "different".
 
 Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
 Intervals are adjusted for the number of parts (Bonferroni's level), p-values by step-down. The two comparisons
@@ -16,15 +21,17 @@ runs as the worst possible score (`rlbench.analysis.sensitivity`); a share of ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from math import inf, isnan
+from itertools import product
+from math import inf, isnan, nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from rlbench.analysis.asking import ask
+from rlbench.analysis.identity import exactly
 from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.power import Seeds, detectable_effect, seeds_needed
 from rlbench.analysis.questions import Question, one_sided
@@ -35,7 +42,7 @@ from rlbench.claims import RETURNS, Claim
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
 
-Outcome = Literal["supported", "refuted", "inconclusive"]
+Outcome = Literal["supported", "refuted", "inconclusive", "undecidable"]
 
 
 class _Side(NamedTuple):
@@ -175,14 +182,22 @@ def _judge(claim: Claim, results: Results, seed: int) -> Verdict:
         level = 1 - (1 - claim.level) / max(len(group), 1)
         origin = claim.bound or 0.0
         tests = _tests(claim, group, origin, seed)
-        parts += [_part(claim, one, level, origin, tests, index, seed) for index, one in enumerate(group)]
+        parts += [
+            _possible(_part(claim, one, level, origin, tests, index, seed), asked.empty)
+            for index, one in enumerate(group)
+        ]
     verdicts = {part.verdict for part in parts}
-    outcome: Outcome = "inconclusive"
-    if "refuted" in verdicts:
-        outcome = "refuted"
-    elif verdicts == {"supported"}:
-        outcome = "supported"
+    order: tuple[Outcome, ...] = ("refuted", "inconclusive", "undecidable", "supported")
+    outcome: Outcome = next((one for one in order if one in verdicts), "inconclusive")
     return Verdict(claim, outcome, tuple(parts), asked.planned, asked.left_out)
+
+
+def _possible(part: Part, empty: Mapping[tuple[str, str], str]) -> Part:
+    """Return a part, as undecidable where it has no effect and `empty` says that more runs would give none."""
+    why = [empty[key] for key in product(part.environments, (part.arm, part.other)) if key in empty]
+    if not why or not isnan(part.effect.point):
+        return part
+    return replace(part, verdict="undecidable", note=f"It cannot be decided: {why[0]}.")
 
 
 def judge_all(claims: Sequence[Claim], results: Results, seed: int = 0) -> list[Verdict]:
@@ -220,12 +235,16 @@ def _part(
         verdict = "supported"
     elif refute and p_against <= alpha:
         verdict = "refuted"
+    if question.identical:
+        effect = exactly(effect)
+        support, _ = holds(rule.support, rule.all_support)
+        verdict, p, p_against = "supported" if support else "refuted", nan, nan
     (n, m), spread = question.counts, question.spread()
     limits = [origin + side.margins * margin for side in {*rule.support, *rule.refute}]
     distance = min(abs(effect.point - at) for at in limits)
     least, other = question.per_task
     note = question.refusal(alpha) if n else f"No run of {question.arm} on {question.environment} can be used."
-    size_name, size = question.size(claim.level, seed)
+    size_name, size = ("", None) if question.identical else question.size(claim.level, seed)
     return Part(
         arm=question.arm,
         other=question.other,

@@ -173,4 +173,4 @@ def _register(suite: LoadedSuite, plans: Sequence[AnyPlan], given: Mapping[str, 
 
     made = {plan.experiment.name: plan for plan in plans}
     planned = [(one, made.get(one.name) or make_plan(_changed(one, given, suite))) for one in suite.experiments]
-    register_suite(given["results"], suite, [(one, [cell.id for cell in plan.cells]) for one, plan in planned])
+    register_suite(given["results"], suite, [(one, plan.planned) for one, plan in planned])

@@ -68,23 +68,37 @@ def agreement(first: str, second: str) -> None:
 def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
     """Return the suite of a folder with all of its runs that are stored."""
     from rlbench.analysis.suite import SuiteResults
+    from rlbench.analysis.suite.archived import is_archived, read_archive
     from rlbench.store.registration import read_register
+    from rlbench.store.runs import STORE
 
     chosen, (suite,) = load_all([folder], given)
-    plans = plans_of(chosen, given)
-    members = []
-    for done, plan in enumerate(plans):
-        members.append(_member(plan, given["results"]))
-        _show("experiments read", done + 1, len(plans))
+    published = Path(given["results"]) / suite.name
+    claimed = [claim.document() for one in suite.experiments for claim in one.claims]
+    members: list[Results] = []
+    # Other seeds or budgets than those that were published are not in an archive.
+    whole = not (given["quick"] or any(given[name] is not None for name in ("seeds", "first_seed", "steps")))
+    alone = whole and is_archived(published) and not (Path(given["results"]) / STORE).exists()
+    archived = published if alone else None
+    if archived:
+        click.echo(f"There is no store: experiments and runs are those archived in {archived}.", err=True)
+        names = {one.name for one, _ in chosen}
+        members = [one for one in read_archive(archived) if one.experiment["name"] in names]
+    else:
+        plans = plans_of(chosen, given)
+        for done, plan in enumerate(plans):
+            members.append(_member(plan, given["results"]))
+            _show("experiments read", done + 1, len(plans))
     return SuiteResults(
         suite.name,
         suite.suite,
         members,
-        register=read_register(Path(given["results"]) / suite.name),
-        claimed=[claim.document() for one in suite.experiments for claim in one.claims],
+        register=read_register(published),
+        claimed=claimed,
         quick=given["quick"],
         designed={one.name: len(one.seeds) for one in suite.experiments},
-        provenance=_provenance(members, given["results"]),
+        provenance=[] if archived else _provenance(members, given["results"]),
+        archived=archived,
     )
 
 

@@ -3,8 +3,8 @@
     RESULTS/NAME/claims.json    one entry per version of the claims, in the order of time; entries are only added
 
 An entry is written before the runs start: the claims, their SHA-256, the time (UTC), and how many of the planned runs
-were stored already. It is a record for honest people: who can write the folder can also forge it, unless the hash is
-published elsewhere.
+were stored already; `each` says the same of the runs of each claim, which entries of before lack. It is a record for
+honest people: who can write the folder can also forge it, unless the hash is published elsewhere.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ from rlbench.files import read_json, write
 from rlbench.shapes import ANY, COUNT, TEXT, Each, check
 
 REGISTER = "claims.json"
-_ENTRIES = [{"sha256": TEXT, "time": TEXT, "stored": COUNT, "planned": COUNT, "claims": [Each(ANY)]}]
+_COUNTS = {"stored": COUNT, "planned": COUNT}
+_ENTRIES = [{"sha256": TEXT, "time": TEXT, **_COUNTS, "claims": [Each(ANY)], "each?": [_COUNTS]}]
+Counts = Mapping[str, int]
+"""How many runs are `stored`, of how many that are `planned`."""
 
 
 def register_claims(
-    folder: Path, claims: Sequence[Mapping[str, Any]], stored: int, planned: int, inside: Path | None = None
+    folder: Path,
+    claims: Sequence[Mapping[str, Any]],
+    runs: Counts,
+    each: Sequence[Counts],
+    inside: Path | None = None,
 ) -> None:
     """Add an entry to the register in `folder`, unless these claims are the latest there, or there were never any.
 
-    `inside` is the results folder that `folder` lies in, or is, and out of which no link is followed.
+    `runs` counts all runs, `each` those of every claim. `inside` is the results folder that `folder` lies in, or is,
+    and out of which no link is followed.
 
     Raises:
         RlbenchError: the register cannot be read or written.
@@ -39,7 +47,8 @@ def register_claims(
     if entries[-1]["sha256"] == sha if entries else not claims:
         return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {"sha256": sha, "time": now, "stored": stored, "planned": planned, "claims": [dict(one) for one in claims]}
+    written = {"claims": [dict(one) for one in claims], "each": [dict(one) for one in each]}
+    entry = {"sha256": sha, "time": now, **runs, **written}
     path = folder / REGISTER
     try:
         write(path, json.dumps([*entries, entry], indent=1) + "\n", inside=inside or folder)
@@ -58,6 +67,8 @@ def read_register(folder: Path) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = read_json(path)
         check(entries, _ENTRIES, str(path))
         hashes = [digest(entry["claims"]) for entry in entries]
+        if any(len(entry.get("each", entry["claims"])) != len(entry["claims"]) for entry in entries):
+            raise ValueError("it does not count the runs of every claim")
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as problem:

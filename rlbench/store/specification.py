@@ -15,7 +15,7 @@ from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_name, read_json, write
 from rlbench.shapes import ANY, COUNT, LABEL, LABEL_OR_NONE, NAME, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.entry import canonical
-from rlbench.store.registration import register_claims
+from rlbench.store.registration import Counts, register_claims
 from rlbench.store.runs import STORE, Store
 from rlbench.store.state import Known
 from rlbench.store.tables import Planned
@@ -71,7 +71,7 @@ def write_specification(
     registered first (`registration`): this is called before the runs start.
     """
     folder = home(results_dir, str(document["name"]), suite)
-    register(results_dir, folder, document.get("claims") or [], [cell.cell for cell in cells])
+    register(results_dir, folder, [(document.get("claims") or [], cells)])
     path = folder / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
     text = json.dumps(written, indent=1)
@@ -82,12 +82,29 @@ def write_specification(
     return path
 
 
-def register(results_dir: str | Path, folder: Path, claims: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> None:
-    """Register claims in `folder`, with how many of the runs that shall decide them are stored by now."""
+def register(
+    results_dir: str | Path, folder: Path, asked: Sequence[tuple[Sequence[Mapping[str, Any]], Sequence[Planned]]]
+) -> None:
+    """Register claims in `folder`, with how many of the runs that shall decide them are stored by now.
+
+    `asked` holds the claims of one experiment or of several, each time with all runs of that experiment.
+    """
     store = Store(results_dir)
-    stored = sum((store.directory / cell).is_dir() for cell in cells)
+    planned = {one.cell for _, cells in asked for one in cells}
+    stored = {cell for cell in planned if (store.directory / cell).is_dir()}
+
+    def counts(cells: set[str]) -> Counts:
+        return {"stored": len(cells & stored), "planned": len(cells)}
+
+    claims = [claim for made, _ in asked for claim in made]
+    each = [counts({one.cell for one in cells if _concerns(claim, one)}) for made, cells in asked for claim in made]
     with store.locked():  # another process may register other claims at the same time, and no entry may be lost
-        register_claims(folder, claims, stored, len(cells), Path(results_dir))
+        register_claims(folder, claims, counts(planned), each, Path(results_dir))
+
+
+def _concerns(claim: Mapping[str, Any], run: Planned) -> bool:
+    """Return whether a run is one of those that a claim is about."""
+    return run.arm in claim["arms"] and run.environment in (claim.get("environments") or [run.environment])
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.store import Planned
 from rlbench.store.specification import home, register
 from rlbench.study.files import load_experiment
 from rlbench.study.measurement import Measurement
@@ -79,20 +80,17 @@ def load_suite(folder: str | Path) -> LoadedSuite:
 
 
 def register_suite(
-    results_dir: str | Path, suite: LoadedSuite, planned: Sequence[tuple[Experiment | Measurement, Sequence[str]]]
+    results_dir: str | Path, suite: LoadedSuite, planned: Sequence[tuple[Experiment | Measurement, Sequence[Planned]]]
 ) -> None:
     """Register the claims of a whole suite in RESULTS/SUITE, and those of each experiment in its own folder.
 
-    `planned` holds every experiment with the cells of its runs, also of those that are not run now: they may share runs
-    with those that are.
+    `planned` holds every experiment with its runs, also of those that are not run now: they may share runs with those
+    that are.
     """
-    everything: list[dict[str, Any]] = []
-    for experiment, cells in planned:
-        claims = [claim.document() for claim in experiment.claims]
-        register(results_dir, home(results_dir, experiment.name, suite.name), claims, cells)
-        everything += claims
-    union = list(dict.fromkeys(cell for _, cells in planned for cell in cells))
-    register(results_dir, Path(results_dir) / suite.name, everything, union)
+    asked = [([claim.document() for claim in experiment.claims], cells) for experiment, cells in planned]
+    for (experiment, _), own in zip(planned, asked, strict=True):
+        register(results_dir, home(results_dir, experiment.name, suite.name), [own])
+    register(results_dir, Path(results_dir) / suite.name, asked)
 
 
 def _read(file: Path) -> Suite:

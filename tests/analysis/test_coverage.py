@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlbench.analysis import coverage
+from rlbench.analysis import coverage, intervals
 from rlbench.analysis.estimates import Band, Estimate
 
 
@@ -26,6 +26,17 @@ def test_intervals_that_do_not_hold_say_what_they_held():
     name = f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 10 runs"
     assert coverage.interval_name([estimate("mean", 10)]) == name
     assert coverage.measured("mean", 99)[2:] == (20, 20)
+
+
+def test_four_runs_were_simulated_by_themselves():
+    for what in ("mean", "difference of means", "IQM", "median", "difference of IQMs", "IQM, 3 tasks"):
+        assert coverage.measured(what, 4)[2:] == (4, 4)
+    few = coverage.measured("IQM", 4)
+    assert few.low < coverage.measured("IQM", 5).low
+    assert few.low < coverage.LEAST
+    said = coverage.interval_name([intervals.bootstrap(np.array([1.0, 2.0, 4.0, 9.0]))])
+    held = f"{few.low * 100:.0f} to {few.high * 100:.0f} %"
+    assert said == f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 4 runs"
 
 
 def test_between_simulated_numbers_of_runs_the_worse_counts():

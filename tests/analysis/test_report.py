@@ -217,12 +217,18 @@ def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were
     ]
     documents = [one.document() for one in claims]
     document = experiment_document(FEW, seeds=10, steps=8_000) | {"claims": documents}
-    register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00", "stored": 0, "planned": 40}]
+    counts = {"stored": 0, "planned": 40, "claims": documents}
+    register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00"} | counts]
     tables = make_tables(FEW, seeds=10, steps=8_000)
     page = words_of(tables, document | {"register": register})
     results = Results(document, tables)
     assert page.unclosed == []
-    assert f"The claims (SHA-256 {digest(claims)}) were registered at 2025-01-01T00:00:00+00:00, before" in page.text
+    assert (
+        "3 claims were written down at 2025-01-01 00:00:00 UTC, each before any of its own runs was stored."
+        in page.text
+    )
+    assert page.text.count("Written down at 2025-01-01 00:00:00 UTC, before any of its 40 runs was stored;") == 3
+    assert f"SHA-256 of all claims together: {digest(claims)}." in page.text
     assert [one.verdict for one in results.verdicts][:2] == ["supported", "refuted"]
     for verdict in results.verdicts:
         assert " ".join(claim_sentence(verdict).split()) in page.text
@@ -231,7 +237,7 @@ def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were
     assert {"effect", "effect_low", "p", "size", "needed", "detectable", "part_verdict"} <= set(table.data)
     assert table.shown["Claimed"].tolist()[::2] == ["> 0.05", "< −0.001", "within ±0.05"]
     late = words_of(tables, document)
-    assert late.text.count("were not registered before the runs") == 2  # below the claims, and as a warning
+    assert late.text.count("Not written down before the runs: any claim.") == 2  # below the claims, and as a warning
 
 
 def test_mixed_devices_are_flagged_and_one_device_is_not():

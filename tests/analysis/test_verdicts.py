@@ -225,6 +225,38 @@ def test_a_single_nan_an_empty_arm_and_equal_runs() -> None:
     assert verdict_on(same, "equivalent", smallest_effect=1.0) == "supported"
 
 
+def test_a_premise_that_no_run_meets_leaves_nothing_to_decide() -> None:
+    """Runs that finished without a value are another thing than runs that are missing or failed."""
+    rng = np.random.default_rng(3)
+    places = [(arm, place) for arm in "abc" for place in "EF"]
+    claim = Claim("c", ["a", "b"], "greater", "kl:mean", over="mean", paired=True)
+    made = results({place: rng.normal(size=6) for place in places})
+    empty = made.updates["cell"].str.startswith("b/F/")
+    made.updates.loc[empty, "kl"] = np.nan
+    found = judge(claim, made)
+    assert (found.verdict, found.parts[0].verdict) == ("undecidable", "undecidable")
+    assert found.parts[0].note == "It cannot be decided: none of the 6 finished runs of b on F has a value of kl:mean."
+    assert found.parts[0].note in claim_sentence(found)
+    assert np.isnan(found.needed)
+    each = judge(Claim("c", ["a", "b"], "greater", "kl:mean", 5.0), made)  # on E it is refuted, and that is enough
+    assert [part.verdict for part in each.parts] == ["refuted", "undecidable"]
+    assert each.verdict == "refuted"
+    both = judge(Claim("c", ["a", "b"], "greater", "kl:mean"), made)  # more runs may refute it on E
+    assert [part.verdict for part in both.parts] == ["inconclusive", "undecidable"]
+    assert both.verdict == "inconclusive"
+    assert judge(Claim("c", ["a", "c"], "greater", "kl:mean", 5.0), made).verdict == "refuted"  # not about b
+    rising = judge(Claim("c", ["a", "b", "c"], "increasing", "kl:mean", over="mean"), made)
+    assert rising.verdict == "undecidable"
+    apart = results({place: rng.normal(size=6) for place in places})
+    half = apart.updates["cell"].isin([f"{'ab'[seed % 2]}/F/{seed}" for seed in range(6)])
+    apart.updates.loc[half, "kl"] = np.nan
+    assert judge(claim, apart).parts[0].note == (
+        "It cannot be decided: no seed has a value of kl:mean in all of a, b on F."
+    )
+    stopped = {("b", "F", seed): "failed" for seed in range(6)}
+    assert judge(claim, results({place: rng.normal(size=6) for place in places}, stopped)).verdict == "inconclusive"
+
+
 def test_the_order_of_the_rows_does_not_matter() -> None:
     made = results(draw(9, a=0.1, b=0.0, c=0.2))
     mixed = Tables(*(table.sample(frac=1, random_state=3).reset_index(drop=True) for table in made.tables))

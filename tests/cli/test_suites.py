@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -90,7 +91,7 @@ def test_a_folder_is_run_and_reported_and_its_replication_agrees(cli: Cli, folde
     assert result.stdout.splitlines()[-1] == f"Report: {home / 'report.html'}"
     assert verdicts(home / "verdicts.json")["18"] == "supported"
     page = (home / "report.html").read_text()
-    assert "were registered before its own first run" in page
+    assert "each before any of its own runs was stored. None was changed since." in page
     assert "Underpowered" not in page
     assert len(pd.read_parquet(home / "runs" / "runs.parquet")) == 2 * 8 + 2
     manifest = json.loads((home / "manifest.json").read_text())
@@ -104,6 +105,27 @@ def test_a_folder_is_run_and_reported_and_its_replication_agrees(cli: Cli, folde
     assert said.exit_code == 0
     assert said.stdout.startswith(f"2 of 2 claims that are decided in {home} have the same verdict in again")
     assert set(pd.read_parquet("again/runs/runs.parquet")["seed"]) == set(range(100, 108))
+
+
+def test_a_report_can_be_made_again_from_what_was_published(cli: Cli, folder: Path) -> None:
+    assert cli("run", folder, "--workers", 0).exit_code == 0
+    assert cli("report", folder).exit_code == 0
+    home = Path("results/text")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    shutil.rmtree("results/store")
+    result = cli("report", folder)
+    assert result.exit_code == 0, result.output
+    assert "There is no store: experiments and runs are those archived in results/text." in result.stderr
+    after = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+    changed = {path.name for path in after if after[path] != before[path]}
+    assert changed == set()
+    assert cli("report", folder, "--only", "tiny", "--out", "part").exit_code == 0
+    assert set(verdicts(Path("part/verdicts.json"))) == {"1", "2"}
+    for options in (("--quick",), ("--seeds", 2), ("--first-seed", 3), ("--steps", 32)):
+        assert "No run of the suite 'text' is stored" in cli("report", folder, *options).stderr
+    (home / "specification.json").write_text("{}")
+    assert "The archived report in results/text is damaged" in cli("report", folder).stderr
 
 
 def test_a_report_of_less_says_so_and_counts_what_is_missing(cli: Cli, folder: Path) -> None:

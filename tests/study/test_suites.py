@@ -184,11 +184,12 @@ def test_experiments_train_together_and_what_they_share_once(folder: Path, tmp_p
 
 def test_all_claims_are_registered_before_the_first_run(folder: Path, tmp_path: Path) -> None:
     suite, results = load_suite(folder), tmp_path / "results"
-    planned = [(one, [cell.id for cell in make_plan(one).cells]) for one in suite.experiments]
+    planned = [(one, make_plan(one).planned) for one in suite.experiments]
     register_suite(results, suite, planned)
     (whole,) = read_register(results / "text")
     assert [claim["id"] for claim in whole["claims"]] == ["1", "2"]
     assert (whole["stored"], whole["planned"]) == (0, 12)
+    assert whole["each"] == [{"stored": 0, "planned": 3}, {"stored": 0, "planned": 3}]  # of the claims' own arm
     (second,) = read_register(home(results, "second"))
     assert (second["stored"], second["planned"]) == (0, 9)
     assert home(results, "second") == home(results, "second", "text") == results / "text/experiments/second"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rlbench.analysis.claimtable import number, part_name
+from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.suite.entries import Entry, claim_runs
 from rlbench.analysis.suite.words import claimed_text, effect_text
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
@@ -16,7 +17,8 @@ def change_text(entry: Entry) -> list[str]:
     judged, hinge = entry.judged, entry.hinge
     if judged is None or hinge is None:
         return []
-    said = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}[judged.verdict](judged, hinge)
+    say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive, "undecidable": _undecidable}
+    said = _identical(judged, hinge) if hinge.effect.method == IDENTICAL else say[judged.verdict](judged, hinge)
     if judged.with_failures is not None:
         other = judged.with_failures
         counted = "If the runs that failed or diverged count as the worst possible score, it is"
@@ -53,7 +55,7 @@ def _refuted(verdict: Verdict, hinge: Part) -> list[str]:
     said = []
     if len(verdict.parts) > 1:
         others = {part.verdict for part in verdict.parts if part.verdict != "refuted"}
-        rest = "supported" if others == {"supported"} else "inconclusive"
+        rest = next((one for one in ("inconclusive", "undecidable") if one in others), "supported")
         alone = f"; without {'it' if len(against) == 1 else 'them'} the claim would be {rest}" if others else ""
         verb = "refutes" if len(against) == 1 else "refute"
         said.append(f"{len(against)} of {len(verdict.parts)} parts {verb} it{alone}.")
@@ -92,6 +94,18 @@ def _inconclusive(verdict: Verdict, hinge: Part) -> list[str]:
     else:
         said.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
     return said
+
+
+def _identical(verdict: Verdict, hinge: Part) -> list[str]:
+    """Say that no chance is involved."""
+    return [
+        f"{part_name(hinge)}: every seed gave exactly the same with both, so that the difference is 0 (claimed: "
+        f"{claimed_text(verdict.claim)}). Only settings in which the arms do something different would change that."
+    ]
+
+
+def _undecidable(verdict: Verdict, hinge: Part) -> list[str]:
+    return [hinge.note, "More seeds of the same arms would not change that, but for a rare one that has a value."]
 
 
 def _distance(claim: Claim, value: float) -> str:

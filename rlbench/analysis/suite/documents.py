@@ -59,6 +59,7 @@ def verdicts_document(suite: SuiteResults, entries: Sequence[Entry]) -> dict[str
             | {key: document[key] for key in document if key not in own}
             | {"parts": [{key: value for key, value in part.items() if key not in _OF_CLAIM} for part in parts]}
             | ({"with_failures": one.judged.with_failures or one.verdict} if one.judged else {})
+            | ({"registered": one.registered.document()} if one.registered else {})
         )
     plain: dict[str, Any] = without_nan({"suite": suite.name, "quick": suite.quick, "claims": claims})
     return plain

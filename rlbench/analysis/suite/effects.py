@@ -20,6 +20,7 @@ VERDICT_STYLES: Mapping[str, ArmStyle] = {
     "supported": ArmStyle("#0b5cad", "o", ()),
     "refuted": ArmStyle("#b3400e", "X", ()),
     "inconclusive": ArmStyle("#5d6670", "D", ()),
+    "undecidable": ArmStyle("#5d6670", "D", ()),
 }
 CLAIMED = "#cfe3f7"
 

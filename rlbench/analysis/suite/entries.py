@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rlbench.analysis.claimtable import decisive
+from rlbench.analysis.registration import Registered, registered
 from rlbench.analysis.results import Results
 from rlbench.analysis.verdicts import Outcome, Part, Verdict
 from rlbench.claims import Claim
@@ -32,12 +34,13 @@ class SuiteResults:
 
     name        of the suite
     members     the results of its experiments, also of those of which only some runs, or none, are stored
-    register    the entries of the suite's own register of claims, if it has one; else that of each experiment counts
+    register    the entries of the suite's own register of claims, which tells what was claimed once
     claimed     the documents of all claims of the suite, in its order, also of experiments that are no members here
     quick       whether only the quick part was asked for
     designed    the number of seeds of every experiment of the suite, by name, as its file has it; also of experiments
                 that are no members here
     provenance  what the manifests of the runs say of code, packages and machine
+    archived    the folder of the report whose archive the members were read from, if they were (`archived`)
     """
 
     name: str
@@ -48,6 +51,7 @@ class SuiteResults:
     quick: bool = False
     designed: Mapping[str, int] = field(default_factory=dict)
     provenance: Sequence[Mapping[str, Any]] = ()
+    archived: Path | None = None
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -74,6 +78,7 @@ class Entry:
 
     `name` is a word for files and links, different for every entry. `judged` and `results` belong to a claim, `said`
     to an exact check: its sentence with numbers. `problem` says why there is no verdict, and then it is inconclusive.
+    `registered` says when a claim was written down.
     """
 
     id: str
@@ -87,6 +92,7 @@ class Entry:
     claim: Claim | None = None
     said: str = ""
     problem: str = ""
+    registered: Registered | None = None
 
     @property
     def hinge(self) -> Part | None:
@@ -96,14 +102,15 @@ class Entry:
 
 def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
     """Judge every claim, compute every exact check, and return them in the order of their ids: 9, 10, 22a, 22b."""
-    asked: list[tuple[Results | None, Claim | Exact]] = [(None, check) for check in suite.suite.checks]
-    asked += [(results, claim) for results in suite.members for claim in results.claims]
-    asked.sort(key=lambda one: natural(one[1].id))
+    asked: list[tuple[Results, Registered] | Exact] = list(suite.suite.checks)
+    asked += [(results, one) for results in suite.members for one in registered(results)]
+    asked.sort(key=lambda one: natural(one.id if isinstance(one, Exact) else one[1].claim.id))
     taken: set[str] = set()
     entries = []
-    for done, (results, one) in enumerate(asked):
-        name = file_name(f"claim-{one.id or 'unnumbered'}", taken)
-        entries.append(_checked(one, name) if isinstance(one, Exact) else _judged(one, results, name))
+    for done, one in enumerate(asked):
+        number = one.id if isinstance(one, Exact) else one[1].claim.id
+        name = file_name(f"claim-{number or 'unnumbered'}", taken)
+        entries.append(_checked(one, name) if isinstance(one, Exact) else _judged(*one, name))
         progress("claims judged", done + 1, len(asked))
     return entries
 
@@ -124,17 +131,17 @@ def _checked(check: Exact, name: str) -> Entry:
     return Entry(*described, "supported" if holds else "refuted", said=said)
 
 
-def _judged(claim: Claim, results: Results | None, name: str) -> Entry:
-    assert results is not None
+def _judged(results: Results, written: Registered, name: str) -> Entry:
+    claim = written.claim
     described = (claim.id, claim.statement, claim.source, claim.known, name)
+    entry = Entry(*described, "inconclusive", results=results, claim=claim, registered=written)
     if not stored(claim, results):
-        why = "No run of its arms is stored yet."
-        return Entry(*described, "inconclusive", results=results, claim=claim, problem=why)
+        return replace(entry, problem="No run of its arms is stored yet.")
     try:
         verdict = results.judge(claim)
     except RlbenchError as problem:
-        return Entry(*described, "inconclusive", results=results, claim=claim, problem=str(problem))
-    return Entry(*described, verdict.verdict, judged=verdict, results=results, claim=claim)
+        return replace(entry, problem=str(problem))
+    return replace(entry, verdict=verdict.verdict, judged=verdict)
 
 
 def stored(claim: Claim, results: Results) -> int:

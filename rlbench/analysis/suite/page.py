@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlbench.analysis.claimtable import needed_text, number, registration
+from rlbench.analysis.claimtable import needed_text, number
 from rlbench.analysis.compare import ALL
 from rlbench.analysis.pages import page
 from rlbench.analysis.picturefiles import Rendered
+from rlbench.analysis.registration import registration
 from rlbench.analysis.results import Results
 from rlbench.analysis.suite.changes import change_text, counts_text
 from rlbench.analysis.suite.entries import Entry, SuiteResults
@@ -29,7 +30,7 @@ from rlbench.analysis.tables import NONE
 from rlbench.analysis.verdicts import Part
 from rlbench.claims import Claim
 
-SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
+SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "undecidable": "–"}
 _OPEN_PARTS = 12  # up to so many parts are on the page without a click
 
 
@@ -116,7 +117,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
         details=_details(claim, judged.parts) if claim and judged else None,
         settings=settings,
         others=others,
-        registration=registration(experiment)[0] if claim and not suite.register else "",
+        registration=registration(entry.registered) if entry.registered else "",
     )
 
 

@@ -39,6 +39,8 @@ from rlbench.analysis.tablefiles import csv_text, write_tables
 from rlbench.errors import RlbenchError
 from rlbench.files import write
 
+MANIFEST = "manifest.json"
+README = "runs/README.md"
 _WORTH_PROCESSES = 16  # figures from which on it pays to write their files in processes of their own
 _MOST_PROCESSES = 4
 
@@ -72,12 +74,16 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
             ("verdicts.json", json_text(verdicts_document(suite, entries))),
             ("verdicts.csv", csv_text(verdict_rows(entries))),
             ("specification.json", json_text(document)),
-            ("manifest.json", json_text(manifest(suite, errata))),
             (PAGE, suite_page(suite, entries, errata, pictures, sha)),
         ):
             write(out / name, text, inside=out)
-        if suite.members:
-            write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
+        if suite.archived is not None:  # what was published says more of the runs than can be read back
+            for file in [suite.archived / MANIFEST, *suite.archived.glob("runs/*.parquet"), suite.archived / README]:
+                write(out / file.relative_to(suite.archived), file.read_bytes(), inside=out)
+        else:
+            write(out / MANIFEST, json_text(manifest(suite, errata)), inside=out)
+            if suite.members:
+                write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
     except OSError as problem:
         raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
     return SuiteReport(out / PAGE, entries, problems(entries, errata))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rlbench.analysis.claimtable import registration
+from rlbench.analysis import registration
 from rlbench.analysis.results import Results
 from rlbench.analysis.suite.entries import Entry, SuiteResults
-from rlbench.claims import digest
 
-VERDICTS = ("supported", "refuted", "inconclusive")
+VERDICTS = ("supported", "refuted", "inconclusive", "undecidable")
 
 
 def counted(entries: Sequence[Entry]) -> dict[str, int]:
@@ -25,15 +24,18 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
     if not entries:
         return [f"{suite.title} makes no claims."]
     listed = f"{counts['supported']} {_are(counts['supported'])} supported, {counts['refuted']} refuted and "
-    said = [f"Of {some(len(entries), 'claim')}, {listed}{counts['inconclusive']} inconclusive."]
+    never = [one.id or f"“{one.statement}”" for one in entries if one.verdict == "undecidable"]
+    also = f"; {len(never)} cannot be decided ({', '.join(never)})" if never else ""
+    said = [f"Of {some(len(entries), 'claim')}, {listed}{counts['inconclusive']} inconclusive{also}."]
     runs, environments = len(suite.runs), suite.runs["environment"].nunique()
     asked = sum(bool(one.claims) for one in suite.members)
     if asked:
         said.append(
-            f"They were judged by a rule that was fixed before the runs, from {some(runs, 'run')} of "
-            f"{some(asked, 'experiment')} on {some(environments, 'environment')}"
+            f"They were judged from {some(runs, 'run')} of {some(asked, 'experiment')} on "
+            f"{some(environments, 'environment')}"
             + (f"; {exact} of them {_are(exact)} a matter of calculation and needed no run." if exact else ".")
         )
+        said += registered(suite)[:-1]
     missing = sum(int((one.runs["status"] == "missing").sum()) for one in suite.members)
     if missing:
         said.append(f"{some(missing, 'planned run')} {'is' if missing == 1 else 'are'} not stored and missing here.")
@@ -58,20 +60,10 @@ def underpowered(suite: SuiteResults) -> str:
 
 
 def registered(suite: SuiteResults) -> list[str]:
-    """Say when the claims were made, with their hash, and whether that was before the first run."""
-    if not suite.claims:
-        return []
-    found = [(one, *registration(one.experiment)) for one in suite.members if one.claims]
-    before = [one for one, _, early in found if early]
-    # An experiment that joins a suite later makes the suite's claims late, and nobody's own.
-    if suite.register and len(before) < len(found):
-        claims = suite.claimed or [claim.document() for claim in suite.claims]
-        return [registration({"claims": claims, "register": suite.register})[0]]
-    said = [
-        f"The claims of {len(before)} of {some(len(found), 'experiment')} were registered before its own first run and "
-        f"have not been changed since. SHA-256 of all claims together: {digest(suite.claims)}."
-    ]
-    return [*said, *(f"{_name(one)}: {text}" for one, text, early in found if not early)]
+    """Say when the claims were written down, and whether before their own runs; the last sentence is their hash."""
+    found = [one for results in suite.members for one in registration.registered(results)]
+    registers = [suite.register, *(one.experiment.get("register") or [] for one in suite.members)]
+    return registration.summary(found, registers, suite.claimed or suite.claims)[0]
 
 
 def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
@@ -86,7 +78,9 @@ def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
             "for each pair of arms and environment. A part is supported if the interval of its effect lies wholly "
             "where the claim says, and refuted if it lies wholly where the claim cannot be true; a test, corrected for "
             "all parts of the claim, must agree. Everything else is inconclusive. A claim is supported if all its "
-            "parts are, and refuted if one of them is.",
+            "parts are, and refuted if one of them is. It is undecidable, which no number of runs would change, if "
+            "there is nothing to compare although the runs were made: no run of an arm has a value of the measured "
+            "quantity, as where no variant meets the premise of the claim.",
         ),
         (
             "Inconclusive is not refuted",
@@ -115,7 +109,10 @@ def method(suite: SuiteResults, sha: str) -> list[tuple[str, str]]:
             "these runs as the worst possible score; where there are such runs, the section of the claim says what "
             "that changes.",
         ),
-        ("When the claims were made", " ".join(registered(suite)) or "The suite makes no claims about runs."),
+        (
+            "When the claims were made",
+            " ".join(registered(suite)) if suite.claims else "The suite makes no claims about runs.",
+        ),
         ("Specification", f"All experiments with all settings and claims are in specification.json, SHA-256 {sha}."),
         (
             "The quick version",

@@ -108,7 +108,12 @@ def claimed_text(claim: Claim) -> str:
 
 
 def effect_meaning(claim: Claim, part: Part) -> str:
-    """Say what the number of a part is: `difference in normalised return, ppo-clip minus trpo, on Acrobot-v1`."""
+    """Say what the number of a part is: `difference in normalised return, ppo-clip minus trpo, on Acrobot-v1`.
+
+    Where there never will be one, say why.
+    """
+    if part.verdict == "undecidable":
+        return part.note.rstrip(".")
     name = metric_name(claim.metric)
     where = "mean over the environments" if part.environment == ALL else f"on {part.environment}"
     if claim.event is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -102,7 +104,7 @@ def test_a_section_says_everything_of_its_claim(text):
         "Seen afterwards: one seed is slow.",
         "the mean of a run's learning curve",
         "gamma",
-        "were not registered before the runs",
+        "Not written down before the runs.",
     ):
         assert words in page.text, words
 
@@ -190,13 +192,72 @@ def test_a_report_of_less_than_was_designed_says_so(whole, changes, said):
     assert bool(underpowered(SuiteResults(**given))) == bool(said)
 
 
-def test_the_register_of_the_suite_counts_for_all_of_its_claims():
-    claims = [claim.document() for one in made(seeds=2).members for claim in one.claims]
-    register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00", "stored": 0, "planned": 20}]
-    page = words_of(made(seeds=2, register=register))
-    assert f"(SHA-256 {digest(claims)}) were registered at 2025-01-01T00:00:00+00:00, before the first run" in page.text
-    part = made(seeds=2, register=register, claimed=claims)
-    assert "before the first run" in words_of(SuiteResults("x", part.suite, part.members[:1], register, claims)).text
+def entry(claims, time, stored, planned, *, old=False):
+    """Return an entry of a register, as of before where only all runs together were counted."""
+    each = [{"stored": min(stored, 8), "planned": 8} for _ in claims]
+    counts = {"time": f"2025-01-01T00:0{time}:00+00:00", "stored": stored, "planned": planned}
+    return {"sha256": digest(claims), **counts, "claims": claims} | ({} if old else {"each": each})
+
+
+def with_registers(*late):
+    """Return the suite in which the claims of the second experiment were added when the first one's runs were stored.
+
+    Of each experiment in `late` all runs were stored when its claims were written down.
+    """
+    whole = made(seeds=2)
+    documents = [[claim.document() for claim in one.claims] for one in whole.members]
+    for time, (one, claims) in enumerate(zip(whole.members, documents, strict=True)):
+        own = len(one.runs)
+        one.experiment["register"] = [entry(claims, time, own if one.experiment["name"] in late else 0, own, old=True)]
+    union = [entry(documents[0], 0, 0, 8), entry(documents[0] + documents[1], 1, 8, 20)]
+    return replace(whole, register=union)
+
+
+def test_claims_that_were_added_later_do_not_make_the_others_late():
+    page = words_of(with_registers()).text
+    said = (
+        "5 claims were written down at 2025-01-01 00:00:00 UTC and 2 at 2025-01-01 00:01:00 UTC, each before any of "
+        "its own runs was stored. None was changed since."
+    )
+    assert page.count(said) == 2  # at the top, and under "When the claims were made"
+    assert page.count("Written down at 2025-01-01 00:00:00 UTC, before any of its") == 5
+    assert "SHA-256 of all claims together" in page
+    late = words_of(with_registers("sweep")).text
+    assert "was stored, except 15 (when 12 of its 12 runs were stored) and 15b (when 12 of its 12 runs" in late
+
+
+def test_a_claim_that_the_suite_made_once_and_drops_is_named():
+    whole = with_registers()
+    gone = Claim("It was so", PAIR, "greater", id="99").document()
+    dropped = replace(whole, register=[entry([gone], 0, 0, 8), *whole.register])
+    assert "Written down once and not claimed any more: “It was so”." in words_of(dropped).text
+    # A part of a suite drops nothing.
+    claimed = [claim.document() for claim in whole.claims]
+    part = SuiteResults("x", whole.suite, whole.members[:1], whole.register, claimed)
+    assert "not claimed any more" not in words_of(part).text
+    assert "5 claims were written down at 2025-01-01 00:00:00 UTC, each before" in words_of(part).text
+
+
+def test_what_cannot_be_decided_is_counted_by_itself_and_says_why():
+    whole = made(seeds=3)
+    (one, _) = whole.members
+    nothing = one.tables.updates["cell"].isin(
+        one.runs.query("arm == 'ppo-clip' and environment == 'Acrobot-v1'")["cell"]
+    )
+    one.tables.updates.loc[nothing, "entropy"] = math.nan
+    claim = Claim("PPO keeps more entropy", PAIR, "greater", "entropy:mean", over="mean", id="5")
+    one.experiment["claims"] = [claim.document()]
+    results = SuiteResults("x", Suite(), [one])
+    (made_of_it,) = entries_of(results)
+    assert made_of_it.verdict == "undecidable"
+    page = words_of(results).text
+    assert "Of 1 claim, 0 are supported, 0 refuted and 0 inconclusive; 1 cannot be decided (5)." in page
+    assert (
+        "It cannot be decided: none of the 3 finished runs of ppo-clip on Acrobot-v1 has a value of entropy:mean."
+        in page
+    )
+    assert page.count("It cannot be decided: none of the 3") == 3  # in the table, below it, and at the end
+    assert "undecidable" not in words_of(made(seeds=2)).text.partition("How it was judged")[0]
 
 
 def test_runs_that_are_missing_are_counted_and_an_experiment_without_any_is_reported_too():

@@ -100,6 +100,13 @@ def test_an_inconclusive_claim_says_what_it_would_take(made, words):
         assert "reaches 0.07 beyond the limit" in text
 
 
+def test_an_undecidable_claim_says_why():
+    made = entry("greater", part(-1, 1, "undecidable", note="It cannot be decided: no value."), outcome="undecidable")
+    assert change_text(made)[0] == "It cannot be decided: no value."
+    other = entry("greater", part(-0.2, 0.4, "undecidable"), part(-0.3, -0.1, "refuted", "Acrobot-v1"))
+    assert "without it the claim would be undecidable" in " ".join(change_text(other))
+
+
 def test_effects_and_counts_are_said_in_the_right_units():
     estimate = Estimate(0.35, 0.1304, 0.62, 0.95, 20, "Clopper-Pearson")
     share = Claim("It is so", ["a"], "above", "final_normalised", bound=0.8, event=">= 0.9")
