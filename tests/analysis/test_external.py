@@ -78,7 +78,7 @@ def test_curves_have_the_scores_of_curves(file):
     assert "last100" not in results.scores
 
 
-@pytest.mark.parametrize("table", [frame(), curves()], ids=["scores", "curves"])
+@pytest.mark.parametrize("table", [frame(), pytest.param(curves(), marks=pytest.mark.slow)], ids=["scores", "curves"])
 def test_the_order_of_the_rows_and_the_format_change_no_byte(file, tmp_path, table):
     pages = []
     for place, path in enumerate(

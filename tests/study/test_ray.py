@@ -336,12 +336,18 @@ def spoil(
     ("how", "limits", "reason"),
     [
         ("memory", Limits(memory=2.0**29), "ran out of memory (limit 512 MiB)"),
-        ("time", Limits(0.4), "its worker process gave no sign of life for 4 s and was ended"),
+        ("time", Limits(0.8), "its worker process gave no sign of life for 8 s and was ended"),
     ],
 )
 def test_a_replica_that_takes_too_much_fails_alone(
-    cluster: Cluster, tiny_plan: Callable[..., Plan], how: str, limits: Limits, reason: str
+    cluster: Cluster,
+    tiny_plan: Callable[..., Plan],
+    how: str,
+    limits: Limits,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(rays, "HEAR_SECONDS", 2.7)  # however late its last sign of life is heard
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=[2, 3])
     results = outcome(in_ray(packs_of(plan, 2), partial(spoil, how=how), quiet, cluster, limits=limits))
     assert (results[2].status, results[2].attempts) == ("finished", 2)

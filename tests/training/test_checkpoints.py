@@ -319,7 +319,7 @@ def test_flipped_bits_are_noticed_wherever_they_are(kept: tuple[bytes, RunRecord
     file, intact = tmp_path / "seed3.npz", kept[0]
     file.write_bytes(intact)
     expected, unusable = checkpoints.read("seed3"), 0
-    for trial in range(1000):
+    for trial in range(300):
         content = bytearray(intact)
         # Half of them in the archive's directory, at its end, where a bit decides how all else is read.
         content[-1 - chance.integers(len(content) if trial % 2 else 4000)] ^= 1 << chance.integers(8)
@@ -332,7 +332,7 @@ def test_flipped_bits_are_noticed_wherever_they_are(kept: tuple[bytes, RunRecord
             continue
         assert list(state) == list(expected)  # a bit that no reader looks at, such as one of a date
         assert all(state[name].tobytes() == expected[name].tobytes() for name in expected)
-    assert unusable > 500
+    assert unusable > 150
 
 
 def test_what_is_no_checkpoint_is_neither_overwritten_nor_removed(tmp_path: Path) -> None:

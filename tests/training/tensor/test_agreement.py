@@ -82,7 +82,7 @@ def test_environments_in_torch(normalised: bool, identifier: str, make: Any, tra
 
 
 @pytest.mark.usefixtures("resident")
-@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("identifier", [pytest.param("CartPole-v1", marks=pytest.mark.slow), "Pendulum-v1"])
 @pytest.mark.parametrize("name", NAMES)
 def test_alone_and_in_a_pack_of_5(name: str, identifier: str, make: Any, train_tensor: Any, same_runs: Any) -> None:
     algorithm = make(name, normalize_observation=True, normalize_reward=True)

@@ -83,7 +83,9 @@ def separate(name: str) -> type[Algorithm]:
     return type(f"Own{name}", (registry.load(name),), {"name": f"test-own-{name}", "network": network})
 
 
-@pytest.mark.parametrize("identifier", ["CartPole-v1", "Pendulum-v1", "rlbench-train/MultiDiscrete-v0"])
+@pytest.mark.parametrize(
+    "identifier", ["CartPole-v1", pytest.param("Pendulum-v1", marks=pytest.mark.slow), "rlbench-train/MultiDiscrete-v0"]
+)
 @pytest.mark.parametrize("cls", [Joint, Attentive, separate("trpo"), separate("reinforce"), separate("ppo-penalty")])
 def test_alone_and_in_a_pack_of_5(
     cls: type[Algorithm], identifier: str, make: Any, train_on: Any, same_runs: Any
