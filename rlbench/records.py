@@ -42,8 +42,8 @@ class Environment:
     """A Gymnasium environment by id, with the keyword arguments of its constructor.
 
     `options` must be JSON values, since they are part of a cell's identity. `registered` holds the specifications, by
-    id, with which it is to be made, and what else users had registered then; None: those that Gymnasium knows when it
-    is made. See `rlbench.study.environments`.
+    id, with which it is to be made, and what else users had registered then, and classes of wrappers by `module:Class`;
+    None: those that Gymnasium knows when it is made. See `rlbench.study.environments`.
     """
 
     id: str

@@ -45,11 +45,15 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
                 importlib.import_module(module)
         gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
         registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
-        found = {
+        found: dict[str, Any] = {
             one: _with_class(spec, folder)
             for one, spec in registry.items()
             if (one == name or callable(spec.entry_point)) and not _is_gymnasiums(spec)
         }
+        # Wrappers are always named in text, by modules that a worker may not be able to import.
+        for wrapper in found[name].additional_wrappers if name in found else ():
+            if wrapper.entry_point.startswith((PREFIX, "__main__")):
+                found[wrapper.entry_point] = _loaded(wrapper.entry_point)
     return replace(environment, registered=found)
 
 

@@ -18,6 +18,7 @@ from rlbench.analysis.compare import compare_all
 from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.style import FIXED, arm_styles, rlbench_style
 from rlbench.analysis.milestones import steps_to_threshold
+from rlbench.analysis.picturefiles import Picture, drawn, save
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
 
@@ -285,3 +286,15 @@ def test_runs_that_never_reach_a_threshold_are_in_the_share():
     assert len(own) == 5
     assert ax.lines[0].get_ydata()[-1] == pytest.approx(own["reached"].mean())
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trpo", "ppo-clip"]
+
+
+def test_letters_that_the_font_does_not_have_are_drawn_without_warnings(tmp_path) -> None:
+    """Warnings are errors here."""
+
+    def make() -> Figure:
+        figure = Figure(layout="constrained")
+        figure.add_subplot().set_title("策略 🚀 שלום مرحبا")
+        return figure
+
+    save(drawn(Picture("letters", "s", "Letters", "", "", make)), "letters", tmp_path)
+    assert (tmp_path / "letters.png").stat().st_size > 1000

@@ -28,6 +28,14 @@ def tables(results):
     return {table.name: table for table in all_tables(results)}
 
 
+def test_latex_says_how_letters_beyond_the_latin_ones_are_set() -> None:
+    tables = {
+        name: Table("t", "T", pd.DataFrame(), pd.DataFrame({"Arm": [name]})) for name in ("Müller–x", "策略", "🚀")
+    }
+    assert ["lualatex" in latex(table) for table in tables.values()] == [False, True, True]
+    assert all(name in latex(table) for name, table in tables.items() if name != "Müller–x")
+
+
 def test_estimates_as_text():
     assert text(Estimate(-12.345, -20.0, -5.0, 0.95, 10, "x"), 1) == "−12.3 [−20.0, −5.0]"
     assert text(Estimate(0.5, np.nan, np.nan, 0.95, 1, "one run"), 2, sign=True) == "+0.50"

@@ -240,3 +240,38 @@ def test_cells_of_one_name_and_different_sources_never_share_a_pack() -> None:
     assert all(len({cell.environment_key for cell in pack.cells}) == 1 for pack in made)
     assert all(pack.runs_user_code for pack in made)
     assert all(record.status == "finished" for _, records in in_process(made, None, print) for record in records)
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+def test_wrappers_that_a_file_defines_are_put_on_in_every_process(tmp_path: Path) -> None:
+    write(
+        tmp_path / "experiment.py",
+        """
+        import gymnasium
+        from gymnasium.envs.classic_control import CartPoleEnv
+        from rlbench import Arm, Experiment
+
+        class Paid(gymnasium.RewardWrapper, gymnasium.utils.RecordConstructorArgs):
+            def __init__(self, env, pay):
+                gymnasium.utils.RecordConstructorArgs.__init__(self, pay=pay)
+                super().__init__(env)
+                self.pay = pay
+
+            def reward(self, reward):
+                return self.pay
+
+        gymnasium.register(
+            "rlbench-test/Paid-v0",
+            entry_point=CartPoleEnv,
+            max_episode_steps=10,
+            additional_wrappers=(Paid.wrapper_spec(pay=7.0),),
+        )
+        EXPERIMENT = Experiment("paid", [Arm("random", horizon=16)], ["rlbench-test/Paid-v0"], 2, 64)
+        """,
+    )
+    plan = make_plan(load_experiment(tmp_path / "experiment.py"))
+    for workers in (0, 1):
+        summary = execute_all([plan], tmp_path / f"results{workers}", workers=workers, progress=False)
+        assert summary.fine, summary.failed
+    assert means(tmp_path / "results0") == means(tmp_path / "results1")
+    assert 49 <= means(tmp_path / "results0")[0] <= 70

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -26,7 +28,12 @@ from rlbench.training.watch import Hanging, caller
 @contextlib.contextmanager
 def registered(environment: Environment) -> Iterator[None]:
     """Let Gymnasium know, meanwhile, what an environment carries of specifications, whatever was registered since."""
-    specs = environment.registered or {}
+    carried = environment.registered or {}
+    specs = {name: spec for name, spec in carried.items() if ":" not in name}
+    for module, _, name in (key.partition(":") for key in carried.keys() - specs.keys()):
+        home = sys.modules.setdefault(module, ModuleType(module))
+        if not hasattr(home, name):  # a worker has not run the file that defines it
+            setattr(home, name, carried[f"{module}:{name}"])
     before = {name: gymnasium.registry.get(name) for name in specs}
     gymnasium.registry.update(specs)
     try:
