@@ -10,7 +10,7 @@ import pytest
 from rlbench import registry
 from rlbench.algorithm import Algorithm
 from rlbench.fields import configure
-from rlbench.records import idle_updates
+from rlbench.records import RunRecord, idle_updates
 
 FRAGILE = "rlbench-train/Fragile-v0"
 
@@ -136,3 +136,12 @@ def test_updates_without_an_ended_episode_are_counted_where_the_policy_did_not_m
     for name in ("ppo-clip", "random"):
         (record,) = train_on([make(name, horizon=100)], "MountainCar-v0", 6, [0])
         assert idle_updates(record.updates, record.episodes) == 0
+
+
+def test_an_exception_of_megabytes_is_cut() -> None:
+    record = RunRecord("failed", f"begin {'x' * 5_000_000} end", 0, {}, {}, detail=f"begin {'y' * 5_000_000} end")
+    assert (len(record.reason), len(record.detail)) == (1_000, 20_000)
+    for text in (record.reason, record.detail):
+        assert text.startswith("begin ")
+        assert " ... " in text
+        assert text.endswith(" end")
