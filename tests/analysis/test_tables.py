@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from rlbench.analysis.causes import causes_table
 from rlbench.analysis.compare import ALL
-from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import escape_latex, latex, markdown, write_tables
-from rlbench.analysis.tables import Table, all_tables, arms_table, number, summary_table, text
+from rlbench.analysis.tables import Table, all_tables, arms_table, summary_table
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 
 
@@ -26,14 +24,6 @@ def results():
 @pytest.fixture(scope="module")
 def tables(results):
     return {table.name: table for table in all_tables(results)}
-
-
-def test_estimates_as_text():
-    assert text(Estimate(-12.345, -20.0, -5.0, 0.95, 10, "x"), 1) == "−12.3 [−20.0, −5.0]"
-    assert text(Estimate(0.5, np.nan, np.nan, 0.95, 1, "one run"), 2, sign=True) == "+0.50"
-    assert text(Estimate(np.nan, np.nan, np.nan, 0.95, 0, "no run"), 2) == "–"
-    assert number(float("nan"), 1) == "–"
-    assert number(-1.25, 1) == "−1.2"
 
 
 def test_summary_has_the_means_of_the_used_runs_and_the_verdicts(results, tables):
