@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 Status = Literal["finished", "diverged", "failed"]
-_STEP = re.compile(r"\bstep \d+")
+_STEP = re.compile(r"\bstep \d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
 
 Table = dict[str, npt.NDArray[Any]]
 
