@@ -175,6 +175,7 @@ def read_results(
     scales = dict(references or {})
     if "*" in scales:
         scales = dict.fromkeys(environments, scales.pop("*")) | scales
+    _check_ranges(table, scales)
     if "step" not in table:
         document["notes"] = _failures(tables.runs)
         return ExternalScores(document, tables, references=scales, seed=seed)
@@ -189,6 +190,18 @@ def read_results(
         if points.size
     }
     return results
+
+
+def _check_ranges(table: pd.DataFrame, references: Mapping[str, Reference]) -> None:
+    """Raise RlbenchError for scores that cannot be those that their reference is of."""
+    for environment, scores in table["score"].groupby(table["environment"]):
+        scale = references.get(str(environment))
+        known = scores[np.isfinite(scores)]
+        if scale and ((known < scale.low) | (known > scale.high)).any():
+            raise RlbenchError(
+                f"Scores on {environment} are {shown(known.min())} to {shown(known.max())}, and the reference given "
+                f"is of scores from {shown(scale.low)} to {shown(scale.high)}."
+            )
 
 
 def _tables(table: pd.DataFrame) -> Tables:
@@ -288,10 +301,11 @@ def _compared(environment: str, points: Array, tables: Tables) -> list[str]:
             "scores are compared."
         )
     if common < SHARED * longest:
-        share = f"only {100 * common / longest:.2g} % of the longest one's" if common else "no"
+        share = (
+            f"only {100 * common / longest:.2g} % of the longest one's steps are" if common else "no range of steps is"
+        )
         raise RlbenchError(
-            f"On {environment}, the curves {said}: {share} steps are common to all, and comparing them takes "
-            f"{100 * SHARED:g} %."
+            f"On {environment}, the curves {said}: {share} common to all, and comparing them takes {100 * SHARED:g} %."
         )
     notes = []
     if said:

@@ -37,7 +37,9 @@ def read_table(path: Path) -> pd.DataFrame:
                 raise RlbenchError(f"{path} is compressed: unpack it first.")
             if begins == _PARQUET:
                 return pd.read_parquet(file)
-            return pd.read_csv(file, skipinitialspace=True, dtype=str, keep_default_na=False)
+            # The header is read as a row: pandas renames columns of one name, and shifts rows that are too long.
+            rows = pd.read_csv(file, header=None, skipinitialspace=True, dtype=str, keep_default_na=False)
+            return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
     except OSError as problem:
         raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
     except pd.errors.EmptyDataError as problem:
@@ -74,10 +76,9 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         raise RlbenchError(f"{name} has scores that are all too small to compute with; write them in another unit.")
     if "step" in table:
         table["step"] = _numbers(table, "step", name)
-        wrong = ~(np.isfinite(table["step"]) & (table["step"] >= 0))
+        wrong = ~((table["step"] >= 0) & (table["step"] <= LARGEST))
         if wrong.any():
-            what = "missing, negative or infinite"
-            raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is {what}.")
+            raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is missing, negative or not finite.")
     points = table[table["score"].notna()] if "step" in table else table
     if points.duplicated(keys).any():
         first = points[points.duplicated(keys)].iloc[0]

@@ -90,5 +90,5 @@ def _references(text: str) -> Mapping[str, Reference]:
     except ValueError:
         random, target = 0.0, 0.0
     if not separator or not environment or random == target:
-        raise RlbenchError(f"A reference is builtin, or two different scores as in Walker2d-v5=2,5000, not {text!r}.")
+        raise RlbenchError(f"A reference is two different scores, as in Walker2d-v5=2,5000, or builtin; not {text!r}.")
     return {environment: Reference(random, target, "given on the command line")}

@@ -195,6 +195,9 @@ def test_seeds_may_be_names(file):
         (f"{HEAD}\na,all environments,0,1\n", "an environment called 'all environments'"),
         ("algorithm,algorithm ,environment,seed,score\na,a,E,0,1\n", "two columns 'algorithm'"),
         ('algorithm,environment,seed,score\n"a,E,0,1\n', "not a table that can be read"),
+        ("algorithm,environment,seed,score,score\na,E,0,1,2\n", "two columns 'score'"),
+        (f"{HEAD}\na,E,0,1,\nb,E,0,1,\n", "not a table that can be read: .* Expected 4 fields in line 2, saw 5"),
+        (f"{HEAD}\n1,a,E,0,1\n2,b,E,0,1\n", "not a table that can be read: .* Expected 4 fields in line 2, saw 5"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_a_sentence(file, text, said):
@@ -400,11 +403,11 @@ def test_curves_with_too_little_in_common_are_refused():
 
     first, second = learning("a", np.arange(11) / 10), learning("b", np.arange(11) / 10)
     assert refused(first, second.assign(step=second["step"] + 1)) == (
-        "On E, the curves begin at steps 0 (a) to 1 (b) and end at steps 1 (a) to 2 (b): no steps are common to all, "
-        "and comparing them takes 10 %."
+        "On E, the curves begin at steps 0 (a) to 1 (b) and end at steps 1 (a) to 2 (b): no range of steps is common "
+        "to all, and comparing them takes 10 %."
     )
-    assert "no steps are common" in refused(first, second.assign(step=second["step"] + 7))
-    assert "only 5 % of the longest one's steps" in refused(first, second.assign(step=second["step"] / 20))
+    assert "no range of steps is common" in refused(first, second.assign(step=second["step"] + 7))
+    assert "only 5 % of the longest one's steps are common" in refused(first, second.assign(step=second["step"] / 20))
     assert "have a single point each, which is no curve; without the column 'step'" in refused(
         first[first["step"] == 1.0], second[second["step"] == 1.0]
     )
@@ -488,6 +491,8 @@ def test_built_in_references_are_applied_when_they_are_asked_for_only():
     asked = read_results(RATES.assign(score=RATES["score"] - 150), references=REFERENCES)
     assert asked.scores["score_normalised"].notna().all()
     assert ALL in {one.environment for one in asked.comparisons}
+    with pytest.raises(RlbenchError, match=r"Scores on Acrobot-v1 are 0\.301 to 0\.789, and the reference given is of"):
+        read_results(RATES, references=REFERENCES)
     own = read_results(RATES, references={"MountainCar-v0": Reference(0.0, 1.0)})
     known = own.scores.groupby("environment")["score_normalised"].count()
     assert known.to_dict() == {"Acrobot-v1": 0, "MountainCar-v0": 14}

@@ -13,6 +13,7 @@ from rlbench.analysis.compare import ALL
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import escape_latex, latex, markdown, write_tables
 from rlbench.analysis.tables import Table, all_tables, arms_table, summary_table
+from rlbench.records import cause
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 
 
@@ -56,6 +57,12 @@ def test_accounts_and_reasons(tables):
     assert sorted(stopped["status"]) == ["diverged", "diverged", "failed", "missing"]
     assert stopped["reason"].str.contains("ZeroDivisionError").sum() == 1
     assert len(tables["scores"].data) == 100
+
+
+@pytest.mark.parametrize("step", ["7", "5,000", "1,000,000", "0.25", "1e+12"])
+def test_a_cause_is_a_reason_without_the_step_however_it_is_written(step):
+    assert cause(f"it ended at step {step}, too soon") == "it ended at some step, too soon"
+    assert cause(f"it ended at step {step}.") == "it ended at some step."
 
 
 def test_runs_that_stopped_alike_are_one_row_with_their_cause(tables):
