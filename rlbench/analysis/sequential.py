@@ -179,7 +179,7 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
     tie = tie_of(
         np.concatenate([stage[block.environment, arm] for stage in stages for arm in block.arms]) for block in structure
     )
-    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn), round(-np.log10(tie)))
+    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
 
 def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:

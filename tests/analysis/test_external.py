@@ -465,6 +465,8 @@ def test_seeds_that_are_written_differently_are_different_runs():
     table = pd.concat([table, table.assign(algorithm="b")])
     results = read_results(table)
     assert results.runs.groupby("arm")["seed"].apply(list).to_dict() == {name: [0, 1, 2, 3, 4] for name in "ab"}
+    alike = read_results(table[table["seed"].isin(["1", "01", "1.0"])])
+    assert alike.runs.groupby("arm")["seed"].apply(list).to_dict() == {name: [0, 1, 2] for name in "ab"}
     whole = {"1": "7", "01": "-3", "1.0": "12", "x": "0", "10": "5"}
     integers = read_results(table.assign(seed=table["seed"].map(whole)))
     assert integers.runs.loc[integers.runs["arm"] == "a", "seed"].tolist() == [-3, 0, 5, 7, 12]

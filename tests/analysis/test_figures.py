@@ -294,6 +294,6 @@ def test_steps_that_are_counted_in_millions_are_not_called_thousandths():
     parts = [table.assign(algorithm=name, environment="E", seed=seed) for name in "ab" for seed in (0, 1)]
     for factor, last in ((1.0, "1"), (1e6, "1M")):
         results = read_results(pd.concat(part.assign(step=part["step"] * factor) for part in parts))
-        axis = results.plot_learning_curves(environment="E").xaxis
+        axis = results.plot_learning_curves(Figure().subplots(), environment="E").xaxis
         shown = axis.get_major_formatter().format_ticks([0.0, 0.2 * factor, factor])
         assert shown == ["0", "0.2" if factor == 1 else "200k", last]

@@ -68,3 +68,9 @@ def test_a_mean_by_hand():
     assert np.isnan(mean_from(3.0, steps, values))
     assert np.isnan(read_at(np.array([-1.0, 4.0]), steps, values)).all()
     assert np.isnan(read_at(np.array([1.0]), np.empty(0), np.empty(0))).all()
+
+
+@pytest.mark.parametrize("factor", [1e-6, 0.1, 1e-4 / 3, 1 / 7, 1e6 / 3])
+def test_gaps_of_one_width_are_so_in_any_unit(factor):
+    curves = [np.arange(200) * 5.0, np.arange(200) * 5.0 + 2.5]
+    np.testing.assert_allclose(common_points([one * factor for one in curves]), common_points(curves) * factor)

@@ -88,11 +88,11 @@ def said(result: Result) -> str:
         ("compare --from .", ". is no regular file"),
         (
             "compare --from empty.csv",
-            "empty.csv has nothing that can be compared with b. On E, 1 of 1 runs of b counts",
+            "empty.csv has nothing that can be compared with b. On E, 1 of 1 runs of b",
         ),
         (
             "compare --from apart.csv",
-            "apart.csv has nothing that can be compared with b. No environment has runs of both",
+            "apart.csv has nothing that can be compared with b. No environment has runs",
         ),
         ("compare ppo-clip --env CartPole-v1", "A comparison needs two algorithms"),
         ("compare ppo-clip ppo-clip --env CartPole-v1", "two arms are called 'ppo-clip'"),

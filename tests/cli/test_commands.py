@@ -140,8 +140,8 @@ def test_compare_says_over_which_steps_and_at_which_points(cli: Cli, reports: li
     assert result.stderr.splitlines() == [
         "warning: 2 of 178 rows have no score, and are no points of a curve.",
         "warning: On E, 1 of 5 runs of seldom counts as failed: no score.",
-        "warning: On E, the curves begin at steps 0.05 (often) to 0.25 (seldom) and end at steps 1 (seldom) to 2 (often); "
-        "they are compared over the steps that all have, 0.25 to 1.",
+        "warning: On E, the curves begin at steps 0.05 (often) to 0.25 (seldom) and end at steps 1 (seldom) to 2 "
+        "(often); they are compared over the steps that all have, 0.25 to 1.",
         "warning: On E, the curves were written down at different steps, 4 to 16 points each; they are compared at 4 "
         "common ones, along straight lines.",
     ]
