@@ -27,7 +27,7 @@ import numpy.typing as npt
 from rlbench.errors import shortened
 
 Status = Literal["finished", "diverged", "failed"]
-_STEP = re.compile(r"\bstep \d+")
+_STEP = re.compile(r"\bstep \d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
 
 _REASON, _DETAIL = 1_000, 20_000  # characters that are kept of a sentence and of a traceback
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbench.analysis.compare import ALL, Comparison
+from rlbench.analysis.digits import form_of, number, visible
 from rlbench.analysis.sentences import everywhere, sentence
-from rlbench.analysis.tables import number
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -66,7 +66,7 @@ def _short(results: Results) -> list[str]:
     present = [one.environment for one in results.comparisons]
     places = [place for place in (ALL, *results.environments) if place in present]
     said = [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
-    score = "score" if results.metrics[0] == "score" else "return over the whole training"
+    score = "score" if results.metrics[0] == "score" else "return over training"
     key = f"In brackets: the mean {score} less that of {results.baseline}, with its 95 % interval"
     scale = "; over all environments on a scale from random policy = 0 to target = 1" if ALL in present else ""
     return [*said, f"{key}{scale}."]
@@ -93,10 +93,10 @@ def _at(place: str, comparisons: list[Comparison]) -> str:
 
 def _with_effect(one: Comparison) -> str:
     """Return the arm and by how much it scores higher than the baseline."""
-    effect, digits = one.difference, 2 if one.environment == ALL else 1
-    spread = "" if np.isnan(effect.low) else f", {number(effect.low, digits)} to {number(effect.high, digits)}"
-    sign = "+" if effect.point > 0 else ""
-    return f"{one.arm} ({sign}{number(effect.point, digits)}{spread})"
+    effect = one.difference
+    form = visible(effect, form_of([effect], 2 if one.environment == ALL else 1))
+    spread = "" if np.isnan(effect.low) else f", {number(effect.low, form)} to {number(effect.high, form)}"
+    return f"{one.arm} ({number(effect.point, form, '+' if effect.point > 0 else '')}{spread})"
 
 
 def _overall(own: list[Comparison]) -> str:
@@ -119,13 +119,15 @@ def _without_comparison(results: Results) -> list[str]:
         return ["No run finished, so there is no score to report.", reason]
     said = []
     for environment in results.environments:
+        here = used.loc[used["environment"] == environment, list(results.metrics)]
+        form = form_of(here.to_numpy(np.float64).ravel())
         for arm in results.arms:
             own = used[(used["arm"] == arm) & (used["environment"] == environment)]
             if len(own):
                 runs = f"({len(own)} run{'s' if len(own) > 1 else ''})"
-                score = number(own[results.metrics[0]].mean(), 1)
-                when = "" if results.metrics[0] == "score" else " over the whole training"
-                end = f" and {number(own['final'].mean(), 1)} at its end" if "final" in results.metrics else ""
+                score = number(own[results.metrics[0]].mean(), form)
+                when = "" if results.metrics[0] == "score" else " over training"
+                end = f" and {number(own['final'].mean(), form)} at its end" if "final" in results.metrics else ""
                 said.append(f"On {environment}, {arm} scores {score} on average{when}{end} {runs}.")
     return [*said, reason]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from rlbench.analysis.digits import NONE, form_of, text
 from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.intervals import Estimate
-from rlbench.analysis.tables import NONE, Table
+from rlbench.analysis.tables import Table
 from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
 from rlbench.claims import Claim
 
@@ -91,12 +92,15 @@ def limits(claim: Claim) -> str:
 
 
 def brief(estimate: Estimate) -> str:
-    """Return an estimate with three significant digits, a dash where there is none."""
+    """Return an estimate with three significant digits, or as many as show its interval; a dash where there is none."""
     if not np.isfinite(estimate.point):
         return NONE
     if not np.isfinite(estimate.low):
         return number(estimate.point)
-    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}]"
+    low, high = number(estimate.low), number(estimate.high)
+    if low == high and estimate.low < estimate.high:
+        return text(estimate, form_of([estimate], 0))
+    return f"{number(estimate.point)} [{low}, {high}]"
 
 
 def part_row(verdict: Verdict, part: Part) -> dict[str, Any]:
@@ -176,5 +180,5 @@ def number(value: float) -> str:
     """Return three significant digits, thousands with commas and without an exponent."""
     if not np.isfinite(value):
         return NONE
-    text = f"{value:.3g}"
-    return (f"{float(text):,.0f}" if 999 < abs(float(text)) < 1e9 else text).replace("-", "−")
+    short = f"{value:.3g}"
+    return (f"{float(short):,.0f}" if 999 < abs(float(short)) < 1e9 else short).replace("-", "−")

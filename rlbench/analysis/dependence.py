@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from rlbench.analysis.digits import form_of, number, text
 from rlbench.analysis.references import possible_range
 from rlbench.analysis.selection import pick_best
-from rlbench.analysis.tables import Table, number, text
+from rlbench.analysis.tables import Table
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -20,7 +21,7 @@ def sensitivity_table(results: Results) -> Table:
     data, shown = [], []
     for one in results.sensitivity:
         before, after = one.finished, one.with_failures
-        digits = 3 if before.normalised else 1
+        form = form_of([before.difference, after.difference], 3 if before.normalised else 1)
         data.append(
             {"environment": before.environment, "arm": before.arm, "baseline": before.baseline}
             | {"failed_arm": after.n_arm - before.n_arm, "failed_baseline": after.n_baseline - before.n_baseline}
@@ -33,9 +34,9 @@ def sensitivity_table(results: Results) -> Table:
                 "Environment": before.environment,
                 "Arm": before.arm,
                 "Failed runs (arm, baseline)": f"{data[-1]['failed_arm']}, {data[-1]['failed_baseline']}",
-                "Difference of the finished": text(before.difference, digits, sign=True),
+                "Difference of the finished": text(before.difference, form, sign=True),
                 "Verdict": before.verdict,
-                "Difference with failures": text(after.difference, digits, sign=True),
+                "Difference with failures": text(after.difference, form, sign=True),
                 "Verdict with failures": after.verdict + (" (changed)" if one.changed else ""),
             }
         )
@@ -57,6 +58,7 @@ def selection_table(results: Results) -> Table:
                 continue
             possible = possible_range([environment], results.references)
             found = pick_best(sweep, seed=results.seed, possible=possible)
+            form = form_of([found.naive, found.corrected])
             data.append(
                 {"environment": environment, "algorithm": algorithm, "settings": found.settings}
                 | {"picked": found.picked, "naive": found.naive.point, "optimism": found.optimism}
@@ -68,9 +70,9 @@ def selection_table(results: Results) -> Table:
                     "Environment": environment,
                     "Algorithm": str(algorithm),
                     "Best of": f"{found.settings}: {found.picked}",
-                    "As it looks": text(found.naive, 1),
-                    "Too good by": number(found.optimism, 1),
-                    "Corrected": text(found.corrected, 1),
+                    "As it looks": text(found.naive, form),
+                    "Too good by": number(found.optimism, form),
+                    "Corrected": text(found.corrected, form),
                 }
             )
     note = (

@@ -37,6 +37,7 @@ from rlbench.analysis.permutation import (
     rearrangements,
     share_as_extreme,
     statistic,
+    tie_of,
 )
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError
@@ -120,7 +121,7 @@ def _step_down(hypotheses: Sequence[Hypothesis], permutations: _Permutations) ->
         largest = np.maximum.accumulate(permuted[:, ::-1], axis=1)[:, ::-1]
         structure, step = blocks(current), 0
         while step < len(order) and blocks(current[step:]) == structure:
-            floor = max(floor, share_as_extreme(seen[order[step]], largest[:, step], exact))
+            floor = max(floor, share_as_extreme(seen[order[step]], largest[:, step], exact, permutations.tie))
             adjusted[order[step]] = floor
             step += 1
         order = order[step:]
@@ -145,6 +146,7 @@ class _Permutations:
         if paired:
             for block in structure:
                 check_paired(data, block)
+        self.tie = tie_of(np.concatenate([data[one.environment, arm] for arm in one.arms]) for one in structure)
         self._places = {name: number for number, name in enumerate(sorted({one.environment for one in structure}))}
         self._arms = sorted({arm for block in structure for arm in block.arms})
         self._freedom = {one: degrees_of_freedom(data, one, paired) for one in hypotheses}

@@ -40,10 +40,14 @@ def pictures(results: Results) -> list[Picture]:
 def _learning(results: Results) -> Iterator[Picture]:
     if results.curves.empty:
         return
+    point = (
+        "straight between the steps at which all are compared"
+        if results.experiment.get("source")
+        else "each point the mean return of the episodes that ended in the last tenth of the budget before it"
+    )
     caption = (
-        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, each "
-        "point the mean return of the episodes that ended in the last tenth of the budget before it. The band is the "
-        "interval of that mean at each step by itself, not for the whole line at once."
+        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, "
+        f"{point}. The band is the interval of that mean at each step by itself, not for the whole line at once."
     )
     for environment, name in _named(results):
         yield _one(
@@ -84,7 +88,7 @@ def _reached(results: Results) -> Iterator[Picture]:
 def _scores(results: Results) -> Iterator[Picture]:
     said = {
         "auc": "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
-        "final": "The second score: the mean return of the episodes in the last tenth of the budget.",
+        "final": "The second score: the mean return in the last tenth of the training.",
         "score": "The score of a run.",
     }
     titles = {"auc": ": over training", "final": ": final", "score": ""}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.analysis.compare import ALPHA
+from rlbench.analysis.digits import form_of
 from rlbench.analysis.estimates import BAND_REPETITIONS, LEVEL, REPETITIONS
 from rlbench.analysis.looks import looks_of
 from rlbench.analysis.references import reference
@@ -62,6 +63,7 @@ def warnings(results: Results) -> list[str]:
             f"{parts} of {len(runs)} planned runs. Scores are of the runs that finished; where runs fail for reasons "
             "that have to do with the algorithm, its score is too good."
         )
+    said += results.experiment.get("notes") or []
     said += [warning(one) for one in results.sensitivity if one.changed]
     said += _few_runs(results)
     said += looks_of(results.experiment)
@@ -72,8 +74,9 @@ def warnings(results: Results) -> list[str]:
         said += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
     if unknown and not (runs["algorithm"] == MEASURED).all():
+        absent = "reference scores are given" if results.experiment.get("source") else "reference returns are known"
         said.append(
-            f"No reference returns are known for {', '.join(unknown)}, so its scores are not normalised and do not "
+            f"No {absent} for {', '.join(unknown)}, so its scores are not normalised and do not "
             "enter anything said of all environments together."
         )
     return said
@@ -135,8 +138,6 @@ def _unequal(results: Results) -> list[str]:
 def _what(results: Results) -> list[tuple[str, str]]:
     runs = results.runs
     seeds = sorted(set(runs["seed"]))
-    steps = runs.groupby("environment", sort=False)["steps"].first()
-    budgets = "; ".join(f"{name}: {int(steps[name]):,} environment steps per run" for name in results.environments)
     if source := results.experiment.get("source"):
         said = [
             (
@@ -145,9 +146,11 @@ def _what(results: Results) -> list[tuple[str, str]]:
                 "and takes their scores as they are.",
             ),
             ("Arms", f"{', '.join(results.arms)}."),
-            ("Environments", budgets if "final" in results.metrics else ", ".join(results.environments)),
+            ("Environments", "; ".join(_compared(results))),
         ]
     else:
+        steps = runs.groupby("environment", sort=False)["steps"].first()
+        budgets = "; ".join(f"{name}: {int(steps[name]):,} environment steps per run" for name in results.environments)
         said = [
             ("Arms", f"{', '.join(results.arms)}. All their settings are in the table below."),
             (
@@ -165,6 +168,12 @@ def _what(results: Results) -> list[tuple[str, str]]:
     return said + code(results)
 
 
+def _compared(results: Results) -> list[str]:
+    """Return the environments of runs that were made elsewhere, with the points at which their curves are compared."""
+    points = results.experiment.get("compared") or {}
+    return [f"{name}: {points[name]}" if name in points else name for name in results.environments]
+
+
 def code(results: Results) -> list[tuple[str, str]]:
     """Say which version of the code made the runs, where that is known."""
     commits = sorted({str(commit)[:10] for commit in results.runs["commit"] if commit})
@@ -178,7 +187,7 @@ def _how(results: Results) -> list[tuple[str, str]]:
         ("Normalised score", _references(results)),
         (
             "Which runs count",
-            "Finished runs with at least one ended episode. Failed, diverged and missing runs are counted on every "
+            f"{_which(results)} Failed, diverged and missing runs are counted on every "
             "figure and listed under Runs, and their scores enter no average.",
         ),
         (
@@ -250,7 +259,8 @@ def _detectable(results: Results) -> str:
         if one.smallest_p >= ALPHA:
             said.append(f"{pair}: nothing, at least {one.fewest} runs per arm are needed")
         elif np.isfinite(one.detectable):
-            said.append(f"{pair}: {one.detectable:.{2 if one.normalised else 1}f}")
+            form = form_of([one.difference, one.detectable], 2 if one.normalised else 1)
+            said.append(f"{pair}: {one.detectable:{form}}")
     lead = (
         "The smallest true difference of means that a test at this level would find with a probability of 80 %, if "
         "runs are as spread as these"
@@ -262,21 +272,40 @@ def _scores(results: Results) -> list[tuple[str, str]]:
     """Return what the scores of a run are."""
     if results.metrics[0] == "score":
         return [("Score", "One number per run, higher is better, as it stands in the file.")]
-    value = "mean return of the episodes that ended"
-    before = (
-        "Returns are undiscounted sums of the environment's own rewards, collected while the policy explores. Before "
-        "the first episode has ended, its return is carried back."
-    )
     if results.experiment.get("source"):
-        value, before = "mean of the points of a run's curve", "Before the first point, its value is carried back."
+        return [
+            (
+                "Learning curve",
+                "Straight lines between the points of a run, over the steps that all runs on its environment have. All "
+                "are read at the same points, which lie as far apart as the points of any run there: so a curve that "
+                "was written down often and the same one written down seldom agree.",
+            ),
+            ("Score over training (AUC)", "The primary score of a run: the area under that curve over its width."),
+            ("Final score", "The mean of that curve over the last tenth of its width."),
+        ]
+    value = "mean return of the episodes that ended"
     return [
         (
             "Learning curve",
-            f"At {POINTS} equally spaced steps, the {value} in the last tenth of the budget before. {before}",
+            f"At {POINTS} equally spaced steps, the {value} in the last tenth of the budget before. Returns are "
+            "undiscounted sums of the environment's own rewards, collected while the policy explores. Before the first "
+            "episode has ended, its return is carried back.",
         ),
         ("Score over training (AUC)", "The primary score of a run: the mean of its learning curve."),
         ("Final score", f"The {value} in the last tenth of the budget."),
     ]
+
+
+def _which(results: Results) -> str:
+    """Return which runs are used."""
+    if not results.experiment.get("source"):
+        return "Finished runs with at least one ended episode."
+    if results.metrics[0] == "score":
+        return "Runs with a finite score; the others have failed."
+    return (
+        "Runs with a curve. One without any score, or with an infinite one, has failed; so has one whose curve ends "
+        "before it is past the middle of its algorithm's curves, or begins only there."
+    )
 
 
 def _references(results: Results) -> str:
@@ -287,7 +316,7 @@ def _references(results: Results) -> str:
         if scale is not None
     )
     text = "0 is the mean return of uniformly random actions, 1 a fixed target of the environment"
-    return f"{text}. {points}." if points else f"{text}; none is known for the environments here."
+    return f"{text}. {points}." if points else f"{text}; there is none for the environments here."
 
 
 def ranges(seeds: list[Any]) -> str:

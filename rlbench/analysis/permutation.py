@@ -18,7 +18,7 @@ Studentised, the test also holds its level asymptotically where only the means a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, permutations, product
@@ -34,6 +34,7 @@ EXACT_LIMIT = 20_000  # rearrangements up to which all of them are tried
 REPETITIONS = 9_999
 
 _TIE = 1e-9  # equal rearrangements summed in another order may differ in the last bits
+_LAST_BITS = 64 * float(np.finfo(np.float64).eps)
 
 Index = npt.NDArray[np.intp]
 Data = Mapping[tuple[str, str], Array]
@@ -175,14 +176,24 @@ def statistic(sums: Mapping[tuple[str, str], Sums], hypothesis: Hypothesis) -> A
     return np.asarray(np.where(variance > 0, shift / np.sqrt(np.where(variance > 0, variance, 1.0)), certain))
 
 
-def share_as_extreme(seen: float, permuted: Array, exact: bool) -> float:
-    """Return the p-value: how often a permuted statistic `[rows]` is at least the observed one.
+def tie_of(samples: Iterable[Array]) -> float:
+    """Return by how much statistics of the same scores, rearranged, may differ through rounding alone.
+
+    Each sample holds the scores that are permuted with each other. The further they are from 0 in comparison to their
+    spread, the fewer digits are left of what they differ by.
+    """
+    spreads = [(float(np.abs(sample).max()), float(np.ptp(sample))) for sample in samples if sample.size]
+    return max([_TIE, *(_LAST_BITS * size / spread for size, spread in spreads if spread > 0)])
+
+
+def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TIE) -> float:
+    """Return the p-value: how often a permuted statistic `[rows]` is at least the observed one, or ties with it.
 
     Over random permutations (1 + count) / (1 + rows), never 0: B. Phipson and G. K. Smyth, "Permutation p-values
     should never be zero", Statistical Applications in Genetics and Molecular Biology 9, 2010. If `exact`, the rows are
     all there are, the observed one among them.
     """
-    bar = seen - _TIE * abs(seen) if np.isfinite(seen) else seen
+    bar = seen - tie * max(abs(seen), 1.0) if np.isfinite(seen) else seen
     extreme, rows = int((permuted >= bar).sum()), len(permuted)
     return extreme / rows if exact else (1 + extreme) / (1 + rows)
 

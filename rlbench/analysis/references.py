@@ -75,10 +75,10 @@ REFERENCES: Mapping[str, Reference] = {
 def reference(environment: str, references: Mapping[str, Reference] | None = None) -> Reference | None:
     """Return the reference of an environment label, None if there is none.
 
-    `references` are looked up first, then `REFERENCES`. The label holds the id and the options, and an
+    `references` are all that there are; `REFERENCES` if None is given. The label holds the id and the options, and an
     environment with options has other returns than the plain one: it does not borrow its reference.
     """
-    return (references or {}).get(environment) or REFERENCES.get(environment)
+    return (REFERENCES if references is None else references).get(environment)
 
 
 def normalise(

@@ -11,10 +11,10 @@ import pandas as pd
 from rlbench.analysis import milestones, survival, tails
 from rlbench.analysis.coverage import interval_name
 from rlbench.analysis.dependence import selection_table, sensitivity_table
+from rlbench.analysis.digits import NONE, form_of, number, text
 from rlbench.analysis.estimates import Estimate
 from rlbench.analysis.references import possible_range
-from rlbench.analysis.statistics import Array
-from rlbench.analysis.tables import NONE, Table, number, text
+from rlbench.analysis.tables import Table
 
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
@@ -35,6 +35,7 @@ def worst_table(results: Results) -> Table:
     flags = dict(list(lost.groupby(["environment", "arm"])["collapsed"]))
     nothing = pd.Series([], dtype=bool)
     data, shown, worst, shares = [], [], [], []
+    forms = {name: form_of(here[metric]) for name, here in scores[scores["used"].astype(bool)].groupby("environment")}
     for environment, arm in _pairs(results):
         runs = scores[(scores["environment"] == environment) & (scores["arm"] == arm) & scores["used"].astype(bool)]
         values, own = runs[metric].to_numpy(np.float64), flags.get((environment, arm), nothing)
@@ -54,17 +55,18 @@ def worst_table(results: Results) -> Table:
             | {"collapsed": int(own.sum()), "collapse_runs": len(own), "collapse": share.point}
             | {"collapse_low": share.low, "collapse_high": share.high, "collapse_p": p}
         )
-        floor = number(bound.low, 1) if np.isfinite(bound.low) else f"needs {bound.needed} runs"
+        form = forms.get(environment, ".1f")
+        floor = number(bound.low, form) if np.isfinite(bound.low) else f"needs {bound.needed} runs"
         shown.append(
             {
                 "Environment": environment,
                 "Arm": arm,
-                "Worst run": number(lowest, 1),
-                "Mean of the worst quarter": text(tail, 1),
+                "Worst run": number(lowest, form),
+                "Mean of the worst quarter": text(tail, form),
                 "90 % of runs score at least": floor,
                 "Collapsed": f"{int(own.sum())} of {len(own)}" if len(own) else NONE,
-                "Probability of collapse": text(share, 2),
-                "p (baseline)": number(p, 3),
+                "Probability of collapse": text(share, ".2f"),
+                "p (baseline)": number(p, ".3f"),
             }
         )
     return Table("worst-runs", "The worst runs", pd.DataFrame(data), pd.DataFrame(shown), _worst_note(worst, shares))
@@ -98,6 +100,7 @@ def steps_table(results: Results) -> Table:
             times, reached = runs["steps"].to_numpy(np.float64), runs["reached"].to_numpy(bool)
             mean = survival.restricted_mean_interval(times, reached, budget, seed=results.seed)
             middle = survival.median_time(times, reached)
+            form = f",{form_of([*times, mean], least=0)}"
             means.append(mean)
             data.append(
                 {"environment": environment, "arm": arm, "threshold": threshold, "runs": len(runs)}
@@ -110,8 +113,8 @@ def steps_table(results: Results) -> Table:
                     "Arm": arm,
                     "Normalised return": f"{threshold:g}",
                     "Reached it": f"{int(reached.sum())} of {len(runs)}",
-                    "Median of the steps": f"{middle:,.0f}" if np.isfinite(middle) else "not reached",
-                    "Mean of the steps within the budget": _thousands(mean),
+                    "Median of the steps": number(middle, form) if np.isfinite(middle) else "not reached",
+                    "Mean of the steps within the budget": text(mean, form),
                 }
             )
     note = (
@@ -125,9 +128,3 @@ def steps_table(results: Results) -> Table:
 def _pairs(results: Results) -> list[tuple[str, str]]:
     planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
     return [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
-
-
-def _thousands(estimate: Estimate) -> str:
-    ends: Array = np.array([estimate.point, estimate.low, estimate.high])
-    point, low, high = (f"{end:,.0f}" for end in ends)
-    return point if np.isnan(estimate.low) else f"{point} [{low}, {high}]"

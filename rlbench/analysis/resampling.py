@@ -173,7 +173,7 @@ def _resampled_t(groups: Sequence[Array], weights: Sequence[float], drawn: Seque
         shift = shift + weight * moved
         variance = variance + weight**2 * np.maximum(square, 0.0) / (n - 1)
     flat = variance <= 1e-12 * error**2
-    infinite = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
+    infinite = np.where(np.abs(shift) <= 1e-9 * error, 0.0, np.copysign(np.inf, shift))  # the mean of equal runs rounds
     return np.asarray(np.where(flat, infinite, shift / np.sqrt(np.where(flat, 1.0, variance))))
 
 

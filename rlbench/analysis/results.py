@@ -15,7 +15,7 @@ from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import Comparison
 from rlbench.analysis.identity import traces
 from rlbench.analysis.looks import decided
-from rlbench.analysis.references import Reference
+from rlbench.analysis.references import REFERENCES, Reference
 from rlbench.claims import Claim, from_document
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import Environment
@@ -33,7 +33,8 @@ class Results:
     """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes.
 
     `experiment` is the JSON document of the experiment (name, question, arms, environments, seeds, steps,
-    baseline); `references` add to or replace `rlbench.analysis.references`; all resampling comes from `seed`.
+    baseline); `references` are all that scores are normalised by, `rlbench.analysis.references.REFERENCES` if none are
+    given, which are of returns; all resampling comes from `seed`.
     `metrics` are the scores that a report shows, columns of `scores`, the primary one first.
     """
 
@@ -49,7 +50,7 @@ class Results:
     ) -> None:
         self.experiment = dict(experiment)
         self.tables = tables
-        self.references = references
+        self.references = REFERENCES if references is None else references
         self.seed = seed
 
     @property

@@ -23,8 +23,8 @@ drop
     How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-`used` marks the runs that enter statistics: finished ones with at least one ended episode and no NaN return, and
-finished measurements, which have no episodes.
+`used` marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN
+or beyond `LARGEST`, and finished measurements, which have no episodes.
 A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
 averaged: it had fewer steps); a missing one keeps its row with NaN.
 """
@@ -47,20 +47,22 @@ Array = npt.NDArray[np.float64]
 POINTS = 100  # grid points of a curve
 WINDOW = 0.1  # width of the averaging window, as a share of the budget
 LAST = 100  # episodes in `last100`
+LARGEST = 1e100  # of a return or score; the squares of more would not be finite
 METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
+_ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
 _OF_CURVES = METRICS[:3]
 _COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
 
 class _History:
-    """The ended episodes of one run, summed up so that the value at any step is a difference of two sums."""
+    """The ended episodes of one run, in an order from which the value at any step is a mean of neighbours."""
 
     def __init__(self, step: npt.NDArray[Any], returns: Array) -> None:
-        # Sorting by return within a step makes the sums independent of the order of the table's rows, bit for
+        # Sorting by return within a step makes the means independent of the order of the table's rows, bit for
         # bit.
         order = np.lexsort((returns, step))
-        self.step, ordered = step[order], returns[order]
-        self.total = np.concatenate([[0.0], np.cumsum(ordered)])
+        self.step, self.returns = step[order], returns[order]
+        self.returns[~(np.abs(self.returns) <= LARGEST)] = np.nan
 
     def value(self, at: Array, width: float) -> Array:
         """Value at the steps `at`, `[points]`, as the module defines it; NaN if no episode ended at all."""
@@ -71,15 +73,23 @@ class _History:
         low = np.searchsorted(self.step, at - width, side="right")
         latest = np.searchsorted(self.step, self.step[high - 1], side="left")
         low = np.minimum(low, latest)
-        return np.asarray((self.total[high] - self.total[low]) / (high - low))
+        return self._means(low, high)
 
     def last(self, count: int) -> float:
         """Mean return of the last `count` episodes and of those that ended with the first of them."""
         if self.step.size == 0:
             return float("nan")
         first = self.step[max(self.step.size - count, 0)]
-        low = int(np.searchsorted(self.step, first, side="left"))
-        return float((self.total[-1] - self.total[low]) / (self.step.size - low))
+        low = np.searchsorted(self.step, first, side="left")
+        return float(self._means(np.array([low]), np.array([self.step.size]))[0])
+
+    def _means(self, low: npt.NDArray[np.intp], high: npt.NDArray[np.intp]) -> Array:
+        """Return the means of the returns from `low` to before `high`, `[windows]`, each summed up by itself.
+
+        A difference of two sums from the beginning on would round as the largest return of the whole run does.
+        """
+        edges = np.column_stack([low, high]).ravel()
+        return np.asarray(np.add.reduceat(np.append(self.returns, 0.0), edges)[::2] / (high - low))
 
 
 def curves(tables: Tables, points: int = POINTS) -> pd.DataFrame:
@@ -141,13 +151,28 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
 def with_normalised(
     table: pd.DataFrame, metrics: Sequence[str], references: Mapping[str, Reference] | None
 ) -> pd.DataFrame:
-    """Return a table of scores in order, with a column `METRIC_normalised` for each of the metrics."""
+    """Return a table of scores in order, with a column `METRIC_normalised` for each of the metrics.
+
+    Scores of an environment that differ by nothing but rounding are made equal, so that no test sees a difference.
+    """
     table = table.copy()
     for metric in metrics:
         table[f"{metric}_normalised"] = np.nan
         for environment, group in table.groupby("environment"):
-            table.loc[group.index, f"{metric}_normalised"] = normalise(group[metric], str(environment), references)
+            values = _rounded(group[metric].to_numpy(np.float64))
+            table.loc[group.index, metric] = values
+            table.loc[group.index, f"{metric}_normalised"] = normalise(values, str(environment), references)
     return table.sort_values(["environment", "arm", "seed"], ignore_index=True)
+
+
+def _rounded(values: Array) -> Array:
+    """Return values, `[runs]`, of which those that lie as close as rounding puts them are the lowest of them."""
+    ordered = np.unique(values[np.isfinite(values)])
+    if not ordered.size:
+        return values
+    new = np.diff(ordered, prepend=-np.inf) > _ROUNDING * np.abs(ordered[[0, -1]]).max()
+    lowest = ordered[new][np.cumsum(new) - 1]
+    return np.where(np.isfinite(values), lowest[np.searchsorted(ordered, values).clip(max=ordered.size - 1)], values)
 
 
 def _unit(environment: str, references: Mapping[str, Reference] | None) -> float:
@@ -192,4 +217,4 @@ def _curve(run: Mapping[str, Any], history: _History, points: int) -> tuple[Arra
 def _used(run: Mapping[str, Any], history: _History) -> bool:
     if run["status"] != "finished":
         return False
-    return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.total[-1]))
+    return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.returns).all())

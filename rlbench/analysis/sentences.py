@@ -8,11 +8,12 @@ import numpy as np
 
 from rlbench.analysis.compare import ALL, ALPHA, Comparison
 from rlbench.analysis.coverage import interval_name
+from rlbench.analysis.digits import form_of, visible
 from rlbench.analysis.identity import IDENTICAL
 from rlbench.analysis.intervals import NO_SPREAD, Estimate
 
 METRIC_NAMES = {
-    "auc": "return over the whole training (area under the learning curve)",
+    "auc": "return over training (area under the learning curve)",
     "final": "return over the last tenth of the training",
     "last100": "return of the last 100 episodes",
     "score": "score",
@@ -55,14 +56,14 @@ def _verdict(c: Comparison) -> str:
 
 
 def _size(c: Comparison) -> str:
-    digits = 2 if c.normalised else 1
     if np.isnan(c.difference.point):
         return ""
+    form = form_of_comparison(c)
     scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
     return (
-        f"Mean {METRIC_NAMES[c.metric]}{scale}: {c.mean_arm.point:.{digits}f} against "
-        f"{c.mean_baseline.point:.{digits}f}, a difference of {c.difference.point:+.{digits}f} "
-        f"({_interval(c.difference, f'+.{digits}f')})."
+        f"Mean {METRIC_NAMES[c.metric]}{scale}: {c.mean_arm.point:z{form}} against "
+        f"{c.mean_baseline.point:z{form}}, a difference of {c.difference.point:+z{form}} "
+        f"({_interval(c.difference, f'+z{form}')})."
     )
 
 
@@ -105,8 +106,7 @@ def _power(c: Comparison) -> str:
     """Say what an undecided comparison could have found."""
     if c.verdict != "undecided" or c.smallest_p >= ALPHA or not c.detectable > 0:
         return ""
-    digits = 2 if c.normalised else 1
-    return f"So many runs find a difference of {c.detectable:.{digits}f} with probability 0.8."
+    return f"So many runs find a difference of {c.detectable:{form_of_comparison(c)}} with probability 0.8."
 
 
 def _left_out(c: Comparison) -> str:
@@ -114,8 +114,8 @@ def _left_out(c: Comparison) -> str:
     missing = [f"{planned - n} of {planned} planned runs of {arm}" for arm, planned, n in sides if n < planned]
     if not missing:
         return ""
-    validity = "; the result holds for the runs that did" if min(c.n_arm, c.n_baseline) > 0 else ""
-    return f"Left out: {' and '.join(missing)}, which did not finish or ended no episode{validity}."
+    validity = "; the result holds for the others" if min(c.n_arm, c.n_baseline) > 0 else ""
+    return f"Left out: {' and '.join(missing)}, which did not finish or have no score{validity}."
 
 
 def everywhere(environments: Sequence[str]) -> str:
@@ -127,6 +127,11 @@ def _where(c: Comparison) -> str:
     if c.environment == ALL:
         return everywhere(c.environments)
     return f"On {c.environment}"
+
+
+def form_of_comparison(c: Comparison) -> str:
+    """Return the format of a comparison's scores, in which its interval can be seen."""
+    return visible(c.difference, form_of([c.mean_arm, c.mean_baseline], 2 if c.normalised else 1, [c.difference]))
 
 
 def _interval(estimate: Estimate, form: str) -> str:

@@ -35,6 +35,7 @@ from rlbench.analysis.permutation import (
     observed,
     random_rows,
     statistic,
+    tie_of,
 )
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError
@@ -60,11 +61,15 @@ class Decision:
 
 
 class _Looks(NamedTuple):
-    """Statistics on one scale: as observed `[looks, hypotheses]`, and permuted `[looks, rows, hypotheses]`."""
+    """Statistics on one scale: as observed `[looks, hypotheses]`, and permuted `[looks, rows, hypotheses]`.
+
+    In the `digits` behind the point, equal permutations summed in another order agree.
+    """
 
     t: Array
     seen: Array
     permuted: Array
+    digits: int
 
 
 def decide(
@@ -120,13 +125,13 @@ def _rejected(looks: _Looks, spent: Sequence[float]) -> list[int]:
     Among the observed assignment and the permutations, at most the share `spent` may cross a boundary up to each look.
     """
     largest = np.concatenate([looks.seen[:, None], looks.permuted], axis=1).max(axis=2)  # [looks, 1 + rows]
-    largest = np.round(largest, 9)  # equal permutations summed in another order may differ in the last bits
+    largest = np.round(largest, looks.digits)
     alive, crossed = np.ones(largest.shape[1], bool), 0
     for look, share in enumerate(spent):
         allowed = int(np.floor(share * largest.shape[1] + 1e-9)) - crossed
         boundary = _boundary(largest[look, alive], allowed)
         if largest[look, 0] >= boundary:
-            return [int(one) for one in np.flatnonzero(np.round(looks.seen[look], 9) >= boundary)]
+            return [int(one) for one in np.flatnonzero(np.round(looks.seen[look], looks.digits) >= boundary)]
         over = alive & (largest[look] >= boundary)
         crossed += int(over.sum())
         alive &= ~over
@@ -171,7 +176,10 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
         first, rest = [normal_scale(one, freedom) for one in sizes] if uneven else sizes
         scaled.append(first)
         drawn.append(rest)
-    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn))
+    tie = tie_of(
+        np.concatenate([stage[block.environment, arm] for stage in stages for arm in block.arms]) for block in structure
+    )
+    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
 
 def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:

@@ -13,6 +13,8 @@ import pandas as pd
 from rlbench.analysis import scores as scoring
 from rlbench.analysis.compare import ALL, Comparison, to_frame
 from rlbench.analysis.coverage import interval_name
+from rlbench.analysis.digits import NONE as NONE
+from rlbench.analysis.digits import form_of, number, text
 from rlbench.analysis.figures.aggregates import aggregates
 from rlbench.analysis.intervals import Estimate, mean_interval
 from rlbench.analysis.references import possible_range
@@ -20,7 +22,6 @@ from rlbench.analysis.references import possible_range
 if TYPE_CHECKING:
     from rlbench.analysis.results import Results
 
-NONE = "–"
 COLUMNS = {"auc": "Over training (AUC)", "final": "Final", "score": "Score"}
 
 
@@ -59,16 +60,20 @@ def summary_table(results: Results) -> Table:
     """One row per environment and arm, then all environments together: scores and the comparison."""
     comparisons = {(one.environment, one.arm): one for one in results.comparisons}
     difference = "AUC" if results.metrics[0] == "auc" else "Score"
+    rows = {(environment, arm): _row(results, environment, arm) for environment, arm in _rows(results, comparisons)}
+    forms = {
+        place: form_of(
+            [mean for (at, _), (_, means) in rows.items() if at == place for mean in means.values()],
+            3 if place == ALL else 1,
+            [one.difference for one in results.comparisons if one.environment == place],
+        )
+        for place, _ in rows
+    }
     data, shown, intervals = [], [], []
-    for environment, arm in _rows(results, comparisons):
-        everywhere = environment == ALL
-        runs = results.scores[results.scores["arm"] == arm]
-        runs = runs if everywhere else runs[runs["environment"] == environment]
-        means = {metric: _mean(results, runs, metric, everywhere) for metric in results.metrics}
-        intervals += [] if everywhere else [means[results.metrics[0]]]
+    for (environment, arm), (runs, means) in rows.items():
+        intervals += [] if environment == ALL else [means[results.metrics[0]]]
         used, planned = int(runs["used"].sum()), len(runs)
-        one = comparisons.get((environment, arm))
-        digits = 3 if everywhere else 1
+        one, form = comparisons.get((environment, arm)), forms[environment]
         verdict = one.verdict if one else ("baseline" if arm == results.baseline else "")
         data.append(
             {"environment": environment, "arm": arm, "planned": planned, "used": used}
@@ -82,11 +87,11 @@ def summary_table(results: Results) -> Table:
                 "Arm": arm,
                 "Runs used": f"{used} of {planned}",
             }
-            | {COLUMNS[metric]: text(mean, digits) for metric, mean in means.items()}
+            | {COLUMNS[metric]: text(mean, form) for metric, mean in means.items()}
             | (
                 {
-                    f"{difference} more than baseline": text(one.difference, digits, sign=True) if one else NONE,
-                    "P(run beats baseline)": text(one.improvement, 2) if one else NONE,
+                    f"{difference} more than baseline": text(one.difference, form, sign=True) if one else NONE,
+                    "P(run beats baseline)": text(one.improvement, ".2f") if one else NONE,
                     "Verdict": verdict,
                 }
                 if comparisons
@@ -109,9 +114,11 @@ def aggregate_table(results: Results) -> Table:
     data, shown = [], []
     for metric in results.metrics:
         name, scores = COLUMNS[metric].lower().replace("auc", "AUC"), results.scores
-        for arm, (middle, mean) in aggregates(scores, results.arms, metric, results.seed, results.references).items():
+        found = aggregates(scores, results.arms, metric, results.seed, results.references)
+        form = form_of([one for both in found.values() for one in both], 3)
+        for arm, (middle, mean) in found.items():
             data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
-            shown.append({"Score": name, "Arm": arm, "IQM": text(middle, 3), "Mean": text(mean, 3)})
+            shown.append({"Score": name, "Arm": arm, "IQM": text(middle, form), "Mean": text(mean, form)})
     return Table("aggregate", "Normalised scores of all environments", pd.DataFrame(data), pd.DataFrame(shown))
 
 
@@ -119,16 +126,20 @@ def comparison_table(results: Results) -> Table:
     """Every comparison with the baseline in both scores, with p-values."""
     others = [one for metric in results.metrics[1:] for one in results.compare(metric=metric)]
     comparisons = [*results.comparisons, *others]
+    forms = {
+        place: form_of([one.difference for one in comparisons if one.environment == place], 3 if place == ALL else 1)
+        for place in {one.environment for one in comparisons}
+    }
     shown = [
         {
             "Score": COLUMNS[one.metric].lower().replace("auc", "AUC"),
             "Environment": one.environment,
             "Arm": one.arm,
-            "Difference of means": text(one.difference, 3 if one.normalised else 1, sign=True),
-            "P(run beats baseline)": text(one.improvement, 2),
-            "p": number(one.p_value, 4),
-            "p corrected": number(one.p_adjusted, 4),
-            "Found with 80 %": number(one.detectable, 3 if one.normalised else 1),
+            "Difference of means": text(one.difference, forms[one.environment], sign=True),
+            "P(run beats baseline)": text(one.improvement, ".2f"),
+            "p": number(one.p_value, ".4f"),
+            "p corrected": number(one.p_adjusted, ".4f"),
+            "Found with 80 %": number(one.detectable, forms[one.environment]),
             "Verdict": one.verdict,
         }
         for one in comparisons
@@ -158,7 +169,8 @@ def stopped_table(results: Results) -> Table:
     """The runs that failed, diverged or are missing, and why."""
     runs = results.runs[results.runs["status"] != "finished"]
     data = _ordered(results, runs)[["environment", "arm", "seed", "status", "steps_done", "reason"]]
-    shown = data.rename(columns=lambda name: str(name).replace("_", " ").capitalize()).astype(str)
+    shown = data.assign(steps_done=[f"{steps:.10g}" for steps in data["steps_done"]])
+    shown = shown.rename(columns=lambda name: str(name).replace("_", " ").capitalize()).astype(str)
     return Table("stopped-runs", "Runs that did not finish", data, shown)
 
 
@@ -209,25 +221,13 @@ def score_table(results: Results) -> Table:
     """The scores of every single run."""
     data = _ordered(results, results.scores)
     metrics = [metric for metric in scoring.METRICS if metric in data]
-    shown = data[["environment", "arm", "seed", "status", *metrics]].copy()
-    for metric in metrics:
-        shown[metric] = [number(value, 1) for value in data[metric]]
+    shown = data[["environment", "arm", "seed", "status", *metrics]].astype(object)
+    # Runs of one environment share a unit, and all of the scores of a run do.
+    for _, rows in data.groupby("environment"):
+        form = form_of(rows[metrics].to_numpy(np.float64).ravel())
+        for metric in metrics:
+            shown.loc[rows.index, metric] = [number(value, form) for value in rows[metric]]
     return Table("scores", "Scores of every run", data, shown.astype(str))
-
-
-def text(estimate: Estimate, digits: int, *, sign: bool = False) -> str:
-    """Return `12.3 [10.1, 14.6]`; without an interval the number alone."""
-    form = f"{'+' if sign else ''}.{digits}f"
-    if not np.isfinite(estimate.point):
-        return NONE
-    if not np.isfinite(estimate.low):
-        return f"{estimate.point:{form}}".replace("-", "−")
-    return f"{estimate.point:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]".replace("-", "−")
-
-
-def number(value: float, digits: int) -> str:
-    """Return a number as text, a dash where there is none."""
-    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else NONE
 
 
 def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -> list[tuple[str, str]]:
@@ -238,6 +238,14 @@ def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -
     if together:
         rows += [(ALL, arm) for arm in results.arms if arm in together or arm == results.baseline]
     return rows
+
+
+def _row(results: Results, environment: str, arm: str) -> tuple[pd.DataFrame, dict[str, Estimate]]:
+    """Return the runs of a row of the summary, and their mean scores."""
+    everywhere = environment == ALL
+    runs = results.scores[results.scores["arm"] == arm]
+    runs = runs if everywhere else runs[runs["environment"] == environment]
+    return runs, {metric: _mean(results, runs, metric, everywhere) for metric in results.metrics}
 
 
 def _mean(results: Results, runs: pd.DataFrame, metric: str, everywhere: bool) -> Estimate:

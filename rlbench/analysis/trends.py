@@ -18,7 +18,7 @@ from rlbench.analysis import intervals
 from rlbench.analysis.equivalence import non_inferiority_test
 from rlbench.analysis.families import Alternative
 from rlbench.analysis.intervals import Estimate
-from rlbench.analysis.permutation import EXACT_LIMIT, REPETITIONS, share_as_extreme
+from rlbench.analysis.permutation import EXACT_LIMIT, REPETITIONS, share_as_extreme, tie_of
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError
 
@@ -78,12 +78,14 @@ def contrast_test(
     The statistic is Student's t of `linear_changes`. All permutations are tried where there are at most
     `EXACT_LIMIT`. In contrast to Page's test it weighs sizes, not ranks.
     """
-    changes, exact = _permuted_changes(np.sort(_table(values), axis=1), seed, repetitions)
+    table = np.sort(_table(values), axis=1)
+    changes, exact = _permuted_changes(table, seed, repetitions)
+    tie = tie_of(list(table))
     seen, permuted = (_student(part) for part in (linear_changes(values)[None], changes))
     if alternative == "two-sided":
-        return share_as_extreme(abs(float(seen[0])), np.abs(permuted), exact)
+        return share_as_extreme(abs(float(seen[0])), np.abs(permuted), exact, tie)
     sign = 1.0 if alternative == "greater" else -1.0
-    return share_as_extreme(sign * float(seen[0]), sign * permuted, exact)
+    return share_as_extreme(sign * float(seen[0]), sign * permuted, exact, tie)
 
 
 def interior_test(

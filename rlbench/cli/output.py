@@ -94,20 +94,24 @@ def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
 
 
 def _cells(one: Comparison) -> list[str]:
+    from rlbench.analysis.sentences import form_of_comparison
+
+    form = form_of_comparison(one)
+    difference = one.difference
+
+    def cell(value: float, sign: str = "") -> str:
+        return "-" if math.isnan(value) else f"{value:{sign}z{form}}"
+
     return [
         one.environment,
         one.arm,
         f"{one.n_arm} vs {one.n_baseline}",
-        _format(one.mean_arm.point),
-        _format(one.mean_baseline.point),
-        _format(one.difference.point, "+"),
-        f"{_format(one.difference.low, '+')} to {_format(one.difference.high, '+')}",
+        cell(one.mean_arm.point),
+        cell(one.mean_baseline.point),
+        cell(difference.point, "+"),
+        f"{cell(difference.low, '+')} to {cell(difference.high, '+')}",
         one.verdict,
     ]
-
-
-def _format(value: float, sign: str = "") -> str:
-    return "-" if math.isnan(value) else f"{value:{sign}.3g}" if abs(value) < 1 else f"{value:{sign}.1f}"
 
 
 def print_table(rows: list[list[str]], words: Sequence[int] = (0,)) -> None:

@@ -151,7 +151,7 @@ def test_an_arm_without_a_used_run_cannot_be_compared_and_does_not_count_in_the_
     assert found[1].verdict == "undecided"
     assert sentence(found[1]) == (
         "On E, c cannot be compared with a: no run of c can be used. Left out: 1 of 1 planned runs of c, "
-        "which did not finish or ended no episode."
+        "which did not finish or have no score."
     )
 
 
@@ -213,7 +213,7 @@ def test_the_sentence_of_a_decided_comparison():
     found = co.compare(table({("ppo", "E"): x, ("reinforce", "E"): y}), "ppo", "reinforce")[0]
     low, high = found.difference.low, found.difference.high
     assert sentence(found) == (
-        "On E, ppo is better than reinforce. Mean return over the whole training (area under the learning curve): "
+        "On E, ppo is better than reinforce. Mean return over training (area under the learning curve): "
         f"104.5 against 4.5, a difference of +100.0 (95 % interval {low:+.1f} to {high:+.1f}). "
         "A run of ppo scores higher than a run of reinforce with probability 1.00 (95 % interval 0.72 to 1.00). "
         f"Permutation test on 10 and 10 runs: p = {found.p_value:.1g}."

@@ -8,6 +8,7 @@ import sys
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from rlbench.analysis import figures, scores
 from rlbench.analysis.compare import compare_all
+from rlbench.analysis.external import read_results
 from rlbench.analysis.figures.accounts import run_counts
 from rlbench.analysis.figures.style import FIXED, arm_styles, rlbench_style
 from rlbench.analysis.milestones import steps_to_threshold
@@ -298,3 +300,13 @@ def test_letters_that_the_font_does_not_have_are_drawn_without_warnings(tmp_path
 
     save(drawn(Picture("letters", "s", "Letters", "", "", make)), "letters", tmp_path)
     assert (tmp_path / "letters.png").stat().st_size > 1000
+
+
+def test_steps_that_are_counted_in_millions_are_not_called_thousandths():
+    table = pd.DataFrame({"step": np.arange(11) / 10, "score": np.arange(11.0)})
+    parts = [table.assign(algorithm=name, environment="E", seed=seed) for name in "ab" for seed in (0, 1)]
+    for factor, last in ((1.0, "1"), (1e6, "1M")):
+        results = read_results(pd.concat(part.assign(step=part["step"] * factor) for part in parts))
+        axis = results.plot_learning_curves(Figure().subplots(), environment="E").xaxis
+        shown = axis.get_major_formatter().format_ticks([0.0, 0.2 * factor, factor])
+        assert shown == ["0", "0.2" if factor == 1 else "200k", last]

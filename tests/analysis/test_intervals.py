@@ -193,3 +193,13 @@ def test_intervals_stay_in_the_possible_range():
     assert gap.point == pytest.approx(0.02)
     assert gap.quantity == "optimality gap"
     assert iv.bootstrap(low, st.median, possible=(9.2, 500)).low == 9.2
+
+
+@pytest.mark.parametrize("factor", [1e-9, 3.7e-5, 0.1, 1e9])
+def test_the_unit_of_whole_numbers_does_not_show(factor):
+    x, y = (
+        np.array([1.0, 2, 3, 3, 3]),
+        np.array([-2.0, 1, 1, 1, 1]),
+    )  # many resamples have no spread, at the mean or not
+    whole, other = (iv.difference_interval(by * x, by * y) for by in (1.0, factor))
+    np.testing.assert_allclose([other.low, other.high], factor * np.array([whole.low, whole.high]), rtol=1e-9)

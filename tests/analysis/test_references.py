@@ -22,11 +22,13 @@ def test_an_unknown_environment_gives_nan_and_options_do_not_borrow():
     assert np.isnan(normalise([1.0], "Pendulum-v1(g=5.0)")).all()
 
 
-def test_a_given_reference_goes_before_the_table():
+def test_given_references_are_all_there_are():
     mine = {"CartPole-v1": Reference(0.0, 500.0)}
     assert reference("CartPole-v1", mine) == mine["CartPole-v1"]
     assert normalise([250.0], "CartPole-v1", mine) == [0.5]
-    assert reference("Acrobot-v1", mine) == REFERENCES["Acrobot-v1"]
+    assert reference("Acrobot-v1", mine) is None
+    assert reference("Acrobot-v1", {}) is None
+    assert reference("Acrobot-v1", {**REFERENCES, **mine}) == reference("Acrobot-v1") == REFERENCES["Acrobot-v1"]
 
 
 @pytest.mark.parametrize(("random", "target"), [(1.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])

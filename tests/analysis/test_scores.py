@@ -193,3 +193,26 @@ def test_drop_is_normalised_by_the_distance_of_target_and_random():
     found = sc.scores(tables([(50, -10.0), (100, -40.0)]), {"E": Reference(random=-60.0, target=-10.0)}).iloc[0]
     assert found["drop_normalised"] == 30 / 50
     assert np.isnan(score([(50, 9.0), (100, 4.0)])["drop_normalised"])
+
+
+def test_one_huge_return_does_not_reach_beyond_its_window():
+    episodes = [(5, 1e17), *((step, 1.0 + step % 2) for step in range(11, 101))]
+    assert curve(episodes)[1:] == [1.5] * 9
+    assert score(episodes)["last100"] == pytest.approx((1e17 + 135) / 91)
+    assert score([(step, 1e17 if step == 1 else 3.0) for step in range(1, 201)], steps=200)["last100"] == 3.0
+
+
+def test_returns_that_are_too_large_to_compute_with_make_no_score():
+    one = score([(5, 1e308), (6, 1e308), (50, 1.0)])
+    assert not one["used"]
+    assert score([(5, 1e99), (6, 1e99), (50, 1.0)])["used"]
+
+
+def test_scores_that_differ_by_rounding_are_made_equal_and_no_others():
+    table = pd.DataFrame({"arm": "a", "environment": ["E", "E", "E", "F"], "seed": range(4)})
+    made = sc.with_normalised(table.assign(score=[0.1 + 0.2, 0.3, 0.3001, 0.1 + 0.2]), ["score"], {})
+    assert made["score"].tolist() == [0.3, 0.3, 0.3001, 0.1 + 0.2]
+    small = [
+        tables([(50, value)], cell=f"c{value!r}", seed=seed) for seed, value in enumerate((3e-13, 3.1e-13, np.nan))
+    ]
+    assert sc.scores(together(*small))["auc"].tolist()[:2] == pytest.approx([3e-13, 3.1e-13], rel=1e-9)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.permutation import Hypothesis
-from rlbench.analysis.sequential import _boundary, _Looks, _rejected, decide, in_play
+from rlbench.analysis.sequential import _boundary, _Looks, _rejected, _statistics, decide, in_play
 from rlbench.errors import RlbenchError
 
 E = ("E",)
@@ -33,6 +33,17 @@ def test_the_boundary_is_the_smallest_value_that_so_few_reach():
     assert np.isnan(_boundary(values, 0))
 
 
+def test_far_from_zero_fewer_digits_tell_permutations_apart():
+    stages = make(0, stages=2, a=0, b=1)
+    asked = [Hypothesis("a", "b", E)]
+    near, far = (
+        _statistics([{key: values + by for key, values in stage.items()} for stage in stages], asked, 0, 20)
+        for by in (0.0, 1e6)
+    )
+    assert (near.digits, far.digits) == (9, 8)
+    np.testing.assert_allclose(far.permuted, near.permuted, atol=10.0**-far.digits)
+
+
 def test_permutations_that_an_earlier_look_stopped_count_no_more():
     # Ten assignments, the observed one first; 20 % may cross by look 1, 40 % by look 2.
     first = np.array([5.0, 9, 8, 1, 2, 3, 4, 0, 0, 0])
@@ -40,7 +51,7 @@ def test_permutations_that_an_earlier_look_stopped_count_no_more():
 
     def looks(t):
         columns = np.stack([first, t])[:, :, None]
-        return _Looks(columns[:, 0], columns[:, 0], columns[:, 1:])
+        return _Looks(columns[:, 0], columns[:, 0], columns[:, 1:], 9)
 
     assert _rejected(looks(second), [0.2, 0.4]) == [0]  # 9 and 8 were stopped: of those left, 7 and 6 are the largest
     assert _rejected(looks(np.where(second == 6, 2.5, second)), [0.2, 0.4]) == []

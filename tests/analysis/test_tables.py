@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from rlbench.analysis.causes import causes_table
 from rlbench.analysis.compare import ALL
-from rlbench.analysis.intervals import Estimate
 from rlbench.analysis.results import Results
 from rlbench.analysis.tablefiles import escape_latex, latex, markdown, write_tables
-from rlbench.analysis.tables import Table, all_tables, arms_table, number, summary_table, text
+from rlbench.analysis.tables import Table, all_tables, arms_table, summary_table
+from rlbench.records import cause
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 
 
@@ -34,14 +33,6 @@ def test_latex_says_how_letters_beyond_the_latin_ones_are_set() -> None:
     }
     assert ["lualatex" in latex(table) for table in tables.values()] == [False, True, True]
     assert all(name in latex(table) for name, table in tables.items() if name != "Müller–x")
-
-
-def test_estimates_as_text():
-    assert text(Estimate(-12.345, -20.0, -5.0, 0.95, 10, "x"), 1) == "−12.3 [−20.0, −5.0]"
-    assert text(Estimate(0.5, np.nan, np.nan, 0.95, 1, "one run"), 2, sign=True) == "+0.50"
-    assert text(Estimate(np.nan, np.nan, np.nan, 0.95, 0, "no run"), 2) == "–"
-    assert number(float("nan"), 1) == "–"
-    assert number(-1.25, 1) == "−1.2"
 
 
 def test_summary_has_the_means_of_the_used_runs_and_the_verdicts(results, tables):
@@ -74,6 +65,12 @@ def test_accounts_and_reasons(tables):
     assert sorted(stopped["status"]) == ["diverged", "diverged", "failed", "missing"]
     assert stopped["reason"].str.contains("ZeroDivisionError").sum() == 1
     assert len(tables["scores"].data) == 100
+
+
+@pytest.mark.parametrize("step", ["7", "5,000", "1,000,000", "0.25", "1e+12"])
+def test_a_cause_is_a_reason_without_the_step_however_it_is_written(step):
+    assert cause(f"it ended at step {step}, too soon") == "it ended at some step, too soon"
+    assert cause(f"it ended at step {step}.") == "it ended at some step."
 
 
 def test_runs_that_stopped_alike_are_one_row_with_their_cause(tables):

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.tests import holm, permutation_test, smallest_p
+from rlbench.analysis.trends import contrast_test
 from rlbench.errors import RlbenchError
 
 
@@ -80,3 +81,13 @@ def test_holm_by_hand_and_against_its_definition():
     adjusted = holm([0.02, np.nan, 0.03])
     assert np.isnan(adjusted[1])
     assert adjusted[[0, 2]].tolist() == pytest.approx([0.04, 0.04])
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-9, 1e9 / 3])
+@pytest.mark.parametrize("offset", [0.0, 1e6, -1e6])
+def test_ties_are_ties_in_any_unit_and_far_from_zero(factor, offset):
+    x, y = np.array([0.1, 0.2, 0.3, 0.6, 0.7]), np.array([0.2, 0.3, 0.4, 0.4, 0.5])
+    expected = permutation_test(np.round(10 * x), np.round(10 * y))  # of whole numbers, all of it is exact
+    assert permutation_test(factor * (x + offset), factor * (y + offset)) == expected
+    table = np.array([[0.1, 0.3, 0.2], [0.2, 0.3, 0.5], [0.7, 0.6, 0.8], [0.4, 0.5, 0.4]])
+    assert contrast_test(factor * (table + offset)) == contrast_test(np.round(10 * table))

@@ -85,6 +85,15 @@ def said(result: Result) -> str:
         ("compare --from runs.csv --reference E=1", "A reference is two different scores, as in Walker2d-v5=2,5000"),
         ("compare --from runs.csv --reference E=1,1", "A reference is two different scores"),
         ("compare --from a_file", "a_file has no column 'algorithm'"),
+        ("compare --from .", ". is no regular file"),
+        (
+            "compare --from empty.csv",
+            "empty.csv has nothing that can be compared with b. On E, 1 of 1 runs of b",
+        ),
+        (
+            "compare --from apart.csv",
+            "apart.csv has nothing that can be compared with b. No environment has runs",
+        ),
         ("compare ppo-clip --env CartPole-v1", "A comparison needs two algorithms"),
         ("compare ppo-clip ppo-clip --env CartPole-v1", "two arms are called 'ppo-clip'"),
         ("check ppo-clop", "Did you mean 'ppo-clip'"),
@@ -101,6 +110,8 @@ def test_bad_input_is_one_clear_line(cli: Cli, experiment: Path, arguments: str,
     (folder / "broken.py").write_text(BROKEN)
     (folder / "taken_name.py").write_text("mine\n")
     (folder / "a_file").write_text("mine\n")
+    (folder / "empty.csv").write_text("algorithm,environment,seed,score\na,E,0,1\nb,E,0,\n")
+    (folder / "apart.csv").write_text("algorithm,environment,seed,score\na,E,0,1\nb,F,0,2\n")
     (folder / "runs.csv").write_text("algorithm,environment,seed,score\na,E,0,1\na,E,1,2\nb,E,0,3\nb,E,1,5\n")
     (folder / "static.py").write_text(experiment.read_text().replace("epochs=1", "epochs=[1, 2]", 1))
     result = cli(*arguments.split())

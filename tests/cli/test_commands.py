@@ -126,6 +126,44 @@ def test_compare_takes_runs_that_were_trained_elsewhere(cli: Cli, reports: list[
     assert (second["baseline"], other) == ("mine", Path("there"))
 
 
+def test_compare_says_over_which_steps_and_at_which_points(cli: Cli, reports: list[Any], tmp_path: Path) -> None:
+    rows = [
+        f"{arm},E,{seed},{step / of},{score * step / of + seed}"
+        for arm, of, last, score in (("often", 20, 40, 50), ("seldom", 4, 4, 10))
+        for seed in range(4)
+        for step in range(1, last + 1)
+    ]
+    rows += ["seldom,E,4,1,", "often,E,0,3,"]
+    (tmp_path / "runs.csv").write_text("\n".join(["algorithm,environment,seed,step,score", *rows]))
+    result = cli("compare", "--from", "runs.csv")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "warning: 2 of 178 rows have no score, and are no points of a curve.",
+        "warning: On E, 1 of 5 runs of seldom counts as failed: no score.",
+        "warning: On E, the curves begin at steps 0.05 (often) to 0.25 (seldom) and end at steps 1 (seldom) to 2 "
+        "(often); they are compared over the steps that all have, 0.25 to 1.",
+        "warning: On E, the curves were written down at different steps, 4 to 16 points each; they are compared at 4 "
+        "common ones, along straight lines.",
+    ]
+    assert "32.8 against 7.8, a difference of +25.0" in result.stdout  # the mean step is 0.625
+    ((_, document, _),) = reports
+    assert [f"warning: {note}" for note in document["notes"]] == result.stderr.splitlines()
+
+
+def test_compare_takes_the_references_that_rlbench_has(cli: Cli, reports: list[Any], tmp_path: Path) -> None:
+    rows = [f"{arm},CartPole-v1,{seed},{score + seed}" for arm, score in (("a", 50), ("b", 10)) for seed in range(4)]
+    rows += [f"{arm},Mine-v0,{seed},{score + seed}" for arm, score in (("a", 50), ("b", 10)) for seed in range(4)]
+    (tmp_path / "runs.csv").write_text("\n".join(["algorithm,environment,seed,score", *rows]))
+    for options, together in (
+        ([], False),
+        (["--reference", "builtin"], False),
+        (["--reference", "builtin", "--reference", "Mine-v0=0,100"], True),
+    ):
+        result = cli("compare", "--from", "runs.csv", *options)
+        assert result.exit_code == 0, result.output
+        assert ("all environments" in result.stdout) == together
+
+
 def test_algorithms_lists_names_files_and_fields(cli: Cli) -> None:
     result = cli("algorithms")
     assert result.exit_code == 0

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.bands import curve_band, iqm_band
 from rlbench.analysis.estimates import Band, Range
 from rlbench.analysis.figures.accounts import add_footer, counted, interval_note, run_counts
-from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say, wrapped
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, count_steps, drawing, say, wrapped
 from rlbench.analysis.references import Reference, normalise, possible_range, reference
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError
@@ -110,9 +110,8 @@ def _draw_environment(
         for run in stopped:
             draw_stopped(ax, step, run, styles[arm])
     ax.set_title(environment)
-    ax.set_xlabel("environment steps")
+    count_steps(ax)
     ax.set_ylabel("episode return")
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     if not ax.lines:
         say(ax, "No run has finished an episode here.")
     return bands, ""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, run_counts
 from rlbench.analysis.figures.curves import draw_stopped, list_arms
-from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, count_steps, drawing, say
 from rlbench.analysis.statistics import Array
 from rlbench.errors import RlbenchError, nearest
 
@@ -58,9 +58,8 @@ def plot_diagnostics(
             _draw_arm(ax, table[table["arm"] == arm], styles[arm])
         scale_quantity(ax, table["value"].to_numpy(np.float64))
         ax.set_title(environment)
-        ax.set_xlabel("environment steps")
+        count_steps(ax)
         ax.set_ylabel(QUANTITIES.get(quantity, quantity.replace("field.", "adapted: ")))
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         if table.empty:
             say(ax, "No run recorded this.")
         if legend:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.figures.accounts import add_footer, interval_note, run_counts
 from rlbench.analysis.figures.curves import list_arms
-from rlbench.analysis.figures.style import ArmStyle, arm_styles, drawing, say
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, count_steps, drawing, say
 from rlbench.analysis.milestones import steps_to_threshold
 from rlbench.analysis.references import Reference
 from rlbench.analysis.survival import survival_band
@@ -54,11 +54,10 @@ def plot_reached(
             low, high = np.where(inside, 1 - band.high, reached), np.where(inside, 1 - band.low, reached)
             ax.fill_between(at, low, high, step="post", color=style.color, alpha=0.13, linewidth=0)
         ax.set_title(environment)
-        ax.set_xlabel("environment steps")
+        count_steps(ax)
         ax.set_ylabel(f"share of runs that reached {threshold:g}")
         if bands:
             ax.set_ylim(-0.02, 1.02)
-            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
             list_arms(ax, arms, styles, absent="no run")
         else:

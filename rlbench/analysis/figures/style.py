@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import seaborn
+from matplotlib.ticker import EngFormatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,6 +152,19 @@ def drawing(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Iterato
 
             for text in ax.findobj(Text):
                 text.set_parse_math(False)
+
+
+def count_steps(ax: Axes) -> None:
+    """Write environment steps on the horizontal axis, as 50k or 1M; as 0.25 where they are counted in millions."""
+    ax.xaxis.set_major_formatter(_Steps(sep=""))
+    ax.set_xlabel("environment steps")
+
+
+class _Steps(EngFormatter):
+    """Thousands as k and millions as M, but no thousandth as m, which reads as a million."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if abs(x) < 1 else str(super().__call__(x, pos))
 
 
 def wrapped(label: str, width: int = 24) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from rlbench.analysis.figures.style import QUIET, ArmStyle, arm_styles, say
@@ -139,12 +138,6 @@ def shade(ax: Axes, band: tuple[float, float], said: str, *, upright: bool = Fal
             color=QUIET,
             zorder=2.9,
         )
-
-
-def count_steps(ax: Axes) -> None:
-    """Write environment steps on the horizontal axis, as 50k or 1M."""
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.set_xlabel("environment steps")
 
 
 def count_multiples(ax: Axes, values: Array, said: str) -> None:

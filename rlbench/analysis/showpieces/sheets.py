@@ -12,12 +12,12 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from rlbench.analysis.figures.curves import curve_matrix, draw_stopped
 from rlbench.analysis.figures.diagnostics import QUANTITIES
-from rlbench.analysis.figures.style import ArmStyle, arm_styles
+from rlbench.analysis.figures.style import ArmStyle, arm_styles, count_steps
 from rlbench.analysis.references import reference
 from rlbench.analysis.showpieces import captions
 from rlbench.analysis.showpieces.chosen import Chosen
 from rlbench.analysis.showpieces.layout import Panel, Sheet, in_panels
-from rlbench.analysis.showpieces.lines import count_steps, mark_value, plot_band, shade
+from rlbench.analysis.showpieces.lines import mark_value, plot_band, shade
 from rlbench.analysis.showpieces.numbers import curve_numbers
 from rlbench.analysis.showpieces.ratio import plot_ratio, ratio_numbers
 from rlbench.analysis.showpieces.scale import short
