@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench import Problem, Samples, registry
+from rlbench import Problem, Samples, first_order, registry
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import configure
 from rlbench.functional import weighted_mean
@@ -244,6 +244,21 @@ def test_a_network_that_takes_no_part_keeps_parameters_and_momentum(policy: bool
     kept = setting.optimizer.first == moments
     assert bool(kept[:, :split].all()) == bool(kept[:, :split].any()) == (not policy)
     assert bool(kept[:, split:].all()) == bool(kept[:, split:].any()) == (not value)
+
+
+def test_a_batch_of_samples_that_do_not_count_moves_nothing() -> None:
+    first = Streams(range(REPLICAS)).permute(SIZE)[:, : SIZE // 4]
+    weight = torch.ones(REPLICAS, SIZE)
+    weight[1] = torch.zeros(SIZE)
+    weight[1, first[1]] = 1  # of replica 1 only the samples of the first minibatch count
+    setting, other = (Setting([make(lr=0.1)] * REPLICAS, weight=weight) for _ in range(2))
+    batches = list(setting.problem.minibatches(epochs=1, count=4))
+    assert [setting.problem.usable(batch).tolist() for batch in batches] == [[True] * 3, *[[True, False, True]] * 3]
+    _, grad, _ = setting.problem.gradient(setting.problem.params, batches[0], entropy=True, value=True)
+    expected = setting.problem.ascend(setting.problem.params.clone(), grad, np.ones(REPLICAS, bool))
+    after = first_order(other.problem, epochs=1)
+    assert torch.equal(after[1], expected[1])
+    assert not torch.equal(after[0], expected[0])
 
 
 def test_a_shared_trunk_steps_as_a_whole() -> None:

@@ -135,6 +135,12 @@ def edit_the_seed(entry: Path) -> None:
     (entry / "manifest.json").write_text(json.dumps(manifest))
 
 
+def edit_the_outcome(entry: Path) -> None:
+    manifest = json.loads((entry / "manifest.json").read_text())
+    manifest["outcome"]["steps_done"] += 1
+    (entry / "manifest.json").write_text(json.dumps(manifest))
+
+
 def newer_schema(entry: Path) -> None:
     manifest = json.loads((entry / "manifest.json").read_text())
     (entry / "manifest.json").write_text(json.dumps(manifest | {"schema": 99}))
@@ -158,6 +164,7 @@ def remove_table(entry: Path) -> None:
         (truncate_table, "bytes"),
         (flip_a_byte, "changed or damaged"),
         (edit_the_seed, "identity document"),
+        (edit_the_outcome, "manifest.json was changed or damaged"),
         (newer_schema, "schema is 99"),
         (no_json, "not one of rlbench's"),
         (a_list, "not one of rlbench's"),

@@ -27,7 +27,8 @@ from rlbench.training.noise import Streams
 SIZE, OBS, REPLICAS = 60, 3, 3
 KINDS = {"categorical": (4,), "multicategorical": (2, 3), "bernoulli": (2,), "gaussian": (2,)}
 NAMES = ["actor-critic", "ppo-clip", "ppo-penalty", "ppo-adaptive", "reinforce", "trpo"]
-SOME = (torch.arange(SIZE) % 3 > 0).float().expand(REPLICAS, -1).contiguous()
+SOME = (torch.arange(SIZE) % 3 > 0).float().repeat(REPLICAS, 1)
+SOME[1] = torch.arange(SIZE) == 7  # only one of several minibatches has a sample that counts
 
 
 def make(name: str = "ppo-clip", **settings: Any) -> Algorithm:
