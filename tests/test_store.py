@@ -84,6 +84,7 @@ def test_a_failed_run_is_replaced_and_a_final_one_is_kept(tmp_path: Path) -> Non
         assert manifest is not None
         assert manifest["status"] == expected
     assert visible(tmp_path / "store") == [cell]
+    assert not list(store.directory.glob(".*.tmp"))
 
 
 def test_tables_have_a_row_for_every_planned_run(tmp_path: Path) -> None:
