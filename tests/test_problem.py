@@ -138,6 +138,13 @@ def test_batches_are_standardised_as_everything_else_is_also_with_weights() -> N
         np.testing.assert_allclose(batch.advantage, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1 / 128])
+def test_shares_are_those_of_the_weights_whatever_their_size(scale: float) -> None:
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0]).repeat(REPLICAS, SIZE // 4) * scale
+    problem = Setting([make(minibatches=1)] * REPLICAS, weight=weight).problem
+    np.testing.assert_allclose(problem.full().shares, weight / weight.sum(-1, keepdim=True), rtol=1e-6)
+
+
 def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:
     """Return the gradient of one replica by differentiating a torch network through the distribution."""
     net, rollout = setting.network, setting.rollout

@@ -100,6 +100,12 @@ def test_gradient_and_objective_are_those_written_out(kind: str, shared: bool, o
         assert theirs.meter.count(name).tolist() == [4, 4, 4]
 
 
+@pytest.mark.parametrize("scale", [1.0, 1 / 128])
+def test_shares_are_those_written_out(scale: float) -> None:
+    ours, theirs = problems([make()] * REPLICAS, weight=scale * SOME)
+    torch.testing.assert_close(theirs.full().shares, torch.from_numpy(ours.full().shares))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_fisher_product_is_that_written_out(kind: str) -> None:
     ours, theirs = problems([make()] * REPLICAS, kind, SOME)
