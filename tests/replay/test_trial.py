@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
-from rlbench.improve.replay.trial import _draw_column, _draw_samples
+from rlbench.fields import fields_of
+from rlbench.improve.replay.graph import Refused
+from rlbench.improve.replay.trial import _draw_column, _draw_samples, record_trial
 
 NAMES = {"log_prob", "entropy", "kl", "value", "old_log_prob", "old_value", "target", "advantage"}
 
@@ -58,3 +64,37 @@ def test_hyper_parameters_are_drawn_near_their_defaults_and_never_zero() -> None
         assert drawn.shape == (1000, 1)
         assert drawn.min() == pytest.approx(0.8 * middle, rel=0.01)
         assert drawn.max() == pytest.approx(1.2 * middle, rel=0.01)
+
+
+class Doubled(torch.autograd.Function):
+    """An author's own derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
+        return 2 * slopes[0]
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "why"),
+    [
+        (lambda self, x: Doubled.apply(x.ratio), "a torch.autograd.Function"),
+        (lambda self, x: 1 + Doubled.apply(x.ratio) * x.advantage, "a torch.autograd.Function"),
+        (lambda self, x: x.ratio[:, :1], "not one number per sample"),
+        (lambda self, x: x.ratio.double(), "a surrogate of type torch.float64|float64"),
+        (lambda self, x: x.nothing, "the surrogate raised AttributeError"),
+    ],
+)
+def test_what_is_not_recorded(surrogate: Any, why: str, plugin: Callable[[Any], Any]) -> None:
+    kind = plugin(surrogate)
+    static = {name: field.default for name, field in fields_of(kind).items() if not field.is_hyper}
+    with pytest.raises(Refused, match=why):
+        record_trial(kind, static, 8, weighted=False, replicas=2)
+    plain = record_trial(plugin(lambda self, x: x.ratio * x.advantage), static, 8, weighted=False, replicas=2)
+    assert plain.leaves == ("log_prob",)
+    ratio = np.exp(plain.inputs["log_prob"] - plain.inputs["old_log_prob"])
+    np.testing.assert_allclose(plain.expected[0], ratio * plain.inputs["advantage"], rtol=1e-5)
+    np.testing.assert_allclose(plain.expected[1], ratio * plain.inputs["advantage"] * plain.upstream, rtol=1e-5)
