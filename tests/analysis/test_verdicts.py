@@ -128,6 +128,15 @@ def test_neither_the_interval_nor_the_p_value_decides_alone(runs: list[float], p
         assert verdict.verdict == "inconclusive"
 
 
+@pytest.mark.parametrize(("direction", "end", "sign"), [("above", "low", 1), ("below", "high", -1)])
+def test_an_interval_that_touches_the_limit_is_not_beyond_it(direction: str, end: str, sign: int) -> None:
+    made = results({("a", "E"): sign * np.array([0.1] * 5 + [10.0])})
+    limit = getattr(judge(Claim("c", ["a"], direction, "auc", bound=0), made).parts[0].effect, end)
+    touching, beyond = (judge(Claim("c", ["a"], direction, "auc", bound=limit - sign * gap), made) for gap in (0, 1e-9))
+    assert touching.parts[0].p == beyond.parts[0].p == pytest.approx(2 / 2**6)
+    assert (touching.verdict, beyond.verdict) == ("inconclusive", "supported")
+
+
 def test_a_verdict_that_hangs_on_failed_runs_says_so() -> None:
     runs = draw(0, a=0.8, b=0.5)
     claim = Claim("c", ["a", "b"], "greater", "auc_normalised")
