@@ -31,7 +31,7 @@ SCOPE = {  # what gets faults, and where below `tests` its tests are
     "rlbench/functional/*": "functional/test_*",
     "rlbench/improve/**/*": "test_improve test_*problem replay/test_*",
     "rlbench/training/*": "training/test_*",
-    "rlbench/training/envs/**/*": "training/envs/test_* training/tensor/test_envs",
+    "rlbench/training/envs/**/*": "training/envs/test_* training/tensor/test_envs training/test_rollout",
     "rlbench/training/tensor/*": "training/tensor/test_[aeow]*",  # not those of checkpoints and GPUs, which are slow
     "rlbench/training/[sw][ha]*": "study/test_faults",  # shortage and watch
     "rlbench/store/*": "test_store* test_leases test_registration study/test_runner",
