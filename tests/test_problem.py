@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -299,6 +300,14 @@ def test_clip_fractions_by_hand() -> None:
     assert meter.mean("grad_norm")[0] == 3
     assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
     assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
+
+
+def test_a_single_sample_may_be_clipped() -> None:
+    batch: Any = SimpleNamespace(old_log_prob=np.zeros((1, 1), np.float32), advantage=np.ones((1, 1)), weight=None)
+    for slope, killed in ((np.zeros((1, 1), np.float32), 1), (np.ones((1, 1), np.float32), 0), (None, np.nan)):
+        meter, alive = Meter(1), np.array([True])
+        meter.add_policy_step(batch, np.ones((1, 1), np.float32), slope, np.float32([0.2]), np.array([3.0]), alive)
+        np.testing.assert_array_equal([meter.mean("clip_fraction")[0], meter.mean("clip_killed")[0]], [1, killed])
 
 
 def test_the_meter_counts_active_replicas_only() -> None:
