@@ -324,12 +324,17 @@ def test_leftovers_of_killed_processes_are_swept_but_not_those_of_living_ones(tm
     old, new = (store.directory / f".{cell}.{name}.tmp" for name in ("old", "new"))
     old.mkdir()
     new.mkdir()
+    file, link, linked = store.directory / ".index.json.old.tmp", store.directory / ".link.old.tmp", tmp_path / "mine"
+    file.write_text("unfinished")
+    linked.mkdir()
+    link.symlink_to(linked, target_is_directory=True)
     long_ago = time.time() - 2 * STALE_SECONDS
-    os.utime(old, (long_ago, long_ago))
+    for path in (old, file, link):
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
     assert list(store.list()) == [cell]
     store.sweep()
-    assert not old.exists()
-    assert new.exists()
+    assert list(store.directory.glob(".*.tmp")) == [new]
+    assert linked.is_dir()
     assert store.has(cell)
 
 
