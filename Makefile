@@ -30,6 +30,12 @@ test-all: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto -m chaos tests/chaos
 
+# Puts small faults into a copy, some of all that can be made, and says which of them the nearest tests do not notice.
+MUTANTS ?= 60
+SEED ?= 0
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants $(MUTANTS) $(SEED)
+
 # Measures every interval and test on simulated experiments and writes docs/calibration.md.
 calibration: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.statistics.publish
@@ -64,4 +70,4 @@ $(VENV)/.installed-box2d: $(VENV)/.installed
 	    echo "Box2D cannot be installed here: LunarLander-v3 is left out."
 	touch $@
 
-.PHONY: lecture claims claims-quick test test-all chaos calibration lint types bench
+.PHONY: lecture claims claims-quick test test-all chaos mutants calibration lint types bench

@@ -106,6 +106,23 @@ def test_a_replica_stops_before_the_step_that_would_pass_its_target(monkeypatch:
     assert 0 < moved[0] < moved[1] < moved[2]
 
 
+def test_the_divergence_that_stops_is_one_and_a_half_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {"minibatches": 1, "lr": 1e-2}  # one batch: the second step sees the divergence of all samples
+    problem, one_step = capture([make(epochs=1, **whole)], [5], monkeypatch)
+    observation, action = torch.from_numpy(problem._rollout.observation), problem._rollout.action
+    old, new = (
+        torch.distributions.Categorical(
+            logits=torch.from_numpy(problem._network.forward(params.numpy(), observation.numpy()).head)
+        ).log_prob(action)
+        for params in (problem.params, one_step)
+    )
+    kl = ((new - old).exp() - 1 - (new - old)).mean().item()
+    pack = [make(epochs=2, target_kl=kl / 1.5 * factor, **whole) for factor in (0.99, 1.01)]
+    _, after = capture(pack, [5, 5], monkeypatch)
+    assert torch.equal(after[0], one_step[0])
+    assert not torch.equal(after[1], one_step[0])
+
+
 @pytest.mark.parametrize("part", ["policy", "value"])
 def test_one_of_the_networks_may_be_improved_alone(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem, _ = capture([make()], [5], monkeypatch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from rlbench import Problem, Samples, registry
+from rlbench import Problem, Samples, first_order, registry
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import configure
 from rlbench.functional import weighted_mean
@@ -138,6 +139,13 @@ def test_batches_are_standardised_as_everything_else_is_also_with_weights() -> N
         np.testing.assert_allclose(batch.advantage, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1 / 128])
+def test_shares_are_those_of_the_weights_whatever_their_size(scale: float) -> None:
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0]).repeat(REPLICAS, SIZE // 4) * scale
+    problem = Setting([make(minibatches=1)] * REPLICAS, weight=weight).problem
+    np.testing.assert_allclose(problem.full().shares, weight / weight.sum(-1, keepdim=True), rtol=1e-6)
+
+
 def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:
     """Return the gradient of one replica by differentiating a torch network through the distribution."""
     net, rollout = setting.network, setting.rollout
@@ -246,6 +254,21 @@ def test_a_network_that_takes_no_part_keeps_parameters_and_momentum(policy: bool
     assert bool(kept[:, split:].all()) == bool(kept[:, split:].any()) == (not value)
 
 
+def test_a_batch_of_samples_that_do_not_count_moves_nothing() -> None:
+    first = Streams(range(REPLICAS)).permute(SIZE)[:, : SIZE // 4]
+    weight = torch.ones(REPLICAS, SIZE)
+    weight[1] = torch.zeros(SIZE)
+    weight[1, first[1]] = 1  # of replica 1 only the samples of the first minibatch count
+    setting, other = (Setting([make(lr=0.1)] * REPLICAS, weight=weight) for _ in range(2))
+    batches = list(setting.problem.minibatches(epochs=1, count=4))
+    assert [setting.problem.usable(batch).tolist() for batch in batches] == [[True] * 3, *[[True, False, True]] * 3]
+    _, grad, _ = setting.problem.gradient(setting.problem.params, batches[0], entropy=True, value=True)
+    expected = setting.problem.ascend(setting.problem.params.clone(), grad, np.ones(REPLICAS, bool))
+    after = first_order(other.problem, epochs=1)
+    assert torch.equal(after[1], expected[1])
+    assert not torch.equal(after[0], expected[0])
+
+
 def test_a_shared_trunk_steps_as_a_whole() -> None:
     setting = Setting([make(shared_trunk=True, lr=0.1)] * REPLICAS)
     problem = setting.problem
@@ -277,6 +300,14 @@ def test_clip_fractions_by_hand() -> None:
     assert meter.mean("grad_norm")[0] == 3
     assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
     assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
+
+
+def test_a_single_sample_may_be_clipped() -> None:
+    batch: Any = SimpleNamespace(old_log_prob=np.zeros((1, 1), np.float32), advantage=np.ones((1, 1)), weight=None)
+    for slope, killed in ((np.zeros((1, 1), np.float32), 1), (np.ones((1, 1), np.float32), 0), (None, np.nan)):
+        meter, alive = Meter(1), np.array([True])
+        meter.add_policy_step(batch, np.ones((1, 1), np.float32), slope, np.float32([0.2]), np.array([3.0]), alive)
+        np.testing.assert_array_equal([meter.mean("clip_fraction")[0], meter.mean("clip_killed")[0]], [1, killed])
 
 
 def test_the_meter_counts_active_replicas_only() -> None:

@@ -27,7 +27,8 @@ from rlbench.training.noise import Streams
 SIZE, OBS, REPLICAS = 60, 3, 3
 KINDS = {"categorical": (4,), "multicategorical": (2, 3), "bernoulli": (2,), "gaussian": (2,)}
 NAMES = ["actor-critic", "ppo-clip", "ppo-penalty", "ppo-adaptive", "reinforce", "trpo"]
-SOME = (torch.arange(SIZE) % 3 > 0).float().expand(REPLICAS, -1).contiguous()
+SOME = (torch.arange(SIZE) % 3 > 0).float().repeat(REPLICAS, 1)
+SOME[1] = torch.arange(SIZE) == 7  # only one of several minibatches has a sample that counts
 
 
 def make(name: str = "ppo-clip", **settings: Any) -> Algorithm:
@@ -97,6 +98,12 @@ def test_gradient_and_objective_are_those_written_out(kind: str, shared: bool, o
     for name in ("clip_fraction", "clip_killed", "value_loss", "grad_norm", "samples"):
         np.testing.assert_allclose(theirs.meter.mean(name), ours.meter.mean(name), rtol=1e-4)
         assert theirs.meter.count(name).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 128])
+def test_shares_are_those_written_out(scale: float) -> None:
+    ours, theirs = problems([make()] * REPLICAS, weight=scale * SOME)
+    torch.testing.assert_close(theirs.full().shares, torch.from_numpy(ours.full().shares))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.families import _Permutations, family, normal_scale, turn
-from rlbench.analysis.permutation import Block, Hypothesis, blocks
+from rlbench.analysis.permutation import Block, Hypothesis, blocks, degrees_of_freedom, share_as_extreme
 from rlbench.analysis.tests import permutation_test, smallest_p
 from rlbench.errors import RlbenchError
 
@@ -52,6 +52,23 @@ def test_the_step_down_by_full_enumeration():
     first = max(together, raw[1])
     assert found.p.tolist() == pytest.approx(raw)
     assert found.adjusted.tolist() == pytest.approx([max(together, second), first])
+
+
+def test_the_observed_split_is_one_of_all_and_one_more_than_the_random_ones():
+    drawn = np.array([1.0, 2.0, 3.0, 0.0])
+    assert share_as_extreme(2.0, drawn, exact=True) == 2 / 4
+    assert share_as_extreme(2.0, drawn, exact=False) == 3 / 5
+    assert share_as_extreme(4.0, drawn, exact=False) == 1 / 5
+    assert share_as_extreme(np.inf, np.array([np.inf, 1.0]), exact=True) == 1 / 2
+
+
+def test_degrees_of_freedom_are_pooled_over_environments():
+    sizes = {"a": 5, "b": 3, "c": 1, "d": 1}
+    data = {(name, arm): np.zeros(size) for name in ("E", "F") for arm, size in sizes.items()}
+    both, single = Hypothesis("a", "b", ("E", "F")), Hypothesis("c", "d", E)
+    assert degrees_of_freedom(data, both, False) == 2 * (5 + 3 - 2)
+    assert degrees_of_freedom(data, Hypothesis("a", "a", ("E", "F")), True) == 2 * (5 - 1)
+    assert degrees_of_freedom(data, single, False) == degrees_of_freedom(data, single, True) == 1  # of 0 there is no t
 
 
 def test_pairs_are_permuted_within_their_seed_by_full_enumeration():

@@ -93,6 +93,18 @@ def test_several_tasks_average_their_differences():
     assert [estimate.low, estimate.high] == pytest.approx([1.5 - half, 1.5 + half])
 
 
+def test_resampled_t_is_students_of_each_sample():
+    x, y = np.array([1.0, 2.0, 4.0, 8.0, 9.0]), np.array([0.0, 3.0, 3.5, 7.0])
+    drawn = np.array([[2, 0, 1, 1, 1], [0, 3, 0, 0, 2]]), np.array([[1, 1, 1, 1], [0, 2, 0, 2]])
+    (first, second), groups = zip(*drawn, strict=True), [x[:, None], y[:, None]]
+    one = resampling._resampled_t(groups[:1], [1.0], drawn[:1], np.ones(1))
+    two = resampling._resampled_t(groups, [1.0, -1.0], drawn, np.ones(1))
+    for found, other, (a, b) in zip(one, two, (first, second), strict=True):
+        sample, base = np.repeat(x, a) - x.mean(), np.repeat(y, b) - y.mean()
+        assert found == pytest.approx(stats.ttest_1samp(sample, 0).statistic)
+        assert other == pytest.approx(stats.ttest_ind(sample, base, equal_var=False).statistic)
+
+
 def test_bootstrap_t_leans_where_the_long_tail_is():
     estimate = iv.mean_interval(np.random.default_rng(2).lognormal(size=10))
     assert estimate.method == "bootstrap-t"
@@ -181,6 +193,18 @@ def test_the_iqm_of_resampled_runs_needs_no_sorting():
     assert fast.quantity == "IQM"
 
 
+def test_the_optimality_gap_has_the_interval_of_the_mean_gap():
+    for scores, gaps in (([0.2, 0.3, 0.4], [0.8, 0.7, 0.6]), ([1.0, 1.9, 2.5], [0.0, 0.0, 0.0])):
+        gap = iv.optimality_gap_interval(scores)
+        ends = stats.ttest_1samp(gaps, 0).confidence_interval(0.95) if any(gaps) else (0, 0)
+        assert [gap.point, gap.low, gap.high] == pytest.approx([np.mean(gaps), *ends])
+    beyond = iv.optimality_gap_interval([0.5, 3.0, 1.7], target=2.0)
+    low, high = stats.ttest_1samp([1.5, 0.0, 0.3], 0).confidence_interval(0.95)
+    assert low < 0
+    assert [beyond.point, beyond.low, beyond.high] == pytest.approx([0.6, 0, high])  # no gap is negative
+    assert beyond.quantity == "optimality gap"
+
+
 def test_intervals_stay_in_the_possible_range():
     full, low = np.array([500.0] * 9 + [400.0]), np.array([9.0, 9.5, 10.0, 30.0, 9.1])
     for estimate in (iv.mean_interval(full, possible=(0, 500)), iv.mean_interval(low, possible=(9, 500))):
@@ -188,10 +212,10 @@ def test_intervals_stay_in_the_possible_range():
     difference = iv.difference_interval(full, full - 400, possible=(0, 500))
     assert -500 <= difference.low < difference.high <= 500
     assert iv.difference_interval(full, low, possible=(0, 500)).high <= 500
-    gap = iv.optimality_gap_interval(full / 500, possible=(0, 1))
-    assert gap.low == 0
-    assert gap.point == pytest.approx(0.02)
-    assert gap.quantity == "optimality gap"
+    # Runs that all miss the target: the best possible score sets the smallest gap, the worst one the largest.
+    gap = iv.optimality_gap_interval([0.2, 0.5, 0.9], possible=(0, 0.9))
+    assert [gap.low, gap.high] == pytest.approx([0.1, 1.0])
+    assert iv.optimality_gap_interval(full / 500, possible=(0, 1)).low == 0
     assert iv.bootstrap(low, st.median, possible=(9.2, 500)).low == 9.2
 
 

@@ -39,6 +39,10 @@ def test_a_small_pilot_leaves_much_open():
     few, many = (seeds_needed(Spread((1.0,), (1.0,), freedom), 1.0) for freedom in (4.0, 100.0))
     assert few.n == many.n == 17
     assert few.low < many.low < 17 < many.high < few.high
+    # The chi-square interval of a variance by four degrees of freedom holds it with probability 0.8.
+    factors = 4 / stats.chi2.ppf([0.9, 0.1], 4)
+    ends = [seeds_needed(Spread((np.sqrt(one),), (np.sqrt(one),)), 1.0).n for one in factors]
+    assert [few.low, few.high] == ends
     known = seeds_needed(UNIT, 1.0)
     assert (known.low, known.high) == (17, 17)
 

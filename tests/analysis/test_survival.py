@@ -28,6 +28,7 @@ def test_the_curve_by_hand():
     time, reached = [2.0, 3.0, 4.0, 5.0], [True, False, True, False]
     assert survival.survival(time, reached, [1.0, 2.0, 3.9, 4.0, 9.0]) == pytest.approx([1, 0.75, 0.75, 0.375, 0.375])
     assert survival.restricted_mean(time, reached, 5.0) == pytest.approx(2 + 0.75 * 2 + 0.375)
+    assert survival.restricted_mean(time, reached, 3.5) == pytest.approx(2 + 0.75 * 1.5)  # what comes later is no area
     assert survival.median_time(time, reached) == 4.0
     assert survival.median_time([5.0, 5.0, 1.0], [False, False, True]) == np.inf
 

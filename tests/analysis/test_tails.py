@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from rlbench.analysis import tails
+from rlbench.analysis import intervals, tails
 from rlbench.errors import RlbenchError
 
 
@@ -46,6 +46,19 @@ def test_the_interval_of_cvar_needs_bad_runs():
     assert tails.cvar_interval(np.full(10, 500.0)).method == "no spread: zero width"
     assert tails.cvar_interval([3.0]).method == "one run: no interval"
     assert tails.cvar_interval(scores, possible=(float(given.point) - 0.1, 9.0)).low == pytest.approx(given.point - 0.1)
+
+
+def test_the_interval_of_cvar_ends_where_the_wider_of_two_does():
+    wider = set()
+    for sample in range(6):
+        scores = np.sort(np.random.default_rng(sample).exponential(size=12)) * (1.0 if sample % 2 else -1.0)
+        border = np.sort(scores)[2]  # a quarter of twelve runs are three
+        parts = border - np.maximum(border - scores, 0) / 0.25
+        both = intervals.mean_interval(parts, seed=1), intervals.bootstrap([scores], tails.cvar, seed=1)
+        found = tails.cvar_interval(scores, seed=1)
+        assert (found.low, found.high) == (min(one.low for one in both), max(one.high for one in both))
+        wider |= {("low", both[0].low < both[1].low), ("high", both[0].high > both[1].high)}
+    assert wider >= {("low", True), ("high", True), ("high", False)}
 
 
 @pytest.mark.parametrize(("content", "both", "one"), [(0.9, 46, 29), (0.8, 22, 14), (0.7, 14, 9)])

@@ -28,7 +28,7 @@ def test_many_runs_are_sampled_close_to_the_truth_and_by_seed():
     assert p == permutation_test(x[::-1], np.roll(y, 3), seed=1)
     assert len({permutation_test(x, y, seed=seed) for seed in range(6)}) > 1
     assert p == pytest.approx(stats.ttest_ind(x, y).pvalue, rel=0.25)
-    assert permutation_test(x + 100, y) == pytest.approx(1 / 10_000, abs=1e-4)
+    assert permutation_test(x + 100, y) == 1 / 10_000  # the observed split counts as one of the random ones
 
 
 def test_separated_samples_reach_the_smallest_p_and_no_less():

@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.tests import permutation_test
-from rlbench.analysis.trends import contrast_test, interior_test, linear_changes, page_test, rank_correlation
+from rlbench.analysis.trends import (
+    _student,
+    contrast_test,
+    interior_test,
+    linear_changes,
+    page_test,
+    rank_correlation,
+)
 from rlbench.errors import RlbenchError
 
 
@@ -80,6 +87,13 @@ def test_many_seeds_are_sampled_by_seed_and_whatever_their_order():
 def test_equal_scores_show_no_trend():
     assert contrast_test(np.full((5, 3), 500.0)) == 1.0
     assert page_test(np.full((5, 3), 500.0)) > 0.4
+
+
+def test_a_change_that_is_rounding_is_none():
+    third = 0.1 + 0.2  # not 0.3
+    assert _student(np.array([[0.0, third, -0.3]])).tolist() == [0]
+    assert _student(np.array([[1.0, 2.0, 3.0]])) == pytest.approx(2 * np.sqrt(3))
+    assert _student(np.array([[third, 0.3, 0.3], [-0.3, -third, -0.3], [0, 0, 0]])).tolist() == [np.inf, -np.inf, 0]
 
 
 def test_the_inner_arm_must_beat_both_ends():

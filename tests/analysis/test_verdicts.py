@@ -112,6 +112,31 @@ def test_a_mean_against_a_bound() -> None:
     assert verdict_on(runs, "below", "a", bound=2.5, metric="kl:max") == "supported"
 
 
+@pytest.mark.parametrize(
+    ("runs", "p", "clear"),
+    [
+        ([0.1] * 5 + [10.0], 2 / 2**6, False),  # of all signs the observed are the most extreme, but one run is far off
+        ([1.0, 1.1, 1.2, 1.3, 1.4], 2 / 2**5, True),  # far from 0, but five signs give no smaller p-value
+    ],
+)
+def test_neither_the_interval_nor_the_p_value_decides_alone(runs: list[float], p: float, clear: bool) -> None:
+    for direction, tail in (("above", "p"), ("below", "p_against")):
+        verdict = judge(Claim("c", ["a"], direction, "auc", bound=0), results({("a", "E"): runs}))
+        (part,) = verdict.parts
+        assert getattr(part, tail) == pytest.approx(p)
+        assert (part.effect.low > 0) == clear
+        assert verdict.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("direction", "end", "sign"), [("above", "low", 1), ("below", "high", -1)])
+def test_an_interval_that_touches_the_limit_is_not_beyond_it(direction: str, end: str, sign: int) -> None:
+    made = results({("a", "E"): sign * np.array([0.1] * 5 + [10.0])})
+    limit = getattr(judge(Claim("c", ["a"], direction, "auc", bound=0), made).parts[0].effect, end)
+    touching, beyond = (judge(Claim("c", ["a"], direction, "auc", bound=limit - sign * gap), made) for gap in (0, 1e-9))
+    assert touching.parts[0].p == beyond.parts[0].p == pytest.approx(2 / 2**6)
+    assert (touching.verdict, beyond.verdict) == ("inconclusive", "supported")
+
+
 def test_a_verdict_that_hangs_on_failed_runs_says_so() -> None:
     runs = draw(0, a=0.8, b=0.5)
     claim = Claim("c", ["a", "b"], "greater", "auc_normalised")

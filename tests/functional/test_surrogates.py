@@ -47,6 +47,7 @@ def test_weighted_mean_leaves_samples_out() -> None:
     weight = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     assert weighted_mean(x, weight).tolist() == [[1.5], [0.0]]
     assert torch.equal(weighted_mean(x, None), mean(x))
+    assert torch.equal(weighted_mean(x, weight / 8), weighted_mean(x, weight))  # shares count, not sizes
 
 
 def test_standardise_is_cleanrls() -> None:

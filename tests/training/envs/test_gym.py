@@ -12,6 +12,7 @@ from rlbench.errors import RlbenchError
 from rlbench.records import Environment
 from rlbench.training.envs import copy_seeds, make
 from rlbench.training.envs.gym import GymBatch, make_one
+from rlbench.training.state import UnusableError
 
 LEDGER = Environment("rlbench-test/Ledger-v0")
 
@@ -306,3 +307,27 @@ def test_nothing_in_info_can_fail_a_run(info: Any, buffered: Callable[..., GymBa
     batch = buffered(info=info)
     assert batch.step(np.zeros((1, 2), int)).reward.all()
     assert batch.failures == {}
+
+
+def stepped(batch: Any, steps: int, seed: int) -> list[Any]:
+    """Take random steps; return the outcomes of replica 1."""
+    rng, shape = np.random.default_rng(seed), (batch.replicas, batch.num_envs)
+    return [[part[1] for part in batch.step(rng.integers(4, size=shape))] for _ in range(steps)]
+
+
+@pytest.mark.parametrize("steps", [3, 40])  # within the first episode, and in a later one
+def test_a_replica_goes_on_from_its_state_in_another_batch(steps: int) -> None:
+    environment = Environment("FrozenLake-v1", {"max_episode_steps": 12})
+    batch, other = (make(environment, 2, 3, remember=True) for _ in range(2))
+    batch.reset([5, 6])
+    stepped(batch, steps, 0)
+    other.reset([7, 6])
+    other.restore(1, batch.state(1))
+    np.testing.assert_equal(stepped(other, 50, 1), stepped(batch, 50, 1))
+    other.reset([7, 8])
+    with pytest.raises(UnusableError, match="does not repeat itself"):
+        other.restore(1, batch.state(0))
+    forgetful = make(environment, 2, 3)
+    forgetful.reset([5, 6])
+    with pytest.raises(UnusableError, match="what happened to the environments was not noted"):
+        forgetful.state(0)

@@ -91,6 +91,19 @@ def test_states_drawn_ahead_come_in_the_streams_order() -> None:
             np.testing.assert_array_equal(taken[:, copy], dynamics.draw(expected[copy]))
 
 
+def test_states_drawn_ahead_go_on_from_where_they_were_kept() -> None:
+    cartpole: Any = make_one(Environment("CartPole-v1")).unwrapped
+    dynamics, own = DYNAMICS[type(cartpole)](cartpole), slice(1, 3)
+    kept, other = (TensorStarts(Starts(dynamics, seeds, 4, spare=4), CPU) for seeds in ([1, 2, 3], [7, 8, 9]))
+    for who in ([True, True, False], [True, False, True], [False, True, True]):
+        kept.take(torch.tensor(who))
+        other.take(torch.tensor([True] * 3))
+    other.restore(own, kept.state(own))
+    everyone = torch.tensor([True] * 3)
+    for _ in range(12):
+        torch.testing.assert_close(other.take(everyone)[:, own], kept.take(everyone)[:, own], rtol=0, atol=0)
+
+
 def test_only_copies_of_known_environments_are_resident_and_only_off_the_cpu() -> None:
     assert is_resident(Environment("Acrobot-v1"))
     assert not is_resident(Environment("FrozenLake-v1"))

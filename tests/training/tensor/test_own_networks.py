@@ -124,6 +124,7 @@ def test_weights_follow_the_seed_and_not_the_global_generator(make: Any) -> None
     assert torch.equal(first[0], second[2])
     assert torch.equal(first[1], second[0])
     assert not torch.equal(first[0], first[1])
+    assert len(weights(list(range(60))).unique(dim=0)) == 60  # the range of the seeds is wide enough for no two alike
 
 
 def test_a_module_of_the_built_in_shape_learns_alike(make: Any, train_tensor: Any, train_on: Any) -> None:
