@@ -33,8 +33,9 @@ class Results:
     """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes.
 
     `experiment` is the JSON document of the experiment (name, question, arms, environments, seeds, steps,
-    baseline); `references` are all that scores are normalised by, `rlbench.analysis.references.REFERENCES` if none are
-    given, which are of returns; all resampling comes from `seed`.
+    baseline); `references` are all that scores are normalised by, if none are given those of
+    `rlbench.analysis.references.REFERENCES`, but for environments that only have an id in common with Gymnasium's; all
+    resampling comes from `seed`.
     `metrics` are the scores that a report shows, columns of `scores`, the primary one first.
     """
 
@@ -50,7 +51,13 @@ class Results:
     ) -> None:
         self.experiment = dict(experiment)
         self.tables = tables
-        self.references = REFERENCES if references is None else references
+        if references is None:
+            listed = [one for one in self.experiment.get("environments") or [] if isinstance(one, Mapping)]
+            others = {
+                Environment(one["id"], one.get("options") or {}).label for one in listed if "specification" in one
+            }
+            references = {name: scale for name, scale in REFERENCES.items() if name not in others}
+        self.references = references
         self.seed = seed
 
     @property

@@ -100,9 +100,18 @@ class Plan:
         return [cell.planned for cell in self.cells]
 
     def document(self) -> dict[str, Any]:
-        """Return the experiment as JSON for a report: sweeps expanded, every field of every arm."""
+        """Return the experiment as JSON for a report: sweeps expanded, every field of every arm.
+
+        An environment has a `specification` where it is not the one that Gymnasium itself registers under its id.
+        """
+        specified = {cell.environment.label: cell.specification for cell in self.cells if cell.specification}
         return {
             **self.experiment.document(),
+            "environments": [
+                {"id": one.id, "options": dict(one.options)}
+                | ({"specification": specified[one.label]} if one.label in specified else {})
+                for one in self.experiment.environments
+            ],
             "arms": [
                 {
                     "label": arm.label,

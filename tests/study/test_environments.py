@@ -15,9 +15,11 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.wrappers import TransformReward
 
-from rlbench import registry
+import rlbench
+from rlbench import Arm, Experiment, registry
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
+from rlbench.store.specification import read_specification
 from rlbench.study.environments import bound, specification_of
 from rlbench.study.executors import in_process
 from rlbench.study.files import load_experiment
@@ -231,8 +233,6 @@ def test_cells_of_one_name_and_different_sources_never_share_a_pack() -> None:
     for cls in (Bonus, Other):
         gymnasium.registry.pop(NAME, None)
         gymnasium.register(NAME, entry_point=cls)
-        from rlbench import Arm, Experiment
-
         experiment = Experiment("x", [Arm("random", horizon=algorithm.horizon)], [NAME], 2, 16)
         packs += make_plan(experiment).cells
     made = make_packs(packs, 1)
@@ -275,3 +275,17 @@ def test_wrappers_that_a_file_defines_are_put_on_in_every_process(tmp_path: Path
         assert summary.fine, summary.failed
     assert means(tmp_path / "results0") == means(tmp_path / "results1")
     assert 49 <= means(tmp_path / "results0")[0] <= 70
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
+def test_the_scale_of_an_id_is_not_that_of_another_environment_under_it(tmp_path: Path) -> None:
+    own = Experiment("own", [Arm("random", horizon=16)], ["CartPole-v1"], 2, 64)
+    assert "CartPole-v1" in rlbench.run(own, results_dir=tmp_path, workers=0, progress=False).references
+    write(tmp_path / "scaled.py", EXPERIMENT.format(name="CartPole-v1", factor=50, entry_point="Scaled", imports=""))
+    scaled = load_experiment(tmp_path / "scaled.py")
+    results = rlbench.run(scaled, results_dir=tmp_path, workers=0, progress=False)
+    assert "CartPole-v1" not in results.references
+    assert results.scores["auc_normalised"].isna().all()
+    document, _ = read_specification(tmp_path, "scaled50")
+    assert document["environments"][0]["specification"] == make_plan(scaled).cells[0].specification
