@@ -49,7 +49,8 @@ def warnings(results: Results) -> list[str]:
     dirty = int(ran["dirty"].astype(bool).sum())
     if dirty:
         said.append(f"{dirty} of {len(ran)} runs were made with uncommitted changes to the code.")
-    for environment in sorted(set(ran.loc[~ran["reproducible"].astype(bool), "environment"])):
+    chancy = ran[~ran["reproducible"].astype(bool)] if "reproducible" in ran else ran[:0]  # archives of before
+    for environment in sorted(set(chancy["environment"])):
         said.append(
             f"{environment} gave other observations or rewards when it was stepped again with the same seed and the "
             "same actions: its runs cannot be reproduced, and may depend on what they trained with."
