@@ -22,7 +22,7 @@ from rlbench.training.envs.episode import Episode
 from rlbench.training.envs.spaces import LARGEST, ObservationEncoder, UnusableValue, action_spec
 from rlbench.training.shortage import shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
-from rlbench.training.watch import Hanging, caller
+from rlbench.training.watch import Call, Hanging, caller, plainly
 
 
 @contextlib.contextmanager
@@ -109,17 +109,22 @@ class GymBatch:
         Raises:
             RlbenchError: a space is not supported, or a copy cannot be created.
         """
-        self._encode = ObservationEncoder(template.observation_space, environment.id)
+        made = [template]
+        try:
+            self._encode = ObservationEncoder(template.observation_space, environment.id)
+            self.action = action_spec(template.action_space, environment.id)
+            while len(made) < replicas * num_envs:
+                made.append(_another(environment, replicas * num_envs))
+        except RlbenchError:
+            _close(made)  # or a simulator of which only one can live would go on
+            raise
         self.observation_size = self._encode.size
-        self.action = action_spec(template.action_space, environment.id)
         self.replicas = replicas
         self.num_envs = num_envs
         self.failures: dict[int, Failure] = {}
         self._call = caller()
-        self._copies = [[template for _ in range(num_envs)] for _ in range(replicas)]
+        self._copies = [made[replica * num_envs :][:num_envs] for replica in range(replicas)]
         self._episodes: list[list[Episode]] = []
-        for replica, copy in list(np.ndindex(replicas, num_envs))[1:]:
-            self._copies[replica][copy] = _another(environment, replicas * num_envs)
 
     def remember(self) -> None:
         """Note from the next reset on what `state` needs, which costs some microseconds a step."""
@@ -197,10 +202,13 @@ class GymBatch:
 
     def close(self) -> None:
         """Close all copies; an error while closing cannot undo what was computed, so it is passed over."""
-        for row in self._copies:
-            for env in row:
-                with contextlib.suppress(Exception, Hanging):
-                    self._call(env.close)
+        _close([env for row in self._copies for env in row], self._call)
+
+
+def _close(envs: Sequence[gymnasium.Env[Any, Any]], call: Call = plainly) -> None:
+    for env in envs:
+        with contextlib.suppress(Exception, Hanging):
+            call(env.close)
 
 
 def _failure(error: BaseException) -> Failure:

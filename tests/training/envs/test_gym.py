@@ -331,3 +331,32 @@ def test_a_replica_goes_on_from_its_state_in_another_batch(steps: int) -> None:
     forgetful.reset([5, 6])
     with pytest.raises(UnusableError, match="what happened to the environments was not noted"):
         forgetful.state(0)
+
+
+class Single(Buffered):
+    """Of which only one can live."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        if Single.alive:
+            raise OSError("Address already in use")
+        Single.alive += 1
+
+    def close(self) -> None:
+        Single.alive -= 1
+
+
+def test_an_environment_of_which_only_one_can_live_is_made_once_and_let_go() -> None:
+    environment = Environment("rlbench-test/Single-v0")
+    gymnasium.register(environment.id, entry_point=Single)
+    try:
+        with pytest.raises(RlbenchError, match="cannot be created 2 times: OSError: Address already in use"):
+            make(environment, 2, 1)
+        batch = make(environment, 1, 1)
+        batch.reset([0])
+        batch.close()
+        assert Single.alive == 0
+    finally:
+        del gymnasium.registry[environment.id]
