@@ -124,16 +124,19 @@ class Execution:
             return
         trained = [cell for cell in cells if isinstance(cell, Cell)]
         passed = Passed(self.store)
-        new = passed.left(trained)
-        for cell, problem in self._looked_at(new.values(), look_at_formulas):
-            raise RlbenchError(
-                f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
-                "`rlbench check` says more."
-            )
-        if new:
-            passed.add(new)
+        sound = []
+        for cell, problem in self._looked_at(passed.left(trained), look_at_formulas):
+            if problem:
+                raise RlbenchError(
+                    f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
+                    "`rlbench check` says more."
+                )
+            sound.append(cell)
+        passed.add(sound)
         foreign = {cell.environment_key: cell for cell in trained if cell.specification}
         for cell, problem in self._looked_at(foreign.values(), step_twice):
+            if not problem:
+                continue
             self._unrepeatable.add(cell.environment_key)
             self.summary.messages.append(
                 f"{cell.environment.label} {problem} with the same seed and the same actions: its runs cannot be "
@@ -142,12 +145,12 @@ class Execution:
             )
 
     def _looked_at(self, cells: Iterable[Cell], look: Train) -> Iterator[tuple[Cell, str]]:
-        """Yield the cells in which something was found; where looking fails, training will, and is recorded."""
+        """Yield the cells that could be looked at, with what was found; where that fails, so will training."""
         packs = {Pack((cell,)): cell for cell in cells}
         vetting = replace(self, limits=Limits(LIMIT))
         results = vetting._results([*packs], _unheard, _nothing, look, None, again=False) if packs else ()
         for pack, (record,) in results:
-            if record.status == "finished" and record.reason:
+            if record.status == "finished":
                 yield packs[pack], record.reason
 
     def _try_out(self, cells: Sequence[AnyCell]) -> None:

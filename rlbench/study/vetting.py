@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,16 @@ class Passed:
         except (OSError, ValueError, TypeError):
             self._keys = set()
 
-    def left(self, cells: Sequence[Cell]) -> dict[str, Cell]:
-        """Return a cell of each algorithm that is to be looked at: neither rlbench's own nor known, by its key."""
+    def left(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return a cell of each algorithm that is to be looked at: neither rlbench's own nor known."""
         foreign = [cell for cell in cells if not is_own(type(cell.algorithm))]
-        return {key: cell for cell in foreign if (key := _key(cell)) not in self._keys}
+        return list({key: cell for cell in foreign if (key := _key(cell)) not in self._keys}.values())
 
-    def add(self, keys: Iterable[str]) -> None:
-        """Remember what passed; where the disk refuses, it is looked at again the next time."""
-        self._keys.update(keys)
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Remember the algorithms of cells; where the disk refuses, they are looked at again the next time."""
+        if not cells:
+            return
+        self._keys.update(map(_key, cells))
         with contextlib.suppress(OSError):
             write(self._path, json.dumps(sorted(self._keys)) + "\n", inside=self._root)
 
