@@ -29,7 +29,7 @@ from rlbench import Arm, Experiment
 FIRST, GATE = Path({first!r}), Path({gate!r})
 
 class Gated(PPOClip):
-    name = "gated"
+    name = "gated-after-the-first"
 
     def adapt(self, stats):
         if not FIRST.exists():
