@@ -100,10 +100,11 @@ def source_of(thing: type | FunctionType, *, helpers: bool = False) -> str:
     The files of its folder that it imports belong to it, if a user named it or with `helpers`. Without a file (defined
     at a prompt) it is the compiled code.
     """
+    home = thing.__globals__["__name__"] if isinstance(thing, FunctionType) else thing.__module__
     try:
-        sources = [inspect.getsource(sys.modules[thing.__module__])]
-        if helpers or thing.__module__.startswith(PREFIX):
-            file = Path(str(sys.modules[thing.__module__].__file__))
+        sources = [inspect.getsource(sys.modules[home])]
+        if helpers or home.startswith(PREFIX):
+            file = Path(str(sys.modules[home].__file__))
             sources += [helper.read_text(encoding="utf-8", errors="replace") for helper in with_helpers(file)[1:]]
     except (OSError, TypeError, KeyError):
         sources = [_source_without_file(thing)]
@@ -216,17 +217,50 @@ def _place(error: BaseException, path: Path) -> str:
     return f"{path.with_name(name)}, line {line}" if line else str(path.with_name(name))
 
 
-def _source_without_file(thing: type | FunctionType) -> str:
+def _source_without_file(thing: type | FunctionType, seen: frozenset[int] = frozenset()) -> str:
+    """Return what defines something that was defined at a prompt: its source, if that is kept, else its compiled code.
+
+    To that belong the values of its attributes and defaults, and what else was defined there and is used in it.
+    """
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):
-        if isinstance(thing, FunctionType):
-            return code_text(thing.__code__)
-        methods = inspect.getmembers(thing, inspect.isfunction)
-        return "\n".join(f"{name} {code_text(method.__code__)}" for name, method in methods)
+        seen |= {id(thing)}
+    if isinstance(thing, FunctionType):
+        used = [thing.__globals__[name] for name in _names_in(thing.__code__) if name in thing.__globals__]
+        held = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *used]
+        return "\n".join(
+            [code_text(thing.__code__), *(_text_of(one, thing.__globals__["__name__"], seen) for one in held)]
+        )
+    methods = [_source_without_file(one, seen) for _, one in inspect.getmembers(thing, inspect.isfunction)]
+    members = [f"{name} {_text_of(one, thing.__module__, seen)}" for name, one in sorted(vars(thing).items())]
+    return "\n".join([*methods, *members])
+
+
+def _text_of(value: object, home: str, seen: frozenset[int]) -> str:
+    """Return a plain value, or what defines something of the module `home`, as text; of everything else nothing."""
+    value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    value = value.fget if isinstance(value, property) else value
+    if isinstance(value, type | FunctionType):
+        return _source_without_file(value, seen) if value.__module__ == home and id(value) not in seen else ""
+    plain = value is None or isinstance(value, bool | int | float | str | tuple)
+    return repr(value) if plain and " at 0x" not in repr(value) else ""
+
+
+def _names_in(code: CodeType) -> list[str]:
+    """Return the names that compiled code and the code in it look up, sorted."""
+    inner = [name for one in code.co_consts if isinstance(one, CodeType) for name in _names_in(one)]
+    return sorted({*code.co_names, *inner})
 
 
 def code_text(code: CodeType) -> str:
-    """Return compiled code as text; the repr of a nested function would contain its address."""
-    constants = [code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    """Return compiled code as text, the same in every process: without addresses, and sets in order."""
+    constants = [
+        code_text(one)
+        if isinstance(one, CodeType)
+        else str(sorted(map(repr, one)))
+        if isinstance(one, frozenset)
+        else repr(one)
+        for one in code.co_consts
+    ]
     return f"{code.co_code.hex()} {constants} {code.co_names!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import pytest
@@ -164,3 +165,28 @@ def test_what_gives_a_name_a_value(tmp_path: Path) -> None:
     write(tmp_path, yes="EXPERIMENT = 1\n", typed="EXPERIMENT: int = 1\n", no="print(EXPERIMENT)\n", broken="def (\n")
     found = [assigns(tmp_path / f"{name}.py", "EXPERIMENT") for name in ("yes", "typed", "no", "broken")]
     assert found == [True, True, False, True]
+
+
+PROMPT = """
+BONUS = {bonus}
+def helper():
+    return {helped}
+class Mine:
+    limit = {limit}
+    def step(self, g={default}):
+        return BONUS + helper() + g + self.limit
+    @property
+    def size(self):
+        return {size}
+"""
+
+
+@pytest.mark.parametrize("changed", ["bonus", "helped", "limit", "default", "size"])
+def test_what_is_defined_at_a_prompt_is_known_by_all_that_it_uses(changed: str) -> None:
+    def source(**values: int) -> str:
+        space: dict[str, Any] = {"__name__": "prompt"}
+        exec(PROMPT.format(**{"bonus": 1, "helped": 2, "limit": 3, "default": 4, "size": 5, **values}), space)
+        return source_of(space["Mine"])
+
+    assert source() == source()
+    assert source(**{changed: 7}) != source()

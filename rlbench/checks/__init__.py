@@ -44,7 +44,7 @@ def broken_promise(algorithm: Algorithm) -> str:
     A part of the contract suite, for one setting of an algorithm, in a fraction of a second. What raises is left to
     training, which records it.
     """
-    for check in (formulas.check_same_twice, formulas.check_replicas, formulas.check_adapt):
+    for check in (formulas.check_same_twice, formulas.check_replicas, formulas.check_alone, formulas.check_adapt):
         try:
             check(algorithm)
         except Broken as broken:

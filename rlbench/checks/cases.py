@@ -39,6 +39,13 @@ class Case:
             Categorical, self.head[r].detach(), self.old_head[r], self.action[r], self.x.advantage[r]
         )
 
+    def alone(self, r: int, build: Callable[[torch.Tensor], Distribution]) -> Samples:
+        """Return the samples of one replica as it has them where it trains alone, `[1, B]`."""
+        own = slice(r, r + 1)
+        return Samples.from_heads(
+            build, self.head[own].detach(), self.old_head[own], self.action[own], self.x.advantage[own]
+        )
+
 
 def make_case(
     build: Callable[[torch.Tensor], Distribution],
@@ -46,12 +53,13 @@ def make_case(
     *,
     moved: float = 0.3,
     changed: int | None = None,
+    samples: int = SAMPLES,
 ) -> Case:
     """Return samples of a policy that moved away from the old one; `[B]` tensors without `replicas`, else `[R, B]`.
 
     The replica `changed`, if there is one, saw something else than it did without.
     """
-    lead = (SAMPLES,) if replicas is None else (replicas, SAMPLES)
+    lead = (samples,) if replicas is None else (replicas, samples)
     rng, other = np.random.default_rng(0), np.random.default_rng(1)
 
     def normal(*shape: int) -> torch.Tensor:

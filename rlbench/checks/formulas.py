@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from rlbench.algorithm import Algorithm, Field, fields_of, pack_key, stack
-from rlbench.checks.cases import REPLICAS, make_case, require
+from rlbench.checks.cases import REPLICAS, SAMPLES, make_case, require
 from rlbench.data import Estimates, Stats, Trajectory
 from rlbench.functional.distributions import Categorical, DiagonalGaussian
 from rlbench.functional.surrogates import mean
+
+_SEEN = ("reward", "value", "next_value", "terminated", "ended")
 
 
 def check_surrogate(algorithm: Algorithm) -> None:
@@ -72,6 +75,48 @@ def check_replicas(algorithm: Algorithm) -> None:
     _check_slopes(whole)
 
 
+def check_alone(algorithm: Algorithm) -> None:
+    """A replica among others with other hyper-parameters has the numbers that it has alone, but for rounding.
+
+    Made on several numbers of samples, since a formula may take only some, and on both kinds of policies. Where it
+    takes none of them, its exception is raised.
+    """
+    variants = _variants(algorithm)
+    together = stack(variants)
+    raised: list[Exception] = []
+    sizes = [SAMPLES, 64, algorithm.samples_per_update // algorithm.minibatches]
+    for build, samples in itertools.product((Categorical, DiagonalGaussian), sizes):
+        case = make_case(build, len(variants), samples=samples)
+        try:
+            whole = together.surrogate(case.x)
+            parts = [stack([one]).surrogate(case.alone(r, build)) for r, one in enumerate(variants)]
+        except Exception as error:  # a plugin may raise anything
+            raised.append(error)
+            continue
+        require(
+            all(
+                torch.allclose(whole[r], part[0], rtol=1e-3, atol=1e-5, equal_nan=True) for r, part in enumerate(parts)
+            ),
+            "surrogate mixes replicas: a run has other numbers alone than in a pack; reduce over the last axis only, "
+            "with rlbench.functional.mean, and use no number of replicas, no generator, no other's hyper-parameters.",
+        )
+    if len(raised) == 2 * len(sizes):
+        raise raised[0]
+    trajectory = _trajectory((len(variants),))
+    for r, one in enumerate(variants):
+        own = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}
+        alone = stack([one]).advantages(Trajectory(**own))
+        require(
+            all(
+                torch.allclose(part[:, r], other[:, 0], rtol=1e-3, atol=1e-5, equal_nan=True)
+                for part, other in zip(together.advantages(trajectory), alone, strict=True)
+                if part is not None and other is not None
+            ),
+            "advantages mixes replicas: a run has other numbers alone than in a pack; reduce over the first and the "
+            "last axis only, as rlbench.functional.rollout_mean does, and use hyper-parameters as they are, [..., 1].",
+        )
+
+
 def _check_slopes(whole: Algorithm) -> None:
     """No derivative of one replica's surrogate depends on another replica, where the value itself may not show it."""
     case = make_case(Categorical, REPLICAS)
@@ -79,7 +124,7 @@ def _check_slopes(whole: Algorithm) -> None:
     for r in range(REPLICAS if value.requires_grad else 0):
         (slope,) = torch.autograd.grad(value[r].sum(), case.head, retain_graph=True)
         require(
-            not bool(torch.cat([slope[:r], slope[r + 1 :]]).any()),
+            not bool(torch.cat([slope[:r], slope[r + 1 :]]).nan_to_num().any()),  # what is NaN alone shows nothing
             "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
             "rlbench.functional.mean.",
         )
@@ -147,9 +192,15 @@ def check_adapt(algorithm: Algorithm) -> None:
     kls = (0.0, 1e-4, 0.05, 5.0)
     for kl in kls:
         _check_adapted(algorithm, stack([algorithm] * REPLICAS), _stats([kl] * REPLICAS))
-    together = stack([algorithm] * len(kls)).adapt(_stats(kls))
+    variants = [*_variants(algorithm), algorithm]
+    together, again = (stack(variants).adapt(_stats(kls)) for _ in range(2))
+    hypers = [name for name, field in fields_of(type(algorithm)).items() if field.is_hyper]
+    require(
+        all(torch.equal(getattr(together, name), getattr(again, name)) for name in hypers),
+        "adapt must return the same numbers for the same statistics: draw no random numbers, keep no state.",
+    )
     for r, kl in enumerate(kls):
-        alone = stack([algorithm]).adapt(_stats([kl]))
+        alone = stack([variants[r]]).adapt(_stats([kl]))
         for name, field in fields_of(type(algorithm)).items():
             if field.is_hyper:
                 require(

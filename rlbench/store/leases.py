@@ -99,7 +99,9 @@ class Lease:
         self.describe: Callable[[], dict[str, Any]] = dict
         self._store = store
         self._token = secrets.token_hex(8)
-        self._path = store.directory / RUNNING / f"{self._token}.json"
+        # Absolute, since code of users may change the working directory while it trains in this process.
+        self._root = store.root.absolute()
+        self._path = self._root / STORE / RUNNING / f"{self._token}.json"
         self._claimed: dict[str, None] = {}
         self._heard: dict[str, tuple[float, float]] = {}  # of others: (last sign, when it was first seen here)
         self._writing = threading.Lock()
@@ -114,7 +116,7 @@ class Lease:
             **about,
         }
         try:
-            folder(self._path.parent, inside=store.root)
+            folder(self._path.parent, inside=self._root)
             self._descriptor = hold(self._path.with_suffix(".lock"))
             self._write()
         except OSError as problem:
@@ -195,7 +197,7 @@ class Lease:
             if self._ended.is_set():
                 return
             document = {**self._about, "claimed": list(self._claimed), **self.describe()}
-            write(self._path, json.dumps(document), inside=self._store.root)
+            write(self._path, json.dumps(document), inside=self._root)
 
 
 def _checked(document: Any) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import json
 import pickle
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,15 +47,34 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
         gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
         registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
         found: dict[str, Any] = {
-            one: _with_class(spec, folder)
-            for one, spec in registry.items()
-            if (one == name or callable(spec.entry_point)) and not _is_gymnasiums(spec)
+            one: _with_class(spec, folder) for one, spec in registry.items() if not _is_gymnasiums(spec)
         }
         # Wrappers are always named in text, by modules that a worker may not be able to import.
         for wrapper in found[name].additional_wrappers if name in found else ():
             if wrapper.entry_point.startswith((PREFIX, "__main__")):
                 found[wrapper.entry_point] = _loaded(wrapper.entry_point)
     return replace(environment, registered=found)
+
+
+@contextlib.contextmanager
+def registered(environment: Environment) -> Iterator[None]:
+    """Let Gymnasium know, meanwhile, what an environment carries of specifications, whatever was registered since."""
+    import gymnasium
+
+    carried = environment.registered or {}
+    specs = {name: spec for name, spec in carried.items() if ":" not in name}
+    for module, _, name in (key.partition(":") for key in carried.keys() - specs.keys()):
+        home = sys.modules.setdefault(module, ModuleType(module))
+        if not hasattr(home, name):  # a worker has not run the file that defines it
+            setattr(home, name, carried[f"{module}:{name}"])
+    before = dict(gymnasium.registry)
+    gymnasium.registry.update(specs)
+    try:
+        yield
+    finally:
+        if environment.registered is not None:  # what the environment itself registers meanwhile is undone, too
+            gymnasium.registry.clear()
+            gymnasium.registry.update(before)
 
 
 def specification_of(environment: Environment) -> dict[str, Any]:
@@ -70,7 +90,9 @@ def specification_of(environment: Environment) -> dict[str, Any]:
     if spec is None:
         return {}
     try:
-        return _specification(spec)
+        return _specification(
+            spec, {name: one for name, one in (environment.registered or {}).items() if one is not spec}
+        )
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as problem:
         raise RlbenchError(
             f"Environment {environment.id!r} is registered with an argument that cannot be written down, so that its "
@@ -78,48 +100,66 @@ def specification_of(environment: Environment) -> dict[str, Any]:
         ) from problem
 
 
-def _specification(spec: EnvSpec) -> dict[str, Any]:
+def _specification(spec: EnvSpec, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that is not the default in a specification, as JSON; `known` are the others that users registered."""
     document: dict[str, Any] = {}
     maker = _loaded(spec.entry_point)
     if isinstance(maker, type | FunctionType) and not _is_installed(maker) and not _holds(maker):
         document["source"] = _source(maker)
     else:
-        document["entry_point"] = _described(maker)
+        document["entry_point"] = _described(maker, known)
     if spec.kwargs:
-        document["arguments"] = _described(spec.kwargs)
+        document["arguments"] = _described(spec.kwargs, known)
     if spec.max_episode_steps is not None:
         document["max_episode_steps"] = spec.max_episode_steps
     if not spec.order_enforce:
         document["order_enforce"] = False
     if spec.additional_wrappers:
         document["wrappers"] = [
-            [_described(_loaded(one.entry_point)), _described(one.kwargs)] for one in spec.additional_wrappers
+            [_described(_loaded(one.entry_point), known), _described(one.kwargs, known)]
+            for one in spec.additional_wrappers
         ]
     return document
 
 
-def _described(value: Any) -> Any:
-    """Return as JSON what a value is, the same in every process; pickle's errors where that cannot be said."""
+def _described(value: Any, known: Mapping[str, Any]) -> Any:
+    """Return as JSON what a value is, the same in every process; pickle's errors where that cannot be said.
+
+    A text that is the id of another environment that users registered, `known`, stands for what that is.
+    """
+    describe = functools.partial(_described, known=known)
+    if isinstance(value, str) and ":" not in value and value in known:  # the others are classes of wrappers
+        return {"environment": _specification(known[value], {one: known[one] for one in known if one != value})}
     if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {"mapping": [[_described(key), _described(item)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
+        return value if type(value).__module__ == "builtins" else [type(value).__qualname__, repr(value)]
+    if isinstance(value, bytes | bytearray):
+        return {"bytes": value.hex()}
+    if type(value) is list or type(value) is tuple:
+        return {type(value).__name__: [describe(item) for item in value]}
+    if type(value) is dict:
+        return {"mapping": [[describe(key), describe(item)] for key, item in value.items()]}
+    if type(value) is set or type(value) is frozenset:
+        return {"set": sorted(json.dumps(describe(item), sort_keys=True) for item in value)}
     if isinstance(value, functools.partial):
-        return {"partial": [_described(part) for part in (value.func, value.args, value.keywords)]}
+        return {"partial": [describe(part) for part in (value.func, value.args, value.keywords)]}
     if isinstance(value, MethodType):
-        return {"method": value.__func__.__qualname__, "of": _described(value.__self__)}
+        return {"method": value.__func__.__qualname__, "of": describe(value.__self__)}
+    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | NoneType):
+        return {"method": value.__qualname__, "of": describe(value.__self__)}
     if isinstance(value, type | FunctionType | BuiltinFunctionType):
-        name = f"{value.__module__}:{value.__qualname__}"
         if _is_installed(value) or isinstance(value, BuiltinFunctionType):
-            return {"name": name}
-        return {"source": _source(value)} | ({"holds": _described(_holds(value))} if _holds(value) else {})
-    if isinstance(value, np.ndarray | np.generic):
+            return {"name": f"{value.__module__}:{value.__qualname__}"}
+        held = _holds(value)
+        return {"source": _source(value)} | ({"holds": describe(held)} if held else {})
+    if hasattr(value, "detach") and hasattr(value, "numpy"):  # a tensor of torch, which need not be imported for that
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return {"array": [value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()[:16]]}
-    if "__reduce_ex__" not in vars(type(value)) and hasattr(value, "__dict__"):
-        return {"object": _described(type(value)), "with": _described(vars(value))}
-    return {"pickled": hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()[:16]}
+    # As pickle would make it anew: a function, its arguments, and a state; but by content and not by name.
+    reduced = value.__reduce_ex__(4)
+    if isinstance(reduced, str):
+        return {"name": f"{type(value).__module__}:{reduced}"}
+    return {"made": [describe(list(part) if isinstance(part, Iterator) else part) for part in reduced]}
 
 
 def _holds(maker: type | FunctionType) -> list[Any]:
@@ -131,12 +171,15 @@ def _holds(maker: type | FunctionType) -> list[Any]:
 
 
 def _source(maker: type | FunctionType) -> str:
-    return hashlib.sha256(f"{maker.__qualname__}\n{source_of(maker, helpers=True)}".encode()).hexdigest()[:16]
+    name = maker.__code__.co_qualname if isinstance(maker, FunctionType) else maker.__qualname__
+    return hashlib.sha256(f"{name}\n{source_of(maker, helpers=True)}".encode()).hexdigest()[:16]
 
 
 def _is_installed(maker: Any) -> bool:
     """Return whether something belongs to Gymnasium or Python, of which the version is recorded."""
-    top = str(getattr(maker, "__module__", "")).partition(".")[0]
+    # Of a function the module that it lies in: `functools.wraps` says that it lies where what it wraps does.
+    module = maker.__globals__["__name__"] if isinstance(maker, FunctionType) else getattr(maker, "__module__", "")
+    top = str(module).partition(".")[0]
     return top == "gymnasium" or top in sys.stdlib_module_names - {"__main__"}
 
 

@@ -34,6 +34,11 @@ class Pack:
         return f"{shown} on {self.cells[0].environment.label} x{len(self.cells)}"
 
     @property
+    def is_measured(self) -> bool:
+        """Whether a measurement's function gives its numbers, and nothing is trained."""
+        return isinstance(self.cells[0], MeasuredCell)
+
+    @property
     def runs_user_code(self) -> bool:
         """Whether anything but rlbench and Gymnasium runs in it: an environment, an algorithm, a measurement."""
         first = self.cells[0]

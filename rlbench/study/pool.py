@@ -97,7 +97,8 @@ class Pool:
                 self.start(pack, worker.payload, fresh=True, silence=worker.silence)
                 return None
             return Ended(pack, reason=worker.cause_of_death(), again=True)
-        assert pack is not None
+        if pack is None:  # it was forked by an environment, and speaks for a process that has answered
+            return None
         what, *said = pickle.loads(content)
         worker.silent, worker.started = 0.0, True
         if what == "alive":
@@ -113,8 +114,8 @@ class Pool:
             reason, detail, again = said
             ended = Ended(pack, reason=reason, detail=detail, again=again)
         # What took the time or the memory may still be there; and what code of users did to a process, which costs less
-        # to fork anew than to look through.
-        if again or worker.overdue or (worker.process.forked and pack.runs_user_code):
+        # to fork anew than to look through. A measurement may have been the first to import a library.
+        if again or worker.overdue or (pack.runs_user_code and (worker.process.forked or pack.is_measured)):
             worker.retired = True
             worker.process.kill()
         return ended

@@ -25,9 +25,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
-import torch
 
 
 class _Part(NamedTuple):
@@ -55,7 +53,8 @@ def draw_anew() -> None:
     """Give the global generators a state by chance, so that two packs do not share what is drawn from them."""
     random.seed()
     np.random.seed()  # noqa: NPY002
-    torch.seed()
+    if torch := sys.modules.get("torch"):
+        torch.seed()
 
 
 def _same(now: Any, before: Any) -> bool:
@@ -91,13 +90,27 @@ def _parts() -> list[_Part]:
         _Part(_folder, os.chdir),
         _Part(_umask, os.umask),
         *_of_posix(),
-        # Libraries.
-        _attribute(gymnasium.logger, "min_level"),
+        *_of_libraries(),
+    ]
+
+
+def _of_libraries() -> list[_Part]:
+    """Return the state of the libraries that are imported; a worker that imports more for a pack is not used again."""
+    parts = [
         _Part(np.geterr, lambda kinds: np.seterr(**kinds)),
         _Part(np.geterrcall, np.seterrcall),
         _Part(np.get_printoptions, lambda options: np.set_printoptions(**options)),
         _Part(np.random.get_state, np.random.set_state),
         _Part(random.getstate, random.setstate),
+    ]
+    if gymnasium := sys.modules.get("gymnasium"):
+        parts.append(_attribute(gymnasium.logger, "min_level"))
+    torch = sys.modules.get("torch")
+    return parts if torch is None else parts + _of_torch(torch)
+
+
+def _of_torch(torch: Any) -> list[_Part]:
+    return [
         _Part(torch.get_rng_state, torch.set_rng_state),
         _Part(torch.get_default_dtype, torch.set_default_dtype),
         _Part(torch.get_default_device, lambda device: torch.set_default_device(None if _is_cpu(device) else device)),
@@ -186,5 +199,5 @@ def _umask() -> int:
     return mask
 
 
-def _is_cpu(device: torch.device) -> bool:
-    return device.type == "cpu"
+def _is_cpu(device: Any) -> bool:
+    return bool(device.type == "cpu")

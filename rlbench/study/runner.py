@@ -15,6 +15,7 @@ from rlbench.store.runs import CHECKPOINTS
 from rlbench.store.specification import write_specification
 from rlbench.study.cluster import Cluster
 from rlbench.study.costs import Costs
+from rlbench.study.environments import registered
 from rlbench.study.execution import Execution
 from rlbench.study.executors import Train, default_workers
 from rlbench.study.launcher import Launcher
@@ -133,10 +134,11 @@ def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
 
     Return the size of an observation by the environment's label, the largest of those that share one.
     """
+    from rlbench.study.process import left_as_found
     from rlbench.training import envs
 
     sizes: dict[str, int] = {}
     for environment in {cell.environment_key: cell.environment for cell in cells}.values():
-        with envs.registered(environment):
+        with left_as_found(), registered(environment):
             sizes[environment.label] = max(envs.observation_size(environment), sizes.get(environment.label, 0))
     return sizes

@@ -120,8 +120,8 @@ def perform(
     The environment is the one that its experiment registered. A call of it may take `seconds`; `alive` is called now
     and then while environments return.
     """
+    from rlbench.study.environments import registered
     from rlbench.study.process import left_as_found
-    from rlbench.training.envs import registered
 
     with left_as_found(), registered(arguments[1]), watching(seconds, alive):
         return train(*arguments, **options)

@@ -20,7 +20,13 @@ OWN = {
     ActorCritic: {},
     PPOClip: CLIP,
     PPOAdaptive: {**CLIP, "kl_target": (0.01, 0, None), "min_clip": (0.05, 0, None), "max_clip": (0.5, 0, None)},
-    PPOPenalty: {"beta": (1.0, 0, None), "adaptive": (False, None, None), "kl_target": (0.01, 0, None)},
+    PPOPenalty: {
+        "beta": (1.0, 0, None),
+        "adaptive": (False, None, None),
+        "kl_target": (0.01, 0, None),
+        "min_beta": (1e-4, 0, None),
+        "max_beta": (1e4, 0, None),
+    },
     TRPO: {
         "lr": (1e-3, 0, None),
         "delta": (0.01, 0, None),

@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
     ],
     ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"],  # two that are trained as arrays, and one of Gymnasium's
     seeds=3,
-    steps=6400,
+    steps=STEPS,
     claims=[Claim("PPO learns more than REINFORCE", ["ppo-clip", "reinforce"], "greater", "auc")],
 )
 """
@@ -50,11 +50,11 @@ OF_TIME_AND_PLACE = {"seconds", "commit", "dirty", "device", "attempts"}
 """Columns of the runs that may differ between two trainings of the same cell."""
 
 
-def write_suite(folder: Path) -> Path:
-    """Write the suite and return its folder."""
+def write_suite(folder: Path, steps: int) -> Path:
+    """Write the suite, whose runs take so many steps each, and return its folder."""
     suite = folder / NAME
     suite.mkdir()
-    (suite / "training.py").write_text(TRAINING)
+    (suite / "training.py").write_text(TRAINING.replace("STEPS", str(steps)))
     (suite / "counting.py").write_text(COUNTING)
     return suite
 

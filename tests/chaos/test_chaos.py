@@ -14,7 +14,7 @@ from tests.chaos.campaign import Campaign
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-SHORT = 5
+SHORT = 4
 LONG = 25  # kills in each of `PARTS`
 PARTS = 8
 MOST = 9  # campaigns of a part, where it would do with three
@@ -22,8 +22,8 @@ LEAST = 7  # kills of a campaign
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return subject.write_suite(tmp_path_factory.mktemp("suite"))
+def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return subject.write_suite(tmp_path_factory.mktemp("suite"), request.param)
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,14 @@ def campaigns(
     return kills, resumed
 
 
+@pytest.mark.parametrize("suite", [1600], indirect=True)
 def test_killed_a_few_times(tmp_path: Path, suite: Path, reference: Tables) -> None:
     kills, _ = campaigns(tmp_path, suite, reference, seed=0, wanted=SHORT, each=SHORT)
     assert kills.total() >= SHORT
 
 
 @pytest.mark.chaos
+@pytest.mark.parametrize("suite", [6400], indirect=True)
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_killed_two_hundred_times(tmp_path: Path, suite: Path, reference: Tables, part: int) -> None:
     kills, resumed = campaigns(tmp_path, suite, reference, seed=part, wanted=LONG, each=9, resumes=1)

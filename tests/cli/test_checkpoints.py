@@ -32,7 +32,7 @@ from rlbench import Arm, Experiment
 GATE = Path({gate!r})
 
 class Gated(PPOAdaptive):
-    name = "gated"
+    name = "gated-by-share"
 
     def improve(self, problem):
         while problem.progress > float(GATE.read_text()):

@@ -61,8 +61,8 @@ def measurement(folder: Path, seeds: int, *, is_open: bool = True) -> tuple[Path
     return file, log
 
 
-def begin(file: Path, results: Path, *more: str) -> subprocess.Popen[str]:
-    words = ["run", str(file), "--results", str(results), "--workers", "1", *more]
+def begin(file: Path, results: Path, *more: str, workers: int = 0) -> subprocess.Popen[str]:
+    words = ["run", str(file), "--results", str(results), "--workers", str(workers), *more]
     command = [sys.executable, "-m", "rlbench", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -111,9 +111,9 @@ def test_three_processes_compute_every_run_once(tmp_path: Path) -> None:
 def test_what_a_killed_process_had_is_taken_over(tmp_path: Path) -> None:
     file, log = measurement(tmp_path, seeds=6, is_open=False)
     results = tmp_path / "results"
-    victim = begin(file, results)
+    victim = begin(file, results, workers=1)
     at_work(results, [victim])
-    survivor = begin(file, results)
+    survivor = begin(file, results, workers=1)
     at_work(results, [victim, survivor])
     (lost,) = (one.claimed for one in holders(results) if one.document["pid"] == victim.pid)
     victim.send_signal(signal.SIGKILL)

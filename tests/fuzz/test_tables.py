@@ -71,7 +71,8 @@ def test_tables_that_are_nearly_right(quick: Sandbox, share: float) -> None:
 
     fuzz()
     assert quick.cases >= 220 * share
-    assert statuses == {0, 2}
+    assert 2 in statuses <= {0, 2}
+    assert share < 1 or 0 in statuses
 
 
 def test_damaged_bytes(quick: Sandbox, share: float) -> None:

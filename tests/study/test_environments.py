@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import functools
+import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +16,7 @@ import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.wrappers import TransformReward
 
@@ -20,14 +25,13 @@ from rlbench import Arm, Experiment, registry
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
 from rlbench.store.specification import read_specification
-from rlbench.study.environments import bound, specification_of
+from rlbench.study.environments import bound, registered, specification_of
 from rlbench.study.executors import in_process
 from rlbench.study.files import load_experiment
 from rlbench.study.packs import make_packs
 from rlbench.study.plan import make_plan
 from rlbench.study.runner import execute_all
 from rlbench.study.suites import load_suite
-from rlbench.training.envs import registered
 from rlbench.training.envs.gym import make_one
 
 NAME = "rlbench-test/Specified-v0"
@@ -81,6 +85,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a closure over another array": {"entry_point": around(np.array([1.0, 2.5]))},
     "a closure over an object": {"entry_point": around(Setting(1))},
     "a closure over another object": {"entry_point": around(Setting(2))},
+    "a wrapped function": {"entry_point": functools.wraps(CartPoleEnv)(around(5.0))},
+    "another wrapped function": {"entry_point": functools.wraps(CartPoleEnv)(around(3.0))},
+    "a method of a mapping": {"kwargs": {"bonus": {1: 0.5}.get}},
+    "a method of another mapping": {"kwargs": {"bonus": {1: 0.7}.get}},
+    "a set": {"kwargs": {"bonus": {"a", "b", "c"}}},
+    "another set": {"kwargs": {"bonus": {"a", "b", "d"}}},
+    "numbers in a deque": {"kwargs": {"bonus": collections.deque([1, 2])}},
+    "other numbers in a deque": {"kwargs": {"bonus": collections.deque([1, 3])}},
+    "a tensor": {"kwargs": {"bonus": torch.tensor([1.0, 2.0])}},
+    "another tensor": {"kwargs": {"bonus": torch.tensor([1.0, 3.0])}},
+    "objects in an array": {"kwargs": {"bonus": np.array([1, None, "x"], object)}},
+    "other objects in an array": {"kwargs": {"bonus": np.array([1, None, "y"], object)}},
     "a method": {"entry_point": Setting(1).__init__},
     "a method of another object": {"entry_point": Setting(2).__init__},
     "an argument": {"kwargs": {"bonus": 1.0}},
@@ -289,3 +305,48 @@ def test_the_scale_of_an_id_is_not_that_of_another_environment_under_it(tmp_path
     assert results.scores["auc_normalised"].isna().all()
     document, _ = read_specification(tmp_path, "scaled50")
     assert document["environments"][0]["specification"] == make_plan(scaled).cells[0].specification
+
+
+def test_a_specification_is_the_same_in_every_process() -> None:
+    program = (
+        "import tests.study.test_environments as t, gymnasium, warnings; warnings.simplefilter('ignore'); found = []\n"
+        "for one in t.CHANGES.values():\n"
+        "    gymnasium.register(t.NAME, **{'entry_point': t.Bonus, **one})\n"
+        "    found.append(t.specification_of(t.bound(t.Environment(t.NAME))))\n"
+        "print(found)"
+    )
+    said = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env).stdout
+        for env in ({**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2"))
+    }
+    assert len(said) == 1
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+def test_an_environment_inside_is_a_part_of_what_is_hashed_and_travels(tmp_path: Path) -> None:
+    """It is registered in text, and made by id inside of another one."""
+    found = []
+    for limit in (5, 9):
+        write(
+            tmp_path / "experiment.py",
+            f"""
+            import functools
+            import gymnasium
+            from rlbench import Arm, Experiment
+
+            if "rlbench-test/Inner-v0" not in gymnasium.registry:
+                gymnasium.register(
+                    "rlbench-test/Inner-v0",
+                    entry_point="gymnasium.envs.classic_control:CartPoleEnv",
+                    max_episode_steps={limit},
+                )
+                gymnasium.register("rlbench-test/Outer-v0", functools.partial(gymnasium.make, "rlbench-test/Inner-v0"))
+            EXPERIMENT = Experiment("inner", [Arm("random", horizon=16)], ["rlbench-test/Outer-v0"], 2, 64)
+            """,
+        )
+        for name in ("Inner", "Outer"):
+            gymnasium.registry.pop(f"rlbench-test/{name}-v0", None)
+        plan = make_plan(load_experiment(tmp_path / "experiment.py"))
+        assert execute_all([plan], tmp_path / "results", workers=1, progress=False).fine
+        found += [cell.id for cell in plan.cells]
+    assert len(set(found)) == 4

@@ -39,7 +39,9 @@ class Answers:
 
     def __call__(self, expression: str) -> Any:
         def train(*_: Any, **__: Any) -> list[Any]:
-            return [RunRecord("finished", eval(expression), 8, empty_episodes(), {})]
+            record = RunRecord("finished", "", 8, empty_episodes(), {})
+            record.reason = eval(expression)
+            return [record]
 
         payload = cloudpickle.dumps(((0.0, float("inf")), train, None, Environment("none"), 0, [], {}))
         send(self.process.stdin, payload)

@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 import gymnasium
@@ -40,12 +40,14 @@ class Plain(Algorithm):
         return x.ratio * (x.advantage - mean(x.advantage)) * self.weight
 
 
-def with_surrogate(formula: Callable[[Any], Any]) -> Algorithm:
+def with_surrogate(formula: Callable[[Any], Any], coupled: str = "") -> Algorithm:
     class Mixing(Algorithm):
         name = "vetted-mixing"
+        clip: float = hyper(0.2)
 
         def surrogate(self, x: Samples) -> torch.Tensor:
-            return torch.as_tensor(formula(x))
+            value = torch.as_tensor(formula(x))
+            return value * torch.as_tensor(self.clip).mean() if coupled else value
 
     return Mixing()
 
@@ -78,6 +80,21 @@ MIXING = {
     "comparison": with_surrogate(lambda x: x.ratio * (x.advantage > x.advantage.median())),
     "ratio of all": with_surrogate(lambda x: x.ratio * x.advantage * (x.ratio.max() < 2)),
 }
+ALONE = {
+    "hyper-parameters": with_surrogate(lambda x: x.ratio * x.advantage, "hyper-parameters"),
+    "number of samples": with_surrogate(lambda x: x.ratio * x.advantage.sum(-1, keepdim=True) / x.advantage.numel()),
+    "only some sizes": with_surrogate(
+        lambda x: x.ratio * (x.advantage.reshape(-1, 16) - x.advantage.mean()).reshape(x.advantage.shape)
+    ),
+    "a generator": with_surrogate(
+        lambda x: x.ratio * x.advantage * torch.rand(x.ratio.shape, generator=torch.Generator().manual_seed(0))
+    ),
+    "place in the pack": with_surrogate(
+        lambda x: (
+            x.ratio * x.advantage * (1 + torch.arange(x.advantage.shape[0]).reshape(-1, *[1] * (x.ratio.ndim - 1)))
+        )
+    ),
+}
 DRAWING = {
     "noise": with_surrogate(lambda x: x.ratio * x.advantage * (1 + 0.1 * torch.randn_like(x.advantage))),
     "dropout": with_surrogate(lambda x: torch.nn.functional.dropout(x.ratio * x.advantage)),
@@ -89,6 +106,31 @@ DRAWING = {
 @pytest.mark.parametrize("kind", MIXING)
 def test_a_surrogate_that_mixes_replicas_is_found(kind: str) -> None:
     assert broken_promise(MIXING[kind]).startswith("surrogate mixes replicas: a reduction runs over a leading axis")
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_surrogate_that_depends_on_the_pack_is_found(kind: str) -> None:
+    assert broken_promise(ALONE[kind]).startswith("surrogate mixes replicas")
+
+
+def test_an_adaptation_that_depends_on_the_pack_is_found() -> None:
+    class Coupled(Plain):
+        name = "vetted-coupled"
+
+        def adapt(self, stats: Any) -> Any:
+            weight = torch.as_tensor(self.weight)
+            return self.replace(weight=torch.zeros_like(weight) + weight.mean())
+
+    class Counting(Plain):
+        name = "vetted-counting"
+        calls: ClassVar[list[int]] = []
+
+        def adapt(self, stats: Any) -> Any:
+            self.calls.append(1)
+            return self.replace(weight=self.weight + len(self.calls))
+
+    assert broken_promise(Coupled()).startswith("adapt mixes replicas")
+    assert broken_promise(Counting()).startswith("adapt must return the same numbers")
 
 
 @pytest.mark.parametrize("kind", DRAWING)

@@ -6,10 +6,10 @@ import contextlib
 
 from rlbench.records import Environment
 from rlbench.training.envs.batch import EnvBatch, Failure, Step, copy_seeds
-from rlbench.training.envs.gym import GymBatch, make_one, registered
+from rlbench.training.envs.gym import GymBatch, make_one
 from rlbench.training.envs.spaces import ActionSpec
 
-__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "make", "observation_size", "registered"]
+__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "make", "observation_size"]
 
 
 def make(environment: Environment, replicas: int, num_envs: int, *, remember: bool = False) -> EnvBatch:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -23,26 +21,6 @@ from rlbench.training.envs.spaces import LARGEST, ObservationEncoder, UnusableVa
 from rlbench.training.shortage import shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
 from rlbench.training.watch import Call, Hanging, caller, plainly
-
-
-@contextlib.contextmanager
-def registered(environment: Environment) -> Iterator[None]:
-    """Let Gymnasium know, meanwhile, what an environment carries of specifications, whatever was registered since."""
-    carried = environment.registered or {}
-    specs = {name: spec for name, spec in carried.items() if ":" not in name}
-    for module, _, name in (key.partition(":") for key in carried.keys() - specs.keys()):
-        home = sys.modules.setdefault(module, ModuleType(module))
-        if not hasattr(home, name):  # a worker has not run the file that defines it
-            setattr(home, name, carried[f"{module}:{name}"])
-    before = {name: gymnasium.registry.get(name) for name in specs}
-    gymnasium.registry.update(specs)
-    try:
-        yield
-    finally:
-        for name, spec in before.items():
-            gymnasium.registry.pop(name, None)
-            if spec is not None:
-                gymnasium.registry[name] = spec
 
 
 def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
@@ -61,7 +39,7 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
         return _made(environment)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise RlbenchError(f"{where} needs a package that is not installed: {error}") from error
-    except Exception as error:  # a constructor may raise anything; the user needs its message
+    except (Exception, SystemExit) as error:  # a constructor may raise anything; the user needs its message
         given = f" with the options {', '.join(sorted(options))}" if options else ""
         raise RlbenchError(f"{where} cannot be created{given}: {_message(error)}") from error
 
@@ -89,7 +67,7 @@ def _require_registered(environment: Environment) -> None:
         raise RlbenchError(f"Gymnasium knows no environment {name!r}.{hint}")
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     text = str(error).split(" was raised from the environment creator")[0].strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
@@ -139,7 +117,7 @@ class GymBatch:
             try:
                 for copy, seed in enumerate(copy_seeds(seeds[replica], self.num_envs)):
                     observation[replica, copy] = self._encode(self._call(row[copy].reset, seed=seed)[0])
-            except (Exception, Hanging) as error:
+            except (Exception, Hanging, SystemExit) as error:
                 self.failures[replica] = _failure(error)
                 observation[replica] = 0
         return observation
@@ -162,7 +140,7 @@ class GymBatch:
             try:
                 for copy, env in enumerate(row):
                     self._step_copy(env, sent[replica, copy], outcome, (replica, copy))
-            except (Exception, Hanging) as error:
+            except (Exception, Hanging, SystemExit) as error:
                 self.failures[replica] = _failure(error)
                 wholes: tuple[npt.NDArray[Any], ...] = outcome
                 for whole in wholes:
@@ -207,7 +185,7 @@ class GymBatch:
 
 def _close(envs: Sequence[gymnasium.Env[Any, Any]], call: Call = plainly) -> None:
     for env in envs:
-        with contextlib.suppress(Exception, Hanging):
+        with contextlib.suppress(Exception, Hanging, SystemExit):
             call(env.close)
 
 
@@ -229,7 +207,7 @@ def _another(environment: Environment, wanted: int) -> gymnasium.Env[Any, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the first has already said it once
             return _made(environment)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"Environment {environment.id!r} cannot be created {wanted} times: {_message(error)}"
         raise RlbenchError(problem) from error
 

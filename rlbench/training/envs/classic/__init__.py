@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs import classic_control
+from gymnasium.envs.registration import load_env_creator
 
 from rlbench.training.envs.batch import copy_seeds
 from rlbench.training.envs.classic.acrobot import Acrobot
@@ -38,13 +39,15 @@ def supports(template: gymnasium.Env[Any, Any]) -> bool:
 def is_known(template: gymnasium.Env[Any, Any]) -> bool:
     """Say whether there are equations for this instance.
 
-    It must do exactly what one of the classes above does, made with options that the fast path knows.
+    It must do exactly what one of the classes above does, made with options that the fast path knows; and the class
+    must make it: a function may return something else the next time.
     """
     dynamics = DYNAMICS.get(type(template.unwrapped))
     spec = template.unwrapped.spec
-    return (
-        dynamics is not None and spec is not None and set(spec.kwargs) <= dynamics.options and is_as_shipped(template)
-    )
+    if dynamics is None or spec is None or spec.entry_point is None:
+        return False
+    maker: Any = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    return maker is type(template.unwrapped) and set(spec.kwargs) <= dynamics.options and is_as_shipped(template)
 
 
 _followed: dict[tuple[Any, ...], bool] = {}

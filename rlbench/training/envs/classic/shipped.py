@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -82,12 +83,13 @@ def _alike(one: Any, other: Any) -> bool:
         names = (one.keys() | other.keys()) - _NOTES - _FORMAL
         return all(name in one and name in other and _alike(one[name], other[name]) for name in names)
     if isinstance(one, type) and isinstance(other, type):
-        return one.__qualname__ == other.__qualname__ and _alike(dict(vars(one)), dict(vars(other)))
+        bases = [[(base.__module__, base.__qualname__) for base in cls.__bases__] for cls in (one, other)]
+        named = one.__qualname__ == other.__qualname__ and bases[0] == bases[1]
+        return named and _alike(dict(vars(one)), dict(vars(other)))
     if isinstance(one, FunctionType) and isinstance(other, FunctionType):
-        return (one.__code__, one.__defaults__, one.__kwdefaults__) == (
-            other.__code__,
-            other.__defaults__,
-            other.__kwdefaults__,
+        here = one.__globals__ is vars(sys.modules[other.__globals__["__name__"]])
+        return here and all(
+            getattr(one, name) == getattr(other, name) for name in ("__code__", "__defaults__", "__kwdefaults__")
         )
     if isinstance(one, property) and isinstance(other, property):
         return _alike(one.fget, other.fget) and _alike(one.fset, other.fset)
