@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -324,3 +326,12 @@ def test_equations_that_no_longer_follow_gymnasium_stand_in_for_nothing(monkeypa
     monkeypatch.setattr(classic, "_followed", {})
     monkeypatch.undo()
     assert supports(make_one(Environment("Pendulum-v1")))
+
+
+def test_copying_an_instance_changes_nothing() -> None:
+    """Python notes on a class how its instances are copied."""
+    copy.deepcopy(classic_control.CartPoleEnv())
+    pickle.dumps(classic_control.AcrobotEnv())
+    assert "__slotnames__" in vars(classic_control.CartPoleEnv)
+    for name in ("CartPole-v1", "Acrobot-v1"):
+        assert supports(make_one(Environment(name)))

@@ -21,7 +21,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, com
 
 _WRAPPERS = (OrderEnforcing, PassiveEnvChecker, TimeLimit)  # those that change nothing but when an episode is cut
 _NOTES = {"spec", "env", "_cached_spec"}  # attributes that say how an instance was made and what is inside
-_FORMAL = {"__dict__", "__weakref__", "__parameters__", "__orig_bases__", "_abc_impl", "__abstractmethods__"}
+_DOES = (FunctionType, property, classmethod, staticmethod)
 
 
 def is_as_shipped(template: gymnasium.Env[Any, Any]) -> bool:
@@ -75,12 +75,17 @@ def _fresh(module: ModuleType) -> ModuleType:
     return copy
 
 
+def _is_formal(name: str, *homes: dict[str, Any]) -> bool:
+    """Return whether Python itself keeps something under a name, as it does after a class was copied or pickled."""
+    return name.startswith("__") and not any(isinstance(home.get(name), _DOES) for home in homes)
+
+
 def _alike(one: Any, other: Any) -> bool:
     """Return whether two things that are made by the same source do the same."""
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
-        names = (one.keys() | other.keys()) - _NOTES - _FORMAL
+        names = {name for name in (one.keys() | other.keys()) - _NOTES if not _is_formal(name, one, other)}
         return all(name in one and name in other and _alike(one[name], other[name]) for name in names)
     if isinstance(one, type) and isinstance(other, type):
         bases = [[(base.__module__, base.__qualname__) for base in cls.__bases__] for cls in (one, other)]
