@@ -103,13 +103,14 @@ def check_alone(algorithm: Algorithm) -> None:
     if len(raised) == 2 * len(sizes):
         raise raised[0]
     trajectory = _trajectory((len(variants),))
+    estimates = Estimates(*together.advantages(trajectory))
     for r, one in enumerate(variants):
         own = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}
         alone = stack([one]).advantages(Trajectory(**own))
         require(
             all(
                 torch.allclose(part[:, r], other[:, 0], rtol=1e-3, atol=1e-5, equal_nan=True)
-                for part, other in zip(together.advantages(trajectory), alone, strict=True)
+                for part, other in zip(estimates, Estimates(*alone), strict=True)
                 if part is not None and other is not None
             ),
             "advantages mixes replicas: a run has other numbers alone than in a pack; reduce over the first and the "

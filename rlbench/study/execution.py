@@ -148,7 +148,7 @@ class Execution:
         """Yield the cells that could be looked at, with what was found; where that fails, so will training."""
         packs = {Pack((cell,)): cell for cell in cells}
         vetting = replace(self, limits=Limits(LIMIT))
-        results = vetting._results([*packs], _unheard, _nothing, look, None, again=False) if packs else ()
+        results = vetting._results([*packs], lambda _: None, lambda: None, look, None, again=False) if packs else ()
         for pack, (record,) in results:
             if record.status == "finished":
                 yield packs[pack], record.reason
@@ -211,11 +211,3 @@ class Execution:
     def _limits(self, processes: int) -> Limits:
         """Return the limits of each of so many worker processes."""
         return replace(self.limits, memory=self.placement.most(processes))
-
-
-def _unheard(_: Event) -> None:
-    return
-
-
-def _nothing() -> None:
-    return
