@@ -17,34 +17,34 @@ from typing import Any
 # row -> where its functions are looked up, "module:name" or "module:Class.name"
 PHASES = {
     "update: advantages and values": ["rlbench.training.trainer:estimate"],
-    "update: old policy": ["rlbench.improve.problem:Problem._evaluate_old_policy"],
+    "update: old policy": ["rlbench.improve.compiled:Problem._evaluate_old_policy"],
     "update: diagnostics after it": [
         "rlbench.training.trainer:measure_update",
         "rlbench.training.loop:explained_variance",
     ],
 }
 PARTS = {
-    "rollout: noise": ["rlbench.functional.families:CategoricalFamily.draw_noise"],
+    "rollout: noise": ["rlbench.functional.distributions:CategoricalFamily.draw_noise"],
     "rollout: policy and environment": ["rlbench.training.envs.classic:ClassicBatch.play"],
     "rollout: bookkeeping": ["rlbench.training.rollout:Collector.collect"],
     "update: gather": [
-        "rlbench.improve.problem:gather",
-        "rlbench.improve.problem:Problem._order",
+        "rlbench.improve.compiled:gather",
+        "rlbench.improve.compiled:Problem._order",
     ],
     "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
     "update: surrogate": ["rlbench.improve.replay:Replay.__call__"],
     "update: likelihood": [
-        f"rlbench.functional.likelihoods:CategoricalLikelihood.{name}"
+        f"rlbench.functional.distributions:CategoricalLikelihood.{name}"
         for name in ("__init__", "log_prob", "entropy", "kl_from", "pull_log_prob", "pull_entropy", "pull_kl")
     ],
-    "update: value loss": ["rlbench.improve.problem:Problem._value_slope"],
+    "update: value loss": ["rlbench.improve.compiled:Problem._value_slope"],
     "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],
-    "update: optimiser": ["rlbench.improve.problem:Problem.ascend"],
+    "update: optimiser": ["rlbench.improve.compiled:Problem.ascend"],
     "update: diagnostics per gradient step": [
         "rlbench.improve.diagnostics:Meter.add_policy_step",
         "rlbench.improve.diagnostics:Meter.add",
     ],
-    "update: the step around these": ["rlbench.improve.problem:Problem.gradient"],
+    "update: the step around these": ["rlbench.improve.compiled:Problem.gradient"],
 }
 REST = "the loop and what is not wrapped"
 ROWS = [*PARTS, *PHASES, REST]

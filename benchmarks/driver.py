@@ -23,13 +23,12 @@ from rlbench import Arm, Experiment
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.store.leases import Lease
-from rlbench.study import rays
-from rlbench.study.cluster import Cluster
-from rlbench.study.limits import Limits
-from rlbench.study.packs import Pack
+from rlbench.study.executors import ray
+from rlbench.study.executors.cluster import Cluster
 from rlbench.study.plan import Cell, make_plan, to_do
 from rlbench.study.provenance import provenance
-from rlbench.study.retries import Try
+from rlbench.study.queue import Try
+from rlbench.study.schedule import Limits, Pack
 
 SIZES = (1, 10, 50)
 PENDING = (50, 250, 1000)
@@ -106,7 +105,7 @@ def _send_and_land(cluster: Cluster, packs: dict[int, list[Pack]], kept: str) ->
 
 
 def _flights(cluster: Cluster, train: Any) -> Any:
-    return rays._Flights(cluster, train, lambda event: None, None, Limits(), None)
+    return ray._Flights(cluster, train, lambda event: None, None, Limits(), None)
 
 
 def _claim(folder: Path, counts: Sequence[int]) -> list[float]:
@@ -161,7 +160,7 @@ def _check(cluster: Cluster, cells: Sequence[Cell], driver: Driver) -> dict[str,
     taken = []
     for ones in (packs[:4], packs):  # first so that the workers are there
         before = time.perf_counter()
-        for _ in rays.in_ray(ones, _Nap(nap), lambda event: None, cluster):
+        for _ in ray.in_ray(ones, _Nap(nap), lambda event: None, cluster):
             pass
         taken.append(time.perf_counter() - before)
     unstored = replace(driver, plan_cell=0.0, store_cell=0.0)
@@ -175,7 +174,7 @@ def _planning(folder: Path, seeds: int) -> float:
 
 def _start(times: int) -> float:
     """Return the seconds after which a new worker process can train."""
-    code = "from rlbench.study.worker import trainer; trainer(); import gymnasium"
+    code = "from rlbench.study.executors.worker import trainer; trainer(); import gymnasium"
     taken = []
     for _ in range(times):
         before = time.perf_counter()

@@ -39,7 +39,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> None:
 
 
 def _rates(ax: Any, found: list[Measurement], setting: str) -> None:
-    from rlbench.analysis.figures.style import arm_styles
+    from rlbench.analysis.draw.style import arm_styles
 
     for name, style in arm_styles(ALGORITHMS).items():
         ones = {

@@ -13,7 +13,8 @@ import rlbench
 from benchmarks import processes
 from benchmarks.cases import ALGORITHMS, SETTINGS, fields
 from benchmarks.conftest import Measure
-from rlbench.analysis import intervals, report
+from rlbench.analysis.report import experiment_page
+from rlbench.analysis.stats import intervals
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store, index
 from rlbench.store.runs import STORE
@@ -71,7 +72,7 @@ def test_report(measure: Measure, quick: bool, tmp_path: Path) -> None:
 
     def work() -> None:
         fresh = rlbench.Results(results.experiment, results.tables)
-        report.write_report(fresh, None, tmp_path / "report")
+        experiment_page.write_report(fresh, None, tmp_path / "report")
 
     measure(work, rounds=3, runs=len(results.runs))
 

@@ -6,32 +6,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm, hyper, static
-    from rlbench.analysis.results import Results
+    from rlbench.algorithm import Algorithm
+    from rlbench.analysis.scores.results import Results
     from rlbench.api import compare, run
     from rlbench.claims import Claim
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
+    from rlbench.fields import hyper, static
     from rlbench.improve import Problem, first_order
     from rlbench.records import Environment
-    from rlbench.study.measurement import Measurement
-    from rlbench.study.spec import Arm, Experiment
+    from rlbench.study.experiment import Arm, Experiment, Measurement
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
     "Algorithm": "algorithm",
-    "Arm": "study.spec",
+    "Arm": "study.experiment",
     "Claim": "claims",
     "Environment": "records",
     "Erratum": "suite",
     "Estimates": "data",
     "Exact": "suite",
-    "Experiment": "study.spec",
-    "Measurement": "study.measurement",
+    "Experiment": "study.experiment",
+    "Measurement": "study.experiment",
     "Params": "data",
     "Problem": "improve",
-    "Results": "analysis.results",
+    "Results": "analysis.scores.results",
     "RlbenchError": "errors",
     "Samples": "data",
     "Showpiece": "suite",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
-    from rlbench.improve.problem import Problem
+    from rlbench.improve.compiled import Problem
 
 __all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "static"]
 

@@ -8,8 +8,8 @@
         smallest_effect=0.05,
     )
 
-Pure data, JSON both ways; `rlbench.analysis.verdicts` judges it. Theta is what the claim is about: the mean of the
-first arm minus that of each other one, the change over an ordered list of arms, or a mean or share minus `bound`;
+Pure data, JSON both ways; `rlbench.analysis.judge.verdicts` judges it. Theta is what the claim is about: the mean of
+the first arm minus that of each other one, the change over an ordered list of arms, or a mean or share minus `bound`;
 d is `smallest_effect`.
 
     greater        theta > d                      less           theta < -d
@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.shapes import is_number, is_text
+from rlbench.files import is_number, is_text
 
 COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-greater")
 ORDERED = ("increasing", "decreasing", "peak", "dip")

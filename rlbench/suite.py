@@ -8,7 +8,7 @@
     )
 
 Such a `suite.py` is optional: without one, a suite is the experiments of a folder. Pure data; `rlbench.study.suites`
-reads a folder, `rlbench.analysis.suite` reports it, `rlbench.analysis.showpieces` draws its figures.
+reads a folder, `rlbench.analysis.report` reports it, `rlbench.analysis.draw` draws its figures.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 import rlbench
 from rlbench import Arm, Experiment
 from rlbench.api import comparison
-from rlbench.study import launcher
+from rlbench.study.executors import launcher
 
 # pytest imports this file under a name that no worker can import; a script's or a notebook's classes travel anyway.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -155,7 +155,7 @@ HEAVY = {"torch", "pandas", "matplotlib", "seaborn", "scipy", "gymnasium", "pyar
         "import rlbench.cli",
         "from rlbench import Experiment, Arm",
         "from rlbench import run",  # which starts the template before this process imports anything heavy
-        "import rlbench.study.files, rlbench.store.specification",
+        "import rlbench.study.suites, rlbench.store.folders",
     ],
 )
 def test_starting_is_light(statement: str) -> None:
@@ -176,13 +176,13 @@ def test_workers_are_started_before_anything_is_imported_that_only_storing_and_a
 
 
 def test_results_are_loaded_without_drawing_or_scipys_distributions() -> None:
-    code = "import rlbench.analysis.results, sys; print(*sys.modules)"
+    code = "import rlbench.analysis.scores.results, sys; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not set(found) & {"torch", "matplotlib", "seaborn", "scipy.stats", "jinja2"}
 
 
 def test_a_report_loads_no_torch() -> None:
-    assert not loaded_by("import rlbench.analysis.report, rlbench.store, rlbench.store.specification") & {
+    assert not loaded_by("import rlbench.analysis.report.experiment_page, rlbench.store, rlbench.store.folders") & {
         "torch",
         "gymnasium",
     }
@@ -190,8 +190,8 @@ def test_a_report_loads_no_torch() -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*.py")), ids=lambda file: file.stem)
 def test_every_experiment_can_be_planned(file: Path) -> None:
-    from rlbench.study.files import load_experiment
     from rlbench.study.plan import make_plan
+    from rlbench.study.suites import load_experiment
 
     experiment = load_experiment(file)
     plan = make_plan(experiment)

@@ -11,7 +11,7 @@ import torch
 from rlbench import Environment, first_order, registry
 from rlbench.algorithm import Algorithm
 from rlbench.fields import configure
-from rlbench.improve.problem import Problem
+from rlbench.improve.compiled import Problem
 from rlbench.training import trainer
 
 

@@ -13,12 +13,12 @@ from rlbench import Problem, Samples, first_order, registry
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import configure
 from rlbench.functional import weighted_mean
-from rlbench.functional.families import Family, family
+from rlbench.functional.distributions import Family, family
+from rlbench.functional.losses import standardise
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
-from rlbench.functional.surrogates import standardise
-from rlbench.improve.batches import Rollout
 from rlbench.improve.diagnostics import Meter, explained_variance, measure_update
+from rlbench.improve.minibatches import Rollout
 from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3

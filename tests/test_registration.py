@@ -12,14 +12,13 @@ import pandas as pd
 import pytest
 
 from rlbench import Claim
-from rlbench.analysis.registration import of_experiment, registered, registration
-from rlbench.analysis.results import Results
+from rlbench.analysis.report.registration import of_experiment, registered, registration
+from rlbench.analysis.scores.results import Results
 from rlbench.claims import digest
 from rlbench.errors import RlbenchError
 from rlbench.store import Planned, Tables
-from rlbench.store.registration import REGISTER, read_register, register_claims
+from rlbench.store.folders import REGISTER, read_register, register, register_claims
 from rlbench.store.runs import STORE
-from rlbench.store.specification import register
 
 ONE = [Claim("a beats b", ["a", "b"], "greater", "auc", id="1").document()]
 OTHER = [Claim("a beats b", ["a", "b"], "greater", "auc", 0.1, id="1").document()]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from rlbench import Arm, Experiment
-from rlbench.analysis.looks import looks_of
-from rlbench.analysis.results import Results
+from rlbench.analysis.judge.compare import looks_of
+from rlbench.analysis.scores.results import Results
+from rlbench.api import FILE, planned_looks, run_until_decided, staged
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord
-from rlbench.stages import FILE, planned_looks, run_until_decided, staged
 from rlbench.store import load_table
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.runner import Interrupted
+from rlbench.study.run import Interrupted
 
 SMALL: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
 MEANS = {0.1: 0.0, 0.2: 300.0, 0.3: 0.0}  # by clip range
@@ -129,7 +129,7 @@ def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
     assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
     assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
     assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
-    from rlbench.analysis.method import warnings
+    from rlbench.analysis.report.method import warnings
 
     assert said in warnings(results)
 
@@ -142,7 +142,7 @@ def test_changing_the_looks_afterwards_is_said(tmp_path: Path) -> None:
 
 
 def test_an_experiment_run_as_a_whole_is_reported_as_one(tmp_path: Path) -> None:
-    from rlbench.study.runner import execute
+    from rlbench.study.run import execute
 
     made = plan(10)
     assert staged(tmp_path, made.document(), made.planned) == (made.document(), made.planned)

@@ -18,9 +18,9 @@ from rlbench.errors import RlbenchError
 from rlbench.store import Planned, Store, load_table
 from rlbench.store.entry import _UPGRADES, SCHEMA
 from rlbench.store.runs import ASIDE
+from rlbench.study.experiment import Arm, Experiment
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
-from rlbench.study.spec import Arm, Experiment
+from rlbench.study.run import execute
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")

@@ -12,16 +12,14 @@ from rlbench import Problem, Samples, first_order, registry
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import configure
 from rlbench.functional import weighted_mean
-from rlbench.functional.families import family
+from rlbench.functional.distributions import family
 from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState
-from rlbench.functional.tensor_networks import TensorActorCritic
-from rlbench.functional.tensor_optimizers import TensorAdamState
-from rlbench.improve.batches import Rollout
+from rlbench.functional.optimizers import AdamState, TensorAdamState
+from rlbench.functional.torch_networks import TensorActorCritic
+from rlbench.improve.autograd import TensorProblem
+from rlbench.improve.autograd import measure_update as measure_on_device
 from rlbench.improve.diagnostics import measure_update
-from rlbench.improve.tensor_batches import TensorRollout
-from rlbench.improve.tensor_meter import measure_update as measure_on_device
-from rlbench.improve.tensor_problem import TensorProblem
+from rlbench.improve.minibatches import Rollout, TensorRollout
 from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3

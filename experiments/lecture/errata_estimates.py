@@ -9,7 +9,7 @@ from errata_loop import play
 from lecture_bench import SEED, in_first_update
 from rlbench import Erratum, Problem
 from rlbench.functional import gae, reward_to_go
-from rlbench.functional.surrogates import clipped_value_loss, standardise
+from rlbench.functional.losses import clipped_value_loss, standardise
 from variants_listing import Listing
 
 GAMMA, LAMBDA = 0.99, 0.95

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from mechanism_policies import algorithm
 from rlbench import Algorithm, Environment, Params, Problem
 from rlbench.functional.networks import ActorCritic, Output, Stack, Tape
-from rlbench.improve.batches import Batch
-from rlbench.training.estimate import estimate
+from rlbench.improve.minibatches import Batch
+from rlbench.training.rollout import estimate
 from rlbench.training.trainer import Training
 
 Array = npt.NDArray[Any]

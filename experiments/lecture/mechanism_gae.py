@@ -12,12 +12,11 @@ import torch
 
 from mechanism_policies import STEPS, FixedPolicy, collecting, fresh_seeds, gradients, rollouts, trained
 from rlbench import Environment
-from rlbench.improve.batches import Rollout
+from rlbench.improve.minibatches import Rollout
 from rlbench.training import envs as environments
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.estimate import samples
 from rlbench.training.noise import Streams
-from rlbench.training.rollout import Collector
+from rlbench.training.rollout import Collector, samples
 
 Array = npt.NDArray[Any]
 

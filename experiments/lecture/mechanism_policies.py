@@ -16,14 +16,13 @@ import numpy.typing as npt
 from rlbench import Algorithm, Environment, Problem, Trajectory, registry
 from rlbench.algorithm import stack
 from rlbench.fields import configure
-from rlbench.functional.families import Family
+from rlbench.functional.distributions import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
-from rlbench.improve.batches import Rollout
+from rlbench.improve.minibatches import Rollout
 from rlbench.training import envs as environments
-from rlbench.training.estimate import trajectory
 from rlbench.training.noise import Streams
-from rlbench.training.rollout import Collector, Experience
+from rlbench.training.rollout import Collector, Experience, trajectory
 from rlbench.training.trainer import Training
 
 Array = npt.NDArray[Any]

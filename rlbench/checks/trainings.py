@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rlbench.algorithm import Algorithm, stack
-from rlbench.checks.cases import Broken, make_case, require
+from rlbench.checks.formulas import Broken, make_case, require
 from rlbench.data import Samples
 from rlbench.functional.distributions import Categorical
 from rlbench.records import Environment, RunRecord

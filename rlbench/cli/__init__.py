@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from rlbench.cli.algorithms import algorithms, check, new
-from rlbench.cli.experiments import compare, report, run
 from rlbench.cli.figures import figures
 from rlbench.cli.plan import plan
+from rlbench.cli.run import compare, report, run
 from rlbench.cli.status import status
 from rlbench.cli.suites import agreement
 from rlbench.errors import RlbenchError, shortened

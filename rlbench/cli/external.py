@@ -10,12 +10,12 @@ import click
 from click.core import ParameterSource
 
 from rlbench.cli.folders import own_folder
-from rlbench.cli.training import TRAINING
+from rlbench.cli.options import TRAINING
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 
 if TYPE_CHECKING:
-    from rlbench.analysis.references import Reference
+    from rlbench.analysis.scores.references import Reference
 
 _TRAINING = ("seeds", "steps", "settings", "plugin", *TRAINING, "environments")
 
@@ -53,7 +53,7 @@ def compare_file(
 
     `out` is that folder if it was given, otherwise the one in which a folder named after the file is made.
     """
-    from rlbench.analysis.external import read_results
+    from rlbench.analysis.scores.external import read_results
     from rlbench.cli.output import show_comparisons
 
     for name in _TRAINING:
@@ -79,7 +79,7 @@ def compare_file(
 
 def _references(text: str) -> Mapping[str, Reference]:
     """Return the references that an option gives, `ENV=RANDOM,TARGET` or `builtin`, by environment."""
-    from rlbench.analysis.references import REFERENCES, Reference
+    from rlbench.analysis.scores.references import REFERENCES, Reference
 
     if text == "builtin":
         return REFERENCES

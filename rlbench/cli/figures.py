@@ -14,7 +14,7 @@ from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
 if TYPE_CHECKING:
-    from rlbench.analysis.results import Results
+    from rlbench.analysis.scores.results import Results
     from rlbench.suite import Showpiece
 
 
@@ -34,9 +34,8 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
     rlbench figures experiments/lecture --style slides --out /tmp/slides
     rlbench figures ppo-vs-reinforce
     """
-    from rlbench.analysis.showpieces.drawing import draw_all, missing, usual
-    from rlbench.analysis.showpieces.files import write_showpieces
-    from rlbench.analysis.showpieces.looks import look_of
+    from rlbench.analysis.draw.paper import draw_all, missing, usual, write_showpieces
+    from rlbench.analysis.draw.style import look_of
 
     look_of(style)
     name, pieces, members, home = _read(what, results)
@@ -56,7 +55,7 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
 
 def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, Results], Path]:
     """Return the name, the declared figures, the stored results by experiment, and the folder of their report."""
-    from rlbench.store.specification import MEMBERS, home
+    from rlbench.store.folders import MEMBERS, home
 
     members = Path(results) / what / MEMBERS if is_name(what) else None
     if os.path.isdir(what):
@@ -74,7 +73,7 @@ def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, 
         )
     name = what
     if what.endswith(".py") or os.path.isfile(what):
-        from rlbench.study.files import load_experiment
+        from rlbench.study.suites import load_experiment
 
         name = load_experiment(what).name
     return name, (), {name: _results(name, results, results)}, home(results, name)
@@ -82,7 +81,7 @@ def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, 
 
 def _stored(names: Sequence[str], results: str, suite: str) -> dict[str, Results]:
     """Return the results of the experiments of a suite of which runs are stored."""
-    from rlbench.store.specification import FILE, home
+    from rlbench.store.folders import FILE, home
 
     found: dict[str, Results] = {}
     for name in names:
@@ -95,10 +94,10 @@ def _stored(names: Sequence[str], results: str, suite: str) -> dict[str, Results
 
 
 def _results(name: str, specifications: str, results: str) -> Results:
-    from rlbench.analysis.results import Results
-    from rlbench.stages import staged
+    from rlbench.analysis.scores.results import Results
+    from rlbench.api import staged
     from rlbench.store import load_table
-    from rlbench.store.specification import read_specification
+    from rlbench.store.folders import read_specification
 
     document, cells = staged(results, *read_specification(specifications, name))
     return Results(document, load_table(results, cells))

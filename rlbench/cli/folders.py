@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbench.cli.options import options_of
 from rlbench.cli.sharding import shard_of, show_shard
-from rlbench.cli.training import options_of
 from rlbench.errors import RlbenchError
 from rlbench.files import folder
 
 if TYPE_CHECKING:
-    from rlbench.study.cluster import Cluster
-    from rlbench.study.launcher import Launcher
-    from rlbench.study.measurement import Measurement
+    from rlbench.study.executors.cluster import Cluster
+    from rlbench.study.executors.launcher import Launcher
+    from rlbench.study.experiment import Experiment, Measurement
     from rlbench.study.plan import AnyPlan
-    from rlbench.study.spec import Experiment
     from rlbench.study.suites import LoadedSuite
 
 
@@ -74,8 +73,8 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | 
 
     The claims of all experiments of a folder are registered first, also of those that are not chosen.
     """
+    from rlbench.cli.options import watched
     from rlbench.cli.output import show_together
-    from rlbench.cli.watching import watched
 
     given = ctx.params
     chosen, suites = load_all(paths, given)
@@ -84,7 +83,7 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | 
     for suite in suites:
         _register(suite, [plan for plan in plans if plan.suite == suite.name], given)
     from rlbench.study.plan import cells_of
-    from rlbench.study.runner import execute_all
+    from rlbench.study.run import execute_all
 
     title = ", ".join(dict.fromkeys(plan.suite or plan.experiment.name for plan in plans))
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
@@ -105,8 +104,7 @@ Chosen = list[tuple["Experiment | Measurement", str]]
 
 def load_all(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, list[LoadedSuite]]:
     """Return the experiments that are to be run, and the suites that were named."""
-    from rlbench.study.files import load_experiment
-    from rlbench.study.suites import load_suite
+    from rlbench.study.suites import load_experiment, load_suite
 
     chosen: Chosen = []
     suites: list[LoadedSuite] = []
@@ -133,8 +131,8 @@ def _changed(
 
     In a suite, the number of steps is for what trains.
     """
-    from rlbench.study.files import override, shifted
-    from rlbench.study.measurement import Measurement
+    from rlbench.study.experiment import Measurement
+    from rlbench.study.suites import override, shifted
 
     seeds = given["seeds"]
     if seeds is None and given["quick"] and suite:
@@ -145,7 +143,7 @@ def _changed(
 
 def _prepare(launcher: Launcher | Cluster, chosen: Chosen, given: Mapping[str, Any]) -> None:
     """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
-    from rlbench.store.specification import seems_stored
+    from rlbench.store.folders import seems_stored
 
     stored = (seems_stored(given["results"], one.document(), suite) for one, suite in chosen)
     if given["workers"] != 0 and (given["settings"] or not all(stored)):
@@ -158,8 +156,8 @@ def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
 
     with uncollected():
         from rlbench import registry
-        from rlbench.study.files import override
         from rlbench.study.plan import make_plan
+        from rlbench.study.suites import override
 
     for file in given["plugin"]:
         registry.add_file(file)

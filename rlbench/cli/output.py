@@ -11,9 +11,9 @@ import click
 from rlbench.records import cause
 
 if TYPE_CHECKING:
-    from rlbench.analysis.compare import Comparison
+    from rlbench.analysis.judge.compare import Comparison
     from rlbench.study.plan import AnyCell, AnyPlan
-    from rlbench.study.summary import Summary
+    from rlbench.study.progress import Summary
 
 
 def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> None:
@@ -84,7 +84,7 @@ def _seeds(seeds: list[int]) -> str:
 
 def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
     """Print one table of all comparisons with the baseline, and each of them as a sentence."""
-    from rlbench.analysis.sentences import sentence
+    from rlbench.analysis.report.sentences import sentence
 
     header = ["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]
     print_table([header, *(_cells(one) for one in comparisons)], words=(0, 1, len(header) - 1))
@@ -94,7 +94,7 @@ def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
 
 
 def _cells(one: Comparison) -> list[str]:
-    from rlbench.analysis.sentences import form_of_comparison
+    from rlbench.analysis.report.sentences import form_of_comparison
 
     form = form_of_comparison(one)
     difference = one.difference

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlbench.cli.experiments import changes, plan_of, results_of
+from rlbench.cli.run import changes, plan_of, results_of
 
 if TYPE_CHECKING:
-    from rlbench.analysis.results import Results
+    from rlbench.analysis.scores.results import Results
 
 
 @click.command()
@@ -42,7 +42,7 @@ def plan(
     rlbench run experiments/ppo_vs_reinforce.py --seeds 5
     rlbench plan experiments/ppo_vs_reinforce.py --seeds 5 --effect 0.05
     """
-    from rlbench.store.specification import read_specification
+    from rlbench.store.folders import read_specification
 
     if experiment.endswith(".py") or os.path.isfile(experiment):
         made = plan_of(experiment, plugin, settings, seeds, steps)
@@ -62,7 +62,7 @@ def plan(
 
 def _show_comparisons(stored: Results, effect: float, metric: str, power: float) -> None:
     """Say what every comparison with the baseline needs."""
-    from rlbench.analysis.planning import cost, seeds_for
+    from rlbench.analysis.judge.planning import cost, seeds_for
     from rlbench.cli.output import print_table
 
     wanted = seeds_for(stored, effect, metric, power)

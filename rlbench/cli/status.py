@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbench.cli.experiments import as_run, changes, plan_of
 from rlbench.cli.folders import check_options, load_all, plans_of
+from rlbench.cli.run import as_run, changes, plan_of
 
 if TYPE_CHECKING:
+    from rlbench.store.folders import Known, State
     from rlbench.store.leases import Holder
-    from rlbench.store.state import Known, State
 
 _SCHEMA = 1
 
@@ -37,8 +37,8 @@ def status(ctx: click.Context, /, experiment: str | None, as_json: bool, **_: An
     rlbench status experiments/lecture --json
     """
     from rlbench.store import Store
+    from rlbench.store.folders import states
     from rlbench.store.leases import holders
-    from rlbench.store.state import states
 
     results = ctx.params["results"]
     experiments, messages = _experiments(ctx, experiment)
@@ -62,8 +62,7 @@ def status(ctx: click.Context, /, experiment: str | None, as_json: bool, **_: An
 
 def _experiments(ctx: click.Context, experiment: str | None) -> tuple[list[Known], list[str]]:
     """Return the experiments that are asked for, and a message for each that cannot be read."""
-    from rlbench.store.specification import known_experiments, read_specification
-    from rlbench.store.state import Known
+    from rlbench.store.folders import Known, known_experiments, read_specification
 
     given = ctx.params
     if experiment is None:
@@ -90,7 +89,7 @@ def _works_on(holder: Holder, experiments: Sequence[Known]) -> bool:
 
 def _show_states(experiments: Sequence[Known], each: Sequence[State], total: State) -> None:
     from rlbench.cli.output import print_table
-    from rlbench.store.state import State
+    from rlbench.store.folders import State
 
     names = [f"{one.suite}/{one.name}" if one.suite else one.name for one in experiments]
     rows = [[name, *map(str, state)] for name, state in zip(names, each, strict=True)]
@@ -101,7 +100,7 @@ def _show_states(experiments: Sequence[Known], each: Sequence[State], total: Sta
 
 def _show_processes(found: Sequence[Holder]) -> None:
     """Print who trains what and how far it is; and who ended without a word."""
-    from rlbench.study.durations import clock
+    from rlbench.study.progress import clock
 
     for one in found:
         document = one.document

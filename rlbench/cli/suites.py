@@ -12,8 +12,8 @@ import click
 from rlbench.cli.folders import load_all, own_folder, plans_of
 
 if TYPE_CHECKING:
-    from rlbench.analysis.results import Results
-    from rlbench.analysis.suite import SuiteResults
+    from rlbench.analysis.report import SuiteResults
+    from rlbench.analysis.scores.results import Results
     from rlbench.study.plan import AnyPlan
 
 NOT_COMPUTED = 1
@@ -21,8 +21,8 @@ NOT_COMPUTED = 1
 
 def report_folder(ctx: click.Context, folder: str) -> None:
     """Write the report of a suite; ends with status 1 if something on it could not be computed."""
-    from rlbench.analysis.suite import write_suite_report
-    from rlbench.analysis.suite.summary import summary
+    from rlbench.analysis.report import write_suite_report
+    from rlbench.analysis.report.suite_page import summary
 
     given = ctx.params
     suite = _results(folder, given)
@@ -50,8 +50,8 @@ def agreement(first: str, second: str) -> None:
     \b
     rlbench agreement results/lecture /tmp/replication
     """
-    from rlbench.analysis.suite.agreement import agreement as compare
-    from rlbench.analysis.suite.agreement import read_verdicts
+    from rlbench.analysis.report.archive import agreement as compare
+    from rlbench.analysis.report.archive import read_verdicts
 
     found = compare(read_verdicts(first), read_verdicts(second))
     compared = found.decided - len(found.absent)
@@ -67,9 +67,9 @@ def agreement(first: str, second: str) -> None:
 
 def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
     """Return the suite of a folder with all of its runs that are stored."""
-    from rlbench.analysis.suite import SuiteResults
-    from rlbench.analysis.suite.archived import is_archived, read_archive
-    from rlbench.store.registration import read_register
+    from rlbench.analysis.report import SuiteResults
+    from rlbench.analysis.report.archive import is_archived, read_archive
+    from rlbench.store.folders import read_register
     from rlbench.store.runs import STORE
 
     chosen, (suite,) = load_all([folder], given)
@@ -104,10 +104,9 @@ def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
 
 def _member(plan: AnyPlan, results: str) -> Results:
     """Return the results of one experiment, whether or not any of its runs are stored."""
-    from rlbench.analysis.results import Results
+    from rlbench.analysis.scores.results import Results
     from rlbench.store import load_table
-    from rlbench.store.registration import read_register
-    from rlbench.store.specification import home
+    from rlbench.store.folders import home, read_register
 
     document = plan.document()
     register = read_register(home(results, plan.experiment.name, plan.suite))

@@ -6,10 +6,9 @@ numpy works on a stack of matrices slice by slice, so the numbers of one replica
 are, and at these sizes it is also several times faster.
 """
 
-from rlbench.functional.replicas import dot, norm, where
+from rlbench.functional.losses import clip, kl_estimate, mean, rollout_mean, standardise, weighted_mean
 from rlbench.functional.returns import gae, lambda_returns, reward_to_go
-from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient
-from rlbench.functional.surrogates import clip, kl_estimate, mean, rollout_mean, standardise, weighted_mean
+from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient, dot, norm, where
 
 __all__ = [
     "backtracking_line_search",

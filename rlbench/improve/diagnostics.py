@@ -28,12 +28,12 @@ import numpy.typing as npt
 import torch
 
 from rlbench.functional.compiled import inlined, kernel
-from rlbench.functional.surrogates import weighted_mean
+from rlbench.functional.losses import weighted_mean
 
 if TYPE_CHECKING:
     from rlbench.data import Params
-    from rlbench.improve.batches import Batch
-    from rlbench.improve.problem import Problem
+    from rlbench.improve.compiled import Problem
+    from rlbench.improve.minibatches import Batch
 
 Array = npt.NDArray[Any]
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
-from rlbench.functional.surrogates import weighted_mean
-from rlbench.improve.batches import Batch
+from rlbench.functional.losses import weighted_mean
 from rlbench.improve.leaves import LEAVES, Leaves
+from rlbench.improve.minibatches import Batch
 from rlbench.improve.replay import Replay
 
 if TYPE_CHECKING:

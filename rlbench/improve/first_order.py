@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from rlbench.data import Params
-from rlbench.functional.surrogates import kl_estimate, weighted_mean
-from rlbench.improve.problem import Problem
+from rlbench.functional.losses import kl_estimate, weighted_mean
+from rlbench.improve.compiled import Problem
 
 
 def first_order(

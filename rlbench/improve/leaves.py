@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rlbench.functional.likelihoods import Likelihood
+from rlbench.functional.distributions import Likelihood
 
 Array = npt.NDArray[Any]
 

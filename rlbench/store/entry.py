@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench import files
-from rlbench.files import fill, read_json
+from rlbench.files import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check, fill, read_json
 from rlbench.records import RunRecord, Table
-from rlbench.shapes import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check
 from rlbench.store.files import sync
 
 if TYPE_CHECKING:

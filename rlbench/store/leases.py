@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError
-from rlbench.files import folder, read_json, write
-from rlbench.shapes import COUNT, SIZE, TEXT, TEXT_OR_NONE, Kind, check, is_number
+from rlbench.files import COUNT, SIZE, TEXT, TEXT_OR_NONE, Kind, check, folder, is_number, read_json, write
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
 from rlbench.store.runs import RUNNING, STORE, Store

@@ -18,7 +18,7 @@ from rlbench.records import MEASURED, Environment, RunRecord, Table, empty_episo
 from rlbench.store import Planned
 from rlbench.store.entry import cell_id
 from rlbench.study.environments import bound, specification_of
-from rlbench.study.measurement import Measure, Measurement
+from rlbench.study.experiment import Measure, Measurement
 from rlbench.userfiles import folder_of, importable, source_of
 
 _COLUMN = re.compile(r"[A-Za-z_][\w.]*")

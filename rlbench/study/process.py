@@ -3,7 +3,7 @@
 Environments, plugins and networks run in the same process as what trains them, and one after the other: a default of
 torch, a signal handler or a working directory that one leaves behind would decide the numbers of the next, or make it
 fail. Code that replaces functions of other modules, or leaves threads behind, cannot be undone: a forked worker that
-has run code of users is therefore not used again (`rlbench.study.pool`).
+has run code of users is therefore not used again (`rlbench.study.executors.local`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run shows that it is alive: a bar on a terminal, now and then a line elsewhere, or nothing."""
+"""Durations as people read them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from rlbench.study.durations import clock
-from rlbench.study.packs import Pack
-from rlbench.study.pool import Event
+from rlbench.records import IDLE, Progress, RunRecord, idle, idle_updates
+from rlbench.study.executors.local import Event
+from rlbench.study.plan import AnyCell
+from rlbench.study.schedule import Pack
+
+
+def clock(seconds: float | None) -> str:
+    """Return a duration as `4:05` or `1:04:05`, and `-` where it is not known."""
+    if seconds is None:
+        return "-"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
 
 _LINE_SECONDS = 15.0  # between two lines where there is no terminal
 _WINDOW_SECONDS = 20.0  # over which steps per second are measured
@@ -198,3 +210,94 @@ def display_for(packs: Sequence[Pack], *, show: bool) -> Display:
     if not show:
         return Display(packs)
     return Bar(packs) if sys.stderr.isatty() else Lines(packs)
+
+
+class Signs:
+    """How far the packs are that train, and the whole; written and read by different threads."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._packs: dict[Pack, Progress] = {}
+
+    def event(self, event: Event) -> None:
+        """Take in the progress of a pack."""
+        if event.pack is not None and event.progress is not None:
+            self._packs[event.pack] = event.progress
+
+    def ended(self, pack: Pack) -> None:
+        """Take in the end of a pack, which may be a part of one that was heard of."""
+        for one in [one for one in list(self._packs) if not {*one.cells}.isdisjoint(pack.cells)]:
+            del self._packs[one]
+
+    def document(self) -> dict[str, Any]:
+        """Return runs done and planned, seconds left (None: not known) and each pack that trains, as JSON."""
+        return {
+            "done": self._meter.done,
+            "runs": self._meter.runs,
+            "share": self._meter.share,
+            "seconds_left": self._meter.seconds_left,
+            "packs": [
+                {
+                    "title": pack.title,
+                    "runs": len(pack.cells),
+                    "step": progress.step,
+                    "total": progress.total,
+                    "mean_return": progress.mean_return if math.isfinite(progress.mean_return) else None,
+                }
+                for pack, progress in list(self._packs.items())
+            ],
+        }
+
+
+@dataclass
+class Summary:
+    """What one call of `execute` did: runs that were stored already, and trained runs by outcome.
+
+    `trained` counts what was trained here, whatever became of it; `diverged` and `failed` hold also those of the
+    `elsewhere` runs that other processes trained meanwhile.
+    """
+
+    skipped: int = 0
+    skipped_diverged: int = 0
+    trained: int = 0
+    finished: int = 0
+    elsewhere: int = 0
+    diverged: list[tuple[AnyCell, str, str]] = field(default_factory=list)
+    failed: list[tuple[AnyCell, str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    _idle: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> list[str]:
+        """What is to be said of arms that had nothing to learn from in many of their updates."""
+        return [idle(where, few, many) for where, (few, many) in self._idle.items() if few and few >= IDLE * many]
+
+    @property
+    def fine(self) -> bool:
+        """Whether every run that was trained finished."""
+        return not self.diverged and not self.failed
+
+    def add(self, cell: AnyCell, record: RunRecord) -> None:
+        """Count one trained run."""
+        self.trained += 1
+        if len(record.updates.get("step", ())):
+            where = f"{cell.arm} on {cell.environment.label}"
+            before, all_before = self._idle.get(where, (0, 0))
+            now = idle_updates(record.updates, record.episodes)
+            self._idle[where] = before + now, all_before + len(record.updates["step"])
+        if record.status == "finished":
+            self.finished += 1
+        else:
+            self._unfinished(record.status).append((cell, record.reason, record.detail))
+
+    def add_elsewhere(self, cell: AnyCell, manifest: dict[str, Any]) -> None:
+        """Count a run that another process trained meanwhile."""
+        self.elsewhere += 1
+        outcome = manifest["outcome"]
+        if manifest["status"] != "finished":
+            self._unfinished(manifest["status"]).append((cell, outcome["reason"], outcome.get("detail", "")))
+
+    def _unfinished(self, status: str) -> list[tuple[AnyCell, str, str]]:
+        return self.diverged if status == "diverged" else self.failed

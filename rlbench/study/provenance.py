@@ -5,13 +5,19 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import socket
 import subprocess
+import sys
+import sysconfig
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rlbench
-from rlbench.training.machine import processor
+from rlbench.study.executors.worker import ONE_THREAD
+from rlbench.training.checkpoints import source
+from rlbench.training.devices import processor
 
 _PACKAGES = ("rlbench", "torch", "numpy", "numba", "gymnasium")
 
@@ -65,3 +71,31 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+@cache
+def installed() -> dict[str, str]:
+    """Return what decides a run's numbers on equal machines: the versions of packages, and rlbench's own source."""
+    versions = {name: str(version) for name, version in package_versions().items()}
+    return versions | {"rlbench": f"{versions['rlbench']} (source {source()[:8]})"}
+
+
+def differences(expected: dict[str, str]) -> str:
+    """Return in one sentence in what this machine's packages differ from those of the process that asks, or ""."""
+    here = installed()
+    other = [f"{name} {here[name]} instead of {version}" for name, version in expected.items() if here[name] != version]
+    if not other:
+        return ""
+    return f"Node {socket.gethostname()} has {', '.join(other)}; install the same versions on every node."
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment variables of tasks: one thread, and this process's path for imports, as it is here.
+
+    Not the interpreter's own folders, which are the node's business.
+    """
+    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    paths = [os.path.realpath(path) for path in sys.path if path != "" and Path(path).is_dir()]
+    here = [os.getcwd()] if "" in sys.path else []
+    inside = [path for path in paths if path not in own and not any(path.startswith(one + os.sep) for one in own)]
+    return ONE_THREAD | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(here + inside))}

@@ -1,27 +1,205 @@
-"""A folder of experiments: read, checked as a whole, and registered as a whole before its first run.
-
-Every Python file of the folder that gives a value to EXPERIMENT is a member, in the order of the files' names.
-`suite.py`, where there is one, says SUITE = Suite(...); the other files are helpers that members import by name.
-"""
+"""Experiment files, and what the command line changes in an experiment."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.fields import fields_of
+from rlbench.files import is_name, is_number, is_text, is_whole
 from rlbench.store import Planned
-from rlbench.store.specification import home, register
-from rlbench.study.files import load_experiment
-from rlbench.study.measurement import Measurement
-from rlbench.study.spec import Experiment, as_name, repeats
-from rlbench.study.suitetypes import check_suite
-from rlbench.suite import Suite
+from rlbench.store.folders import home, register
+from rlbench.study.environments import bound
+from rlbench.study.experiment import Arm, Experiment, Measurement, as_name, repeats
+from rlbench.suite import Erratum, Exact, Showpiece, Suite
 from rlbench.userfiles import assigns, import_file, importable
+
+E = TypeVar("E", Experiment, Measurement, Experiment | Measurement)
+
+
+def load_experiment(path: str | Path) -> Experiment | Measurement:
+    """Return the EXPERIMENT of a Python file, which is code and runs.
+
+    Raises RlbenchError, with file and line where there is one, if the file is missing, raises or has none.
+    """
+    module = import_file(path, "experiment")
+    experiment = getattr(module, "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment | Measurement):
+        what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
+        raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
+    if any(not hasattr(experiment, one.name) for one in fields(experiment)):
+        raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {_base(experiment)}.")
+    # In place, and once: a file is imported once, and what it registered may have been registered over since.
+    here = tuple(bound(one, Path(path).resolve().parent) for one in experiment.environments)
+    object.__setattr__(experiment, "environments", here)
+    return experiment
+
+
+def _base(experiment: Experiment | Measurement) -> str:
+    return (Experiment if isinstance(experiment, Experiment) else Measurement).__name__
+
+
+def override(
+    experiment: E,
+    settings: Iterable[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    steps: int | None = None,
+) -> E:
+    """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds or another budget.
+
+    ARM is the label or the algorithm of an arm; `FIELD=0.1,0.2` on a hyper field stands for one arm per value.
+    """
+    if isinstance(experiment, Measurement):
+        return _override_measurement(experiment, settings, seeds, steps)
+    arms = list(experiment.arms)
+    for text in settings:
+        arms = _override_arms(experiment, arms, text)
+    return Experiment(
+        experiment.name,
+        arms,
+        experiment.environments,
+        experiment.seeds if seeds is None else seeds,
+        experiment.steps if steps is None else steps,
+        experiment.baseline,
+        experiment.question,
+        experiment.claims,
+        experiment.design,
+    )
+
+
+def shifted(experiment: Experiment | Measurement, seeds: int | None, first: int | None) -> int | Sequence[int] | None:
+    """Return `seeds` seeds (None: as many as the experiment has) from `first` on; None where nothing is asked for."""
+    if first is None:
+        return seeds
+    return range(first, first + (len(experiment.seeds) if seeds is None else seeds))
+
+
+def _override_measurement(
+    measurement: Measurement, settings: Iterable[str], seeds: int | Sequence[int] | None, steps: int | None
+) -> Measurement:
+    for text in settings:
+        raise RlbenchError(f"--set {text}: {measurement.where} trains nothing, so its arms have no fields.")
+    if steps is not None:
+        raise RlbenchError(f"--steps {steps}: {measurement.where} trains nothing, so it has no budget.")
+    return measurement if seeds is None else measurement.with_seeds(seeds)
+
+
+def _override_arms(experiment: Experiment, arms: list[Arm], text: str) -> list[Arm]:
+    names = list(dict.fromkeys(name for arm in arms for name in (arm.label or arm.name, arm.name)))
+    named = next((name for name in sorted(names, key=len, reverse=True) if text.startswith(f"{name}.")), None)
+    target, _, value = text.partition("=")
+    if "=" not in text or "." not in target:
+        raise RlbenchError(f"--set takes ARM.FIELD=VALUE, such as {names[0]}.lr=0.001, not {text!r}.")
+    if named is None:
+        arm = target.rpartition(".")[0]
+        raise RlbenchError(f"--set {text}: {experiment.where} has no arm {arm!r}.{nearest(arm, names)}")
+    field = target[len(named) + 1 :]
+    return [
+        _with_setting(arm, field, value, f"--set {text}") if named in (arm.label or arm.name, arm.name) else arm
+        for arm in arms
+    ]
+
+
+def _with_setting(arm: Arm, name: str, text: str, where: str) -> Arm:
+    """Return the arm with one field set from a command line's text."""
+    from rlbench import registry
+
+    cls = registry.load(arm.algorithm) if isinstance(arm.algorithm, str) else arm.algorithm
+    fields = fields_of(cls)
+    if name not in fields:
+        raise RlbenchError(f"{where}: {cls.name} has no field {name!r}.{nearest(name, list(fields))}")
+    field = fields[name]
+    value: Any
+    if field.is_hyper and "," in text:
+        value = [field.parse(part, where) for part in text.split(",")]
+    else:
+        value = field.parse(text, where)
+    return Arm(arm.algorithm, arm.label, **{**arm.settings, name: value})
+
+
+def check_suite(suite: Suite, file: Path) -> None:
+    """Raise RlbenchError, which says where, if a part of the SUITE of a file is not of its kind."""
+    _check(suite, f"{file}", _SUITE)
+    parts: list[tuple[str, Sequence[Any], type, _Kinds]] = [
+        ("checks", suite.checks, Exact, _EXACT),
+        ("errata", suite.errata, Erratum, _ERRATUM),
+        ("figures", suite.figures, Showpiece, _SHOWPIECE),
+    ]
+    for what, entries, kind, kinds in parts:
+        for entry in entries:
+            if not isinstance(entry, kind):
+                raise RlbenchError(f"{file}: {what} must be of type {kind.__name__}, and {brief(entry)} is not.")
+            _check(entry, f"{file}, {what}", kinds)
+
+
+def _check(made: Any, where: str, kinds: _Kinds) -> None:
+    for one in fields(made):
+        words, holds = kinds.get(one.name, _TEXT)
+        value = getattr(made, one.name)
+        if not holds(value):
+            raise RlbenchError(f"{where}: {one.name} must be {words}, not {brief(value)}.")
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _are_texts(value: Any) -> bool:
+    return _is_list(value) and all(map(is_text, value))
+
+
+def _is_one_or_more(value: Any) -> bool:
+    return is_text(value) or _are_texts(value)
+
+
+def _is_mapping(value: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, Mapping) and all(is_text(key) and holds(one) for key, one in value.items())
+
+
+def _is_band(value: Any) -> bool:
+    return value is None or (_is_list(value) and len(value) == 2 and all(map(is_number, value)))
+
+
+_Kind = tuple[str, Callable[[Any], bool]]
+_Kinds = dict[str, _Kind]
+
+_TEXT: _Kind = ("a text", is_text)
+_LIST: _Kind = ("a list", _is_list)
+_TEXTS: _Kind = ("a list of texts", _are_texts)
+_ONE_OR_MORE: _Kind = ("a text or a list of texts", _is_one_or_more)
+
+_SUITE: _Kinds = {
+    "checks": _LIST,
+    "errata": _LIST,
+    "figures": _LIST,
+    "remarks": ("a mapping from ids to texts", lambda value: _is_mapping(value, is_text)),
+    "quick": _TEXTS,
+    "quick_seeds": ("a whole number", is_whole),
+}
+_EXACT: _Kinds = {"check": ("a function", callable)}
+_ERRATUM: _Kinds = {"demonstrate": ("a function or None", lambda value: value is None or callable(value))}
+_SHOWPIECE: _Kinds = {
+    "name": ("a file's name of letters, digits, '.', '_' and '-'", is_name),
+    "experiment": _ONE_OR_MORE,
+    "field": _ONE_OR_MORE,
+    "arms": _TEXTS,
+    "environments": _TEXTS,
+    "mark": ("a number or None", lambda value: value is None or is_number(value)),
+    "band": ("two numbers or None", _is_band),
+    "labels": ("a mapping from texts to texts", lambda value: _is_mapping(value, is_text)),
+    "relative_to": ("a mapping from texts to numbers", lambda value: _is_mapping(value, is_number)),
+}
+
+
+# A folder of experiments: read, checked as a whole, and registered as a whole before its first run.
+#
+# Every Python file of the folder that gives a value to EXPERIMENT is a member, in the order of the files' names.
+# `suite.py`, where there is one, says SUITE = Suite(...); the other files are helpers that members import by name.
 
 FILE = "suite.py"
 

@@ -10,13 +10,10 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from rlbench.study.costs import Costs
-from rlbench.study.executors import NO_LIMITS, in_workers
-from rlbench.study.launcher import Launcher
-from rlbench.study.limits import Limits
-from rlbench.study.packs import Pack, groups_of
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import NO_LIMITS, Event, in_workers
 from rlbench.study.plan import Cell
-from rlbench.study.pool import Event
+from rlbench.study.schedule import Costs, Limits, Pack, groups_of
 
 SIZES = (1, 8)
 _ROLLOUTS = 2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from rlbench.algorithm import Algorithm, configure, static
+from rlbench.algorithm import Algorithm
 from rlbench.data import Params, Samples
+from rlbench.fields import configure, static
 from rlbench.improve import Problem, first_order
 from rlbench.records import Environment
 from rlbench.training.trainer import train

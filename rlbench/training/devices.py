@@ -1,13 +1,27 @@
-"""Where a pack trains: on the CPU or on a GPU."""
+"""The machine that trains."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import torch
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
+
+
+@cache
+def processor() -> str:
+    """Return the name of the processor, which Python itself does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
 
 AUTO_REPLICAS = 128
 """How many replicas "auto" wants before it takes a GPU. A judgement and not a measurement: the compiled engine is fast

@@ -15,10 +15,8 @@ from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import fields_of
 from rlbench.improve.diagnostics import explained_variance
 from rlbench.records import Progress, RunRecord
-from rlbench.training.episodes import EpisodeLog
-from rlbench.training.history import History
 from rlbench.training.noise import Streams
-from rlbench.training.outcomes import Outcomes
+from rlbench.training.recording import EpisodeLog, History, Outcomes
 from rlbench.training.state import State, UnusableError, from_document, joined, part, put_rows, rows, to_document
 
 Array = npt.NDArray[Any]
@@ -41,7 +39,9 @@ class Account(Protocol):
 
 
 class Samples(Protocol):
-    """What the history takes from the samples of a rollout, `[R, n]` each; see `rlbench.improve.batches.Rollout`."""
+    """What the history takes from the samples of a rollout, `[R, n]` each; see
+    `rlbench.improve.minibatches.Rollout`.
+    """
 
     old_value: torch.Tensor
     target: torch.Tensor

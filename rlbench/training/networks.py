@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.algorithm import Algorithm
-from rlbench.functional.families import Family, family
-from rlbench.functional.modules import seeded
+from rlbench.functional.distributions import Family, family
 from rlbench.functional.networks import ActorCritic
+from rlbench.functional.torch_networks import seeded
 from rlbench.records import Environment
 from rlbench.training import envs as environments
 from rlbench.training.noise import Streams

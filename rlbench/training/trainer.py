@@ -16,20 +16,18 @@ from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
-from rlbench.functional.families import family
+from rlbench.functional.distributions import family
 from rlbench.functional.optimizers import AdamState
+from rlbench.improve.compiled import Problem
 from rlbench.improve.diagnostics import measure_update
-from rlbench.improve.problem import Problem
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import envs as environments
-from rlbench.training.checkpoints import Checkpoints
+from rlbench.training.checkpoints import Checkpoints, Resumption
 from rlbench.training.devices import resolve
-from rlbench.training.estimate import estimate
 from rlbench.training.loop import Array, Loop
 from rlbench.training.networks import has_own_network, initial, layout
 from rlbench.training.noise import Streams
-from rlbench.training.resuming import Resumption
-from rlbench.training.rollout import Collector, Experience
+from rlbench.training.rollout import Collector, Experience, estimate
 
 BLOCK = 24
 """Replicas of a pack that train at a time on the CPU. With many more, what a gradient step works on leaves the

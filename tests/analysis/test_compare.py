@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlbench.analysis import compare as co
-from rlbench.analysis import intervals, tests
-from rlbench.analysis.families import family
-from rlbench.analysis.permutation import Hypothesis
-from rlbench.analysis.power import Spread, detectable_effect
-from rlbench.analysis.references import normalise
-from rlbench.analysis.sentences import sentence
+from rlbench.analysis.judge import compare as co
+from rlbench.analysis.report.sentences import sentence
+from rlbench.analysis.scores.references import normalise
+from rlbench.analysis.stats import families, intervals
+from rlbench.analysis.stats.families import family
+from rlbench.analysis.stats.permutation import Hypothesis
+from rlbench.analysis.stats.power import Spread, detectable_effect
 from rlbench.errors import RlbenchError
 
 
@@ -66,7 +66,7 @@ def test_the_numbers_are_those_of_the_parts():
     assert found.difference == intervals.difference_interval(x.to_numpy(), y.to_numpy(), seed=3)
     assert found.mean_arm == intervals.mean_interval(x.to_numpy(), seed=3)
     assert found.improvement == intervals.improvement_interval(x.to_numpy(), y.to_numpy())
-    assert found.p_value == tests.permutation_test(x.to_numpy(), y.to_numpy(), seed=3)
+    assert found.p_value == families.permutation_test(x.to_numpy(), y.to_numpy(), seed=3)
     assert found.difference.point == pytest.approx(x.mean() - y.mean())
 
 

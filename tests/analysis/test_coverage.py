@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rlbench.analysis import coverage, intervals
-from rlbench.analysis.estimates import Band, Estimate
+from rlbench.analysis.stats import coverage, intervals
+from rlbench.analysis.stats.estimates import Band, Estimate
 
 
 def estimate(quantity: str, runs: int, level: float = 0.95) -> Estimate:

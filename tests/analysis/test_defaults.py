@@ -7,20 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from rlbench.analysis import (
-    bands,
-    equivalence,
-    families,
-    intervals,
-    power,
-    selection,
-    sequential,
-    survival,
-    tails,
-    trends,
-)
+from rlbench.analysis.stats import families, intervals, power, selection, sequential, survival, tails, trends
 
-MODULES = [bands, equivalence, families, intervals, power, selection, sequential, survival, tails, trends]
+MODULES = [intervals, trends, families, intervals, power, selection, sequential, survival, tails, trends]
 DEFAULTS = {"seed": 0, "level": 0.95, "alpha": 0.05, "power": 0.8, "paired": False, "simultaneous": False}
 DEFAULTS |= {"target": 1.0, "margin": 0.0, "increasing": True, "tasks": 1}
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlbench.analysis.claimtable import brief
-from rlbench.analysis.digits import form_of, number, steps, text, visible
-from rlbench.analysis.estimates import Estimate
+from rlbench.analysis.format import form_of, number, steps, text, visible
+from rlbench.analysis.report.claims import brief
+from rlbench.analysis.stats.estimates import Estimate
 
 
 def estimate(point, low=np.nan, high=np.nan):

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlbench.analysis import intervals
-from rlbench.analysis.compare import ALL
-from rlbench.analysis.external import read_results
-from rlbench.analysis.references import REFERENCES, Reference
-from rlbench.analysis.sentences import sentence
-from rlbench.analysis.tables import summary_table
-from rlbench.analysis.tidy import LARGEST_FILE
+from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.report.sentences import sentence
+from rlbench.analysis.report.tables import summary_table
+from rlbench.analysis.scores.external import LARGEST_FILE, read_results
+from rlbench.analysis.scores.references import REFERENCES, Reference
+from rlbench.analysis.stats import intervals
 from rlbench.errors import RlbenchError
 
 COLUMNS = ["algorithm", "environment", "seed", "score"]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.families import _Permutations, family, normal_scale, turn
-from rlbench.analysis.permutation import Block, Hypothesis, blocks, degrees_of_freedom, share_as_extreme
-from rlbench.analysis.tests import permutation_test, smallest_p
+from rlbench.analysis.stats.families import _Permutations, family, normal_scale, permutation_test, smallest_p, turn
+from rlbench.analysis.stats.permutation import Block, Hypothesis, blocks, degrees_of_freedom, share_as_extreme
 from rlbench.errors import RlbenchError
 
 E = ("E",)

@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from rlbench.analysis import figures, scores
-from rlbench.analysis.compare import compare_all
-from rlbench.analysis.external import read_results
-from rlbench.analysis.figures.accounts import run_counts
-from rlbench.analysis.figures.style import FIXED, arm_styles, rlbench_style
-from rlbench.analysis.milestones import steps_to_threshold
-from rlbench.analysis.picturefiles import Picture, drawn, save
+from rlbench.analysis import draw
+from rlbench.analysis.draw.annotate import run_counts
+from rlbench.analysis.draw.files import Picture, drawn, save
+from rlbench.analysis.draw.style import FIXED, arm_styles, rlbench_style
+from rlbench.analysis.judge.compare import compare_all
+from rlbench.analysis.scores import scores
+from rlbench.analysis.scores.external import read_results
+from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
 
@@ -44,18 +45,16 @@ def troubled():
 def every_figure(data):
     first = data.scores["environment"].iloc[0]
     return {
-        "curves": lambda ax: figures.plot_learning_curves(data.curves, data.scores, first, arms=data.arms, ax=ax),
-        "reached": lambda ax: figures.plot_reached(data.curves, data.scores, first, arms=data.arms, ax=ax),
-        "curves all": lambda ax: figures.plot_learning_curves(data.curves, data.scores, arms=data.arms, ax=ax),
-        "scores": lambda ax: figures.plot_scores(data.scores, "final", first, arms=data.arms, ax=ax),
-        "scores all": lambda ax: figures.plot_scores(data.scores, "auc", arms=data.arms, ax=ax),
-        "aggregate": lambda ax: figures.plot_aggregate(data.scores, arms=data.arms, ax=ax),
-        "profile": lambda ax: figures.plot_profile(data.scores, arms=data.arms, ax=ax),
-        "improvement": lambda ax: figures.plot_improvement(data.comparisons, data.scores, ax=ax),
-        "difference": lambda ax: figures.plot_difference(data.comparisons, data.scores, first, ax=ax),
-        "diagnostics": lambda ax: figures.plot_diagnostics(
-            data.tables.updates, data.scores, "kl", arms=data.arms, ax=ax
-        ),
+        "curves": lambda ax: draw.plot_learning_curves(data.curves, data.scores, first, arms=data.arms, ax=ax),
+        "reached": lambda ax: draw.plot_reached(data.curves, data.scores, first, arms=data.arms, ax=ax),
+        "curves all": lambda ax: draw.plot_learning_curves(data.curves, data.scores, arms=data.arms, ax=ax),
+        "scores": lambda ax: draw.plot_scores(data.scores, "final", first, arms=data.arms, ax=ax),
+        "scores all": lambda ax: draw.plot_scores(data.scores, "auc", arms=data.arms, ax=ax),
+        "aggregate": lambda ax: draw.plot_aggregate(data.scores, arms=data.arms, ax=ax),
+        "profile": lambda ax: draw.plot_profile(data.scores, arms=data.arms, ax=ax),
+        "improvement": lambda ax: draw.plot_improvement(data.comparisons, data.scores, ax=ax),
+        "difference": lambda ax: draw.plot_difference(data.comparisons, data.scores, first, ax=ax),
+        "diagnostics": lambda ax: draw.plot_diagnostics(data.tables.updates, data.scores, "kl", arms=data.arms, ax=ax),
     }
 
 
@@ -73,9 +72,9 @@ def texts(ax):
 
 
 def test_every_figure_draws_on_the_axes_it_is_given_and_says_all_four_counts(troubled):
-    for name, draw in every_figure(troubled).items():
+    for name, plot in every_figure(troubled).items():
         ax = new_axes()
-        assert draw(ax) is ax, name
+        assert plot(ax) is ax, name
         for word in ("planned", "finished", "failed", "used"):
             assert word in footer(ax), name
         ax.figure.draw_without_rendering()
@@ -85,8 +84,8 @@ def test_without_axes_every_figure_makes_its_own(troubled):
     import matplotlib.pyplot as plt
 
     before = dict(matplotlib.rcParams)
-    for name, draw in every_figure(troubled).items():
-        ax = draw(None)
+    for name, plot in every_figure(troubled).items():
+        ax = plot(None)
         assert isinstance(ax, Axes), name
         plt.close(ax.figure)
     assert not plt.get_fignums()
@@ -102,9 +101,7 @@ def test_run_counts_count_diverged_as_failed_and_missing_as_planned(troubled):
 
 
 def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):
-    ax = figures.plot_learning_curves(
-        troubled.curves, troubled.scores, "CartPole-v1", arms=troubled.arms, ax=new_axes()
-    )
+    ax = draw.plot_learning_curves(troubled.curves, troubled.scores, "CartPole-v1", arms=troubled.arms, ax=new_axes())
     (cross,) = [line for line in ax.lines if line.get_gid() == "stopped"]
     assert to_hex(cross.get_color()) == FIXED["ppo-adaptive"].color
     assert any("stopped early" in text.get_text() for text in ax.get_legend().get_texts())
@@ -115,17 +112,17 @@ def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):
 
 
 def test_every_run_is_a_dot_at_its_score(troubled):
-    ax = figures.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    ax = draw.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
     drawn = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
     planned = troubled.scores[troubled.scores["environment"] == "Acrobot-v1"]
     np.testing.assert_allclose(np.sort(drawn), np.sort(planned["auc"].dropna()))
-    again = figures.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    again = draw.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
     for one, other in zip(ax.collections, again.collections, strict=True):
         np.testing.assert_array_equal(one.get_offsets(), other.get_offsets())
 
 
 def test_improvement_shows_the_numbers_of_the_comparison(troubled):
-    ax = figures.plot_improvement(troubled.comparisons, troubled.scores, "CartPole-v1", ax=new_axes())
+    ax = draw.plot_improvement(troubled.comparisons, troubled.scores, "CartPole-v1", ax=new_axes())
     chosen = [one for one in troubled.comparisons if one.environment == "CartPole-v1"]
     points = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
     assert points == [one.improvement.point for one in chosen]
@@ -183,9 +180,9 @@ def test_colours_differ_for_colour_blind_readers():
     ids=["one run", "one seed", "unknown environment", "half unknown", "all failed", "all diverged", "all missing"],
 )
 def test_poor_data_gives_a_figure_that_says_so(data):
-    for name, draw in every_figure(Data(steps=8_000, **data)).items():
+    for name, plot in every_figure(Data(steps=8_000, **data)).items():
         ax = new_axes()
-        assert draw(ax) is ax, name
+        assert plot(ax) is ax, name
         assert "planned" in footer(ax), name
         ax.figure.draw_without_rendering()
 
@@ -193,11 +190,11 @@ def test_poor_data_gives_a_figure_that_says_so(data):
 def test_an_arm_without_used_runs_is_named_in_legend_and_footer():
     outcomes = {("trpo", "CartPole-v1", seed): "failed" for seed in range(3)}
     data = Data(["trpo", "ppo-clip"], baseline="ppo-clip", seeds=3, steps=8_000, outcomes=outcomes)
-    ax = figures.plot_learning_curves(data.curves, data.scores, "CartPole-v1", arms=data.arms, ax=new_axes())
+    ax = draw.plot_learning_curves(data.curves, data.scores, "CartPole-v1", arms=data.arms, ax=new_axes())
     labels = [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
     assert "trpo (no used run)" in labels
     assert "trpo 0 of 3" in footer(ax)
-    aggregate = figures.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    aggregate = draw.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
     assert "Left out for want of a finished run on every environment: trpo." in footer(aggregate)
     assert "Runs: 12 planned, 9 finished, 3 failed, 6 used. Used: trpo 0 of 6; every other arm all." in footer(
         aggregate
@@ -214,18 +211,18 @@ def test_figures_of_all_environments_count_only_runs_that_can_be_averaged():
 
 def test_unknown_reference_is_said_and_nothing_is_invented():
     data = Data(["ppo-clip", "reinforce"], ["Unknown-v0"], seeds=3, steps=8_000)
-    ax = figures.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    ax = draw.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
     assert "reference" in texts(ax)
     assert not ax.lines
 
 
 def test_diagnostics_name_the_nearest_column(troubled):
     with pytest.raises(RlbenchError, match="Did you mean 'entropy'"):
-        figures.plot_diagnostics(troubled.tables.updates, troubled.scores, "entropie", ax=new_axes())
+        draw.plot_diagnostics(troubled.tables.updates, troubled.scores, "entropie", ax=new_axes())
 
 
 def test_diagnostics_are_the_median_of_the_used_runs(troubled):
-    ax = figures.plot_diagnostics(
+    ax = draw.plot_diagnostics(
         troubled.tables.updates, troubled.scores, "entropy", "CartPole-v1", arms=troubled.arms, ax=new_axes()
     )
     runs = troubled.scores[
@@ -240,7 +237,7 @@ def test_diagnostics_are_the_median_of_the_used_runs(troubled):
 def test_labels_are_text_not_mathematics():
     label = r"lr=$\alpha$ & <script>"
     data = Data([label, "reinforce"], seeds=2, steps=8_000)
-    ax = figures.plot_scores(data.scores, "auc", "CartPole-v1", arms=data.arms, ax=new_axes())
+    ax = draw.plot_scores(data.scores, "auc", "CartPole-v1", arms=data.arms, ax=new_axes())
     with rlbench_style():
         ax.figure.draw_without_rendering()
     assert label in [tick.get_text() for tick in ax.get_yticklabels()]
@@ -250,7 +247,7 @@ def test_labels_are_text_not_mathematics():
 def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
     code = (
         "import sys, matplotlib; before = matplotlib.rcParams._get('backend');"
-        "import rlbench.analysis.report, rlbench.analysis.figures;"
+        "import rlbench.analysis.report.experiment_page, rlbench.analysis.draw;"
         "assert matplotlib.rcParams._get('backend') is before;"
         "assert 'torch' not in sys.modules"
     )
@@ -262,7 +259,7 @@ def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
     drawn = {}
     for name, options in {"mean": {}, "whole": {"simultaneous": True}, "iqm": {"line": "iqm"}}.items():
         for environment in ("CartPole-v1", None):
-            ax = figures.plot_learning_curves(
+            ax = draw.plot_learning_curves(
                 data.curves, data.scores, environment, arms=data.arms, ax=new_axes(), **options
             )
             low, high = ax.collections[0].get_datalim(ax.transData).intervaly
@@ -274,15 +271,15 @@ def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
     assert "Line: mean of the used runs. Band, for the whole line: nominal 95 %" in drawn["whole", None][2]
     assert "Line: IQM of the used runs. Band, at each step by itself: 95 % interval" in drawn["iqm", "CartPole-v1"][2]
     with pytest.raises(RlbenchError, match="for the mean only"):
-        figures.plot_learning_curves(data.curves, data.scores, line="iqm", simultaneous=True, ax=new_axes())
+        draw.plot_learning_curves(data.curves, data.scores, line="iqm", simultaneous=True, ax=new_axes())
 
 
 def test_runs_that_never_reach_a_threshold_are_in_the_share():
     outcomes = {("trpo", "CartPole-v1", seed): "diverged" for seed in range(2)}
     data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, outcomes=outcomes)
-    ax = figures.plot_reached(data.curves, data.scores, "CartPole-v1", 2.0, arms=data.arms, ax=new_axes())
+    ax = draw.plot_reached(data.curves, data.scores, "CartPole-v1", 2.0, arms=data.arms, ax=new_axes())
     assert all((line.get_ydata() == 0).all() for line in ax.lines)
-    ax = figures.plot_reached(data.curves, data.scores, "CartPole-v1", 0.5, arms=data.arms, ax=new_axes())
+    ax = draw.plot_reached(data.curves, data.scores, "CartPole-v1", 0.5, arms=data.arms, ax=new_axes())
     table = steps_to_threshold(data.curves, 0.5)
     own = table[(table["arm"] == "trpo") & (table["environment"] == "CartPole-v1")]
     assert len(own) == 5

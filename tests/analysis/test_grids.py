@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlbench.analysis.grids import common_points, mean_from, read_at
+from rlbench.analysis.scores.external import common_points, mean_from, read_at
 
 STEPS = st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=True).map(
     lambda steps: np.array(sorted(steps), float)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis import intervals as iv
-from rlbench.analysis import resampling
-from rlbench.analysis import statistics as st
+from rlbench.analysis.stats import intervals as iv
+from rlbench.analysis.stats import resampling
+from rlbench.analysis.stats import statistics as st
 from rlbench.errors import RlbenchError
 
 SCORES = [
@@ -61,7 +61,7 @@ def test_percentile_bootstrap_agrees_with_scipy():
 def test_the_pieces_of_the_resampling_do_not_show(monkeypatch):
     x, y = data()
     whole = iv.bootstrap([x, y]), iv.difference_interval(x, y)
-    monkeypatch.setattr("rlbench.analysis.resampling._CELLS", 1000)
+    monkeypatch.setattr("rlbench.analysis.stats.resampling._CELLS", 1000)
     iv._mean.cache_clear()
     resampling._counts.cache_clear()
     assert (iv.bootstrap([x, y]), iv.difference_interval(x, y)) == whole

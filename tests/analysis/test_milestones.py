@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rlbench.analysis import milestones as ms
-from rlbench.analysis.references import Reference
+from rlbench.analysis.scores import milestones as ms
+from rlbench.analysis.scores.references import Reference
 from rlbench.errors import RlbenchError
 
 REFERENCES = {"E": Reference(10.0, 110.0)}

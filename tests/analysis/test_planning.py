@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlbench.analysis.compare import ALL
-from rlbench.analysis.planning import cost, seeds_for
-from rlbench.analysis.power import Spread, detectable_effect, seeds_needed
-from rlbench.analysis.results import Results
+from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.judge.planning import cost, seeds_for
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.stats.power import Spread, detectable_effect, seeds_needed
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import experiment_document, make_tables
 

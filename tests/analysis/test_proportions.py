@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.proportions import (
+from rlbench.analysis.stats.proportions import (
     PRIOR,
     clopper_pearson,
     difference_of_proportions,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rlbench.analysis import statistics as st
+from rlbench.analysis.stats import statistics as st
 
 RUNS, TASKS = 10, 3
 
@@ -58,7 +58,7 @@ def test_performance_profile(scores):
 
 
 def test_sample_efficiency_is_the_iqm_at_each_checkpoint():
-    from rlbench.analysis.bands import iqm_band
+    from rlbench.analysis.stats.intervals import iqm_band
 
     rng = np.random.default_rng(2)
     curves = rng.normal(size=(RUNS, TASKS, 5)).cumsum(-1)
@@ -71,7 +71,7 @@ def test_sample_efficiency_is_the_iqm_at_each_checkpoint():
 
 def test_the_stratified_bootstrap_resamples_runs_inside_each_task():
     """As published, but for the random numbers: the standard error of the IQM agrees with runs drawn one by one."""
-    from rlbench.analysis import resampling
+    from rlbench.analysis.stats import resampling
 
     rng = np.random.default_rng(3)
     tasks = [rng.normal(task, 1 + task, RUNS) for task in range(TASKS)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.families import holm
-from rlbench.analysis.questions import Change, Difference, Share, one_sided
-from rlbench.analysis.trends import contrast_test
+from rlbench.analysis.judge.estimands import Change, Difference, Share, one_sided
+from rlbench.analysis.stats.families import holm
+from rlbench.analysis.stats.trends import contrast_test
 
 # Every seed rises from the first arm to the last, but its lowest score is the one in the middle.
 DIPPED = np.array([[0.2 + 0.01 * seed, 0.0, 10.0 + seed] for seed in range(6)])

@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from rlbench.analysis import milestones, survival, tails
-from rlbench.analysis.dependence import selection_table, sensitivity_table
-from rlbench.analysis.method import warnings
-from rlbench.analysis.reliability import reliability_tables, steps_table, worst_table
-from rlbench.analysis.results import Results
-from rlbench.analysis.selection import pick_best
+from rlbench.analysis.report.method import warnings
+from rlbench.analysis.report.reliability import (
+    reliability_tables,
+    selection_table,
+    sensitivity_table,
+    steps_table,
+    worst_table,
+)
+from rlbench.analysis.scores import milestones
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.stats import survival, tails
+from rlbench.analysis.stats.selection import pick_best
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
 

@@ -8,14 +8,12 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
-from rlbench.analysis.claimtable import claim_sentence
-from rlbench.analysis.gallery import pictures
-from rlbench.analysis.picturefiles import Rendered, render
-from rlbench.analysis.report import page_html, write_report
-from rlbench.analysis.results import Results
-from rlbench.analysis.sentences import sentence
-from rlbench.analysis.tablefiles import write_tables
-from rlbench.analysis.tables import all_tables
+from rlbench.analysis.draw.files import Rendered, render
+from rlbench.analysis.report.claims import claim_sentence
+from rlbench.analysis.report.experiment_page import all_tables, page_html, pictures, write_report
+from rlbench.analysis.report.files import write_tables
+from rlbench.analysis.report.sentences import sentence
+from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlbench.analysis.compare import ALL
-from rlbench.analysis.references import Reference
-from rlbench.analysis.results import Results
+from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.scores.references import Reference
+from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlbench.analysis import scores as sc
-from rlbench.analysis.references import Reference
+from rlbench.analysis.scores import scores as sc
+from rlbench.analysis.scores.references import Reference
 from rlbench.store import Tables
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rlbench.analysis import intervals
-from rlbench.analysis.selection import fresh_estimate, pick_best
+from rlbench.analysis.stats import intervals
+from rlbench.analysis.stats.selection import fresh_estimate, pick_best
 from rlbench.errors import RlbenchError
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rlbench.analysis.compare import compare_all
-from rlbench.analysis.sensitivity import failures_as_worst, sensitivity, warning
+from rlbench.analysis.judge.compare import compare_all
+from rlbench.analysis.judge.sensitivity import failures_as_worst, sensitivity, warning
 from tests.analysis.test_compare import table
 
 

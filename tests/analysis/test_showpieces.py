@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rlbench.analysis.figures.style import FIXED
-from rlbench.analysis.showpieces import (
+from rlbench.analysis.draw import (
     LOOKS,
     draw_all,
     draw_showpieces,
@@ -24,12 +23,12 @@ from rlbench.analysis.showpieces import (
     plot_scatter,
     usual,
 )
-from rlbench.analysis.showpieces.chosen import styles_like
-from rlbench.analysis.showpieces.drawing import KINDS
-from rlbench.analysis.showpieces.files import write_showpieces
-from rlbench.analysis.showpieces.labels import apart, broken, readable
-from rlbench.analysis.showpieces.ratio import effective_ratio, ratio_numbers
-from rlbench.analysis.showpieces.scale import scale_of
+from rlbench.analysis.draw.chosen import styles_like
+from rlbench.analysis.draw.frame import apart, broken, readable
+from rlbench.analysis.draw.paper import KINDS, write_showpieces
+from rlbench.analysis.draw.scale import scale_of
+from rlbench.analysis.draw.scatter import effective_ratio, ratio_numbers
+from rlbench.analysis.draw.style import FIXED
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece, Suite
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis import intervals, survival
-from rlbench.analysis.proportions import wilson
+from rlbench.analysis.stats import intervals, survival
+from rlbench.analysis.stats.proportions import wilson
 from rlbench.errors import RlbenchError
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rlbench.analysis.showpieces.scale import scale_of, short, shorts
-from rlbench.analysis.showpieces.sweeps import find_sweeps
+from rlbench.analysis.draw.scale import scale_of, short, shorts
+from rlbench.analysis.draw.sweeps import find_sweeps
 
 
 def arm(label, algorithm="ppo", given=(), **fields):

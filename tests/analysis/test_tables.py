@@ -8,11 +8,11 @@ import io
 import pandas as pd
 import pytest
 
-from rlbench.analysis.causes import causes_table
-from rlbench.analysis.compare import ALL
-from rlbench.analysis.results import Results
-from rlbench.analysis.tablefiles import escape_latex, latex, markdown, write_tables
-from rlbench.analysis.tables import Table, all_tables, arms_table, summary_table
+from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.report.experiment_page import all_tables
+from rlbench.analysis.report.files import Table, escape_latex, latex, markdown, write_tables
+from rlbench.analysis.report.tables import arms_table, causes_table, summary_table
+from rlbench.analysis.scores.results import Results
 from rlbench.records import cause
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from rlbench.analysis import intervals, tails
+from rlbench.analysis.stats import intervals, tails
 from rlbench.errors import RlbenchError
 
 

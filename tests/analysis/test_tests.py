@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.tests import holm, permutation_test, smallest_p
-from rlbench.analysis.trends import contrast_test
+from rlbench.analysis.stats.families import holm, permutation_test, smallest_p
+from rlbench.analysis.stats.trends import contrast_test
 from rlbench.errors import RlbenchError
 
 

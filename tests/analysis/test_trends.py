@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.tests import permutation_test
-from rlbench.analysis.trends import (
+from rlbench.analysis.stats.families import permutation_test
+from rlbench.analysis.stats.trends import (
     _student,
     contrast_test,
     interior_test,

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rlbench.analysis.claimtable import claim_sentence
-from rlbench.analysis.compare import ALL
-from rlbench.analysis.equivalence import equivalence_test, non_inferiority_test
-from rlbench.analysis.measures import measure
-from rlbench.analysis.references import Reference
-from rlbench.analysis.results import Results
-from rlbench.analysis.verdicts import judge
+from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.judge.verdicts import judge
+from rlbench.analysis.report.claims import claim_sentence
+from rlbench.analysis.scores.metrics import measure
+from rlbench.analysis.scores.references import Reference
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.stats.trends import equivalence_test, non_inferiority_test
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
 from rlbench.store import Tables

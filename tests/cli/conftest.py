@@ -37,7 +37,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Replace the report, which takes seconds, and return the list of what it was called with."""
-    from rlbench.analysis import report
+    from rlbench.analysis.report import experiment_page
 
     calls: list[Any] = []
 
@@ -47,7 +47,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append((tables, document, folder))
         return folder / "report.html"
 
-    monkeypatch.setattr(report, "write_report", write_report)
+    monkeypatch.setattr(experiment_page, "write_report", write_report)
     return calls
 
 

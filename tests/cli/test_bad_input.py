@@ -130,12 +130,12 @@ def test_debug_shows_the_traceback(cli: Cli) -> None:
 def test_what_nobody_foresaw_is_one_line_with_a_hint(
     cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlbench.study import execution
+    from rlbench.study import run
 
     def surprise(*_: object) -> None:
         raise LookupError("whatever\nelse")
 
-    monkeypatch.setattr(execution, "make_packs", surprise)
+    monkeypatch.setattr(run, "make_packs", surprise)
     result = cli("run", experiment)
     assert said(result) == "error: unexpected LookupError: whatever (`rlbench --debug ...` shows where)"
     assert result.exit_code == 1

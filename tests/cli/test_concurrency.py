@@ -15,9 +15,9 @@ import pytest
 
 from rlbench.store import Store, files, load_table
 from rlbench.store.leases import holders
-from rlbench.study.files import load_experiment
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
+from rlbench.study.run import execute
+from rlbench.study.suites import load_experiment
 from tests.waiting import HANGS, wait_until
 
 pytestmark = pytest.mark.skipif(files.fcntl is None, reason="needs file locks")

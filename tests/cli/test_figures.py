@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from rlbench.analysis.results import Results
-from rlbench.analysis.showpieces import drawing
+from rlbench.analysis.draw import paper
+from rlbench.analysis.scores.results import Results
 from rlbench.suite import Showpiece
 from tests.cli.conftest import EXPERIMENT
 
@@ -58,11 +58,11 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     assert cli("run", suite, "--only", "tiny", "--workers", 0).exit_code == 0
     seen: dict[str, list[str]] = {}
 
-    def sheet(piece: Showpiece, members: dict[str, Results]) -> drawing.Sheet:
+    def sheet(piece: Showpiece, members: dict[str, Results]) -> paper.Sheet:
         seen[piece.name] = sorted(members)
-        return drawing.effective_ratio(piece)
+        return paper.effective_ratio(piece)
 
-    monkeypatch.setattr(drawing, "_sheet", sheet)
+    monkeypatch.setattr(paper, "_sheet", sheet)
     result = cli("figures", suite)
     assert result.exit_code == 0, result.output
     assert "Left out later: no run of other is stored in results.\n" in result.stdout

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from rlbench.store import load_table
-from rlbench.study.files import load_experiment
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
+from rlbench.study.run import execute
+from rlbench.study.suites import load_experiment
 from tests.waiting import HANGS, wait_until
 
 # The first pack ends, and the others only when there is a gate.

@@ -10,7 +10,7 @@ import pytest
 
 from rlbench import Environment
 from rlbench.records import RunRecord
-from rlbench.study.files import load_experiment
+from rlbench.study.suites import load_experiment
 from rlbench.userfiles import import_file
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "lecture"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rlbench import Environment
-from rlbench.training.estimate import samples
+from rlbench.training.rollout import samples
 from rlbench.userfiles import import_file
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "lecture"

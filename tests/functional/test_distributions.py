@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import distributions as oracle
 
-from rlbench.functional.families import Family, family
+from rlbench.functional.distributions import Family, family
 
 B = 6
 CASES: dict[str, tuple[str, tuple[int, ...]]] = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rlbench.functional.modules import ModuleError, ModuleNetwork, build_modules, seeded
+from rlbench.functional.torch_networks import ModuleError, ModuleNetwork, build_modules, seeded
 
 OBS, OUT, BATCH = 3, 2, 7
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.optimizers import AdamState, adam, norms
-from rlbench.functional.tensor_optimizers import clip_by_norm_
+from rlbench.functional.optimizers import AdamState, adam, clip_by_norm_, norms
 
 R, P, STEPS = 4, 33, 25
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.optimizers import AdamState, adam
-from rlbench.functional.tensor_optimizers import TensorAdamState, adam_, clip_by_norm_
+from rlbench.functional.optimizers import AdamState, TensorAdamState, adam, adam_, clip_by_norm_
 
 REPLICAS, SIZE, SPLIT = 3, 10, 6
 

@@ -23,7 +23,7 @@ def share(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with this process inside, in which nothing is trained."""
-    from rlbench.study.execution import Execution
+    from rlbench.study.run import Execution
 
     made = Sandbox(tmp_path)
     monkeypatch.chdir(made.work)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from rlbench.cli import main
 from rlbench.store import Store, load_table
 from rlbench.store.entry import manifest_digest
-from rlbench.store.specification import read_specification
+from rlbench.store.folders import read_specification
 from tests.fuzz.hostile import VALUES, deep
 from tests.fuzz.sandbox import CASES, TINY, Sandbox, ending, untouched
 from tests.fuzz.test_experiment_files import damaged
@@ -71,8 +71,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(sandbox: Sandbox, original: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with a copy of the results, in which reports draw no figures, which takes seconds."""
     shutil.copytree(original, sandbox.work, dirs_exist_ok=True)
-    monkeypatch.setattr("rlbench.analysis.report.pictures", lambda _: [])
-    monkeypatch.setattr("rlbench.analysis.suite.report._draw", lambda *_: {})
+    monkeypatch.setattr("rlbench.analysis.report.experiment_page.pictures", lambda _: [])
+    monkeypatch.setattr("rlbench.analysis.report.suite_report._draw", lambda *_: {})
     return sandbox
 
 

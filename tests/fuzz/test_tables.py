@@ -28,7 +28,7 @@ HEADERS = ["algorithm", "environment", "seed", "score", "step", "Score ", "SEED"
 @pytest.fixture
 def quick(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox in which reports draw no figures, which takes seconds."""
-    monkeypatch.setattr("rlbench.analysis.report.pictures", lambda _: [])
+    monkeypatch.setattr("rlbench.analysis.report.experiment_page.pictures", lambda _: [])
     return sandbox
 
 

@@ -16,7 +16,7 @@ from rlbench.errors import RlbenchError
 from rlbench.files import LONGEST_NAME, file_name, folder, is_name, write
 from rlbench.store import Store
 from rlbench.store.leases import _machine
-from rlbench.study.spec import Experiment
+from rlbench.study.experiment import Experiment
 from tests.fuzz.conftest import sandbox  # noqa: F401
 from tests.fuzz.hostile import TEXTS
 from tests.fuzz.sandbox import TINY, Sandbox
@@ -111,7 +111,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with a trained experiment and its report."""
     made = Sandbox(tmp_path)
     monkeypatch.chdir(made.work)
-    monkeypatch.setattr("rlbench.analysis.report.pictures", lambda _: [])
+    monkeypatch.setattr("rlbench.analysis.report.experiment_page.pictures", lambda _: [])
     (made.work / "tiny.py").write_text(TINY)
     assert made.call("run", "tiny.py", "--workers", "0").exit_code == 0
     return made

@@ -13,12 +13,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rlbench.analysis.external import read_results
-from rlbench.analysis.report import write_report
-from rlbench.analysis.results import Results
-from rlbench.analysis.suite import SuiteResults, write_suite_report
-from rlbench.analysis.tablefiles import csv_text, latex, markdown
-from rlbench.analysis.tables import Table
+from rlbench.analysis.report import SuiteResults, write_suite_report
+from rlbench.analysis.report.experiment_page import write_report
+from rlbench.analysis.report.files import Table, csv_text, latex, markdown
+from rlbench.analysis.scores.external import read_results
+from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
 from rlbench.suite import Erratum, Exact, Suite
 from tests.analysis.synthetic import experiment_document, make_tables

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from rlbench.analysis import intervals as iv
-from rlbench.analysis import statistics as st
-from rlbench.analysis.bands import mean_band
-from rlbench.analysis.estimates import Estimate
+from rlbench.analysis.stats import intervals as iv
+from rlbench.analysis.stats import statistics as st
+from rlbench.analysis.stats.estimates import Estimate
+from rlbench.analysis.stats.intervals import mean_band
 from tests.statistics.calibration import COVERAGE, Row, case, row
 from tests.statistics.distributions import ALL, SIZES, Array, Distribution
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from rlbench.analysis.estimates import LEVEL
-from rlbench.analysis.selection import pick_best
+from rlbench.analysis.stats.estimates import LEVEL
+from rlbench.analysis.stats.selection import pick_best
 from tests.statistics.calibration import BIAS, BOUNDS, COVERAGE, Row, case, row
 from tests.statistics.distributions import SIZES, Array
 

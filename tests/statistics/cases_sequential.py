@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlbench.analysis.permutation import Hypothesis
-from rlbench.analysis.sequential import Decision, decide
-from rlbench.analysis.tests import permutation_test
+from rlbench.analysis.stats.families import permutation_test
+from rlbench.analysis.stats.permutation import Hypothesis
+from rlbench.analysis.stats.sequential import Decision, decide
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution
 

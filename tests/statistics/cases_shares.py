@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtri
 
-from rlbench.analysis import intervals as iv
-from rlbench.analysis.proportions import clopper_pearson, difference_of_proportions, wilson
+from rlbench.analysis.stats import intervals as iv
+from rlbench.analysis.stats.proportions import clopper_pearson, difference_of_proportions, wilson
 from tests.statistics.calibration import COVERAGE, Row, case, row
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution, shifted
 

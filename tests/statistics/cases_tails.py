@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from rlbench.analysis import bands, survival, tails
-from rlbench.analysis import intervals as iv
-from rlbench.analysis.estimates import Estimate
+from rlbench.analysis.stats import intervals, survival, tails
+from rlbench.analysis.stats import intervals as iv
+from rlbench.analysis.stats.estimates import Estimate
 from tests.statistics.calibration import COVERAGE, Row, case, row
 from tests.statistics.cases_intervals import REPETITIONS, coverage
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution
@@ -97,7 +97,7 @@ def whole_curves(simulations: int) -> Iterator[Row]:
             for simulation in range(simulations):
                 curves, _ = _curves(np.random.default_rng([n, simulation]), n, kind)
                 for simultaneous in hits:
-                    band = bands.curve_band(curves, repetitions=500, simultaneous=simultaneous)
+                    band = intervals.curve_band(curves, repetitions=500, simultaneous=simultaneous)
                     hits[simultaneous] += bool(((band.low <= truth) & (truth <= band.high)).all())
             for simultaneous, count in hits.items():
                 name = f"whole curve, {'simultaneous' if simultaneous else 'pointwise'} band"

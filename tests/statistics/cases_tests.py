@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from rlbench.analysis.equivalence import equivalence_test
-from rlbench.analysis.families import family, holm
-from rlbench.analysis.permutation import Hypothesis
-from rlbench.analysis.tests import permutation_test
-from rlbench.analysis.trends import contrast_test, interior_test, page_test
+from rlbench.analysis.stats.families import family, holm, permutation_test
+from rlbench.analysis.stats.permutation import Hypothesis
+from rlbench.analysis.stats.trends import contrast_test, equivalence_test, interior_test, page_test
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
 from tests.statistics.distributions import ALL, LOGNORMAL, NORMAL, SATURATED, SIZES, Array, Distribution
 

@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.results import Results
-from rlbench.analysis.verdicts import judge
+from rlbench.analysis.judge.verdicts import judge
+from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
 from rlbench.store import Tables
 from tests.statistics.calibration import FALSE_POSITIVES, Row, case, row

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis import coverage
-from rlbench.analysis.estimates import Estimate
+from rlbench.analysis.stats import coverage
+from rlbench.analysis.stats.estimates import Estimate
 from tests.statistics.calibration import BIAS, COVERAGE, Case, Row, all_cases
 from tests.statistics.distributions import ALL, SMOOTH
 from tests.statistics.publish import PAGE, page, read

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rlbench.study.launcher import Launcher
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.experiment import Arm, Experiment
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.spec import Arm, Experiment
 
 TINY: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rlbench.errors import RlbenchError
-from rlbench.study.arms import baseline_of, resolve
-from rlbench.study.spec import Arm, Experiment
+from rlbench.study.experiment import Arm, Experiment
+from rlbench.study.plan import baseline_of, resolve
 
 
 def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experiment:

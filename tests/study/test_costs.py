@@ -12,8 +12,8 @@ from rlbench.fields import configure
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store.runs import COSTS
 from rlbench.study import memory
-from rlbench.study.costs import LEAST, SAVING, Cost, Costs, rule_of_thumb
 from rlbench.study.plan import Cell
+from rlbench.study.schedule import LEAST, SAVING, Cost, Costs, rule_of_thumb
 
 
 def cell(environment: str = "CartPole-v1", steps: int = 40_960, fingerprint: str = "f00", **overrides: Any) -> Cell:

@@ -24,15 +24,14 @@ import rlbench
 from rlbench import Arm, Experiment, registry
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
-from rlbench.store.specification import read_specification
+from rlbench.store.folders import read_specification
 from rlbench.study.environments import bound, registered, specification_of
-from rlbench.study.executors import in_process
-from rlbench.study.files import load_experiment
-from rlbench.study.packs import make_packs
+from rlbench.study.executors.local import in_process
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute_all
-from rlbench.study.suites import load_suite
-from rlbench.training.envs.gym import make_one
+from rlbench.study.run import execute_all
+from rlbench.study.schedule import make_packs
+from rlbench.study.suites import load_experiment, load_suite
+from rlbench.training.envs.gymnasium import make_one
 
 NAME = "rlbench-test/Specified-v0"
 

@@ -14,13 +14,13 @@ import pytest
 from rlbench import Environment
 from rlbench.records import Progress, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.packs import Pack
+from rlbench.study.experiment import Arm
 from rlbench.study.plan import Plan
-from rlbench.study.runner import execute
+from rlbench.study.run import execute
+from rlbench.study.schedule import Pack
 from rlbench.study.sinks import open_sinks
-from rlbench.study.sinks.eventfiles import EventFiles
-from rlbench.study.sinks.places import places_of
-from rlbench.study.spec import Arm
+from rlbench.study.sinks.feed import places_of
+from rlbench.study.sinks.tensorboard_files import EventFiles
 
 pytest.importorskip("tensorboard")
 

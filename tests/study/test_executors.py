@@ -15,11 +15,10 @@ import pytest
 
 from rlbench import registry
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
-from rlbench.study.executors import in_process, in_workers
-from rlbench.study.launcher import Launcher
-from rlbench.study.packs import Pack, make_packs
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import Event, in_process, in_workers
 from rlbench.study.plan import Cell, Plan
-from rlbench.study.pool import Event
+from rlbench.study.schedule import Pack, make_packs
 from rlbench.training.trainer import train
 
 # A worker cannot import a test module by name; what stands here travels whole, as a notebook's functions do.

@@ -23,14 +23,13 @@ from gymnasium import spaces
 from rlbench import Algorithm, Environment, hyper, static
 from rlbench.fields import configure
 from rlbench.records import Progress, RunRecord, empty_episodes
-from rlbench.study.executors import Results, in_process, in_workers
-from rlbench.study.launcher import Launcher
-from rlbench.study.limits import Limits
-from rlbench.study.packs import Pack
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import Results, in_process, in_workers
 from rlbench.study.plan import Cell
+from rlbench.study.schedule import Limits, Pack
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.envs import copy_seeds
-from rlbench.training.watch import Hanging, caller, watching
+from rlbench.training.limits import Hanging, caller, watching
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rlbench.errors import RlbenchError
-from rlbench.study.files import load_experiment, override
-from rlbench.study.spec import Arm, Experiment
+from rlbench.study.experiment import Arm, Experiment
+from rlbench.study.suites import load_experiment, override
 
 GOOD = "from rlbench import Experiment\nEXPERIMENT = Experiment('x', ['ppo-clip'], ['CartPole-v1'])\n"
 

@@ -17,13 +17,13 @@ import cloudpickle
 import pytest
 
 from rlbench.records import Environment, RunRecord, empty_episodes
-from rlbench.study import launcher as module
-from rlbench.study import template
-from rlbench.study.executors import in_workers
-from rlbench.study.launcher import Launcher
-from rlbench.study.packs import Pack
+from rlbench.study.executors import launcher as module
+from rlbench.study.executors import template
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import in_workers
+from rlbench.study.executors.worker import receive, send
 from rlbench.study.plan import Cell
-from rlbench.study.worker import receive, send
+from rlbench.study.schedule import Pack
 from tests.waiting import wait_until
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -208,11 +208,11 @@ def test_a_fork_that_the_system_refuses_leaves_the_reason(monkeypatch: pytest.Mo
 SLEEPERS = """
 import time
 from rlbench.records import Environment
-from rlbench.study.executors import in_workers
-from rlbench.study.launcher import Launcher
-from rlbench.study.packs import Pack
+from rlbench.study.executors.local import in_workers
+from rlbench.study.executors.launcher import Launcher
+from rlbench.study.schedule import Pack
 from rlbench.study.plan import Cell
-from rlbench.study.packs import Pack
+from rlbench.study.schedule import Pack
 from rlbench.study.plan import Cell
 
 def sleeps(*arguments, on_progress):

@@ -16,13 +16,13 @@ import pytest
 from rlbench import Claim, Environment, Measurement, run
 from rlbench.errors import RlbenchError
 from rlbench.store import Store, load_table
-from rlbench.study.files import override
-from rlbench.study.launcher import Launcher
+from rlbench.study.executors.launcher import Launcher
 from rlbench.study.measuring import Measuring, plan_measurement
-from rlbench.study.packs import measured_packs
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
-from rlbench.study.summary import Summary
+from rlbench.study.progress import Summary
+from rlbench.study.run import execute
+from rlbench.study.schedule import measured_packs
+from rlbench.study.suites import override
 from rlbench.userfiles import import_file
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

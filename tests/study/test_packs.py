@@ -13,9 +13,8 @@ from rlbench import registry
 from rlbench.algorithm import pack_key
 from rlbench.fields import configure
 from rlbench.records import Environment
-from rlbench.study.costs import Costs
-from rlbench.study.packs import make_packs
 from rlbench.study.plan import Cell
+from rlbench.study.schedule import Costs, make_packs
 
 
 def cell(environment: Environment | None = None, steps: int = 4096, seed: int = 0, **overrides: Any) -> Cell:

@@ -14,11 +14,9 @@ import torch
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.study import memory
-from rlbench.study.costs import Costs
-from rlbench.study.packs import make_packs
-from rlbench.study.placement import Placement, place
 from rlbench.study.plan import Plan
-from rlbench.study.runner import execute
+from rlbench.study.run import execute
+from rlbench.study.schedule import Costs, Placement, make_packs, place
 from rlbench.training.devices import AUTO_REPLICAS
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from rlbench.records import Progress
 from rlbench.study import progress as module
-from rlbench.study.packs import Pack, make_packs
+from rlbench.study.executors.local import Event
 from rlbench.study.plan import Plan
-from rlbench.study.pool import Event
 from rlbench.study.progress import Bar, Display, Lines, Meter, display_for
+from rlbench.study.schedule import Pack, make_packs
 
 
 @pytest.fixture

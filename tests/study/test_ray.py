@@ -25,18 +25,16 @@ from rlbench import registry
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study import cluster as clusters
-from rlbench.study import rays
-from rlbench.study.cluster import Cluster, Node
-from rlbench.study.executors import in_process
-from rlbench.study.installed import differences, installed
-from rlbench.study.launcher import launcher_for
-from rlbench.study.limits import Limits
-from rlbench.study.packs import Pack, halves
+from rlbench.study.executors import cluster as clusters
+from rlbench.study.executors import ray as in_tasks
+from rlbench.study.executors.cluster import Cluster, Node
+from rlbench.study.executors.launcher import launcher_for
+from rlbench.study.executors.local import Event, in_process
+from rlbench.study.executors.ray import in_ray
+from rlbench.study.experiment import Arm, Experiment
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.pool import Event
-from rlbench.study.rays import in_ray
-from rlbench.study.spec import Arm, Experiment
+from rlbench.study.provenance import differences, installed
+from rlbench.study.schedule import Limits, Pack, halves
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.trainer import train
 from tests.waiting import HANGS, wait_until
@@ -347,7 +345,7 @@ def test_a_replica_that_takes_too_much_fails_alone(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rays, "HEAR_SECONDS", 2.7)  # however late its last sign of life is heard
+    monkeypatch.setattr(in_tasks, "HEAR_SECONDS", 2.7)  # however late its last sign of life is heard
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=[2, 3])
     results = outcome(in_ray(packs_of(plan, 2), partial(spoil, how=how), quiet, cluster, limits=limits))
     assert (results[2].status, results[2].attempts) == ("finished", 2)
@@ -436,7 +434,7 @@ def test_a_node_with_other_versions_is_refused(
         with pytest.raises(RlbenchError, match=rf"^Node .* has torch {torch} instead of 1\.0; install"):
             cluster.prepare()
     monkeypatch.undo()
-    monkeypatch.setattr(rays, "installed", lambda: other)  # as of a node that joins later
+    monkeypatch.setattr(in_tasks, "installed", lambda: other)  # as of a node that joins later
     with Cluster(machines.address) as cluster, pytest.raises(RlbenchError, match=r"torch .* instead of 1\.0"):
         list(in_ray(packs_of(tiny_plan()), train, quiet, cluster))
     assert differences(installed()) == ""

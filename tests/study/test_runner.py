@@ -16,10 +16,10 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store, load_table
-from rlbench.store.specification import read_specification, seems_stored
+from rlbench.store.folders import read_specification, seems_stored
 from rlbench.study.plan import Plan
-from rlbench.study.runner import Interrupted, execute
-from rlbench.study.summary import Summary
+from rlbench.study.progress import Summary
+from rlbench.study.run import Interrupted, execute
 
 Trainer = Callable[..., list[RunRecord]]
 

@@ -11,11 +11,10 @@ import pytest
 
 from rlbench.errors import RlbenchError
 from rlbench.store import load_table
-from rlbench.study.measurement import Measurement
+from rlbench.study.experiment import Arm, Measurement
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.runner import execute
+from rlbench.study.run import execute
 from rlbench.study.shards import Shard, parse_shard, shard_of
-from rlbench.study.spec import Arm
 
 TINY = {"horizon": 16, "minibatches": 1, "epochs": 1}
 WIDTHS = [Arm("ppo-clip", f"width {width}", hidden=[width], **TINY) for width in range(2, 12)]

@@ -13,10 +13,10 @@ import pytest
 from rlbench.records import Environment, RunRecord, Status, empty_episodes
 from rlbench.store import Store
 from rlbench.store.leases import Lease, holders
-from rlbench.study import sharing
+from rlbench.study import queue
 from rlbench.study.plan import Cell, Plan
-from rlbench.study.runner import execute
-from rlbench.study.summary import Summary
+from rlbench.study.progress import Summary
+from rlbench.study.run import execute
 
 ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}], "shard": None}
 
@@ -44,7 +44,7 @@ class Trainer:
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Return a list of what happens while the command waits, one after the other, each as soon as it does."""
     events: list[Callable[[], None]] = []
-    monkeypatch.setattr(sharing, "time", SimpleNamespace(sleep=lambda _: events.pop(0)()))
+    monkeypatch.setattr(queue, "time", SimpleNamespace(sleep=lambda _: events.pop(0)()))
     return events
 
 

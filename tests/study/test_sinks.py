@@ -12,9 +12,9 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.packs import Pack
 from rlbench.study.plan import AnyCell, Plan
-from rlbench.study.runner import Interrupted, execute
+from rlbench.study.run import Interrupted, execute
+from rlbench.study.schedule import Pack
 from rlbench.study.sinks import Feed, open_sinks
 
 MakePlan = Callable[..., Plan]

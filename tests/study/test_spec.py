@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
-from rlbench.study.spec import Arm, Experiment, from_document
+from rlbench.study.experiment import Arm, Experiment, from_document
 
 
 def experiment(**changes: Any) -> Experiment:

@@ -15,12 +15,11 @@ from rlbench import registry
 from rlbench.errors import RlbenchError
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.store.registration import read_register
-from rlbench.store.specification import home, read_specification
-from rlbench.study.launcher import Launcher
-from rlbench.study.packs import make_packs
+from rlbench.store.folders import home, read_register, read_specification
+from rlbench.study.executors.launcher import Launcher
 from rlbench.study.plan import cells_of, make_plan
-from rlbench.study.runner import execute_all
+from rlbench.study.run import execute_all
+from rlbench.study.schedule import make_packs
 from rlbench.study.suites import load_suite, register_suite
 
 TINY = "horizon=16, minibatches=1, epochs=1, hidden=[4]"

@@ -10,10 +10,10 @@ import pytest
 from rlbench import registry
 from rlbench.fields import configure
 from rlbench.records import Environment
-from rlbench.study import execution, runner
-from rlbench.study.costs import Costs
-from rlbench.study.launcher import Launcher
+from rlbench.study import run
+from rlbench.study.executors.launcher import Launcher
 from rlbench.study.plan import Cell, Plan
+from rlbench.study.schedule import Costs
 from rlbench.study.trials import SIZES, try_out, worth_trying
 
 TINY: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
@@ -61,13 +61,13 @@ def test_a_run_that_needs_no_trial_makes_none(
     tiny_plan: Callable[..., Plan], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[Any] = []
-    monkeypatch.setattr(execution, "try_out", lambda cells, *_: tried.extend(cells))
-    runner.execute(tiny_plan(seeds=1), tmp_path, workers=1, progress=False)
+    monkeypatch.setattr(run, "try_out", lambda cells, *_: tried.extend(cells))
+    run.execute(tiny_plan(seeds=1), tmp_path, workers=1, progress=False)
     assert tried == []
 
 
 def test_what_training_took_is_kept_for_the_next_time(tiny_plan: Callable[..., Plan], tmp_path: Any) -> None:
     plan = tiny_plan(seeds=1, steps=160)
-    runner.execute(plan, tmp_path, workers=1, progress=False)
+    run.execute(plan, tmp_path, workers=1, progress=False)
     costs = Costs(tmp_path / "store")
     assert all(costs.measured(cell) for cell in plan.cells)

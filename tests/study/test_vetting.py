@@ -21,11 +21,10 @@ from rlbench import Algorithm, Arm, Environment, Experiment, Samples, Trajectory
 from rlbench.checks import broken_promise
 from rlbench.errors import RlbenchError
 from rlbench.functional import mean
-from rlbench.study import vetting
+from rlbench.study import run
 from rlbench.study.environments import bound
 from rlbench.study.plan import make_plan
-from rlbench.study.runner import execute
-from rlbench.study.vetting import step_twice
+from rlbench.study.run import execute, step_twice
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 NAME = "rlbench-test/Vetted-v0"
@@ -168,7 +167,7 @@ def test_a_command_refuses_to_train_it_and_stores_nothing(tmp_path: Path) -> Non
 
 def test_what_passed_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[Any] = []
-    monkeypatch.setattr(vetting, "broken_promise", lambda algorithm: checked.append(algorithm.weight) or "")
+    monkeypatch.setattr(run, "broken_promise", lambda algorithm: checked.append(algorithm.weight) or "")
     for weights in ([1.0], [1.0, 2.0], [1.0, 2.0]):
         execute(make_plan(experiment(Plain, weight=weights)), tmp_path, workers=0, progress=False)
     assert checked == [1.0, 2.0]
@@ -283,6 +282,6 @@ def test_results_in_python_and_their_report_say_it(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="its runs cannot be reproduced"):
         results = rlbench.run(lottery, results_dir=tmp_path, workers=0, progress=False)
     assert not results.runs["reproducible"].any()
-    from rlbench.analysis.method import warnings
+    from rlbench.analysis.report.method import warnings
 
     assert any("cannot be reproduced" in sentence for sentence in warnings(results))

@@ -17,13 +17,13 @@ import pytest
 
 from rlbench.records import Progress, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.files import load_experiment
-from rlbench.study.packs import Pack
+from rlbench.study.experiment import Arm
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.runner import execute
-from rlbench.study.sinks.places import places_of
-from rlbench.study.sinks.wandbruns import WandbRuns
-from rlbench.study.spec import Arm
+from rlbench.study.run import execute
+from rlbench.study.schedule import Pack
+from rlbench.study.sinks.feed import places_of
+from rlbench.study.sinks.wandb_runs import WandbRuns
+from rlbench.study.suites import load_experiment
 
 pytest.importorskip("wandb")
 

@@ -11,8 +11,7 @@ from rlbench import registry
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import configure
 from rlbench.functional.networks import ActorCritic
-from rlbench.training.estimate import estimate
-from rlbench.training.rollout import Experience
+from rlbench.training.rollout import Experience, estimate
 
 
 def network() -> ActorCritic:
@@ -118,7 +117,7 @@ def test_weights_travel_with_their_samples() -> None:
 def test_the_collector_hands_over_the_final_observation(name: str) -> None:
     """A rollout through a real environment: five steps per episode, the observation is always 0."""
     from rlbench import Environment
-    from rlbench.functional.families import family
+    from rlbench.functional.distributions import family
     from rlbench.training import envs
     from rlbench.training.envs.probes import register_probes
     from rlbench.training.noise import Streams
@@ -147,7 +146,7 @@ def test_the_collector_hands_over_the_final_observation(name: str) -> None:
 
 def test_final_observations_are_normalised_like_the_others() -> None:
     from rlbench import Environment
-    from rlbench.functional.families import family
+    from rlbench.functional.distributions import family
     from rlbench.training import envs
     from rlbench.training.noise import Streams
     from rlbench.training.rollout import Collector

@@ -9,7 +9,7 @@ import pytest
 
 from rlbench import Environment, registry
 from rlbench.fields import configure
-from rlbench.training.episodes import EpisodeLog
+from rlbench.training.recording import EpisodeLog
 from rlbench.training.rollout import Collector
 from rlbench.training.trainer import Training
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from rlbench.errors import RlbenchError
 from rlbench.study.plan import AnyPlan, cells_of
-from rlbench.study.sinks import eventfiles, wandbruns
-from rlbench.study.sinks.feed import Feed, Say, Sink, switched_off
-from rlbench.study.sinks.places import folder_of, places_of
+from rlbench.study.sinks import tensorboard_files, wandb_runs
+from rlbench.study.sinks.feed import Feed, Say, Sink, folder_of, places_of, switched_off
 
 
 def say(sentence: str) -> None:
@@ -52,14 +51,14 @@ def _sinks(plans: Sequence[AnyPlan], results_dir: str | Path, tensorboard: bool,
     places = places_of(plans, results_dir) if tensorboard or wandb else {}
     sinks: list[Sink] = []
     if tensorboard:
-        sinks.append(eventfiles.EventFiles(places, folder_of(plans[0], results_dir)))
+        sinks.append(tensorboard_files.EventFiles(places, folder_of(plans[0], results_dir)))
     if wandb and os.environ.get("WANDB_MODE") != "disabled":
         try:
-            sinks.append(wandbruns.WandbRuns(places, live=wandbruns.mode() == "online"))
+            sinks.append(wandb_runs.WandbRuns(places, live=wandb_runs.mode() == "online"))
         except RlbenchError:
             raise
         except Exception as problem:  # the server cannot be asked
-            say(switched_off(wandbruns.WandbRuns.title, problem))
+            say(switched_off(wandb_runs.WandbRuns.title, problem))
     return sinks
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from rlbench.records import Environment
-from rlbench.training.envs.batch import EnvBatch, Failure, Step, copy_seeds
-from rlbench.training.envs.gym import GymBatch, make_one
+from rlbench.training.envs.base import EnvBatch, Failure, Step, copy_seeds
+from rlbench.training.envs.gymnasium import GymBatch, make_one
 from rlbench.training.envs.spaces import ActionSpec
 
 __all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "make", "observation_size"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.training.envs.batch import Flags, Floats, Observations
+from rlbench.training.envs.base import Flags, Floats, Observations
 from rlbench.training.state import Saved
 
 EPSILON = 1e-8  # added to the variance

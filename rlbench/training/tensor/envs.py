@@ -15,7 +15,7 @@ from rlbench.training import envs as environments
 from rlbench.training.envs import ActionSpec, EnvBatch, Failure, copy_seeds
 from rlbench.training.envs.classic import DYNAMICS, is_known, time_limit
 from rlbench.training.envs.classic.batch import Starts
-from rlbench.training.envs.gym import make_one
+from rlbench.training.envs.gymnasium import make_one
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import State, joined, part, plain, put
 from rlbench.training.tensor.acrobot import Acrobot

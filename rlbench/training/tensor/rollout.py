@@ -10,13 +10,12 @@ import torch
 
 from rlbench.algorithm import Algorithm
 from rlbench.data import Estimates, Trajectory
-from rlbench.functional.families import Family
-from rlbench.functional.surrogates import standardise
-from rlbench.functional.tensor_networks import TensorNetwork
-from rlbench.improve.tensor_batches import TensorRollout
-from rlbench.training.episodes import EpisodeLog
+from rlbench.functional.distributions import Family
+from rlbench.functional.losses import standardise
+from rlbench.functional.torch_networks import TensorNetwork
+from rlbench.improve.minibatches import TensorRollout
 from rlbench.training.noise import Streams
-from rlbench.training.outcomes import Array
+from rlbench.training.recording import Array, EpisodeLog
 from rlbench.training.state import Saved
 from rlbench.training.tensor.envs import TensorEnvs
 from rlbench.training.tensor.normalize import TensorObservationNormalizer, TensorRewardNormalizer

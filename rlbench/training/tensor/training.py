@@ -12,13 +12,17 @@ import torch
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
 from rlbench.fields import fields_of
-from rlbench.functional.families import family
-from rlbench.functional.modules import ModuleError, ModuleNetwork, build_modules
-from rlbench.functional.tensor_networks import TensorActorCritic, TensorNetwork
-from rlbench.functional.tensor_optimizers import TensorAdamState
-from rlbench.improve.problem import Problem
-from rlbench.improve.tensor_meter import measure_update
-from rlbench.improve.tensor_problem import TensorProblem
+from rlbench.functional.distributions import family
+from rlbench.functional.optimizers import TensorAdamState
+from rlbench.functional.torch_networks import (
+    ModuleError,
+    ModuleNetwork,
+    TensorActorCritic,
+    TensorNetwork,
+    build_modules,
+)
+from rlbench.improve.autograd import TensorProblem, measure_update
+from rlbench.improve.compiled import Problem
 from rlbench.records import Environment
 from rlbench.training.devices import describe
 from rlbench.training.loop import Array, Loop

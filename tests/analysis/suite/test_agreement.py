@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rlbench.analysis.suite.agreement import Agreement, agreement, read_verdicts
+from rlbench.analysis.report.archive import Agreement, agreement, read_verdicts
 from rlbench.errors import RlbenchError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rlbench.analysis.suite import SuiteResults, entries_of
-from rlbench.analysis.suite.entries import natural
-from rlbench.analysis.suite.report import problems
+from rlbench.analysis.report import SuiteResults, entries_of
+from rlbench.analysis.report.entries import natural
+from rlbench.analysis.report.suite_report import problems
 from rlbench.claims import Claim
 from rlbench.suite import Exact, Suite
 from tests.analysis.suite.made import PAIR, PAIR_CLAIMS, made, member, raising, suite

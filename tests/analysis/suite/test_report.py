@@ -10,12 +10,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rlbench.analysis.suite import SuiteResults, entries_of, write_suite_report
-from rlbench.analysis.suite import report as reporting
-from rlbench.analysis.suite.documents import specification
-from rlbench.analysis.suite.errata import shown
-from rlbench.analysis.suite.page import suite_page
-from rlbench.analysis.suite.summary import summary, underpowered
+from rlbench.analysis.report import SuiteResults, entries_of, write_suite_report
+from rlbench.analysis.report import suite_report as reporting
+from rlbench.analysis.report.entries import shown
+from rlbench.analysis.report.suite_page import suite_page, summary, underpowered
+from rlbench.analysis.report.suite_report import specification
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from rlbench.suite import Erratum, Suite

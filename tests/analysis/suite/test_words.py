@@ -6,13 +6,19 @@ import math
 
 import pytest
 
-from rlbench.analysis.estimates import Estimate
-from rlbench.analysis.power import Seeds
-from rlbench.analysis.suite.changes import change_text
-from rlbench.analysis.suite.entries import Entry
-from rlbench.analysis.suite.labels import short_labels
-from rlbench.analysis.suite.words import asked_text, effect_text, metric_definition, metric_name, runs_text
-from rlbench.analysis.verdicts import Part, Verdict, clearance, regions
+from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
+from rlbench.analysis.report.claims import (
+    asked_text,
+    effect_text,
+    metric_definition,
+    metric_name,
+    runs_text,
+    short_labels,
+)
+from rlbench.analysis.report.entries import Entry
+from rlbench.analysis.report.suite_page import change_text
+from rlbench.analysis.stats.estimates import Estimate
+from rlbench.analysis.stats.power import Seeds
 from rlbench.claims import DIRECTIONS, Claim
 
 

@@ -18,7 +18,7 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit, TransformReward
 from rlbench.records import Environment
 from rlbench.training.envs import classic, copy_seeds, make
 from rlbench.training.envs.classic import DYNAMICS, ClassicBatch, supports
-from rlbench.training.envs.gym import GymBatch, make_one
+from rlbench.training.envs.gymnasium import GymBatch, make_one
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "CartPole-v1": ("CartPole-v1", {}),

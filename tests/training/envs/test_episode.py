@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlbench.training.envs.episode import Episode
+from rlbench.training.envs.gymnasium import Episode
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import UnusableError
 

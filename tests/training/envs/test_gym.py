@@ -11,7 +11,7 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
 from rlbench.training.envs import copy_seeds, make
-from rlbench.training.envs.gym import GymBatch, make_one
+from rlbench.training.envs.gymnasium import GymBatch, make_one
 from rlbench.training.state import UnusableError
 
 LEDGER = Environment("rlbench-test/Ledger-v0")

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm, fields_of
-from rlbench.fields import configure
+from rlbench.algorithm import Algorithm
+from rlbench.fields import configure, fields_of
 from rlbench.records import RunRecord
-from rlbench.training.envs.gym import make_one
+from rlbench.training.envs.gymnasium import make_one
 from rlbench.training.tensor import training
 from rlbench.training.tensor.envs import ResidentBatch
 from rlbench.training.tensor.training import TensorTraining

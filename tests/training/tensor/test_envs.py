@@ -13,7 +13,7 @@ from rlbench.records import Environment
 from rlbench.training.envs import make as make_batch
 from rlbench.training.envs.classic import DYNAMICS
 from rlbench.training.envs.classic.batch import Starts
-from rlbench.training.envs.gym import make_one
+from rlbench.training.envs.gymnasium import make_one
 from rlbench.training.tensor.envs import HostBatch, ResidentBatch, TensorStarts, is_resident, make
 
 CPU = torch.device("cpu")

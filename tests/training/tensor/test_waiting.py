@@ -14,14 +14,13 @@ import torch
 from torch import nn
 
 from rlbench import first_order
-from rlbench.functional.families import family
-from rlbench.functional.modules import ModuleNetwork, build_modules
-from rlbench.functional.tensor_networks import TensorActorCritic, TensorNetwork
-from rlbench.functional.tensor_optimizers import TensorAdamState
-from rlbench.improve.tensor_batches import TensorRollout
-from rlbench.improve.tensor_problem import TensorProblem
+from rlbench.functional.distributions import family
+from rlbench.functional.optimizers import TensorAdamState
+from rlbench.functional.torch_networks import ModuleNetwork, TensorActorCritic, TensorNetwork, build_modules
+from rlbench.improve.autograd import TensorProblem
+from rlbench.improve.minibatches import TensorRollout
 from rlbench.records import Environment
-from rlbench.training.envs.gym import make_one
+from rlbench.training.envs.gymnasium import make_one
 from rlbench.training.networks import layout
 from rlbench.training.noise import Streams
 from rlbench.training.tensor.envs import ResidentBatch

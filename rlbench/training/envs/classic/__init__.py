@@ -9,14 +9,17 @@ import numpy as np
 from gymnasium.envs import classic_control
 from gymnasium.envs.registration import load_env_creator
 
-from rlbench.training.envs.batch import copy_seeds
-from rlbench.training.envs.classic.acrobot import Acrobot
-from rlbench.training.envs.classic.batch import ClassicBatch
-from rlbench.training.envs.classic.cartpole import CartPole
-from rlbench.training.envs.classic.dynamics import Dynamics, rounds_as_numpy
-from rlbench.training.envs.classic.mountain_car import MountainCar, MountainCarContinuous
-from rlbench.training.envs.classic.pendulum import Pendulum
-from rlbench.training.envs.classic.shipped import is_as_shipped, time_limit
+from rlbench.training.envs.base import copy_seeds
+from rlbench.training.envs.classic.batch import ClassicBatch, is_as_shipped, time_limit
+from rlbench.training.envs.classic.dynamics import (
+    Acrobot,
+    CartPole,
+    Dynamics,
+    MountainCar,
+    MountainCarContinuous,
+    Pendulum,
+    rounds_as_numpy,
+)
 
 __all__ = ["DYNAMICS", "ClassicBatch", "classic_batch", "is_known", "supports", "time_limit"]
 

@@ -1,0 +1,87 @@
+"""How many digits numbers are shown with: as many as it takes to see by how much they differ.
+
+Scores may be returns of thousands or shares of a percent, so no number of digits fits all of them. It follows from the
+widest interval of what is shown together, whose ends get two significant digits; without intervals from how far the
+numbers lie apart, and where they do not, from their size. Numbers that are too small or too large for that are written
+with an exponent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import floor, log10
+
+import numpy as np
+
+from rlbench.analysis.stats.estimates import Estimate
+from rlbench.analysis.stats.statistics import Array
+
+NONE = "–"
+ROUNDING = 1e-12  # of the size of numbers: what they differ by less does not count
+_DECIMALS = 6  # more of them, or numbers from _LARGE on, and an exponent is easier to read
+_LARGE = 1e9
+
+
+def form_of(shown: Iterable[float | Estimate], least: int = 1, differences: Iterable[Estimate] = ()) -> str:
+    """Return the format, as `.1f`, of numbers and estimates that are shown together, and of their `differences`.
+
+    `least` is the smallest number of decimals. The same numbers in another unit have the same significant digits, as
+    long as they have more than `least` decimals.
+    """
+    numbers = np.array([_parts(one) for one in shown]).reshape(-1, 3)
+    everything = np.concatenate([numbers, np.array([_parts(one) for one in differences]).reshape(-1, 3)])
+    size = _largest(np.abs(everything))
+    if size == 0:
+        return f".{least}f"
+    points = numbers[np.isfinite(numbers[:, 0]), 0]
+    apart = (_largest(everything[:, 2] - everything[:, 1]), float(np.ptp(points)) if points.size else 0.0)
+    return _form(size, next((one for one in apart if one > ROUNDING * size), size / 10), least)
+
+
+def number(value: float, form: str, sign: str = "") -> str:
+    """Return a number as text, a dash where there is none; `sign` "+" is shown of positive ones, too."""
+    return f"{value:{sign}z{form}}".replace("-", "−") if np.isfinite(value) else NONE
+
+
+def text(estimate: Estimate, form: str, *, sign: bool = False) -> str:
+    """Return `12.3 [10.1, 14.6]`; without an interval the number alone.
+
+    An interval that has a width is shown with one, in more digits where that takes more.
+    """
+    shown = "+" if sign else ""
+    if not np.isfinite([estimate.point, estimate.low]).all():
+        return number(estimate.point, form, shown)
+    form = visible(estimate, form)
+    point, low, high = (number(end, form, shown) for end in (estimate.point, estimate.low, estimate.high))
+    return f"{point} [{low}, {high}]"
+
+
+def visible(estimate: Estimate, form: str) -> str:
+    """Return the format, or one with so many more digits that the ends of an interval with a width look different."""
+    low, high = estimate.low, estimate.high
+    size = max(abs(low), abs(high))
+    if f"{low:z{form}}" != f"{high:z{form}}" or not high - low > ROUNDING * size:
+        return form
+    return _form(size, high - low, 0)
+
+
+def steps(value: float) -> str:
+    """Return a number of steps, `1,000,000`, or 0.75 where steps are counted in something larger."""
+    return f"{value:,.10g}"
+
+
+def _parts(one: float | Estimate) -> tuple[float, float, float]:
+    return (one.point, one.low, one.high) if isinstance(one, Estimate) else (float(one), np.nan, np.nan)
+
+
+def _largest(values: Array) -> float:
+    return float(values[np.isfinite(values)].max(initial=0.0))
+
+
+def _form(size: float, apart: float, least: int) -> str:
+    """Return the format of numbers up to `size` that shows what is `apart` with two significant digits."""
+    first = floor(log10(apart))
+    decimals = max(1 - first, least)
+    if decimals <= _DECIMALS and size < _LARGE:
+        return f".{decimals}f"
+    return f".{min(max(floor(log10(size)) - first + 1, 1), 15)}e"

@@ -1,0 +1,345 @@
+"""The runs of a suite in a few megabytes: Parquet files that hold what its claims were judged by.
+
+    runs.parquet      one row per run
+    planned.parquet   which run is which arm and seed of which experiment
+    curves.parquet    learning curves on the common grid
+    updates.parquet   what was recorded at every update
+    README.md         what each file and column is
+
+The same runs give the same bytes. Scores and the metrics of claims have full precision; the two long tables have
+`DIGITS` bits, which is some four decimal digits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rlbench.analysis.report.claims import arms_by_label
+from rlbench.analysis.report.entries import SuiteResults
+from rlbench.analysis.scores.identity import traces
+from rlbench.analysis.scores.metrics import measure
+from rlbench.analysis.scores.results import Results
+from rlbench.errors import RlbenchError
+from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
+from rlbench.store import Tables
+from rlbench.store.folders import MEMBERS, read_register
+
+LIMIT = 20_000_000  # bytes of all files together
+DIGITS = 12  # bits of the mantissa in the long tables
+COLUMNS = (
+    "kl",
+    "kl_max",
+    "entropy",
+    "outside_band",
+    "ratio_max",
+    "clip_fraction",
+    "explained_variance",
+    "value_loss",
+    "grad_norm",
+)
+_KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
+_COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]
+_SCORES = [f"{name}{end}" for name in ("auc", "final", "last100", "drop") for end in ("", "_normalised")]
+
+
+class Archive(NamedTuple):
+    """The tables; `stride` says that every so manyth update is kept."""
+
+    runs: pd.DataFrame
+    planned: pd.DataFrame
+    curves: pd.DataFrame
+    updates: pd.DataFrame
+    stride: int = 1
+
+
+def write_archive(suite: SuiteResults, folder: Path, limit: int = LIMIT) -> int:
+    """Write the files into an existing folder and return their bytes; thins the updates until all fit in `limit`."""
+    whole = archive(suite)
+    files = {name: _parquet(getattr(whole, name)) for name in ("runs", "planned", "curves", "updates")}
+    thinned = whole
+    while sum(map(len, files.values())) > limit and len(thinned.updates):
+        thinned = thinned._replace(updates=thin(whole.updates, 2 * thinned.stride), stride=2 * thinned.stride)
+        files["updates"] = _parquet(thinned.updates)
+    for name, data in files.items():
+        write(folder / f"{name}.parquet", data, inside=folder)
+    write(folder / "README.md", _readme(thinned), inside=folder)
+    return sum(map(len, files.values()))
+
+
+def archive(suite: SuiteResults) -> Archive:
+    """Return the tables of a suite, sorted; rows of `curves` and `updates` name their run by its row in `runs`."""
+    frames = [_runs(one) for one in suite.members]
+    if not frames:
+        raise RlbenchError("There is nothing to archive: the suite has no experiment.")
+    runs = pd.concat(frames, ignore_index=True).sort_values("cell", kind="stable")
+    runs = runs.groupby("cell", as_index=False, sort=True).first()  # of each column the first that is known
+    order = ["environment", "algorithm", "settings", "seed", "cell"]
+    runs = runs[runs["status"] != "missing"].sort_values(order, ignore_index=True)
+    row = pd.Series(runs.index.to_numpy(np.int32), index=runs["cell"])
+    planned = pd.concat(
+        [
+            one.runs[["arm", "environment", "seed", "cell"]].assign(experiment=str(one.experiment.get("name")))
+            for one in suite.members
+        ]
+    )
+    return Archive(
+        runs,
+        planned[["experiment", "arm", "environment", "seed", "cell"]].sort_values(
+            ["experiment", "arm", "environment", "seed"], ignore_index=True
+        ),
+        _long([_curves(one) for one in suite.members], row, ["return"]),
+        _long([one.updates for one in suite.members], row, _recorded(suite.members)),
+    )
+
+
+def shortened(values: npt.NDArray[np.float32], digits: int = DIGITS) -> npt.NDArray[np.float32]:
+    """Return floats rounded to so many bits of their 23; what is not finite stays."""
+    cut = np.uint32(23 - digits)
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = ((bits + (np.uint32(1) << (cut - np.uint32(1)))) >> cut) << cut
+    return np.where(np.isfinite(values), rounded.view(np.float32), values)
+
+
+def thin(updates: pd.DataFrame, stride: int) -> pd.DataFrame:
+    """Return every so manyth update of each run, counted from its last one."""
+    place = updates.groupby("run").cumcount(ascending=False)
+    return updates[place % stride == 0].reset_index(drop=True)
+
+
+def _runs(results: Results) -> pd.DataFrame:
+    """Return one row per planned run of an experiment, with every metric that a claim of it uses."""
+    scores = results.scores
+    own = results.runs.drop_duplicates(["arm", "environment", "seed"])
+    table = scores[["cell", "arm", "environment", "seed", "used", *[name for name in _SCORES if name in scores]]]
+    extra = [name for name in [*_KEYS, *_COST] if name in own and name not in table]
+    table = table.merge(own[["arm", "environment", "seed", *extra]], on=["arm", "environment", "seed"], how="left")
+    settings = {
+        label: json.dumps(arm.get("fields") or arm.get("settings") or {}, sort_keys=True)
+        for label, arm in arms_by_label(results).items()
+    }
+    table["settings"] = table["arm"].map(settings).fillna("{}")
+    for metric in dict.fromkeys(claim.metric for claim in results.claims):
+        if metric in table:
+            continue
+        try:
+            table[metric] = measure(results, metric)["value"].to_numpy(np.float64)
+        except RlbenchError:  # no run that recorded it is stored
+            table[metric] = np.nan
+    named = [name for name in [*_KEYS, "used", *_SCORES, *_COST] if name in table]
+    return table[[*named, *[name for name in table if name not in named and name != "arm"]]]
+
+
+def _curves(results: Results) -> pd.DataFrame:
+    """Return the known points of the learning curves with the cell of each run."""
+    keys = ["arm", "environment", "seed"]
+    return results.curves.dropna(subset=["return"]).merge(results.scores[[*keys, "cell"]], on=keys, how="left")
+
+
+def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]) -> pd.DataFrame:
+    """Return one long table of all runs: run, step and the columns, shortened; each run once."""
+    seen = np.zeros(len(row), bool)
+    parts = []
+    for frame in frames:
+        part = frame.reindex(columns=["step", *columns]).astype(np.float64)
+        part.insert(0, "run", frame["cell"].map(row).to_numpy(np.float64))
+        part = part.dropna(subset=["run"]).astype({"run": np.int64})
+        part = part[~seen[part["run"]]]
+        seen[part["run"]] = True
+        parts.append(part.drop_duplicates(["run", "step"]))  # two arms of one experiment can share a run
+    filled = [part for part in parts if len(part)] or parts[:1]
+    whole = pd.concat(filled, ignore_index=True).sort_values(["run", "step"], kind="stable", ignore_index=True)
+    data: dict[str, Any] = {"run": whole["run"].to_numpy(np.int32), "step": whole["step"].to_numpy(np.int32)}
+    data |= {name: shortened(whole[name].to_numpy(np.float32)) for name in columns}
+    return pd.DataFrame(data)
+
+
+def _recorded(members: Sequence[Results]) -> list[str]:
+    """Return the columns of the updates that are kept: the usual ones, adapted fields, and what a claim uses."""
+    used = {claim.metric.partition(":")[0] for one in members for claim in one.claims}
+    present = {str(name) for one in members for name in one.updates} - {"cell", "step"}
+    wanted = {name for name in present if name in COLUMNS or name in used or name.startswith("field.")}
+    return [name for name in COLUMNS if name in wanted] + sorted(wanted - set(COLUMNS))
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    others = [field.name for field in table.schema if field.name not in floats]
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=others,
+        use_byte_stream_split=floats,
+        write_statistics=False,
+    )
+    return buffer.getvalue()
+
+
+def _readme(tables: Archive) -> str:
+    """Return what the files hold."""
+    thinned = ""
+    if tables.stride > 1:
+        thinned = f" Only one update in {tables.stride} is kept, counted from the last one of each run, to save space."
+    own = {*_KEYS, *_COST, *_SCORES, "used"}
+    metrics = [name for name in tables.runs if name not in own]
+    listed = "".join(f"\n- `{name}`" for name in metrics)
+    return f"""# Runs
+
+Written by `rlbench report`; readable with anything that reads Parquet, such as `pandas.read_parquet`.
+
+## runs.parquet
+
+{len(tables.runs):,} rows, one per run that took place, whatever became of it. A run that several experiments share is
+one row.
+
+- `cell`: the identity of the run, a hash of its settings, environment, budget, seed and source
+- `algorithm`, `settings` (JSON), `environment`, `seed`, `steps` (the budget)
+- `status` (finished, diverged or failed), `reason`, `used` (whether the run enters statistics)
+- `auc`, `final`, `last100`, `drop`: its scores, in units of the episode return; `_normalised`: 0 random, 1 target
+- `steps_done`, `gradient_steps`, `samples`, `seconds`: what it cost; `commit`, `device`: what made it
+- one column for every other metric that a claim uses, named as there:{listed or " none"}
+
+## planned.parquet
+
+{len(tables.planned):,} rows: `experiment`, `arm`, `environment`, `seed`, and the `cell` that holds that run. Runs that
+are planned but not stored have no row in `runs.parquet`.
+
+## curves.parquet
+
+{len(tables.curves):,} rows: the learning curve of every run on a common grid. `run` is the row in `runs.parquet`, from
+0; `return` is the mean return of the episodes that ended in the last tenth of the budget before `step`. A run that
+stopped early has no rows after that.
+
+## updates.parquet
+
+{len(tables.updates):,} rows: what was recorded at each update of a run. `run` as above.{thinned} The columns that the
+figures and claims of the suite use are kept, the others left out.
+
+Numbers in `curves.parquet` and `updates.parquet` are rounded to {DIGITS} bits, a relative error below 0.0002;
+`runs.parquet` is exact.
+"""
+
+
+# The experiments of a suite from its published report alone, where the store that it was made from is not at hand.
+#
+# `runs/` (`archive`) holds every number that a claim was judged by, in full precision, and `specification.json` what
+# was asked; so the verdicts are the same to the last digit. Learning curves are rounded as they are stored there, which
+# no figure shows. What only the store knows, such as tracebacks, is not known here.
+
+_SPECIFICATION = {
+    "experiments": [{"name": NAME, "arms": [Each(ANY)], "environments": [Each(ANY)], "claims?": [Each(ANY)]}]
+}
+_ARCHIVED_KEYS = ["arm", "environment", "seed"]
+
+
+class ArchivedResults(Results):
+    """The results of an experiment whose scores, metrics and curves are read instead of computed from episodes."""
+
+    def __init__(self, experiment: Mapping[str, Any], tables: Tables, curves: pd.DataFrame) -> None:
+        super().__init__(experiment, tables)
+        self.__dict__["scores"] = tables.runs.sort_values(["environment", "arm", "seed"], ignore_index=True)
+        self.__dict__["curves"] = curves
+        self.__dict__["traces"] = traces(tables._replace(episodes=curves))  # cached properties, all three
+
+
+def is_archived(folder: Path) -> bool:
+    """Return whether a folder holds a report with its runs."""
+    return (folder / "specification.json").is_file() and (folder / "runs" / "planned.parquet").is_file()
+
+
+def read_archive(folder: Path) -> list[Results]:
+    """Return the experiments of the report in `folder` as they were asked for then, with the registers beside it.
+
+    Raises:
+        RlbenchError: a file is damaged or missing.
+    """
+    try:
+        document = read_json(folder / "specification.json")
+        check(document, _SPECIFICATION, "it")
+        tables = {name: pd.read_parquet(folder / "runs" / f"{name}.parquet") for name in ("runs", "planned", "curves")}
+        tables["updates"] = pd.read_parquet(folder / "runs" / "updates.parquet")
+        return [_member(experiment, tables, folder) for experiment in document["experiments"]]
+    except (OSError, ValueError, KeyError) as problem:  # pyarrow's own errors are both
+        raise RlbenchError(f"The archived report in {folder} is damaged: {problem}.") from problem
+
+
+def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> Results:
+    """Return the results of one experiment."""
+    planned = tables["planned"]
+    own = planned[planned["experiment"] == experiment["name"]].drop(columns="experiment")
+    runs = own.merge(tables["runs"].drop(columns=["environment", "seed"]), on="cell", how="left")
+    runs = runs.fillna({"status": "missing", "reason": "not run yet", "used": False}).astype({"used": bool})
+    place = pd.Series(tables["runs"].index, index=tables["runs"]["cell"])
+
+    def rows(name: str) -> pd.DataFrame:
+        """Return the rows of this experiment's cells."""
+        table = tables[name][tables[name]["run"].isin(place.reindex(runs["cell"].unique()))]
+        return table.assign(cell=table["run"].map(tables["runs"]["cell"])).drop(columns="run")
+
+    curves = rows("curves").merge(runs[["cell", *_ARCHIVED_KEYS, "status", "used"]], on="cell")
+    register = read_register(folder / MEMBERS / str(experiment["name"]))
+    columns = {"cell": "str", "step": "int64", "return": "float64", "length": "int64"}
+    episodes = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
+    return ArchivedResults(experiment | {"register": register}, Tables(runs, episodes, rows("updates")), curves)
+
+
+DECIDED = ("supported", "refuted")
+
+
+class Agreement(NamedTuple):
+    """Claims that are decided in the first report: how many there are, and how many are the same in the second.
+
+    `differing` holds (id, statement, first verdict, second verdict), and `absent` the ids that the second lacks.
+    """
+
+    decided: int
+    same: int
+    differing: list[tuple[str, str, str, str]]
+    absent: list[str]
+
+
+def read_verdicts(path: str | Path) -> list[dict[str, Any]]:
+    """Return the claims of a `verdicts.json`, or of the one in a folder; RlbenchError where it is none."""
+    file = Path(path) / "verdicts.json" if os.path.isdir(path) else Path(path)
+    try:
+        document = read_json(file)
+        check(document, {"claims": [{"id": TEXT_OR_NONE, "statement": TEXT, "verdict": TEXT}]}, "it")
+        claims: list[dict[str, Any]] = document["claims"]
+        return claims
+    except OSError as problem:
+        raise RlbenchError(f"Cannot read {file}: {problem.strerror or problem}.") from problem
+    except ValueError as problem:
+        raise RlbenchError(f"{file} is not a verdicts.json that `rlbench report` wrote.") from problem
+
+
+def agreement(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> Agreement:
+    """Compare two lists of claims, which are the same if id and statement are."""
+    others = {_key(one): str(one["verdict"]) for one in second}
+    decided = [one for one in first if one["verdict"] in DECIDED]
+    present = [one for one in decided if _key(one) in others]
+    differing = [
+        (str(one["id"]), str(one["statement"]), str(one["verdict"]), others[_key(one)])
+        for one in present
+        if others[_key(one)] != one["verdict"]
+    ]
+    absent = [str(one["id"] or one["statement"]) for one in decided if _key(one) not in others]
+    return Agreement(len(decided), len(present) - len(differing), differing, absent)
+
+
+def _key(claim: Mapping[str, Any]) -> tuple[str, str]:
+    return str(claim["id"]), str(claim["statement"])

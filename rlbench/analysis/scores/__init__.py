@@ -1,0 +1,1 @@
+"""What is known of the runs of an experiment: tables, learning curves, scores and their references."""

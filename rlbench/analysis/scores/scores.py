@@ -1,0 +1,220 @@
+"""From episodes to one curve and a few scores per training run.
+
+Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode
+returns:
+
+value at step s
+    Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty
+    window takes the return of the latest step before it at which episodes ended. Before the first episode
+    ended nothing is known; the value is then that of the first ended episodes, carried back, and `observed`
+    is False.
+curve
+    The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or
+    diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN
+    throughout.
+auc
+    Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
+final
+    The value at the end: mean return over the last tenth of the budget.
+last100
+    Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
+    fewer).
+drop
+    How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
+
+An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
+`used` marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN
+or beyond `LARGEST`, and finished measurements, which have no episodes.
+A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
+averaged: it had fewer steps); a missing one keeps its row with NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rlbench.analysis.scores.references import Reference, normalise, reference
+from rlbench.records import MEASURED
+from rlbench.store import Tables
+
+Array = npt.NDArray[np.float64]
+
+POINTS = 100  # grid points of a curve
+WINDOW = 0.1  # width of the averaging window, as a share of the budget
+LAST = 100  # episodes in `last100`
+LARGEST = 1e100  # of a return or score; the squares of more would not be finite
+METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
+_ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
+_OF_CURVES = METRICS[:3]
+_COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
+
+
+class _History:
+    """The ended episodes of one run, in an order from which the value at any step is a mean of neighbours."""
+
+    def __init__(self, step: npt.NDArray[Any], returns: Array) -> None:
+        # Sorting by return within a step makes the means independent of the order of the table's rows, bit for
+        # bit.
+        order = np.lexsort((returns, step))
+        self.step, self.returns = step[order], returns[order]
+        self.returns[~(np.abs(self.returns) <= LARGEST)] = np.nan
+
+    def value(self, at: Array, width: float) -> Array:
+        """Value at the steps `at`, `[points]`, as the module defines it; NaN if no episode ended at all."""
+        if self.step.size == 0:
+            return np.full(at.shape, np.nan)
+        high = np.searchsorted(self.step, at, side="right")
+        high = np.where(high == 0, np.searchsorted(self.step, self.step[0], side="right"), high)
+        low = np.searchsorted(self.step, at - width, side="right")
+        latest = np.searchsorted(self.step, self.step[high - 1], side="left")
+        low = np.minimum(low, latest)
+        return self._means(low, high)
+
+    def last(self, count: int) -> float:
+        """Mean return of the last `count` episodes and of those that ended with the first of them."""
+        if self.step.size == 0:
+            return float("nan")
+        first = self.step[max(self.step.size - count, 0)]
+        low = np.searchsorted(self.step, first, side="left")
+        return float(self._means(np.array([low]), np.array([self.step.size]))[0])
+
+    def _means(self, low: npt.NDArray[np.intp], high: npt.NDArray[np.intp]) -> Array:
+        """Return the means of the returns from `low` to before `high`, `[windows]`, each summed up by itself.
+
+        A difference of two sums from the beginning on would round as the largest return of the whole run does.
+        """
+        edges = np.column_stack([low, high]).ravel()
+        return np.asarray(np.add.reduceat(np.append(self.returns, 0.0), edges)[::2] / (high - low))
+
+
+def curves(tables: Tables, points: int = POINTS) -> pd.DataFrame:
+    """Return the learning curves: one row per planned run and grid point.
+
+    Columns: arm, environment, seed, step, return (see the module), observed (an episode had ended by then),
+    and status and used of the run. Missing runs have no curve and no rows.
+    """
+    frames = []
+    for run, history in _histories(tables):
+        if run["status"] == "missing":
+            continue
+        grid, value, _ = _curve(run, history, points)
+        observed = np.isfinite(value) & (history.step.size > 0)
+        if history.step.size:
+            observed &= grid >= history.step[0]
+        frames.append((run, grid, value, observed, _used(run, history)))
+    columns = ("arm", "environment", "seed")
+    data: dict[str, Any] = {name: np.repeat([run[name] for run, *_ in frames], points) for name in columns}
+    data["step"] = np.concatenate([grid for _, grid, *_ in frames] or [np.empty(0)])
+    data["return"] = np.concatenate([value for _, _, value, *_ in frames] or [np.empty(0)])
+    data["observed"] = np.concatenate([seen for *_, seen, _ in frames] or [np.empty(0, bool)])
+    data["status"] = np.repeat([run["status"] for run, *_ in frames], points)
+    data["used"] = np.repeat(np.array([used for *_, used in frames], bool), points)
+    return pd.DataFrame(data)
+
+
+def scores(tables: Tables, references: Mapping[str, Reference] | None = None, points: int = POINTS) -> pd.DataFrame:
+    """Return the scores: one row per planned run, sorted by environment, arm and seed.
+
+    Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
+    carried (share of the curve before the first episode ended), auc, final, last100, drop, and the same four with
+    the suffix `_normalised` (see `references`; NaN where the environment has no reference).
+    """
+    rows = []
+    for run, history in _histories(tables):
+        _, value, end = _curve(run, history, points)
+        known = value[np.isfinite(value)]
+        first = history.step[0] if history.step.size else np.inf
+        rows.append(
+            {
+                **{name: run[name] for name in _COPIED},
+                "used": _used(run, history),
+                "episodes": history.step.size,
+                "carried": min(float(first) / run["steps"], 1.0),
+                "auc": known.mean() if known.size else np.nan,
+                "final": history.value(np.array([end]), WINDOW * run["steps"])[0],
+                "last100": history.last(LAST),
+                "drop": known.max() - known[-1] if known.size else np.nan,
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES, "drop"])
+    table = with_normalised(table, _OF_CURVES, references)
+    # A difference of two returns: what a random policy scores cancels.
+    unit = [_unit(str(environment), references) for environment in table["environment"]]
+    return table.assign(drop_normalised=table["drop"] / unit)
+
+
+def with_normalised(
+    table: pd.DataFrame, metrics: Sequence[str], references: Mapping[str, Reference] | None
+) -> pd.DataFrame:
+    """Return a table of scores in order, with a column `METRIC_normalised` for each of the metrics.
+
+    Scores of an environment that differ by nothing but rounding are made equal, so that no test sees a difference.
+    """
+    table = table.copy()
+    for metric in metrics:
+        table[f"{metric}_normalised"] = np.nan
+        for environment, group in table.groupby("environment"):
+            values = _rounded(group[metric].to_numpy(np.float64))
+            table.loc[group.index, metric] = values
+            table.loc[group.index, f"{metric}_normalised"] = normalise(values, str(environment), references)
+    return table.sort_values(["environment", "arm", "seed"], ignore_index=True)
+
+
+def _rounded(values: Array) -> Array:
+    """Return values, `[runs]`, of which those that lie as close as rounding puts them are the lowest of them."""
+    ordered = np.unique(values[np.isfinite(values)])
+    if not ordered.size:
+        return values
+    new = np.diff(ordered, prepend=-np.inf) > _ROUNDING * np.abs(ordered[[0, -1]]).max()
+    lowest = ordered[new][np.cumsum(new) - 1]
+    return np.where(np.isfinite(values), lowest[np.searchsorted(ordered, values).clip(max=ordered.size - 1)], values)
+
+
+def _unit(environment: str, references: Mapping[str, Reference] | None) -> float:
+    """Return the return that is 1 on the normalised scale; NaN for an unknown environment."""
+    scale = reference(environment, references)
+    return float("nan") if scale is None else abs(scale.target - scale.random)
+
+
+def counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Count the runs of a table of scores.
+
+    Columns: arm, environment, planned, finished, diverged, failed, missing, used.
+    """
+    status = {name: table["status"] == name for name in ("finished", "diverged", "failed", "missing")}
+    flags = table[["arm", "environment"]].assign(planned=1, **status, used=table["used"])
+    return flags.groupby(["arm", "environment"], as_index=False, sort=True).sum()
+
+
+def _histories(tables: Tables) -> Iterator[tuple[dict[str, Any], _History]]:
+    """Yield every planned run with its episodes; two arms may share the runs of one cell."""
+    episodes = tables.episodes
+    codes, cells = pd.factorize(episodes["cell"])
+    order = np.argsort(codes, kind="stable")
+    step = episodes["step"].to_numpy()[order]
+    returns = episodes["return"].to_numpy(np.float64)[order]
+    edges = np.searchsorted(codes[order], np.arange(len(cells) + 1))
+    position = {cell: code for code, cell in enumerate(cells)}
+    for run in tables.runs.to_dict("records"):
+        code = position.get(run["cell"])
+        rows = slice(0, 0) if code is None else slice(edges[code], edges[code + 1])
+        yield {str(key): value for key, value in run.items()}, _History(step[rows], returns[rows])
+
+
+def _curve(run: Mapping[str, Any], history: _History, points: int) -> tuple[Array, Array, float]:
+    """Return the grid, the curve on it and the step where the run ended."""
+    grid = run["steps"] * np.arange(1, points + 1) / points
+    end = float(run["steps"] if run["status"] == "finished" else run["steps_done"])
+    value = history.value(grid, WINDOW * run["steps"])
+    return grid, np.where(grid <= end, value, np.nan), end
+
+
+def _used(run: Mapping[str, Any], history: _History) -> bool:
+    if run["status"] != "finished":
+        return False
+    return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.returns).all())

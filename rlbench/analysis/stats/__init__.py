@@ -1,0 +1,1 @@
+"""Statistics of training runs: estimates, intervals, tests and their corrections; arrays in, records out."""

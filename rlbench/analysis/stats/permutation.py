@@ -1,0 +1,248 @@
+"""Permuting runs between arms: one studentised statistic, one engine for pairs, families and stages.
+
+A hypothesis says that two arms have the same distribution of scores in some environments. Where several are true
+together, the arms they connect are exchangeable within each environment, so runs are permuted among all of them at
+once: comparisons that share an arm keep their dependence. Each environment is a stratum: runs never leave it.
+
+Paired or not. Runs of one seed share the streams of the environment, of the initial weights, of the action noise and
+of the minibatch permutations (`rlbench.training.noise`), whatever the algorithm: that makes pairing by seed real
+here, and it is not real between runs trained elsewhere with seeds that merely have the same number. How much it is
+worth is another matter: two different algorithms take different actions after the first update, their runs drift
+apart, and with little correlation a paired test loses half of its degrees of freedom for nothing. So tests are
+unpaired unless asked; the unpaired test stays valid for seeds in common, where it errs on the safe side.
+
+The statistic is Welch's t, over several environments the sum of the differences of means over its standard error.
+Studentised, the test also holds its level asymptotically where only the means agree: E. Chung and J. P. Romano,
+"Exact and asymptotically robust permutation tests", Annals of Statistics 41, 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations, permutations, product
+from math import comb, factorial, prod
+
+import numpy as np
+import numpy.typing as npt
+
+from rlbench.analysis.stats.statistics import Array
+from rlbench.errors import RlbenchError
+
+EXACT_LIMIT = 20_000  # rearrangements up to which all of them are tried
+REPETITIONS = 9_999
+
+_TIE = 1e-9  # equal rearrangements summed in another order may differ in the last bits
+_LAST_BITS = 64 * float(np.finfo(np.float64).eps)
+
+Index = npt.NDArray[np.intp]
+Data = Mapping[tuple[str, str], Array]
+"""Scores by (environment, arm): `[runs]`, and `[seeds]` in the same order for every arm where runs are paired."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The arm scores like the baseline in each of the environments."""
+
+    arm: str
+    baseline: str
+    environments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Arms of one environment that some hypotheses connect: their runs are permuted with each other."""
+
+    environment: str
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Runs of a block, rearranged in `rows` ways, as sums that two stages of one experiment can add.
+
+    Unpaired, the columns are the arms: `counts` `[columns]` runs, `total` and `square` `[rows, columns]` of their
+    scores. Paired, the columns are pairs of arms and the sums are over the differences within a seed. `scale` is the
+    size of the scores, against which a variance counts as rounding.
+    """
+
+    columns: tuple[object, ...]
+    counts: npt.NDArray[np.int64]
+    total: Array
+    square: Array
+    scale: float
+    paired: bool
+
+    def difference(self, arm: str, baseline: str) -> tuple[Array, Array]:
+        """Return mean(arm) - mean(baseline) and its squared standard error, `[rows]` each."""
+        if self.paired:
+            sign = 1.0 if (arm, baseline) in self.columns else -1.0
+            mean, variance = self._mean(self.columns.index((arm, baseline) if sign > 0 else (baseline, arm)))
+            return sign * mean, variance
+        (x, vx), (y, vy) = (self._mean(self.columns.index(name)) for name in (arm, baseline))
+        return x - y, vx + vy
+
+    def take(self, rows: Index) -> Sums:
+        """Return some of the rows, in the order of `rows`."""
+        return Sums(self.columns, self.counts, self.total[rows], self.square[rows], self.scale, self.paired)
+
+    def __add__(self, later: Sums) -> Sums:
+        scale = max(self.scale, later.scale)
+        counts, total, square = self.counts + later.counts, self.total + later.total, self.square + later.square
+        return Sums(self.columns, counts, total, square, scale, self.paired)
+
+    def _mean(self, column: int) -> tuple[Array, Array]:
+        n = int(self.counts[column])
+        mean = self.total[:, column] / n
+        variance = np.maximum(self.square[:, column] / n - mean**2, 0.0) / max(n - 1, 1)
+        return mean, np.where(variance <= 1e-14 * self.scale**2, 0.0, variance)
+
+
+def blocks(hypotheses: Sequence[Hypothesis]) -> list[Block]:
+    """Return the connected arms of every environment, sorted: what may be permuted if all hypotheses are true."""
+    found = []
+    for environment in sorted({name for one in hypotheses for name in one.environments}):
+        groups: list[set[str]] = []
+        for one in hypotheses:
+            if environment in one.environments:
+                joined = {one.arm, one.baseline}
+                apart = [group for group in groups if not group & joined]
+                groups = [*apart, joined.union(*(group for group in groups if group & joined))]
+        found += [Block(environment, tuple(sorted(group))) for group in groups]
+    return sorted(found, key=lambda block: (block.environment, block.arms))
+
+
+def rearrangements(data: Data, block: Block, paired: bool) -> int:
+    """Return in how many ways the runs of a block can be dealt to its arms."""
+    sizes = [data[block.environment, arm].size for arm in block.arms]
+    if paired:
+        return int(factorial(len(sizes)) ** sizes[0])
+    return prod(comb(sum(sizes[index:]), size) for index, size in enumerate(sizes))
+
+
+def observed(data: Data, block: Block, paired: bool, centre: float) -> Sums:
+    """Return the sums of a block as it was observed, one row; `centre` is taken off every score."""
+    groups = [data[block.environment, arm] - centre for arm in block.arms]
+    if paired:
+        return _paired_sums(np.stack(groups, axis=1)[None], block.arms)
+    return _sums(np.concatenate(groups)[None], block.arms, [group.size for group in groups])
+
+
+def all_rows(data: Data, block: Block, paired: bool, centre: float) -> Sums:
+    """Return the sums of every rearrangement of a block, the observed one among them."""
+    groups = [data[block.environment, arm] - centre for arm in block.arms]
+    if paired:
+        each = np.array(list(permutations(range(len(groups)))))  # [ways, arms]
+        ways = np.array(list(product(range(len(each)), repeat=groups[0].size)))  # [rows, seeds]
+        values = np.stack(groups, axis=1)[None].repeat(len(ways), axis=0)  # [rows, seeds, arms]
+        return _paired_sums(np.take_along_axis(values, each[ways], axis=2), block.arms)
+    sizes = [group.size for group in groups]
+    rows = np.array([list(row) for row in _deals(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
+    return _sums(np.sort(np.concatenate(groups))[rows], block.arms, sizes)
+
+
+def random_rows(data: Data, block: Block, paired: bool, centre: float, rng: np.random.Generator, rows: int) -> Sums:
+    """Return the sums of `rows` random rearrangements of a block; the order of its runs does not matter."""
+    groups = [data[block.environment, arm] - centre for arm in block.arms]
+    if paired:
+        values = np.sort(np.stack(groups, axis=1), axis=1)[None].repeat(rows, axis=0)
+        return _paired_sums(rng.permuted(values, axis=2), block.arms)
+    pooled = np.sort(np.concatenate(groups))[None].repeat(rows, axis=0)
+    return _sums(rng.permuted(pooled, axis=1), block.arms, [group.size for group in groups])
+
+
+def centre_of(data: Data, block: Block) -> float:
+    """Return the mean of a block's scores; exactly their value where all are equal."""
+    pooled = np.sort(np.concatenate([data[block.environment, arm] for arm in block.arms]))
+    if pooled.size == 0:
+        return 0.0
+    return float(pooled[0] if pooled[0] == pooled[-1] else pooled.mean())
+
+
+def statistic(sums: Mapping[tuple[str, str], Sums], hypothesis: Hypothesis) -> Array:
+    """Return Welch's t of the arm against its baseline over the hypothesis' environments, `[rows]`.
+
+    `sums` by (environment, arm). Positive where the arm scores higher, 0 where nothing differs, infinite for a
+    difference without any spread.
+    """
+    parts = [sums[name, hypothesis.arm] for name in hypothesis.environments]
+    moved = [part.difference(hypothesis.arm, hypothesis.baseline) for part in parts]
+    shift = reduce(np.add, [one for one, _ in moved])
+    variance = reduce(np.add, [one for _, one in moved])
+    tolerance = 1e-12 * np.sqrt(sum(part.scale**2 for part in parts))
+    shift = np.where(np.abs(shift) <= tolerance, 0.0, shift)
+    certain = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
+    return np.asarray(np.where(variance > 0, shift / np.sqrt(np.where(variance > 0, variance, 1.0)), certain))
+
+
+def tie_of(samples: Iterable[Array]) -> float:
+    """Return by how much statistics of the same scores, rearranged, may differ through rounding alone.
+
+    Each sample holds the scores that are permuted with each other. The further they are from 0 in comparison to their
+    spread, the fewer digits are left of what they differ by.
+    """
+    spreads = [(float(np.abs(sample).max()), float(np.ptp(sample))) for sample in samples if sample.size]
+    return max([_TIE, *(_LAST_BITS * size / spread for size, spread in spreads if spread > 0)])
+
+
+def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TIE) -> float:
+    """Return the p-value: how often a permuted statistic `[rows]` is at least the observed one, or ties with it.
+
+    Over random permutations (1 + count) / (1 + rows), never 0: B. Phipson and G. K. Smyth, "Permutation p-values
+    should never be zero", Statistical Applications in Genetics and Molecular Biology 9, 2010. If `exact`, the rows are
+    all there are, the observed one among them.
+    """
+    bar = seen - tie * max(abs(seen), 1.0) if np.isfinite(seen) else seen
+    extreme, rows = int((permuted >= bar).sum()), len(permuted)
+    return extreme / rows if exact else (1 + extreme) / (1 + rows)
+
+
+def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:
+    """Return the pooled degrees of freedom of a hypothesis, at least 1."""
+    counts = [
+        (data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments
+    ]
+    return max(sum(n - 1 if paired else n + m - 2 for n, m in counts), 1)
+
+
+def check_paired(data: Data, block: Block) -> None:
+    """Raise RlbenchError unless every arm of the block has the same number of seeds."""
+    sizes = {arm: data[block.environment, arm].size for arm in block.arms}
+    if len(set(sizes.values())) > 1:
+        counted = ", ".join(f"{arm} {size}" for arm, size in sizes.items())
+        raise RlbenchError(
+            f"A paired test needs the same seeds in every arm, but on {block.environment} they have: {counted}."
+        )
+
+
+def _deals(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every way to deal `runs` to groups of `sizes`, each as one tuple, group after group."""
+    if len(sizes) == 1:
+        yield runs
+        return
+    for chosen in combinations(runs, sizes[0]):
+        left = tuple(run for run in runs if run not in chosen)
+        for rest in _deals(left, sizes[1:]):
+            yield chosen + rest
+
+
+def _sums(values: Array, arms: tuple[str, ...], sizes: Sequence[int]) -> Sums:
+    """Sum `values` `[rows, runs]`, in which the runs of one arm follow those of another."""
+    filled = np.flatnonzero(sizes)  # an arm may have no run in a stage, and its sums are 0
+    starts = (np.cumsum(sizes) - np.array(sizes))[filled].astype(np.intp)
+    total, square = np.zeros((2, len(values), len(sizes)))
+    if filled.size:
+        total[:, filled] = np.add.reduceat(values, starts, axis=1)
+        square[:, filled] = np.add.reduceat(values**2, starts, axis=1)
+    return Sums(arms, np.array(sizes), total, square, float(np.abs(values[0]).max(initial=0.0)), False)
+
+
+def _paired_sums(values: Array, arms: tuple[str, ...]) -> Sums:
+    """Sum the differences within a seed of `values` `[rows, seeds, arms]`."""
+    pairs = list(combinations(range(len(arms)), 2))
+    moved = [values[:, :, i] - values[:, :, j] for i, j in pairs]
+    names = tuple((arms[i], arms[j]) for i, j in pairs)
+    counts = np.full(len(pairs), values.shape[1])
+    total, square = (np.stack([(one**power).sum(1) for one in moved], axis=1) for power in (1, 2))
+    return Sums(names, counts, total, square, float(np.abs(values[0]).max()), True)

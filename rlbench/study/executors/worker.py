@@ -1,0 +1,140 @@
+"""The program of a worker process: packs come in on stdin, progress and results go out on stdout.
+
+A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
+(limits, train or None, algorithms, environment, steps, seeds, options by name), limits being (seconds that a call of an
+environment may take, bytes). From the worker: ("alive",) and ("progress", Progress) as signs of life, then
+("done", [RunRecord]) or ("error", sentence, traceback, whether another try may end otherwise).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import pickle
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import IO, TYPE_CHECKING, Any
+
+from rlbench.study import memory
+from rlbench.training.limits import limit_memory, shortage, watching
+
+if TYPE_CHECKING:
+    from rlbench.records import RunRecord
+
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
+
+
+def send(stream: IO[bytes], message: bytes) -> None:
+    """Write one message and flush it."""
+    stream.write(struct.pack(">Q", len(message)) + message)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> bytes | None:
+    """Return the next message, or None where the stream ends or breaks off."""
+    header = stream.read(8)
+    if len(header) < 8:
+        return None
+    (length,) = struct.unpack(">Q", header)
+    message = stream.read(length)
+    return message if len(message) == length else None
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line."""
+    from rlbench.errors import RlbenchError
+
+    if short := shortage(error):
+        return short
+    first = (str(error).strip().splitlines() or [""])[0]
+    return first if isinstance(error, RlbenchError) else f"{type(error).__name__}: {first}".rstrip(": ")
+
+
+def main() -> None:
+    """Train packs until stdin ends. Ctrl-C is the parent's business, which ends this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.be_ended_first()
+    source = sys.stdin.buffer
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # or a worker that is ended takes its last lines along
+    try:
+        while (payload := receive(source)) is not None:
+            send(sink, pickle.dumps(answer(payload, lambda *message: send(sink, pickle.dumps(message)))))
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone, and so is stderr
+
+
+def answer(payload: bytes, say: Callable[..., None], *, checkpoints: bool = True) -> tuple[Any, ...]:
+    """Train a pack as it was sent, in this process, and return the last message about it; `say` hears the others.
+
+    Without `checkpoints` it is trained from the beginning, and none are written.
+    """
+    try:
+        return "done", _train(payload, say, checkpoints)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        reason, again = describe(error), bool(shortage(error))
+        if again:
+            limit_memory(math.inf)  # or there is none left to say so
+        return "error", reason, traceback.format_exc(), again
+
+
+def _train(payload: bytes, say: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
+    (seconds, size), train, *arguments, options = pickle.loads(payload)
+    if not checkpoints:
+        options.pop("checkpoints", None)
+    train = train or trainer()
+    from rlbench.study.process import draw_anew
+
+    draw_anew()
+    imported = _imported()
+    memory.forget_peak()
+    limit_memory(size)
+    say("alive")  # all is imported
+    on_progress = partial(say, "progress")
+    records = perform(train, arguments, {**options, "on_progress": on_progress}, seconds, lambda: say("alive"))
+    for record in records:
+        record.peak_bytes = max(memory.peak() - imported, 0)
+    return records
+
+
+def perform(
+    train: Callable[..., list[RunRecord]],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    seconds: float,
+    alive: Callable[[], None] = lambda: None,
+) -> list[RunRecord]:
+    """Return what `train` returns for (algorithms, environment, steps, seeds); this process is left as it was found.
+
+    The environment is the one that its experiment registered. A call of it may take `seconds`; `alive` is called now
+    and then while environments return.
+    """
+    from rlbench.study.environments import registered
+    from rlbench.study.process import left_as_found
+
+    with left_as_found(), registered(arguments[1]), watching(seconds, alive):
+        return train(*arguments, **options)
+
+
+@cache
+def _imported() -> int:
+    """Return the memory that was held before the first pack, bytes."""
+    return memory.held()
+
+
+def trainer() -> Callable[..., list[RunRecord]]:
+    """Return `rlbench.training.trainer.train`; imported here, since it is heavy and only workers need it."""
+    from rlbench.training.trainer import train
+
+    return train

@@ -1,0 +1,448 @@
+"""What to run: an experiment is a short piece of data, checked where it is written, and JSON both ways.
+
+    EXPERIMENT = Experiment(
+        name="clip-range",
+        question="Does the clip range matter?",
+        arms=["reinforce", Arm("ppo-clip", clip=[0.1, 0.2, 0.4])],
+        environments=["CartPole-v1", Environment("Pendulum-v1", {"g": 5.0})],
+        seeds=10,
+        steps=100_000,
+    )
+
+Constructing checks the shape of the data and imports no algorithm; `rlbench.study.plan.resolve` checks names,
+fields and budgets against the algorithms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Integral
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from rlbench.claims import Claim
+from rlbench.claims import from_document as claim_from
+from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.files import LONGEST_LABEL, LONGEST_NAME, is_label, is_name, is_text
+from rlbench.records import MEASURED, Environment
+from rlbench.store.entry import canonical
+from rlbench.store.runs import STORE
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+
+
+MOST_SEEDS = 100_000
+_LARGEST = 2**63  # the tables hold 64 bits
+
+
+@dataclass(frozen=True, init=False)
+class Arm:
+    """One algorithm, by name or class, with settings: `Arm("ppo-clip", clip=0.1)`.
+
+    A list for a `hyper` field stands for one arm per value, labelled `ppo-clip clip=0.1` and so on. `label`
+    is the name in tables and figures; without one, the algorithm's name.
+    """
+
+    algorithm: str | type[Algorithm]
+    label: str | None
+    settings: Mapping[str, Any]
+
+    def __init__(self, algorithm: str | type[Algorithm], label: str | None = None, **settings: Any) -> None:
+        if not algorithm or not isinstance(algorithm, str | type):
+            raise RlbenchError(f"An arm needs an algorithm's name or class, not {brief(algorithm)}.")
+        object.__setattr__(self, "algorithm", algorithm)
+        object.__setattr__(self, "label", label)
+        object.__setattr__(self, "settings", dict(settings))
+        try:
+            canonical(settings)
+        except RecursionError:
+            raise RlbenchError(f"Arm {brief(self.name)}: its settings are nested too deeply.") from None
+        if label is not None and not is_label(label):
+            raise RlbenchError(
+                f"Arm {brief(self.name)}: label must be a word or a line of up to {LONGEST_LABEL} letters, not "
+                f"{brief(label)}."
+            )
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name."""
+        if isinstance(self.algorithm, str):
+            return self.algorithm
+        return str(getattr(self.algorithm, "name", "") or self.algorithm.__name__)
+
+    def document(self) -> dict[str, Any]:
+        """Return the arm as JSON; a class is written as its name."""
+        return {"algorithm": self.name, "label": self.label, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True, init=False)
+class Experiment:
+    """Arms x environments x seeds, with equal budgets of environment steps.
+
+    name          the folder of the report in the results folder
+    arms          `Arm`s, or algorithms by name or class
+    environments  `Environment`s, or Gymnasium ids
+    seeds         a list, or a number n that stands for 0 to n - 1
+    steps         environment steps of every run: one number, or one per environment id
+    baseline      the label of the arm that the others are compared with; the first arm if not given
+    claims        `Claim`s that the runs shall decide; their hash is kept before the first run starts
+    question      what the experiment is to answer, in one sentence
+    design        how, in two sentences, for readers who do not know its arms
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    environments: tuple[Environment, ...]
+    seeds: tuple[int, ...]
+    steps: int | Mapping[str, int]
+    baseline: str
+    question: str
+    claims: tuple[Claim, ...]
+    design: str
+
+    def __init__(
+        self,
+        name: str,
+        arms: Sequence[Arm | str | type[Algorithm]],
+        environments: Sequence[Environment | str],
+        seeds: int | Sequence[int] = 10,
+        steps: int | Mapping[str, int] = 100_000,
+        baseline: str = "",
+        question: str = "",
+        claims: Sequence[Claim] = (),
+        design: str = "",
+    ) -> None:
+        where = f"Experiment {as_name(name)!r}"
+        checked: dict[str, Any] = {
+            "name": name,
+            "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in as_list(where, "arms", arms)),
+            "environments": as_environments(where, as_list(where, "environments", environments)),
+            "seeds": as_seeds(where, seeds),
+            "baseline": as_text(where, "baseline", baseline),
+            "question": as_text(where, "question", question),
+            "claims": as_claims(where, claims),
+            "design": as_text(where, "design", design),
+        }
+        checked["steps"] = _steps(where, steps, checked["environments"])
+        for key, value in checked.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def where(self) -> str:
+        """How messages refer to the experiment."""
+        return f"Experiment {brief(self.name)}"
+
+    def budget(self, environment: Environment) -> int:
+        """Return the environment steps of every run in `environment`."""
+        if isinstance(self.steps, int):
+            return self.steps
+        return self.steps[environment.label if environment.label in self.steps else environment.id]
+
+    def document(self) -> dict[str, Any]:
+        """Return the experiment as JSON; `from_document` reads it back."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "arms": [arm.document() for arm in self.arms],
+            "environments": [{"id": one.id, "options": dict(one.options)} for one in self.environments],
+            "seeds": list(self.seeds),
+            "steps": self.steps if isinstance(self.steps, int) else dict(self.steps),
+            "baseline": self.baseline,
+            "claims": [claim.document() for claim in self.claims],
+            "design": self.design,
+        }
+
+
+def from_document(document: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that `Experiment.document` wrote; RlbenchError where it is not one."""
+    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims", "design"]
+    for key in document:
+        if key not in known:
+            raise RlbenchError(f"An experiment has no entry {brief(key)}.{nearest(str(key), known)}")
+    try:
+        return Experiment(
+            **{
+                **document,
+                "arms": [
+                    Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]
+                ],
+                "environments": [Environment(one["id"], one.get("options", {})) for one in document["environments"]],
+                "claims": [claim_from(one) for one in document.get("claims", [])],
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise RlbenchError(f"This is not the document of an experiment: {problem}.") from problem
+
+
+def as_name(name: Any) -> str:
+    """Return the name of an experiment, which is also that of a folder."""
+    if not is_name(name) or name == STORE:
+        raise RlbenchError(
+            f"An experiment's name is also its folder: up to {LONGEST_NAME} letters, digits, '.', '_' and '-', not "
+            f"{brief(name)}."
+        )
+    return str(name)
+
+
+def as_text(where: str, key: str, value: Any) -> str:
+    """Return a text, which may be empty or None."""
+    if value is None or (isinstance(value, str) and is_text(value)):
+        return value or ""
+    raise RlbenchError(f"{where}: {key} must be a text, not {brief(value)}.")
+
+
+def as_list(where: str, key: str, value: Any) -> list[Any]:
+    """Return a list of at least one item."""
+    if isinstance(value, str | Mapping | Arm | Environment | type) or not isinstance(value, Iterable):
+        raise RlbenchError(f"{where}: {key} must be a list, not {brief(value)}.")
+    items = list(value)
+    if not items:
+        raise RlbenchError(f"{where}: {key} is empty; it needs at least one.")
+    return items
+
+
+def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
+    """Return different environments, given as such or by their ids."""
+    # Each experiment has its own, since each carries what was registered when that was read.
+    environments = tuple(
+        Environment(one) if isinstance(one, str) else replace(one) if isinstance(one, Environment) else one
+        for one in items
+    )
+    for one in environments:
+        if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
+            raise RlbenchError(f"{where}: {brief(one)} is not an environment; give a Gymnasium id.")
+        if not isinstance(one.options, Mapping) or not all(isinstance(key, str) for key in one.options):
+            raise RlbenchError(
+                f"{where}: the options of {one.id} must be a mapping of names, not {brief(one.options)}."
+            )
+        try:
+            json.dumps(canonical(one.options))
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise RlbenchError(f"{where}: the options of {one.id} must be JSON values ({problem}).") from problem
+        if not is_label(one.label):
+            raise RlbenchError(
+                f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "
+                f"and {brief(one.label)} is not one."
+            )
+    if repeated := repeats([one.label for one in environments]):
+        raise RlbenchError(f"{where}: environment {brief(repeated[0])} is listed twice.")
+    if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):
+        raise RlbenchError(f"{where}: two environments differ only in how their options are written.")
+    return environments
+
+
+def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    """Return different seeds, given as a list or by their number."""
+    if is_whole(seeds):
+        _not_too_many(where, seeds)
+        if seeds < 1:
+            raise RlbenchError(f"{where}: seeds must be at least 1, not {seeds}.")
+        return tuple(range(int(seeds)))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {brief(seeds)}.")
+    listed = as_list(where, "seeds", itertools.islice(seeds, MOST_SEEDS + 1))
+    _not_too_many(where, len(listed))
+    for seed in listed:
+        if not is_whole(seed) or not 0 <= seed < _LARGEST:
+            raise RlbenchError(f"{where}: a seed must be a whole number from 0 to 2**63 - 1, not {brief(seed)}.")
+    if repeated := repeats(listed):
+        raise RlbenchError(f"{where}: seed {repeated[0]} is listed twice; every run needs its own seed.")
+    return tuple(int(seed) for seed in listed)
+
+
+def _not_too_many(where: str, seeds: int) -> None:
+    if seeds > MOST_SEEDS:
+        raise RlbenchError(
+            f"{where}: seeds must be at most {MOST_SEEDS}, which would be more runs than anybody trains."
+        )
+
+
+def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
+    if not isinstance(steps, Mapping):
+        return _positive(where, "steps", steps)
+    names = [name for one in environments for name in dict.fromkeys((one.label, one.id))]
+    for name in steps:
+        if name not in names:
+            raise RlbenchError(
+                f"{where}: steps names {brief(name)}, which is not an environment here.{nearest(name, names)}"
+            )
+    for one in environments:
+        if one.id not in steps and one.label not in steps:
+            raise RlbenchError(f"{where}: steps has no entry for {one.label}.")
+    return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
+
+
+def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
+    """Return claims with statements of their own."""
+    if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
+        raise RlbenchError(f"{where}: claims must be a list, not {brief(claims)}.")
+    listed = tuple(claims)
+    for one in listed:
+        if not isinstance(one, Claim):
+            raise RlbenchError(f"{where}: {brief(one)} is not a Claim.")
+    if repeated := repeats([one.statement for one in listed]):
+        raise RlbenchError(f"{where}: two claims say {brief(repeated[0])}; every claim needs its own statement.")
+    return listed
+
+
+def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], environments: Sequence[Environment]) -> None:
+    """Claims name arms and environments by their labels; wrong ones are said before anything is trained."""
+    known = {"arm": list(arms), "environment": [one.label for one in environments]}
+    for claim in claims:
+        for what, names in (("arm", claim.arms), ("environment", claim.environments)):
+            for name in names:
+                if name not in known[what]:
+                    raise RlbenchError(
+                        f"{where}, {claim.where}: there is no {what} {brief(name)}.{nearest(name, known[what])}"
+                    )
+
+
+def _positive(where: str, what: str, value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():  # 1e5 is how people write budgets
+        value = int(value)
+    if not is_whole(value) or value < 1:
+        raise RlbenchError(f"{where}: {what} must be a whole number of at least 1, not {brief(value)}.")
+    if value >= _LARGEST:
+        raise RlbenchError(f"{where}: {what} must be less than 2**63, not {brief(value)}.")
+    return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether `value` is an integer, numpy's included; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def repeats(items: Sequence[Any]) -> list[Any]:
+    """Return the items that occur more than once, each once."""
+    with contextlib.suppress(TypeError):  # counting each of many would take its time
+        if len(set(items)) == len(items):
+            return []
+    return list(dict.fromkeys(item for item in items if items.count(item) > 1))
+
+
+# An experiment whose numbers a function computes, where nothing has to be trained for them.
+#
+#     def measure(environment: Environment, seed: int) -> dict[str, dict[str, float | list[float]]]:
+#         return {f"lambda={value:g}": {"variance": variance(value, seed)} for value in (0, 1)}
+#
+#
+#     EXPERIMENT = Measurement(
+#         name="gae-variance",
+#         question="Does the variance of the advantage grow with lambda?",
+#         measure=measure,
+#         arms=["lambda=0", "lambda=1"],
+#         environments=["CartPole-v1"],
+#         seeds=20,
+#         claims=[Claim("It grows", ["lambda=1", "lambda=0"], "greater", "variance:mean")],
+#     )
+#
+# Its numbers go the way of runs: through the store, the tables and the claims. The unit is the seed.
+
+Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
+"""Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
+
+
+@dataclass(frozen=True, init=False)
+class Measurement:
+    """Arms x environments x seeds, as an `Experiment` has them, with numbers that a function computes.
+
+    measure       gets an environment and a seed, and returns for every arm its columns by name. It runs in a worker
+                  process and must depend on nothing but its arguments and its source: the same call gives the same
+                  numbers. A plain function: what a closure holds would be no part of what identifies the numbers
+    arms          labels; all arms of an environment and a seed are measured in one call
+    name, environments, seeds, claims, question, design  as in `Experiment`
+
+    A sequence becomes as many rows of the table `updates`, numbered from 1 by `step`; the metric `variance:mean` is the
+    mean over them.
+    """
+
+    name: str
+    measure: Measure
+    arms: tuple[str, ...]
+    environments: tuple[Environment, ...]
+    seeds: tuple[int, ...]
+    claims: tuple[Claim, ...]
+    question: str
+    design: str
+
+    def __init__(
+        self,
+        name: str,
+        measure: Measure,
+        arms: Sequence[str],
+        environments: Sequence[Environment | str],
+        seeds: int | Sequence[int] = 10,
+        claims: Sequence[Claim] = (),
+        question: str = "",
+        design: str = "",
+    ) -> None:
+        where = f"Measurement {as_name(name)!r}"
+        checked: dict[str, Any] = {
+            "name": name,
+            "measure": _function(where, measure),
+            "arms": _labels(where, as_list(where, "arms", arms)),
+            "environments": as_environments(where, as_list(where, "environments", environments)),
+            "seeds": as_seeds(where, seeds),
+            "claims": as_claims(where, claims),
+            "question": as_text(where, "question", question),
+            "design": as_text(where, "design", design),
+        }
+        check_claims(where, checked["claims"], checked["arms"], checked["environments"])
+        for claim in checked["claims"]:
+            if ":" not in claim.metric and claim.metric != "seconds":
+                raise RlbenchError(
+                    f"{where}, {claim.where}: nothing is trained here, so there is no {brief(claim.metric)}; "
+                    "name a column with a reduction, such as variance:mean."
+                )
+        for key, value in checked.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def where(self) -> str:
+        """How messages refer to the measurement."""
+        return f"Measurement {brief(self.name)}"
+
+    def with_seeds(self, seeds: int | Sequence[int]) -> Measurement:
+        """Return the same measurement with other seeds."""
+        changed = {one.name: getattr(self, one.name) for one in fields(self)} | {"seeds": seeds}
+        return Measurement(**changed)
+
+    def document(self) -> dict[str, Any]:
+        """Return the measurement as JSON, in the form that `Experiment.document` has."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "measure": self.measure.__qualname__,
+            "arms": [{"label": label, "algorithm": MEASURED, "settings": {}, "fields": {}} for label in self.arms],
+            "environments": [{"id": one.id, "options": dict(one.options)} for one in self.environments],
+            "seeds": list(self.seeds),
+            "steps": {one.label: 1 for one in self.environments},
+            "baseline": "",
+            "claims": [claim.document() for claim in self.claims],
+            "design": self.design,
+        }
+
+
+def _function(where: str, measure: Any) -> Any:
+    if not isinstance(measure, FunctionType):
+        raise RlbenchError(f"{where}: measure must be a function, not {brief(measure)}.")
+    if measure.__closure__:
+        held = ", ".join(measure.__code__.co_freevars)
+        raise RlbenchError(
+            f"{where}: measure must be a function of a module and hold no variables of a function around it ({held})."
+        )
+    return measure
+
+
+def _labels(where: str, arms: list[Any]) -> tuple[str, ...]:
+    for one in arms:
+        if not is_label(one):
+            raise RlbenchError(f"{where}: arms must be labels, and {brief(one)} is not one.")
+    if repeated := repeats(arms):
+        raise RlbenchError(f"{where}: two arms are called {brief(repeated[0])}.")
+    return tuple(arms)

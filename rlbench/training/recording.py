@@ -1,0 +1,274 @@
+"""Returns and lengths of the episodes that ended, in the environment's own rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rlbench.algorithm import Algorithm
+from rlbench.data import Stats
+from rlbench.fields import fields_of
+from rlbench.functional.compiled import exact
+from rlbench.functional.optimizers import AdamState
+from rlbench.improve.diagnostics import Meter
+from rlbench.records import Status, Table
+from rlbench.training.state import State, UnusableError, from_document, joined, part, put, put_rows, rows, to_document
+
+if TYPE_CHECKING:
+    from rlbench.improve.autograd import TensorMeter
+    from rlbench.training.envs import Failure
+    from rlbench.training.rollout import Experience
+
+
+Array = npt.NDArray[Any]
+
+_COLUMNS = ("step", "return", "length")
+
+
+@exact
+def _count(
+    reward: Array, ended: Array, running: Array, length: Array, at: Array, returns: Array, lengths: Array
+) -> None:
+    """Go through a rollout `[T, M]`; write where, with which return and at which length episodes ended, `[K]` each.
+
+    `running` and `length` `[M]` are those of the episodes under way, before and after.
+    """
+    k = 0
+    for t in range(reward.shape[0]):
+        for m in range(reward.shape[1]):
+            running[m] += reward[t, m]
+            length[m] += 1
+            if ended[t, m]:
+                at[k] = t * reward.shape[1] + m
+                returns[k], lengths[k] = running[m], length[m]
+                running[m], length[m] = 0.0, 0
+                k += 1
+
+
+class EpisodeLog:
+    """The episodes of R replicas x N copies, rollout by rollout."""
+
+    def __init__(self, replicas: int, num_envs: int) -> None:
+        self._copies = num_envs
+        self._running = np.zeros(replicas * num_envs)
+        self._length = np.zeros(replicas * num_envs, np.int64)
+        self._parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in range(replicas)]
+        self._latest = np.full(replicas, np.nan)
+
+    def add(self, step: int, reward: Array, ended: Array, alive: Array) -> None:
+        """Take in a rollout, `[T, R, N]`, that began after `step` environment steps of each run."""
+        horizon, replicas, copies = reward.shape
+        ends = np.count_nonzero(ended)
+        at, lengths, returns = np.empty(ends, np.int64), np.empty(ends, np.int64), np.empty(ends)
+        flat = (horizon, replicas * copies)
+        _count(reward.reshape(flat), ended.reshape(flat), self._running, self._length, at, returns, lengths)
+        times, replica, _ = np.unravel_index(at, reward.shape)
+        steps = step + (times + 1) * copies
+        for r in np.flatnonzero(alive):
+            own = replica == r
+            if own.any():
+                self._parts[r].append((steps[own], returns[own], lengths[own]))
+                self._latest[r] = returns[own].mean()
+
+    def mean_return(self) -> Array:
+        """Return the mean return of the episodes that ended in the latest rollout with any, `[R]`; NaN before."""
+        return self._latest.copy()
+
+    def table(self, replica: int) -> Table:
+        """Return the `episodes` table of one replica."""
+        empty = (np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
+        columns = zip(*[empty, *self._parts[replica]], strict=True)
+        return dict(zip(_COLUMNS, map(np.concatenate, columns), strict=True))
+
+    def state(self, replica: int) -> State:
+        """Return the episodes of one replica, those under way included."""
+        own = self._own(replica)
+        running = {"running": self._running[own].copy(), "under_way": self._length[own].copy()}
+        return self.table(replica) | running | {"latest": self._latest[[replica]]}
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the episodes in `state`."""
+        own = self._own(replica)
+        put(self._running, own, state["running"], "running")
+        put(self._length, own, state["under_way"], "under_way")
+        put(self._latest, [replica], state["latest"], "latest")
+        step, returns, length = (state[name] for name in _COLUMNS)
+        self._parts[replica] = [(step, returns, length)]
+
+    def _own(self, replica: int) -> slice:
+        return slice(replica * self._copies, (replica + 1) * self._copies)
+
+
+_COSTS = ("gradient_steps", "samples")
+_METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
+
+
+class History:
+    """The rows so far, and what the gradients cost: `gradient_steps` and `samples`, `[R]`."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._hypers = [name for name, field in fields_of(type(algorithm)).items() if field.is_hyper]
+        replicas = len(getattr(algorithm, self._hypers[0]))
+        self.gradient_steps = np.zeros(replicas, np.int64)
+        self.samples = np.zeros(replicas, np.int64)
+        self._rows: list[dict[str, Array]] = []
+        self._learnt: list[Array] = []  # which replicas [R] each row is true of
+        self._adapted: set[str] = set()  # the fields that `adapt` has changed
+        self._known: tuple[Algorithm | None, dict[str, Array]] = (None, {})
+
+    def add(self, algorithm: Algorithm, meter: Meter, columns: dict[str, Array | float], alive: Array) -> None:
+        """Add the row of one update that `algorithm` made, for the replicas in `alive` `[R]`."""
+        replicas = len(alive)
+        self.gradient_steps += meter.count("samples")
+        self.samples += meter.total("samples").astype(np.int64)
+        row = {name: np.broadcast_to(values, replicas) for name, values in columns.items()}
+        row |= {name: meter.mean(name) for name in _METERED}
+        row |= {"gradient_steps": self.gradient_steps.copy()}
+        row |= self._fields(algorithm)
+        self._rows.append(row)
+        self._learnt.append(alive.copy())
+
+    def _fields(self, algorithm: Algorithm) -> dict[str, Array]:
+        """Return the columns of the hyper fields; those of an algorithm that stayed the same are made once."""
+        if self._known[0] is not algorithm:
+            columns = {f"field.{name}": getattr(algorithm, name).numpy()[:, 0].copy() for name in self._hypers}
+            self._known = (algorithm, columns)
+        return self._known[1]
+
+    def stats(self) -> Stats:
+        """Return what `adapt` sees of the latest update."""
+        names = ("kl", "entropy", "surrogate", "mean_return", "progress")
+        return Stats(**{name: torch.tensor(self._rows[-1][name], dtype=torch.float32)[:, None] for name in names})
+
+    def note_adapted(self, before: Algorithm, after: Algorithm) -> None:
+        """Note which fields `adapt` replaced: they get a column for the whole run."""
+        self._adapted |= {name for name in self._hypers if getattr(after, name) is not getattr(before, name)}
+
+    def table(self, replica: int) -> Table:
+        """Return the `updates` table of one replica."""
+        kept = [row for row, learnt in zip(self._rows, self._learnt, strict=True) if learnt[replica]]
+        return {name: np.array([row[name][replica] for row in kept]) for name in self._columns()}
+
+    def states(self) -> list[State]:
+        """Return the rows of every replica, and what its gradients cost."""
+        replicas, names = len(self.samples), list(self._rows[-1]) if self._rows else []
+        whole = {name: np.stack([row[name] for row in self._rows]) for name in names}  # [updates, R]
+        learnt = np.array(self._learnt, bool).reshape(-1, replicas)
+        notes = {"adapted": from_document(sorted(self._adapted)), "order": from_document(names)}
+        return [
+            joined(columns={name: column[:, replica].copy() for name, column in whole.items()})
+            | {"learnt": learnt[:, replica].copy(), **notes}
+            | rows(self, _COSTS, replica)
+            for replica in range(replicas)
+        ]
+
+    def restore(self, states: Sequence[State]) -> None:
+        """Go on from the rows of all replicas, one state each."""
+        orders = [to_document(state["order"]) for state in states]
+        if any(order != orders[0] for order in orders) or len({len(state["learnt"]) for state in states}) > 1:
+            raise UnusableError("replicas that were not trained alike have other updates")
+        columns = [part(state, "columns") for state in states]
+        whole = {name: np.stack([own[name] for own in columns], axis=1) for name in orders[0]}  # [updates, R]
+        learnt = np.stack([state["learnt"] for state in states], axis=1)
+        self._rows = [{name: column[row] for name, column in whole.items()} for row in range(len(learnt))]
+        self._learnt = list(learnt)
+        self._adapted = {name for state in states for name in to_document(state["adapted"])}
+        for replica, state in enumerate(states):
+            put_rows(self, _COSTS, replica, state)
+
+    def _columns(self) -> Sequence[str]:
+        names = self._rows[-1] if self._rows else {}
+        return [name for name in names if not name.startswith("field.") or name[len("field.") :] in self._adapted]
+
+
+@dataclass
+class Outcome:
+    """One replica's end; `step` is the environment step at which it stopped."""
+
+    status: Status = "finished"
+    reason: str = ""
+    detail: str = ""
+    step: int = 0
+    again: bool = False
+
+
+class Outcomes:
+    """The outcome of every replica so far, and `alive` `[R]`: those that still train."""
+
+    def __init__(self, replicas: int) -> None:
+        self._all = [Outcome() for _ in range(replicas)]
+        self.alive = np.ones(replicas, bool)
+
+    def __getitem__(self, replica: int) -> Outcome:
+        return self._all[replica]
+
+    def check_experience(self, failures: dict[int, Failure], experience: Experience, step: int) -> None:
+        """Note replicas whose policy acted NaN, whose environment failed, or returned numbers that are not finite."""
+        wild: Array = np.zeros(len(self.alive), bool)
+        if np.issubdtype(experience.action.dtype, np.floating):
+            # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
+            sane = np.isfinite(experience.observation).all(axis=-1)
+            wrong = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
+            wild = np.asarray(wrong.any(axis=(0, 2)))
+        sums = experience.reward.sum(axis=(0, 2), dtype=np.float64) + experience.observation.sum(
+            axis=(0, 2, 3), dtype=np.float64
+        )
+        # Also what is only bootstrapped from: the state after the rollout, and final observations.
+        sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)
+        for cut, (_, _, finals) in experience.cuts.items():
+            sums[cut] += finals.sum(dtype=np.float64)
+        self.note_experience(failures, wild, ~np.isfinite(sums), step)
+
+    def note_experience(self, failures: dict[int, Failure], wild: Array, broken: Array, step: int) -> None:
+        """Note replicas whose policy acted NaN (`wild` `[R]`), whose environment failed or returned NaN (`broken`)."""
+        for replica in np.flatnonzero(wild):
+            self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
+        for failed, failure in failures.items():
+            self._end(failed, "failed", f"the environment {failure.cause}", step, failure.trace, again=failure.again)
+        for replica in np.flatnonzero(broken):
+            self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
+
+    def check_divergence(self, params: Array, optimizer: AdamState, step: int) -> None:
+        """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
+        broken = np.asarray(~np.isfinite(params).all(axis=1))
+        self.note_divergence(broken, step)
+        if broken.any():
+            params[broken] = 0
+            optimizer.first[broken] = 0
+            optimizer.second[broken] = 0
+
+    def note_divergence(self, broken: Array, step: int) -> None:
+        """Note replicas whose parameters are no longer finite, `broken` `[R]`."""
+        for replica in np.flatnonzero(broken):
+            reason = f"parameters became NaN or infinite in the update at step {step}"
+            self._end(int(replica), "diverged", reason, step)
+
+    def check_overflow(self, meter: Meter | TensorMeter, step: int) -> None:
+        """Note replicas of which an update measured a gradient or a value loss that is not finite.
+
+        Its parameters may be: a trust region that finds no step leaves them as they were.
+        """
+        for replica in np.flatnonzero(~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))):
+            reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
+            self._end(int(replica), "diverged", reason, step)
+
+    def state(self, replica: int) -> State:
+        """Return how one replica ended, if it did."""
+        return {"alive": self.alive[[replica]], "outcome": from_document(asdict(self._all[replica]))}
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the outcome in `state`."""
+        put(self.alive, [replica], state["alive"], "alive")
+        self._all[replica] = Outcome(**to_document(state["outcome"]))
+
+    def _end(
+        self, replica: int, status: Status, reason: str, step: int, detail: str = "", *, again: bool = False
+    ) -> None:
+        if self.alive[replica]:
+            self._all[replica] = Outcome(status, reason, detail, step, again)
+            self.alive[replica] = False
