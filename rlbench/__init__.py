@@ -31,7 +31,7 @@ _HOMES = {
     "Measurement": "study.experiment",
     "Params": "data",
     "Problem": "improve",
-    "Results": "analysis.scores.results",
+    "Results": "results",
     "RlbenchError": "errors",
     "Samples": "data",
     "Showpiece": "suite",

@@ -13,9 +13,10 @@ import pytest
 
 from rlbench import Claim
 from rlbench.analysis.report.registration import of_experiment, registered, registration
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.document import Document
 from rlbench.claims import digest
 from rlbench.errors import RlbenchError
+from rlbench.results import Results
 from rlbench.store import Planned, Tables
 from rlbench.store.folders import REGISTER, read_register, register, register_claims
 from rlbench.store.runs import STORE
@@ -40,7 +41,7 @@ def results(folder: Path, claims: list[dict[str, Any]]) -> Results:
         for seed in (0, 1)
     ]
     tables = Tables(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame())
-    return Results({"claims": claims, "register": read_register(folder)}, tables)
+    return Results(Document.read({"claims": claims}, register=read_register(folder)), tables)
 
 
 def said(folder: Path, claims: list[dict[str, Any]]) -> list[str]:

@@ -12,11 +12,10 @@ import pytest
 
 from rlbench import Arm, Experiment
 from rlbench.analysis.judge.compare import looks_of
-from rlbench.analysis.scores.results import Results
-from rlbench.api import FILE, planned_looks, run_until_decided, staged
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord
-from rlbench.store import load_table
+from rlbench.results import STAGES, Results, open_results
+from rlbench.stages import planned_looks, run_until_decided
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.run import Interrupted
 
@@ -105,7 +104,7 @@ def test_nothing_is_trained_twice_also_after_an_interruption(tmp_path: Path) -> 
     again = Fake()
     assert go(tmp_path, again)[1] == said
     assert again.trained == []
-    assert json.loads((tmp_path / "tiny" / FILE).read_text())["earlier"] == 0
+    assert json.loads((tmp_path / "tiny" / STAGES).read_text())["earlier"] == 0
 
 
 def test_several_environments_are_one_test_where_they_have_references(tmp_path: Path) -> None:
@@ -121,11 +120,10 @@ def test_several_environments_are_one_test_where_they_have_references(tmp_path: 
 def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
     made = plan()
     go(tmp_path, Fake(), made)
-    document, cells = staged(tmp_path, made.document(), made.planned)
-    assert len(cells) == 45
-    results = Results(document, load_table(tmp_path, cells))
+    results = open_results(made.document(), made.planned, tmp_path)
+    assert len(results.runs) == 45
     assert [one.verdict for one in results.comparisons] == ["better", "undecided"]
-    (said,) = looks_of(document)
+    (said,) = looks_of(results.experiment.sequential)
     assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
     assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
     assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
@@ -137,19 +135,21 @@ def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
 def test_changing_the_looks_afterwards_is_said(tmp_path: Path) -> None:
     go(tmp_path, Fake(), plan(10))
     results, _ = go(tmp_path, Fake(), plan(20))
-    assert results.experiment["sequential"]["earlier"] == 1
-    assert "looked at before in 1 other design of the looks" in looks_of(results.experiment)[1]
+    assert results.experiment.sequential["earlier"] == 1
+    assert "looked at before in 1 other design of the looks" in looks_of(results.experiment.sequential)[1]
 
 
 def test_an_experiment_run_as_a_whole_is_reported_as_one(tmp_path: Path) -> None:
     from rlbench.study.run import execute
 
     made = plan(10)
-    assert staged(tmp_path, made.document(), made.planned) == (made.document(), made.planned)
+    assert open_results(made.document(), made.planned, tmp_path).experiment.sequential is None
     go(tmp_path, Fake(), made)
-    assert len(staged(tmp_path, made.document(), made.planned)[1]) == 25
+    assert len(open_results(made.document(), made.planned, tmp_path).runs) == 25
     execute(made, tmp_path, workers=0, progress=False, train=Fake())
-    assert staged(tmp_path, made.document(), made.planned) == (made.document(), made.planned)
+    whole = open_results(made.document(), made.planned, tmp_path)
+    assert whole.experiment.sequential is None
+    assert len(whole.runs) == len(made.planned)
 
 
 def test_what_cannot_be_run_in_stages_is_refused(tmp_path: Path) -> None:
@@ -162,6 +162,6 @@ def test_what_cannot_be_run_in_stages_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RlbenchError, match="one arm, so there is nothing to decide"):
         planned_looks(alone, 5)
     (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / FILE).write_text("{")
+    (tmp_path / "tiny" / STAGES).write_text("{")
     with pytest.raises(RlbenchError, match="cannot be read"):
         go(tmp_path, Fake())

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import floor, log10
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.statistics import Array
@@ -85,3 +87,27 @@ def _form(size: float, apart: float, least: int) -> str:
     if decimals <= _DECIMALS and size < _LARGE:
         return f".{decimals}f"
     return f".{min(max(floor(log10(size)) - first + 1, 1), 15)}e"
+
+
+def csv_text(data: pd.DataFrame) -> str:
+    """Return a table as CSV, full numbers, in which a spreadsheet sees no formulas.
+
+    Text that begins like one, with `=`, `+`, `-`, `@`, a tab or a carriage return, and is no number gets an apostrophe
+    before it.
+    """
+    harmless = data.copy()
+    for place, kind in enumerate(data.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            harmless.isetitem(place, [_harmless(value) for value in data.iloc[:, place]])
+    text: str = harmless.rename(columns=_harmless).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _harmless(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -53,8 +53,8 @@ def compare_file(
 
     `out` is that folder if it was given, otherwise the one in which a folder named after the file is made.
     """
-    from rlbench.analysis.scores.external import read_results
     from rlbench.cli.output import show_comparisons
+    from rlbench.results import read_results
 
     for name in _TRAINING:
         if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
@@ -66,12 +66,12 @@ def compare_file(
         raise RlbenchError(f"A comparison needs two algorithms, and {file} has only {results.arms[0]}.")
     comparisons = results.comparisons
     if not any(min(one.n_arm, one.n_baseline) for one in comparisons):
-        why = results.experiment["notes"] or ["No environment has runs of both."]
+        why = results.experiment.notes or ["No environment has runs of both."]
         raise RlbenchError(f"{file} has nothing that can be compared with {results.baseline}. {' '.join(why)}")
     given = ctx.get_parameter_source("out") == ParameterSource.COMMANDLINE
-    name = file_name(str(results.experiment["name"]))
+    name = file_name(results.experiment.name)
     where = results.report(out if given else own_folder(out / name, str(out)))
-    for note in results.experiment["notes"]:
+    for note in results.experiment.notes:
         click.echo(f"warning: {note}", err=True)
     show_comparisons(comparisons, results.baseline)
     click.echo(f"Report: {where}")

@@ -14,7 +14,7 @@ from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.results import Results
     from rlbench.suite import Showpiece
 
 
@@ -55,6 +55,7 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
 
 def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, Results], Path]:
     """Return the name, the declared figures, the stored results by experiment, and the folder of their report."""
+    from rlbench.results import load_results
     from rlbench.store.folders import MEMBERS, home
 
     members = Path(results) / what / MEMBERS if is_name(what) else None
@@ -76,28 +77,19 @@ def _read(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, 
         from rlbench.study.suites import load_experiment
 
         name = load_experiment(what).name
-    return name, (), {name: _results(name, results, results)}, home(results, name)
+    return name, (), {name: load_results(name, results)}, home(results, name)
 
 
 def _stored(names: Sequence[str], results: str, suite: str) -> dict[str, Results]:
     """Return the results of the experiments of a suite of which runs are stored."""
+    from rlbench.results import load_results
     from rlbench.store.folders import FILE, home
 
     found: dict[str, Results] = {}
     for name in names:
         folder = home(results, name, suite)
         if (folder / FILE).is_file():
-            stored = _results(name, str(folder.parent), results)
+            stored = load_results(name, results, suite=suite)
             if (stored.runs["status"] != "missing").any():
                 found[name] = stored
     return found
-
-
-def _results(name: str, specifications: str, results: str) -> Results:
-    from rlbench.analysis.scores.results import Results
-    from rlbench.api import staged
-    from rlbench.store import load_table
-    from rlbench.store.folders import read_specification
-
-    document, cells = staged(results, *read_specification(specifications, name))
-    return Results(document, load_table(results, cells))

@@ -11,7 +11,7 @@ import click
 from rlbench.cli.run import changes, plan_of, results_of
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.results import Results
 
 
 @click.command()

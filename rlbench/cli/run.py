@@ -17,7 +17,7 @@ from rlbench.cli.suites import report_folder
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.results import Results
     from rlbench.store import Planned
     from rlbench.study.executors.cluster import Cluster
     from rlbench.study.executors.launcher import Launcher
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
-    from rlbench.api import planned_looks, run_until_decided
     from rlbench.cli.options import watched
     from rlbench.cli.output import show_summary
+    from rlbench.stages import planned_looks, run_until_decided
     from rlbench.study.plan import Plan
 
     if not isinstance(plan, Plan):
@@ -207,8 +207,6 @@ def report(
     rlbench report ppo-vs-reinforce --out /tmp/report
     rlbench report experiments/lecture --quick
     """
-    from rlbench.api import staged
-
     check_options([experiment], ctx.params | {"until_decided": False})
     if os.path.isdir(experiment):
         report_folder(ctx, experiment)
@@ -220,7 +218,6 @@ def report(
         from rlbench.store.folders import read_specification
 
         document, cells = read_specification(results, experiment)
-    document, cells = staged(results, document, cells)
     click.echo(f"Report: {_write_report(results_of(document, cells, results), results, out)}")
 
 
@@ -396,17 +393,15 @@ def _execute(
 
 def results_of(document: dict[str, Any], cells: list[Planned], results: str) -> Results:
     """Return the results of an experiment of which at least one run is stored."""
-    from rlbench.analysis.scores.results import Results
-    from rlbench.store import load_table
-    from rlbench.store.folders import home, read_register
+    from rlbench.results import open_results
 
-    tables = load_table(results, cells)
-    if (tables.runs["status"] == "missing").all():
+    stored = open_results(document, cells, results)
+    if (stored.runs["status"] == "missing").all():
         raise RlbenchError(f"No run of {document['name']!r} is stored in {results}; `rlbench run` comes first.")
-    return Results(document | {"register": read_register(home(results, str(document["name"])))}, tables)
+    return stored
 
 
 def _write_report(stored: Results, results: str, out: str | None) -> Path:
     from rlbench.store.folders import home
 
-    return stored.report(Path(out) if out else own_folder(home(results, str(stored.experiment["name"])), results))
+    return stored.report(Path(out) if out else own_folder(home(results, stored.experiment.name), results))

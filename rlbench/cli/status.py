@@ -100,7 +100,7 @@ def _show_states(experiments: Sequence[Known], each: Sequence[State], total: Sta
 
 def _show_processes(found: Sequence[Holder]) -> None:
     """Print who trains what and how far it is; and who ended without a word."""
-    from rlbench.study.progress import clock
+    from rlbench.records import clock
 
     for one in found:
         document = one.document

@@ -12,9 +12,8 @@ import click
 from rlbench.cli.folders import load_all, own_folder, plans_of
 
 if TYPE_CHECKING:
+    from rlbench.analysis.judge.judged import JudgedResults
     from rlbench.analysis.report import SuiteResults
-    from rlbench.analysis.scores.results import Results
-    from rlbench.study.plan import AnyPlan
 
 NOT_COMPUTED = 1
 
@@ -69,13 +68,14 @@ def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
     """Return the suite of a folder with all of its runs that are stored."""
     from rlbench.analysis.report import SuiteResults
     from rlbench.analysis.report.archive import is_archived, read_archive
+    from rlbench.results import open_results
     from rlbench.store.folders import read_register
     from rlbench.store.runs import STORE
 
     chosen, (suite,) = load_all([folder], given)
     published = Path(given["results"]) / suite.name
     claimed = [claim.document() for one in suite.experiments for claim in one.claims]
-    members: list[Results] = []
+    members: list[JudgedResults] = []
     # Other seeds or budgets than those that were published are not in an archive.
     whole = not (given["quick"] or any(given[name] is not None for name in ("seeds", "first_seed", "steps")))
     alone = whole and is_archived(published) and not (Path(given["results"]) / STORE).exists()
@@ -83,11 +83,11 @@ def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
     if archived:
         click.echo(f"There is no store: experiments and runs are those archived in {archived}.", err=True)
         names = {one.name for one, _ in chosen}
-        members = [one for one in read_archive(archived) if one.experiment["name"] in names]
+        members = [one for one in read_archive(archived) if one.experiment.name in names]
     else:
         plans = plans_of(chosen, given)
         for done, plan in enumerate(plans):
-            members.append(_member(plan, given["results"]))
+            members.append(open_results(plan.document(), plan.planned, given["results"], suite=plan.suite))
             _show("experiments read", done + 1, len(plans))
     return SuiteResults(
         suite.name,
@@ -102,18 +102,7 @@ def _results(folder: str, given: Mapping[str, Any]) -> SuiteResults:
     )
 
 
-def _member(plan: AnyPlan, results: str) -> Results:
-    """Return the results of one experiment, whether or not any of its runs are stored."""
-    from rlbench.analysis.scores.results import Results
-    from rlbench.store import load_table
-    from rlbench.store.folders import home, read_register
-
-    document = plan.document()
-    register = read_register(home(results, plan.experiment.name, plan.suite))
-    return Results(document | {"register": register}, load_table(results, plan.planned))
-
-
-def _provenance(members: Sequence[Results], results: str) -> list[dict[str, Any]]:
+def _provenance(members: Sequence[JudgedResults], results: str) -> list[dict[str, Any]]:
     """Return what the manifests say of code, packages and machines, one document per stored run."""
     from rlbench.store.runs import Store
 

@@ -11,19 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlbench.records import IDLE, Progress, RunRecord, idle, idle_updates
+from rlbench.records import IDLE, Progress, RunRecord, clock, idle, idle_updates
 from rlbench.study.executors.local import Event
 from rlbench.study.plan import AnyCell
 from rlbench.study.schedule import Pack
-
-
-def clock(seconds: float | None) -> str:
-    """Return a duration as `4:05` or `1:04:05`, and `-` where it is not known."""
-    if seconds is None:
-        return "-"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
-
 
 _LINE_SECONDS = 15.0  # between two lines where there is no terminal
 _WINDOW_SECONDS = 20.0  # over which steps per second are measured

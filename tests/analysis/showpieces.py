@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from rlbench.analysis.scores.results import Results
+from rlbench.results import Results
 from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables
 
 CLIPS = (0.1, 0.2, 0.4, 0.8)

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.tables import summary_table
-from rlbench.analysis.scores.external import LARGEST_FILE, read_results
+from rlbench.analysis.scores.external import LARGEST_FILE
 from rlbench.analysis.scores.references import REFERENCES, Reference
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats import intervals
 from rlbench.errors import RlbenchError
+from rlbench.results import read_results
 
 COLUMNS = ["algorithm", "environment", "seed", "score"]
 HEAD = ",".join(COLUMNS)
@@ -96,7 +98,7 @@ def test_the_order_of_the_rows_and_the_format_change_no_byte(file, tmp_path, tab
         )
     ):
         results = read_results(path, references=SCALE)
-        results.experiment["name"] = results.experiment["source"] = "runs"
+        results.experiment = replace(results.experiment, name="runs", source="runs")
         out = results.report(tmp_path / f"out{place}").parent
         found = {one.relative_to(out): one.read_bytes() for one in out.rglob("*") if one.is_file()}
         pages.append({name: data for name, data in found.items() if name.suffix in (".csv", ".html", ".svg")})
@@ -112,7 +114,7 @@ def test_a_nan_is_a_failed_run_that_is_counted(file):
     failed = results.runs[results.runs["status"] == "failed"]
     assert list(failed["seed"]) == [0, 1]
     assert list(failed["reason"]) == ["no score", "infinite score"]
-    assert results.experiment["notes"] == [
+    assert results.experiment.notes == [
         "On Walker2d-v5, 1 of 8 runs of sac counts as failed: infinite score.",
         "On Walker2d-v5, 1 of 8 runs of sac counts as failed: no score.",
     ]
@@ -129,8 +131,8 @@ def test_a_curve_that_stops_early_is_a_failed_run(file):
     assert list(zip(failed["arm"], failed["seed"], failed["reason"], strict=True)) == [
         ("sac", 2, "curve ends at step 5,000, not past the middle of its algorithm's curves, 5,000")
     ]
-    assert results.points["Hopper-v5"][-1] == 9000
-    assert results.experiment["notes"] == [
+    assert results.experiment.compared["Hopper-v5"][-1] == 9000
+    assert results.experiment.notes == [
         f"On Hopper-v5, 1 of 5 runs of sac counts as failed: {failed['reason'].iloc[0]}.",
         "On Hopper-v5, the curves end at steps 9,000 (td3) to 10,000 (sac); they are compared over the steps that all "
         "have, 0 to 9,000.",
@@ -249,7 +251,7 @@ def test_a_table_in_memory_will_do(file):
     before = table.copy()
     given, read = read_results(table, references=SCALE), read_results(file(table), references=SCALE)
     assert given.comparisons == read.comparisons
-    assert given.experiment["digest"] == read.experiment["digest"]
+    assert given.experiment.digest == read.experiment.digest
     pd.testing.assert_frame_equal(table, before)
     with pytest.raises(RlbenchError, match="table has no column 'score'"):
         read_results(table.drop(columns="score"))
@@ -300,9 +302,9 @@ def test_a_curve_is_the_same_however_often_it_was_written_down(name):
     one = results.comparisons[0]
     assert one.difference.point == pytest.approx(0.0, abs=1e-9)
     assert (one.p_value, one.verdict, one.improvement.point) == (1.0, "undecided", 0.5)
-    assert len(results.points["E"]) == points
+    assert len(results.experiment.compared["E"]) == points
     fewest, most = sorted((len(often), len(seldom)))
-    assert results.experiment["notes"] == [
+    assert results.experiment.notes == [
         f"On E, the curves were written down at different steps, {fewest} to {most} points each; they are compared at "
         f"{points} common ones, along straight lines."
     ]
@@ -336,7 +338,7 @@ def test_runs_of_different_length_are_compared_over_the_steps_that_all_have():
     assert (one.n_arm, one.n_baseline, one.verdict) == (6, 6, "better")
     same = compared(long[long["step"] <= 1 / 3], short, baseline="ppo").comparisons[0]
     assert one.difference == same.difference
-    assert results.experiment["notes"] == [
+    assert results.experiment.notes == [
         "On E, the curves end at steps 0.3333333333 (sac) to 1 (ppo); they are compared over the steps that all have, "
         "0.03333333333 to 0.3333333333."
     ]
@@ -347,7 +349,7 @@ def test_one_run_that_went_on_for_longer_discards_nobody():
     ends = [1.0, *[0.75] * 5]
     results = compared(learning("a", np.arange(21) / 20, ends=ends), learning("b", np.arange(16) / 20))
     assert set(results.runs["status"]) == {"finished"}
-    assert results.points["E"][-1] == 0.75
+    assert results.experiment.compared["E"][-1] == 0.75
 
 
 def test_a_late_start_is_said_and_counts_for_all():
@@ -355,8 +357,8 @@ def test_a_late_start_is_said_and_counts_for_all():
     late = table[(table["seed"] != 2) | (table["step"] >= 0.2)]
     results = compared(late, learning("b", np.arange(21) / 20))
     assert set(results.runs["status"]) == {"finished"}
-    assert results.points["E"][0] == 0.2
-    assert "begin at steps 0 (a) to 0.2 (a)" in results.experiment["notes"][0]
+    assert results.experiment.compared["E"][0] == 0.2
+    assert "begin at steps 0 (a) to 0.2 (a)" in results.experiment.notes[0]
     assert results.comparisons[0].difference.point == pytest.approx(0.0, abs=1e-9)
 
 
@@ -375,7 +377,7 @@ def test_a_run_that_ends_far_before_its_algorithms_others_shortens_no_comparison
     results = compared(crashed, learning("b", np.arange(21) / 20))
     one = results.comparisons[0]
     assert (one.n_arm, one.planned_arm, one.n_baseline) == (used, len(ends), 6)
-    assert results.points["E"][-1] == last
+    assert results.experiment.compared["E"][-1] == last
     failed = results.scores[results.scores["status"] == "failed"]
     assert (failed["auc"] < results.scores["auc"].max()).all()  # the part that it has is shown
     drawn = results.curves[results.curves["status"] == "failed"]
@@ -390,7 +392,7 @@ def test_a_run_that_begins_late_shortens_no_comparison():
     assert failed["reason"].tolist() == [
         "curve begins at step 0.85, not before the middle of its algorithm's curves, 0.5"
     ]
-    assert results.points["E"][0] == 0
+    assert results.experiment.compared["E"][0] == 0
 
 
 def test_curves_with_too_little_in_common_are_refused():
@@ -417,7 +419,7 @@ def test_rows_without_a_score_are_no_points(file):
     empty = table.copy()
     empty.loc[empty["step"] == 0, "score"] = np.nan
     results, without = read_results(file(empty), baseline="sac"), read_results(table[table["step"] > 0], baseline="sac")
-    assert results.experiment["notes"] == ["10 of 210 rows have no score, and are no points of a curve."]
+    assert results.experiment.notes == ["10 of 210 rows have no score, and are no points of a curve."]
     assert results.comparisons == without.comparisons
     assert set(results.runs["status"]) == {"finished"}
     empty.loc[empty["seed"] == "run3", "score"] = np.nan
@@ -442,7 +444,8 @@ def test_steps_may_be_counted_in_anything(factor):
     np.testing.assert_allclose(other.curves["step"], results.curves["step"] * factor, rtol=1e-9)
     one, same = results.comparisons[0], other.comparisons[0]
     assert (one.p_value, one.verdict) == (same.p_value, same.verdict)
-    assert other.experiment["compared"] == {"E": f"steps 0 to {factor * 1e6:,.10g}, at 5 points"}
+    points = other.experiment.compared["E"]
+    assert (points[0], points[-1], len(points)) == (0, pytest.approx(factor * 1e6), 5)
 
 
 # Names, references and digits

@@ -20,9 +20,9 @@ from rlbench.analysis.draw.files import Picture, drawn, save
 from rlbench.analysis.draw.style import FIXED, arm_styles, rlbench_style
 from rlbench.analysis.judge.compare import compare_all
 from rlbench.analysis.scores import scores
-from rlbench.analysis.scores.external import read_results
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
+from rlbench.results import read_results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
 
 

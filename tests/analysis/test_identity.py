@@ -11,17 +11,17 @@ import pytest
 
 import rlbench
 from rlbench import Arm, Experiment
-from rlbench.analysis.judge.compare import ALL, compare_all
+from rlbench.analysis.judge.compare import compare_all
 from rlbench.analysis.judge.verdicts import judge
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.experiment_page import all_tables
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.suite_page import change_text
-from rlbench.analysis.scores.external import read_results
 from rlbench.analysis.scores.identity import IDENTICAL, traces
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.claims import Claim
+from rlbench.results import Results, read_results
 from rlbench.store import Tables
 from tests.analysis.synthetic import experiment_document, make_tables
 

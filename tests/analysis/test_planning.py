@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.judge.planning import cost, seeds_for
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.power import Spread, detectable_effect, seeds_needed
 from rlbench.errors import RlbenchError
+from rlbench.results import Results
 from tests.analysis.synthetic import experiment_document, make_tables
 
 ARMS = ["ppo-clip", "trpo", "reinforce"]

@@ -12,9 +12,9 @@ from rlbench.analysis.report.reliability import (
     worst_table,
 )
 from rlbench.analysis.scores import milestones
-from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats import survival, tails
 from rlbench.analysis.stats.selection import pick_best
+from rlbench.results import Results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.report.claims import claim_sentence
-from rlbench.analysis.report.experiment_page import all_tables, page_html, pictures, write_report
+from rlbench.analysis.report.experiment_page import all_tables, page_html, pictures
 from rlbench.analysis.report.files import write_tables
 from rlbench.analysis.report.sentences import sentence
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.document import Document
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
+from rlbench.results import Results
 from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
 FEW = ["ppo-clip", "reinforce"]
@@ -30,7 +31,7 @@ def troubled():
 @pytest.fixture(scope="module")
 def out(troubled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    write_report(troubled, experiment_document(steps=16_000), folder)
+    Results(experiment_document(steps=16_000), troubled).report(folder)
     return folder
 
 
@@ -218,7 +219,7 @@ def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were
     counts = {"stored": 0, "planned": 40, "claims": documents}
     register = [{"sha256": digest(claims), "time": "2025-01-01T00:00:00+00:00"} | counts]
     tables = make_tables(FEW, seeds=10, steps=8_000)
-    page = words_of(tables, document | {"register": register})
+    page = words_of(tables, Document.read(document, register=register))
     results = Results(document, tables)
     assert page.unclosed == []
     assert (
@@ -262,7 +263,7 @@ def test_a_second_report_removes_the_figures_that_are_no_longer_true(tmp_path):
     old.write_text("old")
     mine.write_text("mine")
     tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=1, steps=8_000)
-    path = write_report(tables, experiment_document(["ppo-clip"], baseline=None), tmp_path)
+    path = Results(experiment_document(["ppo-clip"], baseline=None), tables).report(tmp_path)
     assert not old.exists()
     assert mine.exists()
     assert Page(path.read_text(encoding="utf-8")).unclosed == []
@@ -271,7 +272,7 @@ def test_a_second_report_removes_the_figures_that_are_no_longer_true(tmp_path):
 def test_nothing_planned_and_nowhere_to_write_are_one_sentence(tmp_path):
     tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=1, steps=8_000)
     with pytest.raises(RlbenchError, match="plans no run"):
-        write_report(tables._replace(runs=tables.runs.iloc[:0]), {}, tmp_path)
+        Results({}, tables._replace(runs=tables.runs.iloc[:0])).report(tmp_path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RlbenchError, match="Cannot write the report"):
-        write_report(tables, {}, tmp_path / "file")
+        Results({}, tables).report(tmp_path / "file")

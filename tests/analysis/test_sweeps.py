@@ -9,11 +9,12 @@ import pytest
 
 from rlbench.analysis.draw.scale import scale_of, short, shorts
 from rlbench.analysis.draw.sweeps import find_sweeps
+from rlbench.analysis.scores.document import ArmEntry
 
 
 def arm(label, algorithm="ppo", given=(), **fields):
     whole = {"clip": 0.2, "lr": 0.001, "epochs": 4, "minibatches": 32, "anneal": True, "hidden": [64], **fields}
-    return {"label": label, "algorithm": algorithm, "settings": {name: whole[name] for name in given}, "fields": whole}
+    return ArmEntry(label, algorithm, {name: whole[name] for name in given}, whole)
 
 
 def test_arms_that_differ_in_one_field_are_a_sweep_in_the_order_of_its_values():
@@ -24,17 +25,17 @@ def test_arms_that_differ_in_one_field_are_a_sweep_in_the_order_of_its_values():
         arm("fast", given=["lr"], lr=0.01),
         arm("trpo", "trpo", clip=0.3),
     ]
-    clip, lr = find_sweeps({"arms": arms})
+    clip, lr = find_sweeps(arms)
     assert (clip.field, clip.values, clip.arms) == ("clip", (0.1, 0.2, 0.4), ("ppo clip=0.1", "ppo", "ppo clip=0.4"))
     assert (clip.name, clip.usual) == ("ppo", 0.2)
     assert (lr.field, lr.values, lr.usual) == ("lr", (0.001, 0.01), 0.001)
-    assert find_sweeps({"arms": arms}, fields=["lr"]) == [lr]
-    assert find_sweeps({"arms": arms}, arms=["ppo", "trpo"]) == []
+    assert find_sweeps(arms, fields=["lr"]) == [lr]
+    assert find_sweeps(arms, arms=["ppo", "trpo"]) == []
 
 
 def test_every_variant_has_its_own_sweep_and_one_that_all_arms_set_has_no_usual_value():
     arms = [arm(f"{name} lr={lr:g}", name, ["lr"], lr=lr) for name in ("ppo", "trpo") for lr in (0.1, 0.01)]
-    assert [(one.name, one.values, one.usual) for one in find_sweeps({"arms": arms})] == [
+    assert [(one.name, one.values, one.usual) for one in find_sweeps(arms)] == [
         ("ppo", (0.01, 0.1), None),
         ("trpo", (0.01, 0.1), None),
     ]
@@ -42,28 +43,28 @@ def test_every_variant_has_its_own_sweep_and_one_that_all_arms_set_has_no_usual_
 
 def test_fields_that_change_together_are_a_sweep_where_the_arms_are_named():
     arms = [arm(f"N={n}", horizon=n, minibatches=n // 64) for n in (128, 512, 2048)]
-    assert find_sweeps({"arms": arms}) == []
-    labels = [one["label"] for one in arms]
-    (found,) = find_sweeps({"arms": arms}, labels, ["horizon"])
+    assert find_sweeps(arms) == []
+    labels = [one.label for one in arms]
+    (found,) = find_sweeps(arms, labels, ["horizon"])
     assert (found.values, found.arms) == ((128, 512, 2048), tuple(labels))
 
 
 def test_an_arm_without_fields_says_its_value_in_its_label():
     labels = [f"{kind} lambda={value}" for kind in ("clip", "no clip") for value in (1, 0, 0.95)]
-    found = find_sweeps({"arms": [{"label": label, "algorithm": "measurement", "fields": {}} for label in labels]})
+    found = find_sweeps(ArmEntry(label, "measurement") for label in labels)
     assert [one.values for one in found] == [(0, 0.95, 1)] * 2
     assert [one.name for one in found] == ["clip", "no clip"]
-    assert find_sweeps({"arms": labels}, fields=["lambda"])[0].arms == (
+    assert find_sweeps(map(ArmEntry, labels), fields=["lambda"])[0].arms == (
         "clip lambda=0",
         "clip lambda=0.95",
         "clip lambda=1",
     )
-    assert find_sweeps({"arms": ["one", "two"]}) == []
+    assert find_sweeps(map(ArmEntry, ["one", "two"])) == []
 
 
 def test_no_bound_is_a_value_beyond_all_others():
     arms = [arm(str(bound), max_grad_norm=bound) for bound in ("inf", 0.5, 1.0)]
-    (found,) = find_sweeps({"arms": arms})
+    (found,) = find_sweeps(arms)
     assert found.values == (0.5, 1.0, math.inf)
 
 

@@ -8,12 +8,12 @@ import io
 import pandas as pd
 import pytest
 
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.report.experiment_page import all_tables
 from rlbench.analysis.report.files import Table, escape_latex, latex, markdown, write_tables
 from rlbench.analysis.report.tables import arms_table, causes_table, summary_table
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.records import cause
+from rlbench.results import Results
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 
 

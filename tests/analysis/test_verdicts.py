@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.judge.verdicts import judge
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.scores.metrics import measure
 from rlbench.analysis.scores.references import Reference
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.trends import equivalence_test, non_inferiority_test
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
+from rlbench.results import Results
 from rlbench.store import Tables
 
 SCALE = {name: Reference(0.0, 1.0) for name in ("E", "F")}

@@ -41,10 +41,8 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     calls: list[Any] = []
 
-    def write_report(results: Any, document: Any, folder: Path, seed: int) -> Path:
-        assert (document, seed) == (None, 0)
-        tables, document = results.tables, results.experiment
-        calls.append((tables, document, folder))
+    def write_report(results: Any, folder: Path) -> Path:
+        calls.append((results.tables, results.experiment, folder))
         return folder / "report.html"
 
     monkeypatch.setattr(experiment_page, "write_report", write_report)

@@ -53,11 +53,11 @@ def test_claims_are_registered_before_the_runs_and_judged(cli: Cli, experiment: 
     assert cli("run", experiment, *QUICK).exit_code == 0
     assert cli("report", experiment).exit_code == 0
     (_, document, _) = reports[0]
-    assert [(entry["stored"], entry["planned"]) for entry in document["register"]] == [(0, 4)]
+    assert [(entry["stored"], entry["planned"]) for entry in document.register] == [(0, 4)]
     experiment.write_text(experiment.read_text().replace("0.1", "0.2"))
     cli("run", experiment, *QUICK)
     cli("report", experiment)
-    assert [entry["stored"] for entry in reports[1][1]["register"]] == [0, 4]
+    assert [entry["stored"] for entry in reports[1][1].register] == [0, 4]
     experiment.write_text(experiment.read_text().replace("'ppo-clip', ", "'ppo', "))
     result = cli("run", experiment, *QUICK)
     assert result.exit_code == 2
@@ -85,7 +85,7 @@ def test_run_until_decided_looks_in_stages_and_the_report_takes_what_was_run(
     assert cli("report", experiment, "--seeds", 4).exit_code == 0
     assert cli("report", "tiny").exit_code == 0
     for tables, document, _ in reports:
-        assert document["sequential"]["looked"] == 2
+        assert document.sequential["looked"] == 2
         assert len(tables.runs) == 8
     refused = cli("run", experiment, "--until-decided", *QUICK)
     assert refused.exit_code == 2
@@ -110,7 +110,7 @@ def test_compare_says_the_answer_and_where_the_report_is(cli: Cli, reports: list
     assert "95 % interval" in result.stdout
     ((tables, document, folder),) = reports
     assert len(tables.runs) == 4
-    assert document["baseline"] == "trpo"
+    assert document.baseline == "trpo"
     assert result.stdout.endswith(f"Report: {folder}/report.html\n")
 
 
@@ -147,7 +147,7 @@ def test_compare_says_over_which_steps_and_at_which_points(cli: Cli, reports: li
     ]
     assert "32.8 against 7.8, a difference of +25.0" in result.stdout  # the mean step is 0.625
     ((_, document, _),) = reports
-    assert [f"warning: {note}" for note in document["notes"]] == result.stderr.splitlines()
+    assert [f"warning: {note}" for note in document.notes] == result.stderr.splitlines()
 
 
 def test_compare_takes_the_references_that_rlbench_has(cli: Cli, reports: list[Any], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from rlbench.analysis.draw import paper
-from rlbench.analysis.scores.results import Results
+from rlbench.results import Results
 from rlbench.suite import Showpiece
 from tests.cli.conftest import EXPERIMENT
 

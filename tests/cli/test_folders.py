@@ -152,7 +152,7 @@ def test_a_measurement_has_a_report_and_a_plan(cli: Cli, folder: Path, tmp_path:
 
 def test_a_measurement_without_a_number_has_a_report(cli: Cli, folder: Path, reports: list[Any]) -> None:
     from rlbench.analysis.report.measured import measured_tables
-    from rlbench.analysis.scores.results import Results
+    from rlbench.results import Results
 
     (folder / "c.py").write_text(
         MEASURED.format(before="raise OSError('none')").replace("claims=", "design='', claims=")

@@ -13,16 +13,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rlbench.analysis.format import csv_text
 from rlbench.analysis.report import SuiteResults, write_suite_report
-from rlbench.analysis.report.experiment_page import write_report
-from rlbench.analysis.report.files import Table, csv_text, latex, markdown
-from rlbench.analysis.scores.external import read_results
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.report.files import Table, latex, markdown
 from rlbench.claims import Claim
+from rlbench.results import Results, read_results
 from rlbench.suite import Erratum, Exact, Suite
 from tests.analysis.synthetic import experiment_document, make_tables
 
-TEMPLATES = Path(__file__).parents[2] / "rlbench" / "analysis" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "rlbench" / "analysis" / "report" / "templates"
 EVIL = "</script></style></title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}<!--"
 ARMS = (f"ppo-clip {EVIL}", "reinforce <b>", "trpo $\\frac{1}{$ & _x% #")
 PLACES = (f"CartPole-v1(x={EVIL})", "Acrobot-v1(javascript:alert(1))")
@@ -124,7 +123,7 @@ def hostile_results(name: str = "hostile", **changes: Any) -> Results:
 
 
 def test_the_report_of_an_experiment(tmp_path: Path) -> None:
-    page = write_report(hostile_results(EVIL), None, tmp_path)
+    page = hostile_results(EVIL).report(tmp_path)
     found = assert_escaped(page, "report.html.j2")
     for text in (*ARMS, *PLACES, EVIL, f"Is {EVIL} better?"):
         assert " ".join(text.split()) in " ".join(found.text.split())

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.judge.verdicts import judge
-from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
+from rlbench.results import Results
 from rlbench.store import Tables
 from tests.statistics.calibration import FALSE_POSITIVES, Row, case, row
 from tests.statistics.distributions import ALL, BIMODAL, LOGNORMAL, NORMAL, SATURATED, Array, Distribution

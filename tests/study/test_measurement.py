@@ -87,9 +87,9 @@ def test_numbers_go_through_the_store_to_the_verdict(tmp_path: Path) -> None:
     assert [verdict.verdict for verdict in results.verdicts] == ["supported", "supported"]
     assert results.comparisons == []
     assert "noise" in results._repr_html_()
-    (entry,) = results.experiment["register"]
+    (entry,) = results.experiment.register
     assert (entry["stored"], entry["planned"]) == (0, 32)
-    json.dumps(results.experiment)
+    json.dumps(results.experiment.json)
 
 
 def test_a_sequence_is_a_row_per_number(tmp_path: Path) -> None:

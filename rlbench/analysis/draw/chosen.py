@@ -64,8 +64,7 @@ class Chosen:
         """
         wanted, found = self.piece.swept, []
         for results in self.results:
-            document = {**results.experiment, "arms": results.experiment.get("arms") or results.arms}
-            sweeps = find_sweeps(document, self.piece.arms, wanted)
+            sweeps = find_sweeps(results.arm_entries.values(), self.piece.arms, wanted)
             found += [(results, one) for one in sweeps if wanted or len(one.values) >= FEWEST]
         if not found:
             what = " or ".join(wanted) or "field"
@@ -89,7 +88,7 @@ class Chosen:
 
     @property
     def _names(self) -> str:
-        return " and ".join(f"experiment {one.experiment.get('name', '')!r}" for one in self.results)
+        return " and ".join(f"experiment {one.experiment.name!r}" for one in self.results)
 
 
 def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:

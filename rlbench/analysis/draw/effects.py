@@ -24,8 +24,9 @@ from rlbench.analysis.draw.annotate import (
 )
 from rlbench.analysis.draw.dots import METRIC_NAMES
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles, drawing, say, wrapped
-from rlbench.analysis.judge.compare import ALL, Comparison
+from rlbench.analysis.judge.compare import Comparison
 from rlbench.analysis.scores.references import Reference, possible_range
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import bootstrap, mean_interval, profile_band
 from rlbench.analysis.stats.statistics import Array, iqm

@@ -18,7 +18,7 @@ from rlbench.analysis.draw.scale import field_name
 from rlbench.analysis.draw.sheets import curves, distribution, effective_ratio, scatter, training
 from rlbench.analysis.draw.style import looking
 from rlbench.analysis.draw.sweeps import FEWEST, find_sweeps
-from rlbench.analysis.report.files import csv_text
+from rlbench.analysis.format import csv_text
 from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import write
@@ -98,8 +98,7 @@ def usual(name: str, results: Results) -> list[Showpiece]:
         pieces.append(Showpiece(f"{name}-curves", "curves", name, title="Learning curves"))
     if few and "kl" in results.updates and results.updates["kl"].notna().any():
         pieces.append(Showpiece(f"{name}-kl", "distribution", name, title="KL divergence per update"))
-    document = {**results.experiment, "arms": results.experiment.get("arms") or results.arms}
-    swept = [one.field for one in find_sweeps(document) if len(one.values) >= FEWEST]
+    swept = [one.field for one in find_sweeps(results.arm_entries.values()) if len(one.values) >= FEWEST]
     metric = "auc_normalised" if results.scores["auc_normalised"].notna().any() else "auc"
     for field in dict.fromkeys(swept) if learned else ():
         title = f"Score against the {field_name(field)}"

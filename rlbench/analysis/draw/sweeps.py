@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from rlbench.analysis.scores.document import ArmEntry
 
 _SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
 FEWEST = 3  # values that make a curve worth drawing unasked
@@ -28,22 +30,14 @@ class Sweep:
     usual: float | None = None
 
 
-@dataclass(frozen=True)
-class _Arm:
-    label: str
-    algorithm: str
-    fields: Mapping[str, Any]
-    settings: Mapping[str, Any]
-
-
-def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
+def find_sweeps(entries: Iterable[ArmEntry], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
     """Return the sweeps of the fields (all, if none is named) among the arms (all, if none is named), in their order.
 
     Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one
     field is asked for, arms that differ in more are taken together too, since some fields only change together, such
     as the horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
     """
-    listed = [one for one in _arms(document) if not arms or one.label in arms]
+    listed = [one for one in map(_with_fields, entries) if not arms or one.label in arms]
     names = list(fields) or list(dict.fromkeys(name for one in listed for name in one.fields))
     found = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
     if arms and len(fields) == 1 and {label for one in found for label in one.arms} != {one.label for one in listed}:
@@ -52,22 +46,17 @@ def find_sweeps(document: Mapping[str, Any], arms: Sequence[str] = (), fields: S
     return sorted(found, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
 
 
-def _arms(document: Mapping[str, Any]) -> Iterator[_Arm]:
-    for one in document.get("arms") or []:
-        entry: Mapping[str, Any] = {"label": one} if isinstance(one, str) else one
-        label = str(entry.get("label") or entry.get("algorithm"))
-        algorithm = str(entry.get("algorithm") or "")
-        settings: Mapping[str, Any] = entry.get("settings") or {}
-        fields: Mapping[str, Any] = entry.get("fields") or {}
-        if not fields:
-            match = _SETTING.search(label)
-            bare = label[: match.start()] if match else label
-            fields = settings = {match[1]: float(match[2]), "label": bare} if match else {}
-        yield _Arm(label, algorithm, fields, settings)
+def _with_fields(arm: ArmEntry) -> ArmEntry:
+    """Return an arm with the field that its label names, if its own are not known."""
+    match = _SETTING.search(arm.label)
+    if arm.fields or not match:
+        return arm
+    named = {match[1]: float(match[2]), "label": arm.label[: match.start()]}
+    return replace(arm, fields=named, settings=named)
 
 
-def _sweeps_of(name: str, arms: Sequence[_Arm], *, exact: bool) -> Iterator[Sweep]:
-    groups: dict[tuple[Any, ...], list[_Arm]] = {}
+def _sweeps_of(name: str, arms: Sequence[ArmEntry], *, exact: bool) -> Iterator[Sweep]:
+    groups: dict[tuple[Any, ...], list[ArmEntry]] = {}
     for one in arms:
         if number(one.fields.get(name)) is not None:
             others = sorted((key, repr(value)) for key, value in one.fields.items() if key != name) if exact else ()
@@ -96,7 +85,7 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def _shared(name: str, group: Sequence[_Arm]) -> str:
+def _shared(name: str, group: Sequence[ArmEntry]) -> str:
     """Return what the labels of a group share beside the setting, or else the algorithm."""
     bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", one.label).strip() for one in group}
     return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name

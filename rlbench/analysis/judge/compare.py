@@ -22,7 +22,7 @@ import pandas as pd
 
 from rlbench.analysis.scores.identity import exactly, identical
 from rlbench.analysis.scores.references import Reference, possible_range
-from rlbench.analysis.scores.scores import METRICS
+from rlbench.analysis.scores.scores import ALL, METRICS
 from rlbench.analysis.stats import families, intervals
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.families import family
@@ -31,7 +31,6 @@ from rlbench.analysis.stats.power import Spread, detectable_effect, fewest_runs
 from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError, nearest
 
-ALL = "all environments"
 ALPHA = 0.05
 Verdict = Literal["better", "worse", "undecided", "identical"]
 
@@ -272,12 +271,11 @@ def _answer(
 # environments, outcome, look, n_arm, n_baseline.
 
 
-def decided(comparisons: Sequence[Comparison], experiment: Mapping[str, Any]) -> list[Comparison]:
+def decided(comparisons: Sequence[Comparison], record: Mapping[str, Any] | None) -> list[Comparison]:
     """Return comparisons with the verdicts of the looks, where runs were made in stages; all others are undecided.
 
     Identical runs are no matter of chance, and remain so.
     """
-    record = experiment.get("sequential")
     if not record:
         return list(comparisons)
     outcomes = {
@@ -294,9 +292,8 @@ def decided(comparisons: Sequence[Comparison], experiment: Mapping[str, Any]) ->
     ]
 
 
-def looks_of(experiment: Mapping[str, Any]) -> list[str]:
+def looks_of(record: Mapping[str, Any] | None) -> list[str]:
     """Return what a reader must know of runs that were made in stages, one sentence each; nothing otherwise."""
-    record = experiment.get("sequential")
     if not record:
         return []
     looks, looked = record["looks"], record["looked"]

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.scores.identity import identical
 from rlbench.analysis.scores.metrics import COMPARE, measure
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats import intervals, power
 from rlbench.analysis.stats.estimates import NO_RUN, Estimate
 from rlbench.analysis.stats.families import Alternative, family, holm

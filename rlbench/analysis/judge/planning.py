@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlbench.analysis.judge.compare import ALL, ALPHA, Comparison
+from rlbench.analysis.judge.compare import ALPHA, Comparison
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.power import POWER, Seeds, Spread, detectable_effect, fewest_runs, seeds_needed
 from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Wanted:
     needed: Seeds
 
 
-def seeds_for(results: Results, effect: float, metric: str = "auc_normalised", power: float = POWER) -> list[Wanted]:
+def seeds_for(
+    results: JudgedResults, effect: float, metric: str = "auc_normalised", power: float = POWER
+) -> list[Wanted]:
     """Return what every comparison with the baseline needs to find a true difference of `effect`.
 
     Each comparison has its share of the level, as if all were as hard to decide (Bonferroni).
@@ -59,7 +62,7 @@ def seeds_for(results: Results, effect: float, metric: str = "auc_normalised", p
     return [_wanted(results, one, effect, metric, alpha, power) for one in comparisons]
 
 
-def cost(results: Results, wanted: Sequence[Wanted]) -> tuple[float, float]:
+def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float]:
     """Return how many runs the largest of the numbers of seeds adds to those that are used, and their seconds.
 
     Every arm runs in every environment; seconds are the pilot's mean per run. Infinite where no number will do.
@@ -74,7 +77,7 @@ def cost(results: Results, wanted: Sequence[Wanted]) -> tuple[float, float]:
     return more, more * float(seconds.mean())
 
 
-def _wanted(results: Results, one: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
+def _wanted(results: JudgedResults, one: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
     scores = results.scores[results.scores["used"].astype(bool)]
     sides: list[list[Array]] = [
         [

@@ -23,7 +23,6 @@ anyway.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, isnan, nan
@@ -170,9 +169,7 @@ def _failures_as_worst(claim: Claim, results: Results) -> Results | None:
         stopped &= scores["environment"].isin(claim.environments)
     if not stopped.any() or metric not in RETURNS or claim.event is not None:
         return None
-    worst = copy(results)
-    worst.__dict__["scores"] = failures_as_worst(scores, [metric], results.references)  # a cached property
-    return worst
+    return results.with_scores(failures_as_worst(scores, [metric], results.references))
 
 
 def _judge(claim: Claim, results: Results, seed: int) -> Verdict:
@@ -199,11 +196,6 @@ def _possible(part: Part, empty: Mapping[tuple[str, str], str]) -> Part:
     if not why or not isnan(part.effect.point):
         return part
     return replace(part, verdict="undecidable", note=f"It cannot be decided: {why[0]}.")
-
-
-def judge_all(claims: Sequence[Claim], results: Results, seed: int = 0) -> list[Verdict]:
-    """Return the verdicts on claims, in their order; each is corrected for its own parts only."""
-    return [judge(claim, results, seed) for claim in claims]
 
 
 def _tests(claim: Claim, group: Sequence[Question], origin: float, seed: int) -> dict[_Side, Array]:

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.report.claims import arms_by_label
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.report.entries import SuiteResults
+from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.identity import traces
 from rlbench.analysis.scores.metrics import measure
-from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
 from rlbench.store import Tables
@@ -87,7 +87,7 @@ def archive(suite: SuiteResults) -> Archive:
     row = pd.Series(runs.index.to_numpy(np.int32), index=runs["cell"])
     planned = pd.concat(
         [
-            one.runs[["arm", "environment", "seed", "cell"]].assign(experiment=str(one.experiment.get("name")))
+            one.runs[["arm", "environment", "seed", "cell"]].assign(experiment=one.experiment.name)
             for one in suite.members
         ]
     )
@@ -115,7 +115,7 @@ def thin(updates: pd.DataFrame, stride: int) -> pd.DataFrame:
     return updates[place % stride == 0].reset_index(drop=True)
 
 
-def _runs(results: Results) -> pd.DataFrame:
+def _runs(results: JudgedResults) -> pd.DataFrame:
     """Return one row per planned run of an experiment, with every metric that a claim of it uses."""
     scores = results.scores
     own = results.runs.drop_duplicates(["arm", "environment", "seed"])
@@ -123,8 +123,7 @@ def _runs(results: Results) -> pd.DataFrame:
     extra = [name for name in [*_KEYS, *_COST] if name in own and name not in table]
     table = table.merge(own[["arm", "environment", "seed", *extra]], on=["arm", "environment", "seed"], how="left")
     settings = {
-        label: json.dumps(arm.get("fields") or arm.get("settings") or {}, sort_keys=True)
-        for label, arm in arms_by_label(results).items()
+        label: json.dumps(arm.fields or arm.settings, sort_keys=True) for label, arm in results.arm_entries.items()
     }
     table["settings"] = table["arm"].map(settings).fillna("{}")
     for metric in dict.fromkeys(claim.metric for claim in results.claims):
@@ -138,7 +137,7 @@ def _runs(results: Results) -> pd.DataFrame:
     return table[[*named, *[name for name in table if name not in named and name != "arm"]]]
 
 
-def _curves(results: Results) -> pd.DataFrame:
+def _curves(results: JudgedResults) -> pd.DataFrame:
     """Return the known points of the learning curves with the cell of each run."""
     keys = ["arm", "environment", "seed"]
     return results.curves.dropna(subset=["return"]).merge(results.scores[[*keys, "cell"]], on=keys, how="left")
@@ -162,7 +161,7 @@ def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]
     return pd.DataFrame(data)
 
 
-def _recorded(members: Sequence[Results]) -> list[str]:
+def _recorded(members: Sequence[JudgedResults]) -> list[str]:
     """Return the columns of the updates that are kept: the usual ones, adapted fields, and what a claim uses."""
     used = {claim.metric.partition(":")[0] for one in members for claim in one.claims}
     present = {str(name) for one in members for name in one.updates} - {"cell", "step"}
@@ -247,22 +246,12 @@ _SPECIFICATION = {
 _ARCHIVED_KEYS = ["arm", "environment", "seed"]
 
 
-class ArchivedResults(Results):
-    """The results of an experiment whose scores, metrics and curves are read instead of computed from episodes."""
-
-    def __init__(self, experiment: Mapping[str, Any], tables: Tables, curves: pd.DataFrame) -> None:
-        super().__init__(experiment, tables)
-        self.__dict__["scores"] = tables.runs.sort_values(["environment", "arm", "seed"], ignore_index=True)
-        self.__dict__["curves"] = curves
-        self.__dict__["traces"] = traces(tables._replace(episodes=curves))  # cached properties, all three
-
-
 def is_archived(folder: Path) -> bool:
     """Return whether a folder holds a report with its runs."""
     return (folder / "specification.json").is_file() and (folder / "runs" / "planned.parquet").is_file()
 
 
-def read_archive(folder: Path) -> list[Results]:
+def read_archive(folder: Path) -> list[JudgedResults]:
     """Return the experiments of the report in `folder` as they were asked for then, with the registers beside it.
 
     Raises:
@@ -278,7 +267,7 @@ def read_archive(folder: Path) -> list[Results]:
         raise RlbenchError(f"The archived report in {folder} is damaged: {problem}.") from problem
 
 
-def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> Results:
+def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> JudgedResults:
     """Return the results of one experiment."""
     planned = tables["planned"]
     own = planned[planned["experiment"] == experiment["name"]].drop(columns="experiment")
@@ -295,7 +284,14 @@ def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], fold
     register = read_register(folder / MEMBERS / str(experiment["name"]))
     columns = {"cell": "str", "step": "int64", "return": "float64", "length": "int64"}
     episodes = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
-    return ArchivedResults(experiment | {"register": register}, Tables(runs, episodes, rows("updates")), curves)
+    results = JudgedResults(
+        Document.read(experiment, register=register),
+        Tables(runs, episodes, rows("updates")),
+        scores=runs.sort_values(["environment", "arm", "seed"], ignore_index=True),
+        curves=curves,
+    )
+    results.traces = traces(results.tables._replace(episodes=curves))
+    return results
 
 
 DECIDED = ("supported", "refuted")

@@ -21,13 +21,13 @@ from rlbench.analysis.draw.curves import draw_stopped
 from rlbench.analysis.draw.dots import spread
 from rlbench.analysis.draw.files import Picture
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles, say, wrapped
-from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.judge.verdicts import Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, metric_name, number, place_name, short_labels
 from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.scores.metrics import measure
 from rlbench.analysis.scores.references import possible_range
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Band, Estimate
 from rlbench.analysis.stats.intervals import curve_band, mean_interval
@@ -120,10 +120,10 @@ class Learnt(NamedTuple):
     stopped: Array  # [runs, points]
 
 
-LearntOf = Callable[[Results, str, str], Learnt]
+LearntOf = Callable[[JudgedResults, str, str], Learnt]
 
 
-def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> list[Estimate]:
+def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: JudgedResults) -> list[Estimate]:
     """Draw means over ordered arms with intervals: thin lines per environment, a thick one for their mean.
 
     `table` is that of `measures.measure`, of the claim's arms and environments. Returns the estimates drawn.
@@ -155,7 +155,7 @@ def doses(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> 
     return drawn
 
 
-def runs_as_dots(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Results) -> list[Estimate]:
+def runs_as_dots(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: JudgedResults) -> list[Estimate]:
     """Draw every run as a dot in one row per environment and arm, with the mean and its interval, and the bound."""
     claim = verdict.claim
     environments = _places(claim, results)
@@ -165,7 +165,7 @@ def runs_as_dots(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Resul
     for row, (name, arm, text) in enumerate(rows):
         own = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
         value, used = own["value"].to_numpy(np.float64), own["used"].to_numpy(bool)
-        style = results.styles[arm]
+        style = arm_styles(results.arms)[arm]
         height = row - 0.05 - 0.28 * spread(len(own))
         ax.scatter(value[used], height[used], s=13, color=style.color, alpha=0.65, linewidth=0, zorder=2.5)
         ax.scatter(value[~used], height[~used], s=18, color=style.color, marker="x", linewidth=1.1, zorder=2.5)
@@ -188,11 +188,11 @@ def runs_as_dots(ax: Axes, table: pd.DataFrame, verdict: Verdict, results: Resul
     return drawn if claim.event is None else []
 
 
-def learning_curves(ax: Axes, environment: str, claim: Claim, results: Results, learnt: LearntOf) -> list[Band]:
+def learning_curves(ax: Axes, environment: str, claim: Claim, results: JudgedResults, learnt: LearntOf) -> list[Band]:
     """Draw the mean learning curve of every arm of a claim on one environment, with its interval."""
     drawn = []
     for arm in claim.arms:
-        style, own = results.styles[arm], learnt(results, arm, environment)
+        style, own = arm_styles(results.arms)[arm], learnt(results, arm, environment)
         if own.band is not None:
             ax.plot(own.step, own.band.point, color=style.color, linestyle=style.line, linewidth=1.5, label=arm)
             ax.fill_between(own.step, own.band.low, own.band.high, color=style.color, alpha=0.15, linewidth=0)
@@ -224,11 +224,11 @@ def _claimed(ax: Axes, claim: Claim, points: Sequence[float]) -> None:
     ax.plot([0, last], ends, color=color, linewidth=1.0, linestyle=(0, (4, 3)), label=what)
 
 
-def _places(claim: Claim, results: Results) -> list[str]:
+def _places(claim: Claim, results: JudgedResults) -> list[str]:
     return list(claim.environments or results.environments)
 
 
-def _mean(table: pd.DataFrame, arm: str, environments: Sequence[str], results: Results) -> Estimate:
+def _mean(table: pd.DataFrame, arm: str, environments: Sequence[str], results: JudgedResults) -> Estimate:
     """Return the mean over the runs that have a value, of several environments the mean of their means."""
     own = table[(table["arm"] == arm) & table["used"].astype(bool) & np.isfinite(table["value"])]
     tasks = [own["value"][own["environment"] == name].to_numpy(np.float64) for name in environments]
@@ -286,14 +286,14 @@ class Curves:
         self._tables: dict[int, dict[tuple[str, str], pd.DataFrame]] = {}
         self._learnt: dict[tuple[int, str, str], Learnt] = {}
 
-    def __call__(self, results: Results, arm: str, environment: str) -> Learnt:
+    def __call__(self, results: JudgedResults, arm: str, environment: str) -> Learnt:
         """Return the curves of an arm on an environment."""
         key = (id(results), arm, environment)
         if key not in self._learnt:
             self._learnt[key] = self._made(results, arm, environment)
         return self._learnt[key]
 
-    def _made(self, results: Results, arm: str, environment: str) -> Learnt:
+    def _made(self, results: JudgedResults, arm: str, environment: str) -> Learnt:
         if id(results) not in self._tables:
             groups = results.curves.groupby(["arm", "environment"], sort=False)
             self._tables[id(results)] = {(str(key[0]), str(key[1])): table for key, table in groups}
@@ -325,7 +325,7 @@ def claim_picture(entry: Entry, curves: Curves) -> Picture | None:
     )
 
 
-def _kind(claim: Claim, results: Results) -> tuple[str, str]:
+def _kind(claim: Claim, results: JudgedResults) -> tuple[str, str]:
     """Return which figure suits a claim, and what its left side shows."""
     if claim.direction in ORDERED:
         return "doses", "Left: the mean of each arm with its interval; thin lines are single environments."
@@ -337,7 +337,7 @@ def _kind(claim: Claim, results: Results) -> tuple[str, str]:
     return "dots", "Left: every dot is a run, the marker their mean with its interval."
 
 
-def _figure(verdict: Verdict, results: Results, kind: str, curves: Curves) -> Figure:
+def _figure(verdict: Verdict, results: JudgedResults, kind: str, curves: Curves) -> Figure:
     """Return the figure with both sides and what it says of its runs."""
     claim = verdict.claim
     environments = list(claim.environments or results.environments)
@@ -373,7 +373,7 @@ def _left_height(kind: str, claim: Claim, environments: list[str]) -> float:
 
 
 def _small_multiples(
-    figure: SubFigure, claim: Claim, environments: list[str], results: Results, curves: Curves
+    figure: SubFigure, claim: Claim, environments: list[str], results: JudgedResults, curves: Curves
 ) -> list[Band]:
     """Draw the learning curves on every environment, two beside each other, and list the arms below."""
     columns = min(2, len(environments))
@@ -388,7 +388,7 @@ def _small_multiples(
     figure.supylabel("episode return", fontsize=9)
     handles = [
         Line2D([], [], color=style.color, linestyle=style.line, linewidth=1.8, label=wrapped(arm, 30))
-        for arm, style in ((arm, results.styles[arm]) for arm in claim.arms)
+        for arm, style in ((arm, arm_styles(results.arms)[arm]) for arm in claim.arms)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, handlelength=2.6)
     return drawn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.format import NONE, form_of, text
-from rlbench.analysis.judge.compare import ALL
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.files import Table
 from rlbench.analysis.scores.identity import IDENTICAL
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.claims import BOUNDED, Claim
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
-def claims_table(results: Results) -> Table:
+def claims_table(results: JudgedResults) -> Table:
     """One row per part of every claim, with its numbers."""
     data, shown = [], []
     for verdict in results.verdicts:
@@ -335,11 +335,6 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) > 5:
         return f"each of {len(names)} arms ({names[0]} to {names[-1]})"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def arms_by_label(results: Results) -> dict[str, Mapping[str, Any]]:
-    """Return the arms of an experiment's document by their labels."""
-    return {str(arm.get("label") or arm.get("algorithm")): arm for arm in results.experiment.get("arms") or []}
 
 
 def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.judge.verdicts import Outcome, Part, Verdict
 from rlbench.analysis.report.claims import decisive
 from rlbench.analysis.report.registration import Registered, registered
-from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
@@ -45,7 +45,7 @@ class SuiteResults:
 
     name: str
     suite: Suite
-    members: Sequence[Results]
+    members: Sequence[JudgedResults]
     register: Sequence[Mapping[str, Any]] = ()
     claimed: Sequence[Mapping[str, Any]] = ()
     quick: bool = False
@@ -88,7 +88,7 @@ class Entry:
     name: str
     verdict: Outcome
     judged: Verdict | None = None
-    results: Results | None = None
+    results: JudgedResults | None = None
     claim: Claim | None = None
     said: str = ""
     problem: str = ""
@@ -102,7 +102,7 @@ class Entry:
 
 def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
     """Judge every claim, compute every exact check, and return them in the order of their ids: 9, 10, 22a, 22b."""
-    asked: list[tuple[Results, Registered] | Exact] = list(suite.suite.checks)
+    asked: list[tuple[JudgedResults, Registered] | Exact] = list(suite.suite.checks)
     asked += [(results, one) for results in suite.members for one in registered(results)]
     asked.sort(key=lambda one: natural(one.id if isinstance(one, Exact) else one[1].claim.id))
     taken: set[str] = set()
@@ -131,7 +131,7 @@ def _checked(check: Exact, name: str) -> Entry:
     return Entry(*described, "supported" if holds else "refuted", said=said)
 
 
-def _judged(results: Results, written: Registered, name: str) -> Entry:
+def _judged(results: JudgedResults, written: Registered, name: str) -> Entry:
     claim = written.claim
     described = (claim.id, claim.statement, claim.source, claim.known, name)
     entry = Entry(*described, "inconclusive", results=results, claim=claim, registered=written)
@@ -144,12 +144,12 @@ def _judged(results: Results, written: Registered, name: str) -> Entry:
     return replace(entry, verdict=verdict.verdict, judged=verdict)
 
 
-def stored(claim: Claim, results: Results) -> int:
+def stored(claim: Claim, results: JudgedResults) -> int:
     """Return how many runs of the claim's arms took place on its environments."""
     return int((claim_runs(claim, results)["status"] != "missing").sum())
 
 
-def claim_runs(claim: Claim, results: Results) -> pd.DataFrame:
+def claim_runs(claim: Claim, results: JudgedResults) -> pd.DataFrame:
     """Return the scores of the planned runs that a claim is about."""
     scores = results.scores
     places = list(claim.environments or results.environments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from rlbench.analysis.draw.diagnostics import QUANTITIES, RULE
 from rlbench.analysis.draw.dots import METRIC_NAMES
 from rlbench.analysis.draw.files import Picture, Rendered, render
 from rlbench.analysis.draw.style import QUIET
-from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence, claims_table
 from rlbench.analysis.report.files import PAGE, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.measured import is_measured, measured_answer, measured_method, measured_tables
@@ -35,10 +35,9 @@ from rlbench.analysis.report.tables import (
     summary_table,
 )
 from rlbench.analysis.scores.references import reference
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name, write
-from rlbench.store import Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +47,7 @@ _WIDTH = 6.2  # inches
 _WIDE = 7.6
 
 
-def pictures(results: Results) -> list[Picture]:
+def pictures(results: JudgedResults) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown; none where nothing was trained."""
     if is_measured(results):
         return []
@@ -56,12 +55,12 @@ def pictures(results: Results) -> list[Picture]:
     return [picture for part in shown for picture in part(results)]
 
 
-def _learning(results: Results) -> Iterator[Picture]:
+def _learning(results: Any) -> Iterator[Picture]:
     if results.curves.empty:
         return
     point = (
         "straight between the steps at which all are compared"
-        if results.experiment.get("source")
+        if results.experiment.source
         else "each point the mean return of the episodes that ended in the last tenth of the budget before it"
     )
     caption = (
@@ -89,7 +88,7 @@ def _learning(results: Results) -> Iterator[Picture]:
         )
 
 
-def _reached(results: Results) -> Iterator[Picture]:
+def _reached(results: Any) -> Iterator[Picture]:
     for environment, name in _named(results):
         if not results.curves.empty and reference(environment, results.references) is not None:
             yield _one(
@@ -104,7 +103,7 @@ def _reached(results: Results) -> Iterator[Picture]:
             )
 
 
-def _scores(results: Results) -> Iterator[Picture]:
+def _scores(results: Any) -> Iterator[Picture]:
     said = {
         "auc": "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
         "final": "The second score: the mean return in the last tenth of the training.",
@@ -124,7 +123,7 @@ def _scores(results: Results) -> Iterator[Picture]:
             )
 
 
-def _aggregate(results: Results) -> Iterator[Picture]:
+def _aggregate(results: Any) -> Iterator[Picture]:
     titles = {"auc": "Over training: ", "final": "Final: ", "score": ""}
     for metric in results.metrics:
         yield _one(
@@ -150,7 +149,7 @@ def _aggregate(results: Results) -> Iterator[Picture]:
     )
 
 
-def _compared(results: Results) -> Iterator[Picture]:
+def _compared(results: Any) -> Iterator[Picture]:
     if not results.comparisons:
         return
     base, section = results.baseline, f"Against {results.baseline}"
@@ -183,7 +182,7 @@ def _compared(results: Results) -> Iterator[Picture]:
             )
 
 
-def _inside(results: Results) -> Iterator[Picture]:
+def _inside(results: Any) -> Iterator[Picture]:
     if results.updates.empty:
         return
     for environment, name in _named(results):
@@ -203,7 +202,7 @@ def _inside(results: Results) -> Iterator[Picture]:
         )
 
 
-def _diagnostics(results: Results, environment: str) -> Figure:
+def _diagnostics(results: Any, environment: str) -> Figure:
     """Return a figure of small charts, two in a row, one per quantity, and the list of arms."""
     adapted = sorted(str(name) for name in results.updates.columns if str(name).startswith("field."))
     quantities = [*QUANTITIES, *adapted]
@@ -241,16 +240,16 @@ def _one(
     return Picture(name, section, title, caption, alt, make)
 
 
-def _named(results: Results) -> list[tuple[str, str]]:
+def _named(results: Any) -> list[tuple[str, str]]:
     taken = {"all"}
     return [(environment, file_name(environment, taken, "environment")) for environment in results.environments]
 
 
-def _together(results: Results) -> str:
+def _together(results: Any) -> str:
     return "All environments together" if len(results.environments) > 1 else "Normalised scores"
 
 
-def _arms(results: Results) -> str:
+def _arms(results: Any) -> str:
     return ", ".join(results.arms)
 
 
@@ -265,18 +264,14 @@ def _arms(results: Results) -> str:
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
 
 
-def write_report(
-    results: Results | Tables, experiment: Mapping[str, Any] | None, out_dir: str | Path, seed: int = 0
-) -> Path:
-    """Write the report of `results` (or of tables, with the experiment's JSON document) and return its page.
+def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
+    """Write the report of an experiment and return its page.
 
     Figures and tables of an earlier report in `out_dir` that this one does not have are removed.
 
     Raises:
         RlbenchError: no run was planned, or `out_dir` cannot be written.
     """
-    if not isinstance(results, Results):
-        results = Results(experiment or {}, results, seed=seed)
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
     tables = measured_tables(results) if is_measured(results) else [*all_tables(results), *reliability_tables(results)]
@@ -292,7 +287,7 @@ def write_report(
     return path
 
 
-def all_tables(results: Results) -> list[Table]:
+def all_tables(results: JudgedResults) -> list[Table]:
     """Return every table of a report, the most important first."""
     tables = [
         summary_table(results),
@@ -309,7 +304,7 @@ def all_tables(results: Results) -> list[Table]:
     return [table for table in tables if len(table.data)]
 
 
-def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
+def page_html(results: JudgedResults, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
     """Return the page with these tables and drawn figures in it."""
     measured = is_measured(results)
     said: Answer = measured_answer(results) if measured else answer(results)
@@ -319,7 +314,7 @@ def page_html(results: Results, tables: Iterable[Table], rendered: Iterable[Rend
         sections.setdefault(one.picture.section, []).append(one)
     return page(
         "report.html.j2",
-        name=str(results.experiment.get("name") or "Experiment"),
+        name=results.experiment.name or "Experiment",
         answer=said,
         claims=[
             (one.verdict, f"{claim_sentence(one)} {registration(written)}")

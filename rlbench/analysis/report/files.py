@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from rlbench.analysis.format import csv_text
 from rlbench.files import folder, write
 
 PAGE = "report.html"
@@ -80,30 +81,6 @@ def write_tables(tables: list[Table], directory: Path) -> None:
     for table in tables:
         for kind, text in (("csv", csv_text(table.data)), ("md", markdown(table)), ("tex", latex(table))):
             write(directory / f"{table.name}.{kind}", text, inside=directory)
-
-
-def csv_text(data: pd.DataFrame) -> str:
-    """Return a table as CSV, full numbers, in which a spreadsheet sees no formulas.
-
-    Text that begins like one, with `=`, `+`, `-`, `@`, a tab or a carriage return, and is no number gets an apostrophe
-    before it.
-    """
-    harmless = data.copy()
-    for place, kind in enumerate(data.dtypes):
-        if not pd.api.types.is_numeric_dtype(kind):
-            harmless.isetitem(place, [_harmless(value) for value in data.iloc[:, place]])
-    text: str = harmless.rename(columns=_harmless).to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _harmless(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def markdown(table: Table) -> str:

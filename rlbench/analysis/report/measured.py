@@ -19,22 +19,22 @@ from rlbench.analysis.stats.intervals import mean_interval
 from rlbench.records import MEASURED
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
-def is_measured(results: Results) -> bool:
+def is_measured(results: JudgedResults) -> bool:
     """Return whether the results are those of a measurement."""
     return bool((results.runs["algorithm"] == MEASURED).all())
 
 
-def measured_tables(results: Results) -> list[Table]:
+def measured_tables(results: JudgedResults) -> list[Table]:
     """Return every table of the report, the most important first."""
     runs = [accounts_table(results), causes_table(results), stopped_table(results)]
     tables = [numbers_table(results), claims_table(results), *runs]
     return [table for table in tables if len(table.data) or table.name == "summary"]
 
 
-def numbers_table(results: Results) -> Table:
+def numbers_table(results: JudgedResults) -> Table:
     """One row per environment, arm and column: the mean over seeds of its mean in each."""
     data, intervals = [], []
     names = [str(name) for name in results.updates if name not in ("cell", "step")]
@@ -73,13 +73,13 @@ def numbers_table(results: Results) -> Table:
 _COLUMNS = ("environment", "arm", "column", "seeds", "mean", "mean_low", "mean_high")
 
 
-def measured_answer(results: Results) -> Answer:
+def measured_answer(results: JudgedResults) -> Answer:
     """Return the opening of the report."""
     said = "Nothing was trained for this: the numbers are those that a function computes for an environment and a seed."
-    return Answer(str(results.experiment.get("question") or ""), [said], [])
+    return Answer(results.experiment.question, [said], [])
 
 
-def measured_method(results: Results) -> Method:
+def measured_method(results: JudgedResults) -> Method:
     """Return the method section of the report."""
     seeds = sorted(set(results.runs["seed"]))
     what = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.analysis.format import form_of
+from rlbench.analysis.format import form_of, steps
 from rlbench.analysis.judge.compare import ALPHA, looks_of
 from rlbench.analysis.judge.sensitivity import warning
 from rlbench.analysis.report.registration import of_experiment
@@ -17,7 +17,7 @@ from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, REPETITION
 from rlbench.records import IDLE, MEASURED, idle, idle_updates
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 FEW_SEEDS = 10
@@ -31,12 +31,12 @@ class Method:
     how: list[tuple[str, str]]
 
 
-def describe(results: Results) -> Method:
+def describe(results: JudgedResults) -> Method:
     """Return the method section of the report of `results`."""
     return Method(_what(results), _how(results))
 
 
-def warnings(results: Results) -> list[str]:
+def warnings(results: JudgedResults) -> list[str]:
     """Return what a reader must know before believing the numbers, one sentence each."""
     runs, said = results.runs, []
     ran = runs[runs["status"] != "missing"]
@@ -64,18 +64,18 @@ def warnings(results: Results) -> list[str]:
             f"{parts} of {len(runs)} planned runs. Scores are of the runs that finished; where runs fail for reasons "
             "that have to do with the algorithm, its score is too good."
         )
-    said += results.experiment.get("notes") or []
+    said += results.experiment.notes
     said += [warning(one) for one in results.sensitivity if one.changed]
     said += _few_runs(results)
-    said += looks_of(results.experiment)
+    said += looks_of(results.experiment.sequential)
     written, early = of_experiment(results)
     if results.claims and not early:
         said.append(" ".join(written))
-    if results.experiment.get("source"):
+    if results.experiment.source:
         said += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
     if unknown and not (runs["algorithm"] == MEASURED).all():
-        absent = "reference scores are given" if results.experiment.get("source") else "reference returns are known"
+        absent = "reference scores are given" if results.experiment.source else "reference returns are known"
         said.append(
             f"No {absent} for {', '.join(unknown)}, so its scores are not normalised and do not "
             "enter anything said of all environments together."
@@ -83,7 +83,7 @@ def warnings(results: Results) -> list[str]:
     return said
 
 
-def _idle(results: Results) -> list[str]:
+def _idle(results: JudgedResults) -> list[str]:
     """Say of which arms many updates had nothing to learn from."""
     if not {"kl_max", "ratio_max", "gradient_steps"} <= {*results.updates}:
         return []
@@ -103,7 +103,7 @@ def _idle(results: Results) -> list[str]:
     return said
 
 
-def _few_runs(results: Results) -> list[str]:
+def _few_runs(results: JudgedResults) -> list[str]:
     """Warn of arms with no used run, and of the smallest number of used runs where it is small."""
     groups = results.scores.groupby(["arm", "environment"], sort=False, as_index=False)["used"].sum()
     used = [(str(arm), str(environment), int(count)) for arm, environment, count in groups.to_numpy()]
@@ -120,7 +120,7 @@ def _few_runs(results: Results) -> list[str]:
     return said
 
 
-def _unequal(results: Results) -> list[str]:
+def _unequal(results: JudgedResults) -> list[str]:
     """Say where arms have no runs, or other numbers of runs: runs made elsewhere were not planned here."""
     counts = results.runs.groupby(["environment", "arm"]).size()
     said = []
@@ -136,14 +136,14 @@ def _unequal(results: Results) -> list[str]:
     return said
 
 
-def _what(results: Results) -> list[tuple[str, str]]:
+def _what(results: JudgedResults) -> list[tuple[str, str]]:
     runs = results.runs
     seeds = sorted(set(runs["seed"]))
-    if source := results.experiment.get("source"):
+    if source := results.experiment.source:
         said = [
             (
                 "Where the runs come from",
-                f"The file {source}, whose runs hash to {results.experiment['digest']}. rlbench did not train them "
+                f"The file {source}, whose runs hash to {results.experiment.digest}. rlbench did not train them "
                 "and takes their scores as they are.",
             ),
             ("Arms", f"{', '.join(results.arms)}."),
@@ -169,19 +169,24 @@ def _what(results: Results) -> list[tuple[str, str]]:
     return said + code(results)
 
 
-def _compared(results: Results) -> list[str]:
+def _compared(results: JudgedResults) -> list[str]:
     """Return the environments of runs that were made elsewhere, with the points at which their curves are compared."""
-    points = results.experiment.get("compared") or {}
-    return [f"{name}: {points[name]}" if name in points else name for name in results.environments]
+    points = results.experiment.compared
+    return [
+        f"{name}: steps {steps(points[name][0])} to {steps(points[name][-1])}, at {len(points[name])} points"
+        if name in points
+        else name
+        for name in results.environments
+    ]
 
 
-def code(results: Results) -> list[tuple[str, str]]:
+def code(results: JudgedResults) -> list[tuple[str, str]]:
     """Say which version of the code made the runs, where that is known."""
     commits = sorted({str(commit)[:10] for commit in results.runs["commit"] if commit})
     return [("Code", f"version {', '.join(commits)}.")] if commits else []
 
 
-def _how(results: Results) -> list[tuple[str, str]]:
+def _how(results: JudgedResults) -> list[tuple[str, str]]:
     level = f"{LEVEL:.0%}".replace("%", " %")
     return [
         *_scores(results),
@@ -235,7 +240,7 @@ def interval_of_a_mean(level: str) -> tuple[str, str]:
     )
 
 
-def claim_method(results: Results) -> list[tuple[str, str]]:
+def claim_method(results: JudgedResults) -> list[tuple[str, str]]:
     """Say how claims are judged, if there are any."""
     if not results.claims:
         return []
@@ -252,7 +257,7 @@ def claim_method(results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _detectable(results: Results) -> str:
+def _detectable(results: JudgedResults) -> str:
     """Say the minimum detectable effect of every comparison, or what a test that cannot decide would need."""
     said = []
     for one in results.comparisons:
@@ -269,11 +274,11 @@ def _detectable(results: Results) -> str:
     return f"{lead}. {'; '.join(said)}." if said else "Nothing is compared, or no arm has two runs."
 
 
-def _scores(results: Results) -> list[tuple[str, str]]:
+def _scores(results: JudgedResults) -> list[tuple[str, str]]:
     """Return what the scores of a run are."""
     if results.metrics[0] == "score":
         return [("Score", "One number per run, higher is better, as it stands in the file.")]
-    if results.experiment.get("source"):
+    if results.experiment.source:
         return [
             (
                 "Learning curve",
@@ -297,9 +302,9 @@ def _scores(results: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _which(results: Results) -> str:
+def _which(results: JudgedResults) -> str:
     """Return which runs are used."""
-    if not results.experiment.get("source"):
+    if not results.experiment.source:
         return "Finished runs with at least one ended episode."
     if results.metrics[0] == "score":
         return "Runs with a finite score; the others have failed."
@@ -309,7 +314,7 @@ def _which(results: Results) -> str:
     )
 
 
-def _references(results: Results) -> str:
+def _references(results: JudgedResults) -> str:
     known = [(name, reference(name, results.references)) for name in results.environments]
     points = "; ".join(
         f"{name}: {scale.random:g} and {scale.target:g} (target: {scale.source})"

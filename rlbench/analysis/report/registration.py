@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.claims import Claim, digest
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 Register = Sequence[Mapping[str, Any]]
@@ -51,9 +51,9 @@ class Registered:
         return told if self.time else {}
 
 
-def registered(results: Results) -> list[Registered]:
+def registered(results: JudgedResults) -> list[Registered]:
     """Return what the register of an experiment says of each of its claims, in their order."""
-    register: Register = results.experiment.get("register") or []
+    register: Register = results.experiment.register
     forms = [[digest([one]) for one in entry["claims"]] for entry in register]
     return [_registered(claim, results, register, forms) for claim in results.claims]
 
@@ -69,9 +69,9 @@ def registration(claim: Registered) -> str:
     return f"Written down at {when}; not changed since."
 
 
-def of_experiment(results: Results) -> tuple[list[str], bool]:
+def of_experiment(results: JudgedResults) -> tuple[list[str], bool]:
     """Return the `summary` of the claims of one experiment."""
-    return summary(registered(results), [results.experiment.get("register") or []], results.claims)
+    return summary(registered(results), [results.experiment.register], results.claims)
 
 
 def summary(
@@ -109,7 +109,7 @@ def _withdrawn(registers: Iterable[Register], now: Sequence[Mapping[str, Any]]) 
     return list(dict.fromkeys(str(one["statement"]) for one in before if not any(_same(one, other) for other in now)))
 
 
-def _registered(claim: Claim, results: Results, register: Register, forms: Sequence[Sequence[str]]) -> Registered:
+def _registered(claim: Claim, results: JudgedResults, register: Register, forms: Sequence[Sequence[str]]) -> Registered:
     """Return what a register says of a claim; `forms` holds the digests of the claims of each entry."""
     document, sha, standing = claim.document(), digest([claim]), len(forms)
     while standing and sha in forms[standing - 1]:

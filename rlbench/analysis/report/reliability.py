@@ -18,19 +18,19 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.selection import pick_best
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
 
 
-def reliability_tables(results: Results) -> list[Table]:
+def reliability_tables(results: JudgedResults) -> list[Table]:
     """Return the tables that have something to say."""
     tables = [worst_table(results), steps_table(results), sensitivity_table(results), selection_table(results)]
     return [table for table in tables if len(table.data)]
 
 
-def worst_table(results: Results) -> Table:
+def worst_table(results: JudgedResults) -> Table:
     """The worst runs of every arm, and how often its runs collapse."""
     metric, scores = results.metrics[0], results.scores
     lost = milestones.collapses(results.curves, results.references)
@@ -87,7 +87,7 @@ def _worst_note(worst: Sequence[Estimate], shares: Sequence[Estimate]) -> str:
     )
 
 
-def steps_table(results: Results) -> Table:
+def steps_table(results: JudgedResults) -> Table:
     """How many steps every arm takes to thresholds of its environment; runs that never get there are censored."""
     data, shown, means = [], [], []
     curves = results.curves
@@ -127,12 +127,12 @@ def steps_table(results: Results) -> Table:
     return Table("steps-to-threshold", "Steps to a threshold", pd.DataFrame(data), pd.DataFrame(shown), note)
 
 
-def _pairs(results: Results) -> list[tuple[str, str]]:
+def _pairs(results: JudgedResults) -> list[tuple[str, str]]:
     planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
     return [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
 
 
-def sensitivity_table(results: Results) -> Table:
+def sensitivity_table(results: JudgedResults) -> Table:
     """The comparisons with the runs that finished, and with failures as the worst possible score."""
     data, shown = [], []
     for one in results.sensitivity:
@@ -163,7 +163,7 @@ def sensitivity_table(results: Results) -> Table:
     return Table("sensitivity", "If failures count as the worst score", pd.DataFrame(data), pd.DataFrame(shown), note)
 
 
-def selection_table(results: Results) -> Table:
+def selection_table(results: JudgedResults) -> Table:
     """Of algorithms with several arms: by how much the best of them looks too good."""
     metric, scores = results.metrics[0], results.scores[results.scores["used"].astype(bool)]
     data, shown = [], []

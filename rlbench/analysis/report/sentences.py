@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlbench.analysis.draw.style import arm_styles
 from rlbench.analysis.format import form_of, number, visible
-from rlbench.analysis.judge.compare import ALL, ALPHA, Comparison
+from rlbench.analysis.judge.compare import ALPHA, Comparison
 from rlbench.analysis.scores.identity import IDENTICAL
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import NO_SPREAD, Estimate
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 METRIC_NAMES = {
@@ -181,9 +183,9 @@ class Answer:
     arms: list[ArmAnswer]
 
 
-def answer(results: Results) -> Answer:
+def answer(results: JudgedResults) -> Answer:
     """Return the opening of the report of `results`."""
-    question = str(results.experiment.get("question") or "")
+    question = results.experiment.question
     if not results.comparisons:
         return Answer(question, _without_comparison(results), [])
     order = [ALL, *results.environments]
@@ -193,11 +195,11 @@ def answer(results: Results) -> Answer:
         if own:
             own.sort(key=lambda one: order.index(one.environment))
             lines = [Line(one.environment == ALL, sentence(one)) for one in own]
-            arms.append(ArmAnswer(arm, _overall(own), results.styles[arm].color, lines))
+            arms.append(ArmAnswer(arm, _overall(own), arm_styles(results.arms)[arm].color, lines))
     return Answer(question, _short(results), arms)
 
 
-def _short(results: Results) -> list[str]:
+def _short(results: JudgedResults) -> list[str]:
     """Return the answer in a sentence per place: all environments together first, then each one."""
     present = [one.environment for one in results.comparisons]
     places = [place for place in (ALL, *results.environments) if place in present]
@@ -243,7 +245,7 @@ def _overall(own: list[Comparison]) -> str:
     return verdicts.pop() if len(verdicts) == 1 else "mixed"
 
 
-def _without_comparison(results: Results) -> list[str]:
+def _without_comparison(results: JudgedResults) -> list[str]:
     """Say what there is where nothing can be compared."""
     used = results.scores[results.scores["used"].astype(bool)]
     reason = (

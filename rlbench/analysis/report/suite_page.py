@@ -12,10 +12,9 @@ import numpy as np
 
 from rlbench.analysis.draw.files import Rendered
 from rlbench.analysis.format import NONE
-from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.claims import (
-    arms_by_label,
     asked_text,
     claimed_text,
     effect_meaning,
@@ -32,8 +31,9 @@ from rlbench.analysis.report.files import page
 from rlbench.analysis.report.registration import registered as registered_of
 from rlbench.analysis.report.registration import registration
 from rlbench.analysis.report.registration import summary as summary_of_registered
+from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.identity import IDENTICAL
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import ALL
 from rlbench.claims import Claim
 
 VERDICTS = ("supported", "refuted", "inconclusive", "undecidable")
@@ -89,7 +89,7 @@ def underpowered(suite: SuiteResults) -> str:
 def registered(suite: SuiteResults) -> list[str]:
     """Say when the claims were written down, and whether before their own runs; the last sentence is their hash."""
     found = [one for results in suite.members for one in registered_of(results)]
-    registers = [suite.register, *(one.experiment.get("register") or [] for one in suite.members)]
+    registers = [suite.register, *(one.experiment.register for one in suite.members)]
     return summary_of_registered(found, registers, suite.claimed or suite.claims)[0]
 
 
@@ -158,11 +158,11 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _name(results: Results) -> str:
-    return str(results.experiment.get("name"))
+def _name(results: JudgedResults) -> str:
+    return results.experiment.name
 
 
-def _seeds(results: Results) -> int:
+def _seeds(results: JudgedResults) -> int:
     """Return how many seeds took place."""
     return int(results.runs["seed"][results.runs["status"] != "missing"].nunique())
 
@@ -334,7 +334,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
     claim, judged, hinge, results = entry.claim, entry.judged, entry.hinge, entry.results
     known = judged is not None and hinge is not None and claim is not None
     settings, others = _settings(claim, results) if claim and results else (None, [])
-    experiment = results.experiment if results else {}
+    experiment = results.experiment if results else Document()
     return Section(
         entry=entry,
         figure=figure,
@@ -343,8 +343,8 @@ def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> Sect
         claimed=claimed_text(claim) if claim and hinge else "",
         n=runs_text(judged.parts) if judged else NONE,
         asked=asked_text(claim, claim.environments or results.environments) if claim and results else "",
-        design=str(experiment.get("design") or experiment.get("question") or ""),
-        experiment=str(experiment.get("name") or ""),
+        design=experiment.design or experiment.question,
+        experiment=experiment.name,
         parts=_parts(claim, judged.parts) if known and claim and judged else None,
         folded=judged is not None and len(judged.parts) > _OPEN_PARTS,
         change=change_text(entry),
@@ -403,18 +403,16 @@ def _details(claim: Claim, parts: Sequence[Part]) -> Grid:
     return Grid(header, rows)
 
 
-def _settings(claim: Claim, results: Results) -> tuple[Grid | None, list[str]]:
+def _settings(claim: Claim, results: JudgedResults) -> tuple[Grid | None, list[str]]:
     """Return the settings in which the arms differ, one column per arm, and lines with the others."""
-    by_label = arms_by_label(results)
-    labels = [name for name in claim.arms if name in by_label]
-    arms = [by_label[name] for name in labels]
-    fields = [dict(arm.get("settings") or {}) | dict(arm.get("fields") or {}) for arm in arms]
+    arms = [results.arm_entries[name] for name in claim.arms if name in results.arm_entries]
+    fields = [{**arm.settings, **arm.fields} for arm in arms]
     if not any(fields):
         return None, []
-    fields = [{"algorithm": arm.get("algorithm"), **one} for arm, one in zip(arms, fields, strict=True)]
+    fields = [{"algorithm": arm.algorithm, **one} for arm, one in zip(arms, fields, strict=True)]
     names = list(dict.fromkeys(name for one in fields for name in one))
     differing = [name for name in names if len({_value(one, name) for one in fields}) > 1]
-    given = {"algorithm", *(name for arm in arms for name in arm.get("settings") or {})}
+    given = {"algorithm", *(name for arm in arms for name in arm.settings)}
     rows = [[name, *(_value(one, name) for one in fields)] for name in differing]
     alike = [(name in given, f"{name} {_value(fields[0], name)}") for name in names if name not in differing]
     lines = [
@@ -422,7 +420,7 @@ def _settings(claim: Claim, results: Results) -> tuple[Grid | None, list[str]]:
         for what, chosen in (("Set alike in all arms", True), ("Left at their defaults", False))
         if any(own == chosen for own, _ in alike)
     ]
-    return (Grid(["Setting", *short_labels(labels)[1]], rows) if rows else None), lines
+    return (Grid(["Setting", *short_labels([arm.label for arm in arms])[1]], rows) if rows else None), lines
 
 
 def _value(fields: Mapping[str, Any], name: str) -> str:

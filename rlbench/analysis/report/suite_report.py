@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rlbench.analysis.draw.files import Rendered, drawn, save
-from rlbench.analysis.format import NONE
+from rlbench.analysis.format import NONE, csv_text
 from rlbench.analysis.report.archive import write_archive
 from rlbench.analysis.report.claim_figures import Curves, claim_picture
 from rlbench.analysis.report.claims import claimed_text, effect_meaning, effect_text, metric_name, part_row, runs_text
 from rlbench.analysis.report.entries import Entry, Progress, Shown, SuiteResults, entries_of, shown, silent, stored
-from rlbench.analysis.report.files import PAGE, Table, csv_text, fresh_folder, write_tables
+from rlbench.analysis.report.files import PAGE, Table, fresh_folder, write_tables
 from rlbench.analysis.report.suite_page import suite_page
 from rlbench.errors import RlbenchError
 from rlbench.files import write
@@ -38,7 +38,7 @@ def verdict_rows(entries: Sequence[Entry]) -> pd.DataFrame:
             "statement": one.statement,
             "source": one.source,
             "verdict": one.verdict,
-            "experiment": one.results.experiment.get("name") if one.results else "",
+            "experiment": one.results.experiment.name if one.results else "",
             "kind": "claim" if one.claim else "exact",
             "parts": len(one.judged.parts) if one.judged else 0,
         }
@@ -87,9 +87,7 @@ def specification(suite: SuiteResults) -> tuple[dict[str, Any], str]:
         "checks": [
             {"id": one.id, "statement": one.statement, "source": one.source, "known": one.known} for one in own.checks
         ],
-        "experiments": [
-            {key: value for key, value in one.experiment.items() if key != "register"} for one in suite.members
-        ],
+        "experiments": [one.experiment.json for one in suite.members],
     }
     plain: dict[str, Any] = without_nan(document)
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))

@@ -11,24 +11,25 @@ import pandas as pd
 
 from rlbench.analysis.draw.effects import aggregates
 from rlbench.analysis.format import NONE, form_of, number, text
-from rlbench.analysis.judge.compare import ALL, Comparison, to_frame
+from rlbench.analysis.judge.compare import Comparison, to_frame
 from rlbench.analysis.report.files import Table
 from rlbench.analysis.report.method import ranges
 from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.references import possible_range
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import mean_interval
 from rlbench.records import cause
 
 if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+    from rlbench.analysis.judge.judged import JudgedResults
 
 
 COLUMNS = {"auc": "Over training (AUC)", "final": "Final", "score": "Score"}
 
 
-def summary_table(results: Results) -> Table:
+def summary_table(results: JudgedResults) -> Table:
     """One row per environment and arm, then all environments together: scores and the comparison."""
     comparisons = {(one.environment, one.arm): one for one in results.comparisons}
     difference = "AUC" if results.metrics[0] == "auc" else "Score"
@@ -81,7 +82,7 @@ def summary_table(results: Results) -> Table:
     )
 
 
-def aggregate_table(results: Results) -> Table:
+def aggregate_table(results: JudgedResults) -> Table:
     """IQM and mean of the normalised scores of every arm, for both scores."""
     data, shown = [], []
     for metric in results.metrics:
@@ -94,7 +95,7 @@ def aggregate_table(results: Results) -> Table:
     return Table("aggregate", "Normalised scores of all environments", pd.DataFrame(data), pd.DataFrame(shown))
 
 
-def comparison_table(results: Results) -> Table:
+def comparison_table(results: JudgedResults) -> Table:
     """Every comparison with the baseline in both scores, with p-values."""
     others = [one for metric in results.metrics[1:] for one in results.compare(metric=metric)]
     comparisons = [*results.comparisons, *others]
@@ -129,7 +130,7 @@ def comparison_table(results: Results) -> Table:
     )
 
 
-def accounts_table(results: Results) -> Table:
+def accounts_table(results: JudgedResults) -> Table:
     """How many runs of each arm and environment were planned, finished, failed and used."""
     data = _ordered(results, scoring.counts(results.scores))
     data.insert(0, "environment", data.pop("environment"))
@@ -137,7 +138,7 @@ def accounts_table(results: Results) -> Table:
     return Table("run-counts", "Planned, finished and used runs", data, shown)
 
 
-def stopped_table(results: Results) -> Table:
+def stopped_table(results: JudgedResults) -> Table:
     """The runs that failed, diverged or are missing, and why."""
     runs = results.runs[results.runs["status"] != "finished"]
     data = _ordered(results, runs)[["environment", "arm", "seed", "status", "steps_done", "reason"]]
@@ -146,7 +147,7 @@ def stopped_table(results: Results) -> Table:
     return Table("stopped-runs", "Runs that did not finish", data, shown)
 
 
-def compute_table(results: Results) -> Table:
+def compute_table(results: JudgedResults) -> Table:
     """What a finished run cost: medians over the finished runs."""
     columns = ["steps_done", "gradient_steps", "samples", "seconds"]
     finished = results.runs[(results.runs["status"] == "finished") & (results.runs["seconds"] > 0)]
@@ -169,27 +170,25 @@ def compute_table(results: Results) -> Table:
     )
 
 
-def arms_table(results: Results) -> Table:
+def arms_table(results: JudgedResults) -> Table:
     """Every arm with all its settings, one row per setting: those given first, marked."""
     rows = []
-    for arm in results.experiment.get("arms") or []:
-        given = dict(arm.get("settings") or {})
-        label = str(arm.get("label") or arm.get("algorithm"))
-        for name, value in {**given, **(arm.get("fields") or {})}.items():
+    for arm in results.experiment.arms:
+        for name, value in {**arm.settings, **arm.fields}.items():
             rows.append(
                 {
-                    "arm": label,
-                    "algorithm": str(arm.get("algorithm")),
+                    "arm": arm.label,
+                    "algorithm": arm.algorithm,
                     "setting": name,
                     "value": json.dumps(value),
-                    "given": name in given,
+                    "given": name in arm.settings,
                 }
             )
     data = pd.DataFrame(rows, columns=["arm", "algorithm", "setting", "value", "given"])
     return Table("settings", "Settings of every arm", data, _settings_side_by_side(results.arms, data))
 
 
-def score_table(results: Results) -> Table:
+def score_table(results: JudgedResults) -> Table:
     """The scores of every single run."""
     data = _ordered(results, results.scores)
     metrics = [metric for metric in scoring.METRICS if metric in data]
@@ -202,7 +201,7 @@ def score_table(results: Results) -> Table:
     return Table("scores", "Scores of every run", data, shown.astype(str))
 
 
-def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -> list[tuple[str, str]]:
+def _rows(results: JudgedResults, comparisons: Mapping[tuple[str, str], Comparison]) -> list[tuple[str, str]]:
     """Return the (environment, arm) of the summary; all environments together only if they were compared."""
     planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
     rows = [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
@@ -212,7 +211,7 @@ def _rows(results: Results, comparisons: Mapping[tuple[str, str], Comparison]) -
     return rows
 
 
-def _row(results: Results, environment: str, arm: str) -> tuple[pd.DataFrame, dict[str, Estimate]]:
+def _row(results: JudgedResults, environment: str, arm: str) -> tuple[pd.DataFrame, dict[str, Estimate]]:
     """Return the runs of a row of the summary, and their mean scores."""
     everywhere = environment == ALL
     runs = results.scores[results.scores["arm"] == arm]
@@ -220,7 +219,7 @@ def _row(results: Results, environment: str, arm: str) -> tuple[pd.DataFrame, di
     return runs, {metric: _mean(results, runs, metric, everywhere) for metric in results.metrics}
 
 
-def _mean(results: Results, runs: pd.DataFrame, metric: str, everywhere: bool) -> Estimate:
+def _mean(results: JudgedResults, runs: pd.DataFrame, metric: str, everywhere: bool) -> Estimate:
     """Return the mean score of the used runs, over environments the mean of their means."""
     column = f"{metric}_normalised" if everywhere else metric
     used = runs[column].where(runs["used"].astype(bool))
@@ -236,7 +235,7 @@ def _columns(name: str, estimate: Estimate) -> dict[str, Any]:
     return {name: estimate.point, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _ordered(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+def _ordered(results: JudgedResults, table: pd.DataFrame) -> pd.DataFrame:
     """Sort rows as the experiment orders environments and arms, then by seed."""
     keys = [
         table["environment"].map(results.environments.index),
@@ -262,7 +261,7 @@ _KEYS = ["status", "cause", "arm", "environment"]
 _LINES = 12  # of a traceback's end
 
 
-def causes_table(results: Results) -> Table:
+def causes_table(results: JudgedResults) -> Table:
     """The runs that failed or diverged by cause, arm and environment, with the end of the first one's traceback.
 
     `attempts` is how often the runs were started, as `1` or `2 to 4`.

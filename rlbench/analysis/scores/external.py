@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.format import steps as shown
-from rlbench.analysis.judge.compare import ALL
+from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.references import Reference
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.scores.scores import LARGEST, POINTS, WINDOW, with_normalised
+from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, with_normalised
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_label
 from rlbench.records import cause
@@ -281,31 +281,32 @@ _ALIKE = 1e-9  # of the longest curve: steps that differ by less do not differ
 _RUN = ["cell", "arm", "algorithm", "environment", "seed", "steps", "status"]
 
 
-class ExternalCurves(Results):
-    """Results of runs made elsewhere, from their learning curves."""
+class _Curves:
+    """Learning curves of runs made elsewhere, compared over the steps that they have in common."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.runs, self.episodes = tables.runs, tables.episodes
 
     @cached_property
     def points(self) -> dict[str, Array]:
         """The common points of each environment's curves; none where no run is used."""
         found = {}
-        for environment in self.environments:
+        for environment in sorted(self.runs["environment"].unique()):
             own = self.runs[(self.runs["environment"] == environment) & (self.runs["status"] == "finished")]
             curves = [self._lines[cell][0] for cell in own["cell"]]
             found[environment] = common_points(curves) if curves else np.empty(0)
         return found
 
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """One row per run: auc and final, the same normalised, and whether the run is used.
+    def scores(self, references: Mapping[str, Reference]) -> pd.DataFrame:
+        """Return one row per run: auc and final, the same normalised, and whether the run is used.
 
         A failed run has the scores of the part that it has.
         """
         table = self.runs[_RUN].assign(used=self.runs["status"] == "finished")
         rows = [self._score(cell, name) for cell, name in zip(table["cell"], table["environment"], strict=True)]
-        table[list(self.metrics)] = np.array(rows, np.float64).reshape(-1, len(self.metrics))
-        return with_normalised(table, self.metrics, self.references)
+        table[["auc", "final"]] = np.array(rows, np.float64).reshape(-1, 2)
+        return with_normalised(table, ("auc", "final"), references)
 
-    @cached_property
     def curves(self) -> pd.DataFrame:
         """Learning curves at equal distances over the compared steps; NaN where a failed run has none."""
         frames = []
@@ -348,26 +349,14 @@ class ExternalCurves(Results):
         return mean_from(steps[0], steps, values), mean_from(max(late, steps[0]), steps, values)
 
 
-class ExternalScores(Results):
-    """Results of runs of which only one score each is known: there are no learning curves to draw."""
-
-    metrics = ("score",)
-
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """One row per run: score, the same normalised, and whether the run is used."""
-        runs, episodes = self.runs, self.episodes.set_index("cell")["return"]
-        table = runs[_RUN].assign(used=runs["status"] == "finished")
-        table["score"] = table["cell"].map(episodes).to_numpy(np.float64)
-        return with_normalised(table, self.metrics, self.references)
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """No learning curves, with their columns."""
-        return _no_curves()
+def _scores(tables: Tables, references: Mapping[str, Reference]) -> pd.DataFrame:
+    """Return the scores of runs of which only one score each is known."""
+    table = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished")
+    table["score"] = table["cell"].map(tables.episodes.set_index("cell")["return"]).to_numpy(np.float64)
+    return with_normalised(table, ("score",), references)
 
 
-def read_results(
+def external_results(
     source: str | Path | pd.DataFrame,
     *,
     algorithms: Sequence[str] = (),
@@ -397,34 +386,37 @@ def read_results(
     table = table[table["algorithm"].isin(arms)]
     environments = sorted(table["environment"].unique())
     tables = _tables(table)
-    document: dict[str, Any] = {
-        "name": path.stem,
-        "question": f"How do {' and '.join(arms)} compare on {' and '.join(environments)}?",
-        "arms": [{"label": name, "algorithm": name, "settings": {}} for name in arms],
-        "environments": [{"id": name, "options": {}} for name in environments],
-        "seeds": sorted({int(one) for one in tables.runs["seed"]}),
-        "baseline": baseline or (arms[-1] if len(arms) > 1 else None),
-        "source": path.name,
-        "digest": hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:12],
-    }
     scales = dict(references or {})
     if "*" in scales:
         scales = dict.fromkeys(environments, scales.pop("*")) | scales
     _check_ranges(table, scales)
-    if "step" not in table:
-        document["notes"] = _failures(tables.runs)
-        return ExternalScores(document, tables, references=scales, seed=seed)
-    results = ExternalCurves(document, tables, references=scales, seed=seed)
-    empty = int(table["score"].isna().sum())
-    counted = [f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve."] if empty else []
-    alike = [note for name, points in results.points.items() for note in _compared(name, points, tables)]
-    results.experiment["notes"] = [*counted, *_failures(tables.runs), *alike]
-    results.experiment["compared"] = {
-        name: f"steps {shown(points[0])} to {shown(points[-1])}, at {len(points)} points"
-        for name, points in results.points.items()
-        if points.size
-    }
-    return results
+    notes, points = _failures(tables.runs), {}
+    metrics: tuple[str, ...] = ("score",)
+    if "step" in table:
+        lines = _Curves(tables)
+        points = lines.points
+        empty = int(table["score"].isna().sum())
+        counted = [f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve."] if empty else []
+        alike = [note for name, at in points.items() for note in _compared(name, at, tables)]
+        notes = [*counted, *notes, *alike]
+        scores, curves, metrics = lines.scores(scales), lines.curves(), ("auc", "final")
+    else:
+        scores, curves = _scores(tables, scales), _no_curves()
+    document = Document.read(
+        {
+            "name": path.stem,
+            "question": f"How do {' and '.join(arms)} compare on {' and '.join(environments)}?",
+            "arms": [{"label": name, "algorithm": name, "settings": {}} for name in arms],
+            "environments": [{"id": name, "options": {}} for name in environments],
+            "seeds": sorted({int(seed) for seed in tables.runs["seed"]}),
+            "baseline": baseline or (arms[-1] if len(arms) > 1 else None),
+        },
+        source=path.name,
+        digest=hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:12],
+        notes=notes,
+        compared={name: at for name, at in points.items() if at.size},
+    )
+    return Results(document, tables, references=scales, seed=seed, metrics=metrics, scores=scores, curves=curves)
 
 
 def _check_ranges(table: pd.DataFrame, references: Mapping[str, Reference]) -> None:

@@ -48,6 +48,7 @@ POINTS = 100  # grid points of a curve
 WINDOW = 0.1  # width of the averaging window, as a share of the budget
 LAST = 100  # episodes in `last100`
 LARGEST = 1e100  # of a return or score; the squares of more would not be finite
+ALL = "all environments"
 METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
 _ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
 _OF_CURVES = METRICS[:3]

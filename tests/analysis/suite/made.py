@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rlbench.analysis.report import SuiteResults
-from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
+from rlbench.results import Results
 from rlbench.suite import Erratum, Exact, Suite
 from tests.analysis.synthetic import ENVIRONMENTS, experiment_document, make_tables
 

@@ -28,7 +28,7 @@ def test_every_claim_can_be_judged_again_from_the_files(tmp_path):
     assert len(runs) == len(whole.runs)
     assert runs["status"].value_counts().to_dict() == {"finished": len(runs) - 1, "diverged": 1}
     for results in whole.members:
-        planned = files["planned"][files["planned"]["experiment"] == results.experiment["name"]]
+        planned = files["planned"][files["planned"]["experiment"] == results.experiment.name]
         assert len(planned) == len(results.runs)
         for claim in results.claims:
             asked = measure(results, claim.metric).merge(planned, on=["arm", "environment", "seed"])

@@ -207,7 +207,8 @@ def with_registers(*late):
     documents = [[claim.document() for claim in one.claims] for one in whole.members]
     for time, (one, claims) in enumerate(zip(whole.members, documents, strict=True)):
         own = len(one.runs)
-        one.experiment["register"] = [entry(claims, time, own if one.experiment["name"] in late else 0, own, old=True)]
+        stored = own if one.experiment.name in late else 0
+        one.experiment = replace(one.experiment, register=[entry(claims, time, stored, own, old=True)])
     union = [entry(documents[0], 0, 0, 8), entry(documents[0] + documents[1], 1, 8, 20)]
     return replace(whole, register=union)
 
@@ -245,7 +246,7 @@ def test_what_cannot_be_decided_is_counted_by_itself_and_says_why():
     )
     one.tables.updates.loc[nothing, "entropy"] = math.nan
     claim = Claim("PPO keeps more entropy", PAIR, "greater", "entropy:mean", over="mean", id="5")
-    one.experiment["claims"] = [claim.document()]
+    one.experiment = replace(one.experiment, claims=(claim,))
     results = SuiteResults("x", Suite(), [one])
     (made_of_it,) = entries_of(results)
     assert made_of_it.verdict == "undecidable"

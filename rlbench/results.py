@@ -1,0 +1,246 @@
+"""The results of an experiment as users hold them, with their figures and report, and how stored ones are opened."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.scores.document import Document
+from rlbench.errors import RlbenchError
+from rlbench.files import COUNT, LABEL, NAME, TEXT, check, read_json
+from rlbench.store import Planned, Store, load_table
+from rlbench.store.folders import MEMBERS, home, read_register, read_specification
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rlbench.analysis.draw.style import ArmStyle
+
+STAGES = "stages.json"
+_DECISION = {
+    "arm": LABEL,
+    "baseline": LABEL,
+    "environments": [LABEL],
+    "outcome": TEXT,
+    "look": COUNT,
+    "n_arm": COUNT,
+    "n_baseline": COUNT,
+}
+_RECORD = {
+    "looks": [COUNT],
+    "metric": TEXT,
+    "arms": [LABEL],
+    "looked": COUNT,
+    "decisions": [_DECISION],
+    "cells": [NAME],
+    "earlier": COUNT,
+}
+
+
+class Results(JudgedResults):
+    """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes."""
+
+    @property
+    def _draw(self) -> Any:
+        # Matplotlib takes half a second to import, and who only reads numbers does not need it.
+        from rlbench.analysis import draw
+
+        return draw
+
+    @cached_property
+    def styles(self) -> dict[str, ArmStyle]:
+        """Colour, marker and line of every arm, the same in all figures."""
+        from rlbench.analysis.draw.style import arm_styles
+
+        return arm_styles(self.arms)
+
+    def plot_learning_curves(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        *,
+        line: Literal["mean", "iqm"] = "mean",
+        simultaneous: bool = False,
+    ) -> Axes:
+        """Draw the learning curve of every arm; of all environments, normalised, unless one is named.
+
+        `line` "iqm" draws the interquartile mean of the runs instead of their mean; the band holds each point by
+        itself, or the whole mean curve at once if `simultaneous`.
+        """
+        axes: Axes = self._draw.plot_learning_curves(
+            self.curves,
+            self.scores,
+            self.known_environment(environment),
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            line=line,
+            simultaneous=simultaneous,
+            seed=self.seed,
+            ax=ax,
+        )
+        return axes
+
+    def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
+        """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
+        axes: Axes = self._draw.plot_reached(
+            self.curves,
+            self.scores,
+            self.known_environment(environment) or self.environments[0],
+            threshold,
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            ax=ax,
+        )
+        return axes
+
+    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
+        """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
+        axes: Axes = self._draw.plot_scores(
+            self.scores,
+            metric or self.metrics[0],
+            self.known_environment(environment),
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            seed=self.seed,
+            ax=ax,
+        )
+        return axes
+
+    def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
+        """Draw interquartile mean and mean of the normalised scores of all environments."""
+        axes: Axes = self._draw.plot_aggregate(
+            self.scores,
+            metric or self.metrics[0],
+            arms=self.arms,
+            styles=self.styles,
+            references=self.references,
+            seed=self.seed,
+            ax=ax,
+        )
+        return axes
+
+    def plot_profile(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
+        """Draw the share of runs that score more than each normalised score."""
+        axes: Axes = self._draw.plot_profile(
+            self.scores, metric or self.metrics[0], arms=self.arms, styles=self.styles, ax=ax
+        )
+        return axes
+
+    def plot_improvement(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
+        """Draw the probability that a run of each arm scores higher than one of the baseline."""
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
+        axes: Axes = self._draw.plot_improvement(
+            comparisons, self.scores, self.known_environment(environment), styles=self.styles, ax=ax
+        )
+        return axes
+
+    def plot_difference(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+    ) -> Axes:
+        """Draw by how much the mean score of each arm exceeds the baseline's."""
+        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
+        axes: Axes = self._draw.plot_difference(
+            comparisons, self.scores, self.known_environment(environment), styles=self.styles, ax=ax
+        )
+        return axes
+
+    def plot_diagnostics(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        quantity: str = "kl",
+        *,
+        legend: bool = True,
+    ) -> Axes:
+        """Draw a column of `updates` over training; of the first environment unless one is named."""
+        axes: Axes = self._draw.plot_diagnostics(
+            self.updates,
+            self.scores,
+            quantity,
+            self.known_environment(environment) or self.environments[0],
+            arms=self.arms,
+            styles=self.styles,
+            legend=legend,
+            ax=ax,
+        )
+        return axes
+
+    def report(self, out_dir: str | Path) -> Path:
+        """Write the report, its figures and tables under `out_dir` and return the path of the page."""
+        from rlbench.analysis.report.experiment_page import write_report
+
+        return write_report(self, out_dir)
+
+    def _repr_html_(self) -> str:
+        from rlbench.analysis.report.measured import is_measured, numbers_table
+        from rlbench.analysis.report.tables import summary_table
+
+        table = numbers_table(self) if is_measured(self) else summary_table(self)
+        return f"<p>{html.escape(repr(self))}</p>{table.shown.to_html(index=False)}"
+
+
+def load_results(name: str, results_dir: str | Path = "results", *, suite: str = "") -> Results:
+    """Return what is stored of an experiment that was run, by its name; as a part of `suite` if one is named.
+
+    Raises:
+        RlbenchError: no experiment of that name was run in `results_dir`.
+    """
+    folder = Path(results_dir) / suite / MEMBERS if suite else results_dir
+    return open_results(*read_specification(folder, name), results_dir, suite=suite)
+
+
+def read_results(source: str | Path | pd.DataFrame, **options: Any) -> Results:
+    """Return the results of runs made elsewhere, with the options of `rlbench.analysis.scores.external`."""
+    from rlbench.analysis.scores.external import external_results
+
+    return Results.of(external_results(source, **options))
+
+
+def open_results(
+    document: Mapping[str, Any],
+    cells: Sequence[Planned],
+    results_dir: str | Path,
+    *,
+    suite: str = "",
+    staged: bool = True,
+) -> Results:
+    """Return the stored results of an experiment's planned runs, as a part of `suite` if it is one.
+
+    Where the experiment was run in stages they are those that a stage asked for, unless `staged` is false: the arms of
+    the others were decided, so that they are not missing. If all runs are stored nevertheless, the experiment was run
+    as a whole.
+    """
+    folder = home(results_dir, str(document["name"]), suite)
+    record = read_stages(folder) if staged else {}
+    asked = set(record.get("cells") or [])
+    sequential = bool(asked) and asked <= {run.cell for run in cells}
+    if sequential and len(asked) < len(cells):
+        store = Store(results_dir)
+        sequential = not all(store.manifest(run.cell) for run in cells)
+    if sequential:
+        cells = [run for run in cells if run.cell in asked]
+    known = Document.read(document, register=read_register(folder), sequential=record if sequential else None)
+    return Results(known, load_table(results_dir, cells))
+
+
+def read_stages(folder: Path) -> dict[str, Any]:
+    """Return the record of the stages of an experiment (`rlbench.stages`); an empty one where there were none."""
+    try:
+        record: dict[str, Any] = read_json(folder / STAGES)
+        check(record, _RECORD, "it")
+        return record
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as problem:
+        raise RlbenchError(f"{folder / STAGES} cannot be read ({problem}); move it away to begin anew.") from problem
