@@ -329,7 +329,7 @@ def differences(folder: Path, other: Path) -> Iterator[str]:
     if folder.is_dir() and other.is_dir():
         for name in sorted({path.name for path in [*folder.iterdir(), *other.iterdir()]}):
             for line in differences(folder / name, other / name):
-                yield f"{name}/{line}" if (folder / name).is_dir() else f"{name}: {line}"
+                yield f"{name}{'/' if (folder / name).is_dir() and (other / name).is_dir() else ': '}{line}"
     elif not folder.exists() or not other.exists():
         yield "is new" if folder.exists() else "is missing"
     else:
