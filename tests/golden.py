@@ -49,9 +49,8 @@ from rlbench import Algorithm, Arm, Experiment, Measurement
 # isort: split
 
 from rlbench.registry import load as algorithm_called
-from rlbench.study.files import load_experiment
 from rlbench.study.plan import make_plan
-from rlbench.study.suites import load_suite
+from rlbench.study.suites import load_experiment, load_suite
 
 
 def experiments_of(path: Path) -> Sequence[Experiment | Measurement]:
