@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Self
 
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from rlbench import Stats, hyper
 from rlbench.functional import clip
 

@@ -126,8 +126,9 @@ def test_the_band_is_the_clip_range_or_a_fifth() -> None:
 
 def test_the_class_in_the_docstring_is_the_built_in_one() -> None:
     """The example that authors read first: run it."""
+    from rlbench.algorithms.ppo_clip import PPOClip
+
     import rlbench.algorithm
-    from algorithms.ppo_clip import PPOClip
     from rlbench.functional.distributions import Categorical
 
     lines = inspect.cleandoc(rlbench.algorithm.__doc__ or "").splitlines()

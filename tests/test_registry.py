@@ -52,7 +52,7 @@ def write(folder: Path, text: str, name: str = "plugin.py") -> Path:
 def test_the_built_ins_come_through_the_entry_point() -> None:
     assert set(BUILT_IN) <= set(registry.names())
     assert registry.names() == sorted(registry.names())
-    assert registry.load("trpo").__module__ == "algorithms.trpo"
+    assert registry.load("trpo").__module__ == "rlbench.algorithms.trpo"
     assert registry.broken() == {}
     assert registry.origin(registry.load("trpo")).endswith("/algorithms/trpo.py")
 
@@ -73,7 +73,7 @@ def test_a_plugin_file(tmp_path: Path) -> None:
 
 
 def test_only_what_a_file_defines_itself_is_its_algorithm(tmp_path: Path) -> None:
-    text = "from algorithms.ppo_clip import PPOClip\nfrom rlbench import hyper\n"
+    text = "from rlbench.algorithms.ppo_clip import PPOClip\nfrom rlbench import hyper\n"
     text += "class Base(PPOClip):\n    pass\nclass Mine(PPOClip):\n    name = 'mine'\n"
     assert [cls.name for cls in registry.add_file(write(tmp_path, text))] == ["mine"]
 
@@ -115,7 +115,7 @@ def test_a_name_that_is_taken_names_both_files_each_time(tmp_path: Path) -> None
             registry.add_file(path)
         assert "algorithms/ppo_clip.py" in str(caught.value)
         assert str(path) in str(caught.value)
-    assert registry.load("ppo-clip").__module__ == "algorithms.ppo_clip"
+    assert registry.load("ppo-clip").__module__ == "rlbench.algorithms.ppo_clip"
 
 
 def test_a_class_from_python() -> None:
@@ -139,7 +139,7 @@ def third_party(folder: Path, monkeypatch: pytest.MonkeyPatch, modules: dict[str
         write(folder, text, f"{name}.py")
     monkeypatch.syspath_prepend(folder)
     points = [EntryPoint(name, name, registry.GROUP) for name in modules]
-    points.append(EntryPoint("builtin", "algorithms", registry.GROUP))
+    points.append(EntryPoint("builtin", "rlbench.algorithms", registry.GROUP))
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(points))
     monkeypatch.setattr(registry, "_classes", {})
     monkeypatch.setattr(registry, "_broken", {})
@@ -190,13 +190,13 @@ def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_follows_the_source_of_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from algorithms.ppo_adaptive import PPOAdaptive
+    from rlbench.algorithms.ppo_adaptive import PPOAdaptive
 
     real = userfiles.inspect.getsource
     first, unrelated = registry.fingerprint(PPOAdaptive), registry.fingerprint(registry.load("trpo"))
 
     def edited(thing: Any) -> str:
-        return real(thing) + ("\n# edited" if getattr(thing, "__name__", "") == "algorithms.ppo_clip" else "")
+        return real(thing) + ("\n# edited" if getattr(thing, "__name__", "") == "rlbench.algorithms.ppo_clip" else "")
 
     monkeypatch.setattr(userfiles, "inspect", SimpleNamespace(getsource=edited))
     monkeypatch.setattr(registry, "_fingerprints", {})  # as a new process begins

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from errata_estimates import MOST
 from exact_steps import compare_scales
 from lecture_bench import SEED, in_first_update, trained

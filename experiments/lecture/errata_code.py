@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import gymnasium
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Problem
 from rlbench.functional.losses import standardise

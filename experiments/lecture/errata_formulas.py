@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from rlbench.algorithms.ppo_adaptive import PPOAdaptive
+from rlbench.algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.ppo_penalty import PPOPenalty
 
-from algorithms.ppo_adaptive import PPOAdaptive
-from algorithms.ppo_clip import PPOClip
-from algorithms.ppo_penalty import PPOPenalty
 from exact_ratio import used
 from lecture_bench import samples_at, trained
 from rlbench import Erratum, Stats

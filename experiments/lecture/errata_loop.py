@@ -7,8 +7,8 @@ from functools import cache
 
 import gymnasium
 import numpy as np
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from lecture_bench import SEED, trained
 from rlbench import Erratum
 from variants_listing import Listing

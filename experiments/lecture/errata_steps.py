@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from errata_loop import play
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Params, Problem

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from lecture_bench import samples_at
 from rlbench import Exact
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Self
 
 import torch
+from rlbench.algorithms.actor_critic import ActorCritic
+from rlbench.algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.ppo_penalty import PPOPenalty
+from rlbench.algorithms.trpo import TRPO
 
-from algorithms.actor_critic import ActorCritic
-from algorithms.ppo_clip import PPOClip
-from algorithms.ppo_penalty import PPOPenalty
-from algorithms.trpo import TRPO
 from rlbench import Algorithm, Stats, Trajectory, hyper
 from rlbench.functional import rollout_mean
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from rlbench import Trajectory, hyper, static
 from rlbench.functional import gae
 

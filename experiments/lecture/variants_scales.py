@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
+from rlbench.algorithms.ppo_clip import PPOClip
 
-from algorithms.ppo_clip import PPOClip
 from rlbench import Params, Problem, Trajectory, hyper
 from rlbench.functional import gae, rollout_mean, weighted_mean
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rlbench.algorithms.ppo_adaptive import PPOAdaptive
+from rlbench.algorithms.ppo_penalty import PPOPenalty
 
-from algorithms.ppo_adaptive import PPOAdaptive
-from algorithms.ppo_penalty import PPOPenalty
 from rlbench import Stats
 from rlbench.algorithm import stack
 from rlbench.errors import RlbenchError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rlbench.algorithms.reinforce
 import torch
+from rlbench.algorithms.reinforce import Reinforce
 
-import algorithms.reinforce
-from algorithms.reinforce import Reinforce
 from rlbench import Environment, Problem, Trajectory
 from rlbench.algorithm import stack
 from rlbench.data import Params
@@ -74,7 +74,7 @@ def test_one_policy_step_per_rollout_and_the_value_fit_leaves_the_policy_alone(
         moved.append((bool(change[: problem.policy_size].any()), bool(change[problem.policy_size :].any())))
         return after
 
-    monkeypatch.setattr(algorithms.reinforce, "first_order", watched)
+    monkeypatch.setattr(rlbench.algorithms.reinforce, "first_order", watched)
     algorithm = configure(Reinforce, {"horizon": 128, "value_minibatches": 4}, "test")
     (record,) = train([algorithm], Environment("CartPole-v1"), 3 * 128, [0])
     assert moved == [(True, False), (False, True)] * 3

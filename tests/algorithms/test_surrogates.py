@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from rlbench.algorithms.actor_critic import ActorCritic
+from rlbench.algorithms.ppo_adaptive import PPOAdaptive
+from rlbench.algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.ppo_penalty import PPOPenalty
+from rlbench.algorithms.random_policy import RandomPolicy
+from rlbench.algorithms.reinforce import Reinforce
+from rlbench.algorithms.trpo import TRPO
 
-from algorithms.actor_critic import ActorCritic
-from algorithms.ppo_adaptive import PPOAdaptive
-from algorithms.ppo_clip import PPOClip
-from algorithms.ppo_penalty import PPOPenalty
-from algorithms.random_policy import RandomPolicy
-from algorithms.reinforce import Reinforce
-from algorithms.trpo import TRPO
 from rlbench import Algorithm, Samples
 
 SamplesOf = Callable[[list[float], list[float]], Samples]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rlbench.algorithms.trpo
+from rlbench.algorithms.actor_critic import ActorCritic
+from rlbench.algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.random_policy import RandomPolicy
+from rlbench.algorithms.trpo import TRPO
 
-import algorithms.trpo
-from algorithms.actor_critic import ActorCritic
-from algorithms.ppo_clip import PPOClip
-from algorithms.random_policy import RandomPolicy
-from algorithms.trpo import TRPO
 from rlbench import Environment
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
@@ -60,7 +60,7 @@ def test_trpo_keeps_each_replicas_divergence_within_its_delta(environment: Envir
 
 
 def test_trpo_improves_the_surrogate_or_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = algorithms.trpo.backtracking_line_search
+    search = rlbench.algorithms.trpo.backtracking_line_search
     fractions = []
 
     def recorded(*args: object, **options: object) -> object:
@@ -68,7 +68,7 @@ def test_trpo_improves_the_surrogate_or_stays(monkeypatch: pytest.MonkeyPatch) -
         fractions.append(fraction[0, 0].item())
         return point, fraction
 
-    monkeypatch.setattr(algorithms.trpo, "backtracking_line_search", recorded)
+    monkeypatch.setattr(rlbench.algorithms.trpo, "backtracking_line_search", recorded)
     settings = {"horizon": 200, "minibatches": 4, "epochs": 1, "delta": 0.3, "backtracks": 1}
     record = run(TRPO, settings, CARTPOLE, 25)
     taken = np.array(fractions) > 0

@@ -26,7 +26,7 @@ EXPERIMENT = """
 import time
 from pathlib import Path
 
-from algorithms.ppo_adaptive import PPOAdaptive
+from rlbench.algorithms.ppo_adaptive import PPOAdaptive
 from rlbench import Arm, Experiment
 
 GATE = Path({gate!r})

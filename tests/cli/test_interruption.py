@@ -23,7 +23,7 @@ EXPERIMENT = """
 import time
 from pathlib import Path
 
-from algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.ppo_clip import PPOClip
 from rlbench import Arm, Experiment
 
 FIRST, GATE = Path({first!r}), Path({gate!r})

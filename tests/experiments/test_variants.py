@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rlbench.algorithms.actor_critic import ActorCritic
+from rlbench.algorithms.ppo_clip import PPOClip
+from rlbench.algorithms.ppo_penalty import PPOPenalty
+from rlbench.algorithms.trpo import TRPO
 
-from algorithms.actor_critic import ActorCritic
-from algorithms.ppo_clip import PPOClip
-from algorithms.ppo_penalty import PPOPenalty
-from algorithms.trpo import TRPO
 from rlbench import Algorithm, Environment, Problem, RlbenchError, Trajectory, hyper, static
 from rlbench.checks import check_algorithm
 from rlbench.fields import configure, fields_of
