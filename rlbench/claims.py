@@ -29,7 +29,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -96,13 +96,12 @@ class Claim:
     known: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.statement, str) or not self.statement.strip() or not is_text(self.statement):
+        if not is_text(self.statement) or not self.statement.strip():
             raise RlbenchError(f"A claim needs its statement in words, not {brief(self.statement)}.")
+        for problem in self._problems():
+            raise RlbenchError(f"{self.where}: {problem}")
         for name in ("arms", "environments"):
-            object.__setattr__(self, name, _names(self.where, name, getattr(self, name)))
-        self._check_words()
-        self._check_numbers()
-        self._check_arms()
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def where(self) -> str:
@@ -113,90 +112,84 @@ class Claim:
     def condition(self) -> tuple[str, float] | None:
         """The operator and the number of `event`."""
         match = _EVENT.fullmatch(self.event) if self.event else None
-        return (match[1], float(match[2])) if match and _is_number(match[2]) else None
+        return (match[1], float(match[2])) if match and _is_finite(match[2]) else None
 
     def document(self) -> dict[str, Any]:
         """Return the claim as JSON; `from_document` reads it back."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
-    def _check_words(self) -> None:
+    def _problems(self) -> Iterator[str]:
+        # Each check relies on those before it: only the first problem is shown.
+        for name in ("arms", "environments"):
+            yield from _not_labels(name, getattr(self, name))
         for name in (*DESCRIBING, "event", "best"):
             value = getattr(self, name)
             if not is_text(value) and (name in DESCRIBING or value is not None):
-                raise RlbenchError(f"{self.where}: {name} must be a text, not {brief(value)}.")
-        if not isinstance(self.paired, bool):
-            raise RlbenchError(f"{self.where}: paired must be True or False, not {brief(self.paired)}.")
+                yield f"{name} must be a text, not {brief(value)}."
+        paired: Any = self.paired
+        if not isinstance(paired, bool):
+            yield f"paired must be True or False, not {brief(paired)}."
         if not isinstance(self.direction, str) or self.direction not in DIRECTIONS:
-            raise RlbenchError(
-                f"{self.where}: there is no direction {brief(self.direction)}."
-                f"{nearest(str(self.direction), DIRECTIONS)}"
-            )
+            hint = nearest(str(self.direction), DIRECTIONS)
+            yield f"there is no direction {brief(self.direction)}.{hint}"
         if not isinstance(self.metric, str) or not _METRIC.fullmatch(self.metric):
-            raise RlbenchError(
-                f"{self.where}: metric must be a column such as auc, or a column with a reduction such as kl:mean, "
-                f"clip_fraction:q0.9 or ratio_max:share>1.2, not {brief(self.metric)}."
+            yield (
+                "metric must be a column such as auc, or a column with a reduction such as kl:mean, clip_fraction:q0.9 "
+                f"or ratio_max:share>1.2, not {brief(self.metric)}."
             )
         if not isinstance(self.over, str) or self.over not in ("each", "mean"):
-            raise RlbenchError(f"{self.where}: over must be 'each' or 'mean', not {brief(self.over)}.")
+            yield f"over must be 'each' or 'mean', not {brief(self.over)}."
         if self.over == "mean" and self.metric in RETURNS and len(self.environments) != 1:
-            raise RlbenchError(
-                f"{self.where}: returns of different environments have different units; "
+            yield (
+                "returns of different environments have different units; "
                 f"over='mean' needs the metric {self.metric}_normalised."
             )
         beyond = self.metric.partition(":share")[2].lstrip("<>=")
-        if beyond and not _is_number(beyond):
-            raise RlbenchError(
-                f"{self.where}: {brief(self.metric)} compares with {brief(beyond)}, which is not a number."
-            )
-        if self.event is not None and not (isinstance(self.event, str) and self.condition):
-            raise RlbenchError(f"{self.where}: event must be a comparison such as '>= 0.9', not {brief(self.event)}.")
+        if beyond and not _is_finite(beyond):
+            yield f"{brief(self.metric)} compares with {brief(beyond)}, which is not a number."
+        if self.event is not None and not self.condition:
+            yield f"event must be a comparison such as '>= 0.9', not {brief(self.event)}."
+        yield from self._wrong_numbers()
+        yield from self._wrong_arms()
 
-    def _check_numbers(self) -> None:
-        for name in ("smallest_effect", "level", *(["bound"] if self.bound is not None else [])):
+    def _wrong_numbers(self) -> Iterator[str]:
+        for name in ("smallest_effect", "level", "bound"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not is_number(value):
-                raise RlbenchError(f"{self.where}: {name} must be a number, not {brief(value)}.")
+            if not is_number(value) and (name != "bound" or value is not None):
+                yield f"{name} must be a number, not {brief(value)}."
         if self.smallest_effect < 0:
-            raise RlbenchError(f"{self.where}: smallest_effect is a size and cannot be {self.smallest_effect}.")
+            yield f"smallest_effect is a size and cannot be {self.smallest_effect}."
         if self.smallest_effect == 0 and self.direction in NEED_A_MARGIN:
-            raise RlbenchError(
-                f"{self.where}: {self.direction!r} needs a smallest_effect above 0: no number of runs can show that a "
-                "difference is exactly 0."
+            yield (
+                f"{self.direction!r} needs a smallest_effect above 0: no number of runs can show that a difference is "
+                "exactly 0."
             )
         if not 0.5 <= self.level <= 0.999:
-            raise RlbenchError(f"{self.where}: level must be at least 0.5 and at most 0.999, not {self.level}.")
+            yield f"level must be at least 0.5 and at most 0.999, not {self.level}."
 
-    def _check_arms(self) -> None:
-        if self.direction in BOUNDED:
-            if self.bound is None:
-                raise RlbenchError(f"{self.where}: {brief(self.direction)} needs a bound.")
-            least = 1
-        else:
-            least = 2 if self.direction in COMPARING else 3
-            if self.bound is not None or self.event is not None:
-                extra = "bound" if self.bound is not None else "event"
-                raise RlbenchError(f"{self.where}: {extra} goes with above, below and within only.")
+    def _wrong_arms(self) -> Iterator[str]:
+        bounded = self.direction in BOUNDED
+        if bounded and self.bound is None:
+            yield f"{brief(self.direction)} needs a bound."
+        if not bounded and (self.bound is not None or self.event is not None):
+            yield f"{'bound' if self.bound is not None else 'event'} goes with above, below and within only."
+        least = 1 if bounded else 2 if self.direction in COMPARING else 3
         if len(self.arms) < least:
-            raise RlbenchError(
-                f"{self.where}: {brief(self.direction)} needs at least {least} arms, not {len(self.arms)}."
-            )
-        if self.direction in ("peak", "dip"):
-            if self.best not in self.arms[1:-1]:
-                raise RlbenchError(
-                    f"{self.where}: best must be one of the inner arms {', '.join(self.arms[1:-1])}, "
-                    f"not {brief(self.best)}."
-                )
-        elif self.best is not None:
-            raise RlbenchError(f"{self.where}: best goes with peak and dip only.")
+            yield f"{brief(self.direction)} needs at least {least} arms, not {len(self.arms)}."
+        inner = self.arms[1:-1]
+        if self.direction in ("peak", "dip") and self.best not in inner:
+            yield f"best must be one of the inner arms {', '.join(inner)}, not {brief(self.best)}."
+        if self.direction not in ("peak", "dip") and self.best is not None:
+            yield "best goes with peak and dip only."
         if self.event is not None and self.bound is not None and not 0 <= self.bound <= 1:
-            raise RlbenchError(f"{self.where}: the bound of a share lies between 0 and 1, not at {self.bound}.")
+            yield f"the bound of a share lies between 0 and 1, not at {self.bound}."
 
 
 def from_document(document: Mapping[str, Any]) -> Claim:
     """Return the claim that `Claim.document` wrote; RlbenchError where it is not one."""
     if not isinstance(document, Mapping):
         raise RlbenchError(f"A claim is a mapping with a statement, arms and a direction, not {brief(document)}.")
-    known = [one.name for one in fields(Claim)]
+    known = [field.name for field in fields(Claim)]
     for key in document:
         if key not in known:
             raise RlbenchError(f"A claim has no entry {brief(key)}.{nearest(str(key), known)}")
@@ -208,26 +201,24 @@ def from_document(document: Mapping[str, Any]) -> Claim:
 
 def digest(claims: Iterable[Claim | Mapping[str, Any]]) -> str:
     """Return the SHA-256 of claims: of their JSON with sorted keys, in the order in which they are made."""
-    made = [one if isinstance(one, Claim) else from_document(one) for one in claims]
-    documents = [{key: value for key, value in one.document().items() if key not in DESCRIBING} for one in made]
+    documents = [(claim if isinstance(claim, Claim) else from_document(claim)).document() for claim in claims]
+    documents = [{key: value for key, value in one.items() if key not in DESCRIBING} for one in documents]
     text = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_number(text: str) -> bool:
+def _is_finite(text: str) -> bool:
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def _names(where: str, what: str, value: Any) -> tuple[str, ...]:
-    """Return a tuple of different words."""
+def _not_labels(what: str, value: Any) -> Iterator[str]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise RlbenchError(f"{where}: {what} must be a list of labels, not {brief(value)}.")
-    for one in value:
-        if not isinstance(one, str) or not one:
-            raise RlbenchError(f"{where}: {what} must be labels, and {brief(one)} is not one.")
-        if list(value).count(one) > 1:
-            raise RlbenchError(f"{where}: {what} names {brief(one)} twice.")
-    return tuple(value)
+        yield f"{what} must be a list of labels, not {brief(value)}."
+    for label in value:
+        if not isinstance(label, str) or not label:
+            yield f"{what} must be labels, and {brief(label)} is not one."
+        if list(value).count(label) > 1:
+            yield f"{what} names {brief(label)} twice."

@@ -1,4 +1,7 @@
-"""The one exception a user is meant to read."""
+"""The one exception that a user is meant to read, and words for its sentences."""
+
+import contextlib
+from collections.abc import Iterator
 
 _LONGEST = 200  # characters of a value in a message
 
@@ -9,6 +12,15 @@ class RlbenchError(Exception):
     The command line prints the message without a traceback and exits with a non-zero status;
     `--debug` shows the traceback.
     """
+
+
+@contextlib.contextmanager
+def explained(failure: str) -> Iterator[None]:
+    """Turn what the system refuses meanwhile into a sentence, such as `Cannot write x: No space left on device.`"""
+    try:
+        yield
+    except OSError as problem:
+        raise RlbenchError(f"{failure}: {problem.strerror or problem}.") from problem
 
 
 def brief(value: object) -> str:

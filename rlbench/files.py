@@ -3,11 +3,19 @@
 What rlbench writes is written by `write` into a folder made by `folder`: no symbolic link below the folder that the
 user named is followed, so nothing is written anywhere else. What it keeps is read by `opened`: a regular file or none.
 A name that comes from a file or a label becomes that of a file only if `is_name` says so, or through `file_name`.
+
+A JSON document is believed only if it passes `check`, since files in a results folder may say anything:
+
+    check(document, {"name": NAME, "seeds": [COUNT], "options": Each(ANY), "reason?": TEXT}, "it")
+
+A shape is a `Kind`, a list with the shape of every item, a dictionary with the shapes of its keys (a key that ends in
+"?" may be missing), or `Each` of a mapping with any keys.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -24,6 +32,7 @@ from typing import Any
 from rlbench.errors import RlbenchError
 
 LONGEST_NAME = 100  # characters of a name; file systems take 255 bytes, endings and temporary names included
+LONGEST_LABEL = 300  # characters
 STALE_SECONDS = 3600.0  # something temporary this old belongs to a process that was killed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -90,7 +99,10 @@ def write(path: str | Path, data: str | bytes | memoryview, *, inside: str | Pat
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    _sweep(target)
+    with contextlib.suppress(OSError):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):  # by processes that were killed
+            if is_stale(left.lstat()):
+                left.unlink()
 
 
 def fill(path: str | Path, data: bytes | memoryview, *, durable: bool) -> None:
@@ -120,8 +132,9 @@ def opened(path: str | Path, flags: int = os.O_RDONLY) -> int:
 
     OSError for what is none: a pipe would never end, a device has effects, and a link leads elsewhere.
     """
-    careful = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags | careful, 0o666)
+    for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # none of which every system has
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{Path(path).name} is not a file")
@@ -140,26 +153,6 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_bytes(path))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def _sweep(target: Path) -> None:
-    """Remove what killed processes left behind when they wrote this file."""
-    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
-        for entry in entries:
-            if entry.name.startswith(f".{target.name}.") and entry.name.endswith(".tmp"):
-                with contextlib.suppress(OSError):
-                    if is_stale(entry.stat(follow_symlinks=False)):
-                        os.unlink(entry.path)
-
-
-# What a JSON document must look like before it is believed: files in a results folder may say anything.
-#
-#     check(document, {"name": NAME, "seeds": [WHOLE], "options": Each(ANY), "reason?": TEXT}, "it")
-#
-# A shape is a `Kind`, a list with the shape of every item, a dictionary with the shapes of its keys (one that ends in
-# "?" may be missing), or `Each` of a mapping with any keys.
-
-_LARGEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -195,7 +188,7 @@ def is_label(value: Any) -> bool:
 
 def is_whole(value: Any) -> bool:
     """Return whether a value is an integer of at most 64 bits."""
-    return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def is_number(value: Any) -> bool:
@@ -205,12 +198,10 @@ def is_number(value: Any) -> bool:
     return is_whole(value) if isinstance(value, int) else math.isfinite(value)
 
 
-LONGEST_LABEL = 300  # characters
 ANY = Kind("anything", lambda value: True)
 TEXT = Kind("a text", is_text)
 LABEL = Kind("a printable line", is_label)
 NAME = Kind("a name of letters, digits, '.', '_' and '-'", is_name)
-WHOLE = Kind("a whole number", is_whole)
 COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
 SIZE = Kind("a number of at least 0", lambda value: is_number(value) and value >= 0)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))

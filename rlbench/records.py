@@ -27,14 +27,13 @@ import numpy.typing as npt
 from rlbench.errors import shortened
 
 Status = Literal["finished", "diverged", "failed"]
-_STEP = re.compile(r"\bstep \d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
-
-_REASON, _DETAIL = 1_000, 20_000  # characters that are kept of a sentence and of a traceback
-
 Table = dict[str, npt.NDArray[Any]]
-
 MEASURED = "measurement"
 """What stands in place of an algorithm's name where numbers were measured and nothing was trained."""
+IDLE = 0.1  # of the updates of an arm: so many without an ended episode are worth a warning
+
+_REASON, _DETAIL = 1_000, 20_000  # characters that are kept of a sentence and of a traceback
+_STEP = re.compile(r"\bstep \d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,6 @@ def cause(reason: str) -> str:
     return _STEP.sub("some step", reason)
 
 
-IDLE = 0.1  # of the updates of an arm: so many without an ended episode are worth a warning
-
-
 def idle(where: str, few: int, many: int) -> str:
     """Return the warning that `few` of `many` updates had nothing to learn from."""
     return (
@@ -137,11 +133,7 @@ def idle_updates(updates: Mapping[str, Any], episodes: Mapping[str, Any]) -> int
 
 def empty_episodes() -> Table:
     """Return an `episodes` table without rows."""
-    return {
-        "step": np.empty(0, np.int64),
-        "return": np.empty(0, np.float64),
-        "length": np.empty(0, np.int64),
-    }
+    return {"step": np.empty(0, np.int64), "return": np.empty(0), "length": np.empty(0, np.int64)}
 
 
 def clock(seconds: float | None) -> str:

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import pkgutil
 import traceback
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +24,6 @@ GROUP = "rlbench.algorithms"
 _classes: dict[str, type[Algorithm]] = {}
 _broken: dict[str, str] = {}
 _fingerprints: dict[type[Algorithm], str] = {}
-_own: set[type] = set()
 _discovered = False
 
 
@@ -45,7 +43,7 @@ def load(name: str) -> type[Algorithm]:
 
 
 def broken() -> dict[str, str]:
-    """Return the traceback of every installed plugin that cannot be imported, by module name."""
+    """Return, by module name, the traceback of every installed plugin that cannot be imported, or that it is empty."""
     _discover()
     return dict(_broken)
 
@@ -63,20 +61,20 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
     """
     _discover()
     module = import_file(path, "plugin")
-    found = _algorithms_in(module)
+    defined = _algorithms_in(module)
     try:
-        if not found:
+        if not defined:
             raise RlbenchError(
                 f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'."
             )
-        for cls in found:
+        for cls in defined:
             _refuse_duplicate(cls)
     except RlbenchError:
         forget(module)
         raise
-    for cls in found:
+    for cls in defined:
         _add(cls)
-    return found
+    return defined
 
 
 def origin(cls: type[Algorithm]) -> str:
@@ -99,17 +97,13 @@ def fingerprint(cls: type[Algorithm]) -> str:
 
 def is_own(cls: type) -> bool:
     """Return whether an algorithm comes with rlbench itself."""
-    return cls in _own
+    return cls.__module__.startswith("rlbench.")
 
 
 def _hash_source(cls: type[Algorithm]) -> str:
-    digest = hashlib.sha256()
-    for base in cls.__mro__:
-        if base in (Algorithm, object):
-            continue
-        digest.update(base.__qualname__.encode())
-        digest.update(source_of(base).encode())
-    return digest.hexdigest()[:16]
+    bases = [base for base in cls.__mro__ if base not in (Algorithm, object)]
+    text = "".join(base.__qualname__ + source_of(base) for base in bases)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _discover() -> None:
@@ -118,31 +112,18 @@ def _discover() -> None:
         return
     _discovered = True  # set first: a plugin that asks the registry while it is imported must not start over
     try:
-        _discover_entry_points()
+        for point in sorted(entry_points(group=GROUP), key=lambda point: point.value):
+            package = _import(point.value)
+            inside = pkgutil.iter_modules(getattr(package, "__path__", []))
+            modules = [package, *(_import(f"{point.value}.{info.name}") for info in inside)]
+            classes = [cls for module in modules if module for cls in _algorithms_in(module)]
+            for cls in classes:
+                _add(cls)
+            if not classes:
+                _broken.setdefault(point.value, "It defines no Algorithm subclass with a name.")
     except RlbenchError:
         _discovered = False  # or the next call would quietly go without the rest
         raise
-
-
-def _discover_entry_points() -> None:
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.value):
-        for module in _modules(point.value):
-            for cls in _algorithms_in(module):
-                _add(cls)
-                if point.dist is not None and point.dist.name == "rlbench":
-                    _own.add(cls)
-
-
-def _modules(root: str) -> Iterator[ModuleType]:
-    """Yield a module and, if it is a package, the modules in it; what cannot be imported is noted as broken."""
-    package = _import(root)
-    if package is None:
-        return
-    yield package
-    for info in pkgutil.iter_modules(getattr(package, "__path__", [])):
-        module = _import(f"{root}.{info.name}")
-        if module is not None:
-            yield module
 
 
 def _import(name: str) -> ModuleType | None:
@@ -154,12 +135,8 @@ def _import(name: str) -> ModuleType | None:
 
 
 def _algorithms_in(module: ModuleType) -> list[type[Algorithm]]:
-    members = inspect.getmembers(module, inspect.isclass)
-    return [
-        cls
-        for _, cls in members
-        if issubclass(cls, Algorithm) and cls.__module__ == module.__name__ and cls.__dict__.get("name")
-    ]
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    return [cls for cls in classes if issubclass(cls, Algorithm) and cls.__dict__.get("name")]
 
 
 def _add(cls: type[Algorithm]) -> None:

@@ -46,10 +46,12 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
             return _load(file)
     except KeyboardInterrupt:
         raise
-    except SystemExit as error:
-        raise RlbenchError(f"{_place(error, Path(path))}: it ends the program instead of being read.") from error
     except BaseException as error:  # user code may raise anything
-        message = str(error) if isinstance(error, RlbenchError) else f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, RlbenchError):
+            message = str(error)
+        elif isinstance(error, SystemExit):
+            message = "it ends the program instead of being read."
         raise RlbenchError(f"{_place(error, Path(path))}: {message}") from error
 
 
@@ -62,16 +64,17 @@ def forget(module: ModuleType) -> None:
 @contextlib.contextmanager
 def importable(folder: Path | None) -> Iterator[None]:
     """Let the Python files of a folder be imported by their names meanwhile; of None, nothing."""
-    names = _names(folder) if folder else frozenset()
+    if folder is None:
+        yield
+        return
+    names = _names(folder)
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    finder = _Finder(folder, names) if folder else None
-    if finder:
-        sys.meta_path.insert(0, finder)
+    finder = _Finder(folder, names)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        if finder:
-            sys.meta_path.remove(finder)
+        sys.meta_path.remove(finder)
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
@@ -85,13 +88,13 @@ def folder_of(module: str) -> Path | None:
 def with_helpers(file: Path) -> list[Path]:
     """Return a file and after it, sorted, the files of its folder that it imports, directly or through each other."""
     names = _names(file.parent)
-    found, waiting = {file}, [file]
+    files, waiting = {file}, [file]
     while waiting:
         imported = _imported(waiting.pop().read_bytes(), file.parent.name)
-        new = {file.with_name(f"{name}.py") for name in imported & names} - found
-        found |= new
+        new = {file.with_name(f"{name}.py") for name in imported & names} - files
+        files |= new
         waiting += new
-    return [file, *sorted(found - {file})]
+    return [file, *sorted(files - {file})]
 
 
 def source_of(thing: type | FunctionType, *, helpers: bool = False) -> str:
@@ -102,13 +105,13 @@ def source_of(thing: type | FunctionType, *, helpers: bool = False) -> str:
     """
     home = thing.__globals__["__name__"] if isinstance(thing, FunctionType) else thing.__module__
     try:
-        sources = [inspect.getsource(sys.modules[home])]
+        text = inspect.getsource(sys.modules[home])
         if helpers or home.startswith(PREFIX):
-            file = Path(str(sys.modules[home].__file__))
-            sources += [helper.read_text(encoding="utf-8", errors="replace") for helper in with_helpers(file)[1:]]
+            for file in with_helpers(Path(str(sys.modules[home].__file__)))[1:]:
+                text += file.read_text(encoding="utf-8", errors="replace")
     except (OSError, TypeError, KeyError):
-        sources = [_source_without_file(thing)]
-    return "".join(sources).replace("\r\n", "\n")
+        text = _source_without_file(thing)
+    return text.replace("\r\n", "\n")
 
 
 def assigns(file: Path, name: str) -> bool:
@@ -122,8 +125,8 @@ def assigns(file: Path, name: str) -> bool:
     )
 
 
-class _Finder(MetaPathFinder):
-    """Finds the files of a folder by their names."""
+class _Finder(MetaPathFinder, Loader):
+    # Finds the files of a folder by their names, and gives each out as the module that it is here.
 
     def __init__(self, folder: Path, names: frozenset[str]) -> None:
         self._folder, self._names = folder, names
@@ -131,32 +134,19 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how to import `name`, if it is one of the files."""
         if name not in self._names:
             return None
-        file = self._folder / f"{name}.py"
-        return importlib.util.spec_from_file_location(name, file, loader=_Loader(file))
-
-
-class _Loader(Loader):
-    """Gives a file out as the module that it is here, under its own name."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
+        return importlib.util.spec_from_file_location(name, self._folder / f"{name}.py", loader=self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module, run unless it was before."""
-        module = _load(self._file)
-        self._spec = module.__spec__
-        return module
+        return _load(Path(str(spec.origin)))
 
     def exec_module(self, module: ModuleType) -> None:
-        """Undo what the import system changed; nothing is left to run."""
-        module.__spec__ = self._spec
+        # It has run by now. The import system gave it the specification of its short name.
+        module.__spec__ = importlib.util.spec_from_file_location(module.__name__, module.__file__)
 
 
 def _load(file: Path) -> ModuleType:
-    """Return the module of a file, run unless it was before."""
     content = b"".join(one.name.encode() + one.read_bytes() for one in with_helpers(file))
     name = f"{PREFIX}{file.stem}_{hashlib.sha256(str(file).encode() + content).hexdigest()[:12]}"
     if name in sys.modules:
@@ -176,20 +166,15 @@ def _load(file: Path) -> ModuleType:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """Return the names of the Python files in a folder that can be imported; Python's own and this package come first.
-
-    Nothing is found where there is no such folder.
-    """
+    # Python's modules and this package come first. Of a folder that is none, there are no files.
     files = {file.stem for file in folder.glob("*.py") if file.stem.isidentifier() and file.is_file()}
     return frozenset(files - sys.stdlib_module_names - {"rlbench"})
 
 
 @lru_cache(maxsize=1024)
 def _imported(source: bytes, package: str) -> frozenset[str]:
-    """Return what a source imports that may lie beside it, wherever in it: the first part of every module's name.
-
-    Of a module of its own `package`, which is called like its folder, it is the second part.
-    """
+    # What a source imports that may lie beside it: the first part of every module's name; of a module of its `package`,
+    # which is called like its folder, the second part.
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -204,41 +189,36 @@ def _imported(source: bytes, package: str) -> frozenset[str]:
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """Return `FILE, line 12`: where in the files of the folder of `path` an exception came from."""
+    # `FILE, line 12`: where in the files of the folder of `path` an exception came from.
     folder = path.resolve().parent
     if isinstance(error, SyntaxError):
         places = [(error.filename or "", error.lineno)]
     else:
         places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [(Path(file).name, line) for file, line in places if Path(file).parent == folder]
-    if not own:
-        return str(path)
-    name, line = own[-1]
+    inside = [(Path(file).name, line) for file, line in places if Path(file).parent == folder]
+    name, line = inside[-1] if inside else (path.name, None)
     return f"{path.with_name(name)}, line {line}" if line else str(path.with_name(name))
 
 
 def _source_without_file(thing: type | FunctionType, seen: frozenset[int] = frozenset()) -> str:
-    """Return what defines something that was defined at a prompt: its source, if that is kept, else its compiled code.
-
-    To that belong the values of its attributes and defaults, and what else was defined there and is used in it.
-    """
+    # The source, if that is kept. Else the compiled code, the values of attributes and defaults, and what else was
+    # defined at the prompt and is used.
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):
         seen |= {id(thing)}
     if isinstance(thing, FunctionType):
+        home = thing.__globals__["__name__"]
         used = [thing.__globals__[name] for name in _names_in(thing.__code__) if name in thing.__globals__]
-        held = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *used]
-        return "\n".join(
-            [code_text(thing.__code__), *(_text_of(one, thing.__globals__["__name__"], seen) for one in held)]
-        )
-    methods = [_source_without_file(one, seen) for _, one in inspect.getmembers(thing, inspect.isfunction)]
-    members = [f"{name} {_text_of(one, thing.__module__, seen)}" for name, one in sorted(vars(thing).items())]
+        values = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *used]
+        return "\n".join([_code_text(thing.__code__), *(_text_of(value, home, seen) for value in values)])
+    methods = [_source_without_file(method, seen) for _, method in inspect.getmembers(thing, inspect.isfunction)]
+    members = [f"{name} {_text_of(value, thing.__module__, seen)}" for name, value in sorted(vars(thing).items())]
     return "\n".join([*methods, *members])
 
 
 def _text_of(value: object, home: str, seen: frozenset[int]) -> str:
-    """Return a plain value, or what defines something of the module `home`, as text; of everything else nothing."""
+    # Of a plain value and of what the module `home` defines; of everything else nothing.
     value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
     value = value.fget if isinstance(value, property) else value
     if isinstance(value, type | FunctionType):
@@ -248,19 +228,16 @@ def _text_of(value: object, home: str, seen: frozenset[int]) -> str:
 
 
 def _names_in(code: CodeType) -> list[str]:
-    """Return the names that compiled code and the code in it look up, sorted."""
-    inner = [name for one in code.co_consts if isinstance(one, CodeType) for name in _names_in(one)]
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names_in(constant)]
     return sorted({*code.co_names, *inner})
 
 
-def code_text(code: CodeType) -> str:
-    """Return compiled code as text, the same in every process: without addresses, and sets in order."""
-    constants = [
-        code_text(one)
-        if isinstance(one, CodeType)
-        else str(sorted(map(repr, one)))
-        if isinstance(one, frozenset)
-        else repr(one)
-        for one in code.co_consts
-    ]
+def _code_text(code: CodeType) -> str:
+    # The same in every process: without addresses, and sets in order.
+    constants = []
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            constants.append(_code_text(constant))
+        else:
+            constants.append(str(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant))
     return f"{code.co_code.hex()} {constants} {code.co_names!r}"

@@ -29,7 +29,7 @@ MORE = [*ONE, Claim("c learns", ["c"], "above", "auc", bound=0.5, environments=[
 def enter(folder: Path, claims: list[dict[str, Any]], *each: int, stored: int | None = None) -> None:
     """Add an entry in which so many of the runs of each claim, eight and two of twelve, are stored."""
     counts = [{"stored": one, "planned": planned} for one, planned in zip(each, (8, 2), strict=False)]
-    register_claims(folder, claims, {"stored": sum(each) if stored is None else stored, "planned": 12}, counts)
+    register_claims(folder, claims, {"stored": sum(each) if stored is None else stored, "planned": 12}, counts, folder)
 
 
 def results(folder: Path, claims: list[dict[str, Any]]) -> Results:

@@ -150,10 +150,12 @@ def test_a_broken_installed_plugin_is_reported_and_breaks_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modules = {"third_party_bad": "raise OSError('no licence')", "third_party_good": PLUGIN.format(name="good")}
+    modules["third_party_empty"] = "from rlbench.algorithms.trpo import TRPO"
     third_party(tmp_path, monkeypatch, modules)
     assert {"good", *BUILT_IN} <= set(registry.names())
-    assert list(registry.broken()) == ["third_party_bad"]
+    assert list(registry.broken()) == ["third_party_bad", "third_party_empty"]
     assert "OSError: no licence" in registry.broken()["third_party_bad"]
+    assert registry.broken()["third_party_empty"] == "It defines no Algorithm subclass with a name."
     with pytest.raises(RlbenchError, match="Broken plugins: third_party_bad"):
         registry.load("bad")
 

@@ -71,7 +71,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         "manifest.json",
         "updates.parquet",
     ]
-    assert store.has(cell)
+    assert store.manifest(cell, thorough=True)
     assert store.list() == {cell: manifest}
     assert visible(tmp_path / "store") == [cell]
 
@@ -212,7 +212,7 @@ def test_what_cannot_be_a_cell_is_not_looked_for(tmp_path: Path, name: str) -> N
     Store(tmp_path).write(identity(), record(), PROVENANCE)
     store = Store(tmp_path)
     assert store.manifest(name) is None
-    assert not store.has(name)
+    assert not store.manifest(name, thorough=True)
     assert store.read(name) is None
     assert list(load_table(tmp_path, [planned(0)._replace(cell=name)]).runs["status"]) == ["missing"]
 
@@ -233,11 +233,11 @@ def test_links_are_not_trusted(tmp_path: Path, what: str) -> None:
     assert len(store.messages) == 1
     assert store.read(cell) is None
     store.write(identity(), record(), PROVENANCE)  # which must not write through the link
-    assert store.has(cell)
+    assert store.manifest(cell, thorough=True)
     assert not entry.is_symlink()
     aside = tmp_path / "store" / ".set-aside" / f"{cell}.1"
     assert (aside if what == "entry" else aside / what).is_symlink()
-    assert Store(tmp_path / "other").has(cell)
+    assert Store(tmp_path / "other").manifest(cell, thorough=True)
 
 
 def test_what_is_set_aside_again_gets_another_number(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_what_another_process_repaired_meanwhile_is_not_set_aside(tmp_path: Path
     assert late.list() == {}
     Store(tmp_path).write(identity(), record(), PROVENANCE)
     late.set_aside()
-    assert late.has(cell)
+    assert late.manifest(cell, thorough=True)
 
 
 def test_a_failed_run_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ def test_leftovers_of_killed_processes_are_swept_but_not_those_of_living_ones(tm
     store.sweep()
     assert list(store.directory.glob(".*.tmp")) == [new]
     assert linked.is_dir()
-    assert store.has(cell)
+    assert store.manifest(cell, thorough=True)
 
 
 def test_listing_reads_manifests_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """One entry of the store: its identity, its three files, and whether they can be trusted.
 
-`docs/store.md` describes the format. Entries of every earlier schema are read: `_UPGRADES` turns a manifest into one of
-the next schema.
+`docs/store.md` describes the format. Entries of every earlier schema are read: `_upgraded` turns their manifests into
+ones of the present schema.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ TABLES = ("episodes", "updates")
 MANIFEST = "manifest.json"
 FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES))
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
-_FILE = {"bytes": COUNT, "sha256": TEXT}
 _MANIFEST = {
     "identity": Each(ANY),
     "status": TEXT,
@@ -52,11 +51,10 @@ _MANIFEST = {
         "versions?": Each(TEXT_OR_NONE),
         "machine?": Each(ANY),
     },
-    "files": dict.fromkeys(TABLES, _FILE),
+    "files": {name: {"bytes": COUNT, "sha256": TEXT} for name in TABLES},
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
-
-_IDENTITY = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Signature = tuple[int, ...]
 """What changes whenever one of an entry's files does: times of change, size and number of each."""
@@ -82,14 +80,12 @@ def canonical(document: Any) -> Any:
 
 def cell_id(document: Mapping[str, Any]) -> str:
     """Return the identity of a cell: SHA-256 over the canonical JSON of its identity document."""
-    text = _IDENTITY.encode(canonical(document))
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+    return _sha256(_COMPACT.encode(canonical(document)).encode())[:ID_LENGTH]
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a manifest without its own `digest`: files are hashed there, and this covers the rest."""
-    rest = {key: value for key, value in manifest.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _sha256(_COMPACT.encode({key: value for key, value in manifest.items() if key != "digest"}).encode())
 
 
 def is_cell(name: str) -> bool:
@@ -99,26 +95,26 @@ def is_cell(name: str) -> bool:
 
 def signature(path: Path) -> Signature:
     """Return the signature of an entry's files; ValueError where one is missing or no plain file of this folder."""
-    text, found = str(path), []
+    text, marks = str(path), []
     try:
         if not stat.S_ISDIR(os.lstat(text).st_mode):
             raise ValueError("it is a link or a file, not a folder")
         for name in FILES:
-            one = os.lstat(f"{text}/{name}")
-            if not stat.S_ISREG(one.st_mode):
+            file = os.lstat(f"{text}/{name}")
+            if not stat.S_ISREG(file.st_mode):
                 raise ValueError(f"{name} is not a plain file")
-            found += [one.st_mtime_ns, one.st_ctime_ns, one.st_size, one.st_ino]
+            marks += [file.st_mtime_ns, file.st_ctime_ns, file.st_size, file.st_ino]
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
-    return tuple(found)
+    return tuple(marks)
 
 
-def read_manifest(path: Path, found: Signature | None = None) -> dict[str, Any]:
+def read_manifest(path: Path, known: Signature | None = None) -> dict[str, Any]:
     """Return the manifest in `path` as one of the present schema; ValueError says why it cannot be trusted.
 
-    `found` is the signature of the entry, where that was asked for just before.
+    `known` is the signature of the entry, where that was asked for just before.
     """
-    sizes = dict(zip(FILES, (found or signature(path))[2::4], strict=True))
+    sizes = dict(zip(FILES, (known or signature(path))[2::4], strict=True))
     try:
         written = read_json(path / MANIFEST)
         manifest = _upgraded(written)
@@ -141,7 +137,6 @@ def read_manifest(path: Path, found: Signature | None = None) -> dict[str, Any]:
 
 
 def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest of any schema up to the present one as one of the present one."""
     schema = manifest["schema"]
     if type(schema) is not int or schema < 1:
         raise ValueError(f"its schema is {schema!r}, this version reads 1 to {SCHEMA}")
@@ -149,23 +144,19 @@ def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
         raise NewerSchema(
             f"it was written by a newer rlbench: its schema is {schema}, this version reads up to {SCHEMA}"
         )
-    for earlier in range(schema, SCHEMA):
-        manifest = _UPGRADES[earlier](manifest) | {"schema": earlier + 1}
+    if schema == 1:  # which did not count how often a run was started
+        manifest = manifest | {"schema": 2, "outcome": manifest["outcome"] | {"attempts": 1}}
     return manifest
 
 
-def _with_attempts(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Schema 2 counts how often a run was started."""
-    return manifest | {"outcome": manifest["outcome"] | {"attempts": 1}}
-
-
-_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_attempts}
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of the table `name`; raise ValueError where it is not what was written."""
     data = files.read_bytes(path / f"{name}.parquet")
-    if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
+    if _sha256(data) != manifest["files"][name]["sha256"]:
         raise ValueError(f"{name}.parquet was changed or damaged")
     return data
 
@@ -181,21 +172,15 @@ def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
         table = pq.ParquetFile(data).read(use_threads=False)
     except pa.ArrowException as problem:
         raise ValueError(f"{name}.parquet cannot be read") from problem
-    if not _is_proper(table, name):
+    numeric = all(
+        pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        for kind in table.schema.types
+    )
+    names = table.column_names  # none of the updates of a run that failed
+    needed = {"step", "return", "length"} if name == "episodes" else {"step"} if names else set()
+    if not numeric or len(names) != len(set(names)) or not needed <= set(names) or "cell" in names:
         raise ValueError(f"{name}.parquet has not the columns of rlbench's tables")
     return table
-
-
-def _is_proper(table: pa.Table, name: str) -> bool:
-    """Return whether a table has only columns of numbers, and those that must be there; a failed run's has none."""
-    import pyarrow.types as kinds
-
-    numeric = all(
-        kinds.is_integer(one.type) or kinds.is_floating(one.type) or kinds.is_boolean(one.type) for one in table.schema
-    )
-    names = table.column_names
-    needed = {"step", "return", "length"} if name == "episodes" else {"step"} if names else set()
-    return numeric and len(names) == len(set(names)) and needed <= set(names) and "cell" not in names
 
 
 def write_entry(
@@ -209,8 +194,9 @@ def write_entry(
         "identity": dict(identity),
         "status": record.status,
         "outcome": {
-            "reason": _writable(record.reason),
-            "detail": _writable(record.detail),
+            # As UTF-8 can hold it: what an environment raises may quote bytes that are none.
+            "reason": record.reason.encode(errors="replace").decode(),
+            "detail": record.detail.encode(errors="replace").decode(),
             "steps_done": int(record.steps),
             "gradient_steps": int(record.gradient_steps),
             "samples": int(record.samples),
@@ -219,20 +205,13 @@ def write_entry(
             "attempts": int(record.attempts),
         },
         "provenance": dict(provenance),
-        "files": {
-            name: {"bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()} for name, part in data.items()
-        },
+        "files": {name: {"bytes": len(part), "sha256": _sha256(part)} for name, part in data.items()},
     }
     manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
         fill(directory / f"{name}.parquet", part, durable=True)
     fill(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", durable=True)
     sync(directory)
-
-
-def _writable(text: str) -> str:
-    """Return text as UTF-8 can hold it: what an environment raises may quote bytes that are none."""
-    return text.encode(errors="replace").decode()
 
 
 def _parquet(table: Table) -> bytes:

@@ -32,8 +32,11 @@ def exclusively(path: Path) -> Iterator[bool]:
     except OSError:
         yield False
         return
+    deadline = time.monotonic() + _PATIENCE
     try:
-        yield _wait_for(descriptor)
+        while not (held := _locks(descriptor)) and fcntl and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield held
     finally:
         os.close(descriptor)
 
@@ -44,7 +47,7 @@ def hold(path: Path) -> int | None:
     A process that is killed, however, lets go of it.
     """
     descriptor = opened(path, os.O_RDWR | os.O_CREAT)
-    if _try(descriptor):
+    if _locks(descriptor):
         return descriptor
     os.close(descriptor)
     return None
@@ -80,20 +83,10 @@ def sync(directory: Path) -> None:
             os.close(descriptor)
 
 
-def _wait_for(descriptor: int) -> bool:
-    deadline = time.monotonic() + _PATIENCE
-    while not _try(descriptor):
-        if fcntl is None or time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def _try(descriptor: int) -> bool:
-    if fcntl is None:
-        return False
+def _locks(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is not None
     except OSError:
         return False
-    return True

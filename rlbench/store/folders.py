@@ -1,4 +1,12 @@
-"""What was planned, kept beside the report, so that a report needs neither the experiment file nor torch."""
+"""What was planned and claimed, kept beside the report, so that a report needs neither the experiment file nor torch.
+
+    RESULTS/NAME/experiment.json    the experiment, and the cell of every planned run
+    RESULTS/NAME/claims.json        the register: one entry per version of the claims; entries are only added
+
+An entry of the register is written before the runs start: the claims, their SHA-256, the time (UTC), and how many of
+the planned runs were stored already; `each`, which entries of before lack, says the same of the runs of each claim. It
+is a record for honest people: who can write the folder can also forge it, unless the hash is published elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.claims import digest, from_document
-from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.errors import RlbenchError, brief, explained, nearest
 from rlbench.files import (
     ANY,
     COUNT,
@@ -34,7 +42,12 @@ from rlbench.store.runs import STORE, Store
 from rlbench.store.tables import Planned
 
 FILE = "experiment.json"
-MEMBERS = "experiments"
+REGISTER = "claims.json"
+MEMBERS = "experiments"  # the folder of a suite's experiments
+Counts = Mapping[str, int]
+"""How many runs are `stored`, of how many that are `planned`."""
+_COUNTS = {"stored": COUNT, "planned": COUNT}
+_ENTRIES = [{"sha256": TEXT, "time": TEXT, **_COUNTS, "claims": [Each(ANY)], "each?": [_COUNTS]}]
 _CELL = {
     "cell": NAME,
     "arm": LABEL,
@@ -85,14 +98,9 @@ def write_specification(
     """
     folder = home(results_dir, str(document["name"]), suite)
     register(results_dir, folder, [(document.get("claims") or [], cells)])
-    path = folder / FILE
     written = {"experiment": dict(document), "asked": _digest(asked), "cells": [cell._asdict() for cell in cells]}
-    text = json.dumps(written, indent=1)
-    try:
-        write(path, text + "\n", inside=results_dir)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
-    return path
+    _write_json(folder / FILE, written, results_dir)
+    return folder / FILE
 
 
 def register(
@@ -103,21 +111,19 @@ def register(
     `asked` holds the claims of one experiment or of several, each time with all runs of that experiment.
     """
     store = Store(results_dir)
-    planned = {one.cell for _, cells in asked for one in cells}
+    planned = {run.cell for _, runs in asked for run in runs}
     stored = {cell for cell in planned if (store.directory / cell).is_dir()}
 
     def counts(cells: set[str]) -> Counts:
         return {"stored": len(cells & stored), "planned": len(cells)}
 
+    def concerns(claim: Mapping[str, Any], run: Planned) -> bool:
+        return run.arm in claim["arms"] and run.environment in (claim.get("environments") or [run.environment])
+
     claims = [claim for made, _ in asked for claim in made]
-    each = [counts({one.cell for one in cells if _concerns(claim, one)}) for made, cells in asked for claim in made]
+    each = [counts({run.cell for run in runs if concerns(claim, run)}) for made, runs in asked for claim in made]
     with store.locked():  # another process may register other claims at the same time, and no entry may be lost
-        register_claims(folder, claims, counts(planned), each, Path(results_dir))
-
-
-def _concerns(claim: Mapping[str, Any], run: Planned) -> bool:
-    """Return whether a run is one of those that a claim is about."""
-    return run.arm in claim["arms"] and run.environment in (claim.get("environments") or [run.environment])
+        register_claims(folder, claims, counts(planned), each, results_dir)
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
@@ -144,17 +150,17 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
 
 def known_experiments(results_dir: str | Path) -> tuple[list[Known], list[str]]:
     """Return every experiment that was run in a results folder, and a message for each that cannot be read."""
-    found: list[Known] = []
+    known: list[Known] = []
     messages: list[str] = []
     for path in _specifications(results_dir):
         try:
             document = read_json(path)
+            check(document, {"experiment": {"name": NAME}, "cells": [{"cell": NAME}]}, "it")
             suite = path.parents[2].name if path.parents[1].name == MEMBERS else ""
-            cells = [str(cell["cell"]) for cell in document["cells"]]
-            found.append(Known(str(document["experiment"]["name"]), suite, cells))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            known.append(Known(document["experiment"]["name"], suite, [cell["cell"] for cell in document["cells"]]))
+        except (OSError, ValueError):
             messages.append(f"Ignored {path}, which is damaged; run the experiment file again.")
-    return found, messages
+    return known, messages
 
 
 def _specifications(results_dir: str | Path) -> list[Path]:
@@ -169,10 +175,11 @@ def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str =
     """
     try:
         document = read_json(home(results_dir, str(asked["name"]), suite) / FILE)
-        known = document["asked"] == _digest(asked)
-        return known and all((Path(results_dir) / STORE / cell["cell"]).is_dir() for cell in document["cells"])
-    except (OSError, ValueError, TypeError, KeyError):
+        check(document, {"asked": TEXT, "cells": [{"cell": NAME}]}, "it")
+    except (OSError, ValueError):
         return False
+    cells = (Path(results_dir) / STORE / cell["cell"] for cell in document["cells"])
+    return document["asked"] == _digest(asked) and all(cell.is_dir() for cell in cells)
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -180,19 +187,9 @@ def _digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Pre-registration: which claims were made when, and how many of the runs were stored by then.
-#
-#     RESULTS/NAME/claims.json    one entry per version of the claims, in the order of time; entries are only added
-#
-# An entry is written before the runs start: the claims, their SHA-256, the time (UTC), and how many of the planned runs
-# were stored already; `each` says the same of the runs of each claim, which entries of before lack. It is a record for
-# honest people: who can write the folder can also forge it, unless the hash is published elsewhere.
-
-REGISTER = "claims.json"
-_COUNTS = {"stored": COUNT, "planned": COUNT}
-_ENTRIES = [{"sha256": TEXT, "time": TEXT, **_COUNTS, "claims": [Each(ANY)], "each?": [_COUNTS]}]
-Counts = Mapping[str, int]
-"""How many runs are `stored`, of how many that are `planned`."""
+def _write_json(path: Path, document: Any, inside: str | Path) -> None:
+    with explained(f"Cannot write {path}"):
+        write(path, json.dumps(document, indent=1) + "\n", inside=inside)
 
 
 def register_claims(
@@ -200,7 +197,7 @@ def register_claims(
     claims: Sequence[Mapping[str, Any]],
     runs: Counts,
     each: Sequence[Counts],
-    inside: Path | None = None,
+    inside: str | Path,
 ) -> None:
     """Add an entry to the register in `folder`, unless these claims are the latest there, or there were never any.
 
@@ -214,14 +211,9 @@ def register_claims(
     sha = digest(claims)
     if entries[-1]["sha256"] == sha if entries else not claims:
         return
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    written = {"claims": [dict(one) for one in claims], "each": [dict(one) for one in each]}
-    entry = {"sha256": sha, "time": now, **runs, **written}
-    path = folder / REGISTER
-    try:
-        write(path, json.dumps([*entries, entry], indent=1) + "\n", inside=inside or folder)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
+    entry = {"sha256": sha, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **runs}
+    entry |= {"claims": [dict(claim) for claim in claims], "each": [dict(counts) for counts in each]}
+    _write_json(folder / REGISTER, [*entries, entry], inside)
 
 
 def read_register(folder: Path) -> list[dict[str, Any]]:
@@ -272,16 +264,14 @@ def states(experiments: Sequence[Known], store: Store, holders: Iterable[Holder]
 
     A run that a living process trains is running, even where an earlier attempt failed.
     """
-    cells = dict.fromkeys(cell for one in experiments for cell in one.cells)
-    claimed = {cell for one in holders if one.alive for cell in one.claimed}
-    found = {cell: manifest["status"] for cell, manifest in store.manifests(cells).items()}
-    for cell in claimed & cells.keys():
-        if found.get(cell) not in ("finished", "diverged"):
-            found[cell] = "running"
-    return [_state(one.cells, found) for one in experiments], _state(cells, found)
+    cells = {cell for experiment in experiments for cell in experiment.cells}
+    status = {cell: manifest["status"] for cell, manifest in store.manifests(cells).items()}
+    for cell in cells & {cell for holder in holders if holder.alive for cell in holder.claimed}:
+        if status.get(cell) not in ("finished", "diverged"):
+            status[cell] = "running"
 
+    def state(cells: Collection[str]) -> State:
+        counts = Counter(status.get(cell, "missing") for cell in set(cells))
+        return State(counts.total(), *(counts[name] for name in State._fields[1:]))
 
-def _state(cells: Collection[str], found: dict[str, str]) -> State:
-    different = dict.fromkeys(cells)
-    counts = Counter(found.get(cell, "missing") for cell in different)
-    return State(len(different), *(counts[name] for name in State._fields[1:]))
+    return [state(experiment.cells) for experiment in experiments], state(cells)

@@ -15,6 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,15 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._entries: dict[str, _Known] | None = None
         self._new = 0
+
+    @cached_property
+    def _entries(self) -> dict[str, _Known]:
+        return _read(self._path)
 
     def get(self, name: str, signature: Signature, *, verified: bool = False) -> dict[str, Any] | None:
         """Return the manifest of an entry whose files have this signature; `verified`: and intact tables."""
-        known = self._loaded().get(name)
+        known = self._entries.get(name)
         if known is None or known[0] != list(signature) or (verified and not known[1]):
             return None
         manifest: dict[str, Any] = known[2]
@@ -49,34 +53,27 @@ class Index:
         """Keep a manifest that was read from files which had this signature before and after."""
         newest = max(max(signature[0::4]), max(signature[1::4]))
         if newest / 1e9 < time.time() - _SETTLED_SECONDS:
-            self._loaded()[name] = [list(signature), verified, manifest]
+            self._entries[name] = [list(signature), verified, manifest]
             self._new += 1
 
     def forget(self, name: str) -> None:
         """Forget an entry that turned out to be damaged, whatever its files' times say."""
-        if self._loaded().pop(name, None) is not None:
+        if self._entries.pop(name, None) is not None:
             self._new += _WORTHWHILE
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all other entries."""
-        entries = self._loaded()
-        for gone in entries.keys() - set(names):
-            del entries[gone]
+        for gone in self._entries.keys() - set(names):
+            del self._entries[gone]
 
     def save(self) -> None:
         """Write the index if that saves the next reader much; a folder that cannot be written to is no matter here."""
-        if self._entries is None or self._new < _WORTHWHILE:
+        if self._new < _WORTHWHILE:
             return
-        document = {"format": _FORMAT, "entries": self._entries}
-        data = json.dumps(document, separators=(",", ":")).encode()
+        data = json.dumps({"format": _FORMAT, "entries": self._entries}, separators=(",", ":")).encode()
         with contextlib.suppress(OSError):
             write(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data, inside=self._path.parent.parent)
             self._new = 0
-
-    def _loaded(self) -> dict[str, _Known]:
-        if self._entries is None:
-            self._entries = _read(self._path)
-        return self._entries
 
 
 def _read(path: Path) -> dict[str, _Known]:

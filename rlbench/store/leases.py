@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlbench.errors import RlbenchError
-from rlbench.files import COUNT, SIZE, TEXT, TEXT_OR_NONE, Kind, check, folder, is_number, read_json, write
+from rlbench.errors import RlbenchError, explained
+from rlbench.files import ANY, COUNT, SIZE, TEXT, TEXT_OR_NONE, Each, Kind, check, folder, is_number, read_json, write
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
 from rlbench.store.runs import RUNNING, STORE, Store
@@ -78,14 +78,17 @@ def holders(results_dir: str | Path, now: float | None = None) -> list[Holder]:
     `now` is the time on the clock of the file system, where it is known. Files that are not of that kind are passed
     over.
     """
-    found = []
+    listed = []
     for path in (Path(results_dir) / STORE / RUNNING).glob("*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError):
             sign = path.lstat().st_mtime
             age = (time.time() if now is None else now) - sign
-            document = _checked(read_json(path))
-            found.append(Holder(path.stem, _lives(path, document, age), max(age, 0.0), sign, document))
-    return sorted(found, key=lambda one: (one.document["started"], one.token))
+            document = read_json(path)
+            check(document, Each(ANY), "it")
+            document = _UNSAID | document
+            check(document, _LEASE, "it")
+            listed.append(Holder(path.stem, _lives(path, document, age), max(age, 0.0), sign, document))
+    return sorted(listed, key=lambda holder: (holder.document["started"], holder.token))
 
 
 class Lease:
@@ -102,7 +105,7 @@ class Lease:
         self._root = store.root.absolute()
         self._path = self._root / STORE / RUNNING / f"{self._token}.json"
         self._claimed: dict[str, None] = {}
-        self._heard: dict[str, tuple[float, float]] = {}  # of others: (last sign, when it was first seen here)
+        self._seen: dict[str, tuple[float, float]] = {}  # of others: (last sign, when it was first seen here)
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._descriptor: int | None = None
@@ -115,14 +118,14 @@ class Lease:
             **about,
         }
         try:
-            folder(self._path.parent, inside=self._root)
-            self._descriptor = hold(self._path.with_suffix(".lock"))
-            self._write()
-        except OSError as problem:
+            with explained(f"Cannot write to {self._path.parent}"):
+                folder(self._path.parent, inside=self._root)
+                self._descriptor = hold(self._path.with_suffix(".lock"))
+                self._write()
+        except RlbenchError:
             self.close()
-            raise RlbenchError(f"Cannot write to {self._path.parent}: {problem.strerror or problem}.") from problem
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
+            raise
+        threading.Thread(target=self._beat, daemon=True).start()
 
     @property
     def path(self) -> Path:
@@ -135,23 +138,20 @@ class Lease:
         with contextlib.suppress(OSError):
             os.utime(self._path)
             now = self._path.stat().st_mtime
-        living = []
-        for one in holders(self._store.root, now):
-            if one.token == self._token:
-                continue
-            if one.alive and not self._is_silent(one):
-                living.append(one)
-            else:
+        others = [holder for holder in holders(self._store.root, now) if holder.token != self._token]
+        living = [holder for holder in others if holder.alive and not self._is_silent(holder)]
+        for holder in others:
+            if holder not in living:
                 for suffix in (".json", ".lock"):
                     with contextlib.suppress(OSError):
-                        (self._path.parent / f"{one.token}{suffix}").unlink()
+                        (self._path.parent / f"{holder.token}{suffix}").unlink()
         return living
 
     def _is_silent(self, other: Holder) -> bool:
-        """Return whether another process gave no sign of life for too long, whatever clocks were set to meanwhile."""
-        sign, since = self._heard.setdefault(other.token, (other.sign, time.monotonic()))
+        # By the clock of this process, whatever others were set to meanwhile.
+        sign, since = self._seen.get(other.token, (None, 0.0))
         if sign != other.sign:
-            self._heard[other.token] = (other.sign, time.monotonic())
+            self._seen[other.token] = (other.sign, time.monotonic())
             return False
         return time.monotonic() - since > LATE
 
@@ -197,15 +197,6 @@ class Lease:
                 return
             document = {**self._about, "claimed": list(self._claimed), **self.describe()}
             write(self._path, json.dumps(document), inside=self._root)
-
-
-def _checked(document: Any) -> dict[str, Any]:
-    """Return a lease with what it does not say yet; ValueError where it is none."""
-    if not isinstance(document, dict):
-        raise ValueError("it is not a mapping")
-    whole = _UNSAID | document
-    check(whole, _LEASE, "it")
-    return whole
 
 
 def _lives(path: Path, document: dict[str, Any], age: float) -> bool:

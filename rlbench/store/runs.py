@@ -18,11 +18,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, explained
 from rlbench.files import folder, is_stale, numbered, refuse_links
 from rlbench.records import RunRecord
 from rlbench.store.entry import (
@@ -42,6 +42,8 @@ from rlbench.store.index import Index
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Content = TypeVar("Content")
 
 STORE = "store"  # the folder of the entries
 LOCK = ".lock"
@@ -65,27 +67,13 @@ class Store:
 
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:
         """Return the manifest of a trusted entry, or None; `thorough` also compares the tables' checksums."""
-        path = self.directory / cell
-        if not is_cell(cell) or not os.path.lexists(path):
-            return None
-        try:
-            return _read(path, thorough=thorough)
-        except (OSError, ValueError):
-            time.sleep(_AGAIN_SECONDS)  # another process may just have replaced a failed run
-        try:
-            return _read(path, thorough=thorough) if os.path.lexists(path) else None
-        except (OSError, ValueError) as problem:
-            self._distrust(cell, problem)
-            return None
+        return self._trusted(cell, lambda path: _manifest(path, thorough))
 
     def manifests(self, cells: Iterable[str], *, thorough: bool = False) -> dict[str, dict[str, Any]]:
         """Return `manifest` of every cell that has a trusted entry; of many in a fraction of the time."""
         listed = list(dict.fromkeys(cells))
-        if len(listed) < _MANY:
-            each = ((cell, self.manifest(cell, thorough=thorough)) for cell in listed)
-        else:
-            each = ((cell, self._indexed(cell, thorough)) for cell in listed)
-        found = {cell: manifest for cell, manifest in each if manifest is not None}
+        read = self._indexed if len(listed) >= _MANY else self.manifest
+        found = {cell: manifest for cell in listed if (manifest := read(cell, thorough=thorough)) is not None}
         self._index.save()
         return found
 
@@ -96,10 +84,6 @@ class Store:
         except (OSError, ValueError):
             return None
 
-    def has(self, cell: str) -> bool:
-        """Return whether an intact entry, whatever its outcome, is stored for the cell."""
-        return self.manifest(cell, thorough=True) is not None
-
     def list(self) -> dict[str, dict[str, Any]]:
         """Return the manifest of every trusted entry by cell id, in the order of the ids."""
         try:
@@ -109,7 +93,9 @@ class Store:
         except OSError as problem:
             raise RlbenchError(f"Cannot read {self.directory}: {problem.strerror or problem}.") from problem
         cells = [name for name in names if is_cell(name)]
-        if foreign := [name for name in names if not _is_own(name)]:
+        # Earlier versions set entries aside as `CELL.aside-...`.
+        ours = {name for name in names if name.startswith(".") or is_cell(name.partition(".aside-")[0])} | {COSTS}
+        if foreign := [name for name in names if name not in ours]:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             self._say(f"Ignored in {self.directory}, since no runs have such names: {', '.join(foreign[:3])}{more}")
         if len(cells) >= _MANY:
@@ -118,19 +104,7 @@ class Store:
 
     def read(self, cell: str) -> tuple[dict[str, Any], pa.Table, pa.Table] | None:
         """Return (manifest, episodes, updates) of a trusted entry whose tables are intact, else None."""
-        manifest = self.manifest(cell)
-        if manifest is None:
-            return None
-        try:
-            return self._read_tables(cell, manifest)
-        except (OSError, ValueError):
-            time.sleep(_AGAIN_SECONDS)
-        manifest = self.manifest(cell)
-        try:
-            return self._read_tables(cell, manifest) if manifest else None
-        except (OSError, ValueError) as problem:
-            self._distrust(cell, problem)
-            return None
+        return self._trusted(cell, _manifest_and_tables)
 
     def write(self, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]) -> str:
         """Store one run, whole or not at all, and return its cell id.
@@ -168,14 +142,12 @@ class Store:
         for name in (RUNNING, ASIDE, CHECKPOINTS):
             refuse_links(self.directory / name, inside=self.root)
         for path in [*self.directory.glob(".*.tmp"), *(self.directory / RUNNING).glob(".*.tmp")]:
-            try:
+            with contextlib.suppress(OSError):  # another process may be faster
                 if is_stale(path.lstat()):
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)
                     else:
                         path.unlink()
-            except OSError:
-                continue  # another process was faster
 
     def set_aside(self) -> None:
         """Move the entries that turned out not to be trusted out of the way, and say so in `messages`.
@@ -187,39 +159,38 @@ class Store:
                 raise RlbenchError(
                     f"{self.directory / cell} cannot be used: {problem}. Update rlbench, or use another results folder."
                 )
-            try:
-                with self.locked():
-                    del self.distrusted[cell]  # it is asked again, since another process may have been faster
-                    if self.manifest(cell, thorough=True) is None and cell in self.distrusted:
-                        self._move_aside(cell)
-            except OSError as refusal:
-                raise RlbenchError(
-                    f"Cannot set aside {self.directory / cell}: {refusal.strerror or refusal}."
-                ) from refusal
+            with explained(f"Cannot set aside {self.directory / cell}"), self.locked():
+                del self.distrusted[cell]  # it is asked again, since another process may have been faster
+                if self.manifest(cell, thorough=True) is None and cell in self.distrusted:
+                    self._move_aside(cell)
 
-    def _indexed(self, cell: str, thorough: bool) -> dict[str, Any] | None:
-        """Return `manifest`, from the index where that knows the entry's files as they are."""
+    def _trusted(self, cell: str, read: Callable[[Path], Content]) -> Content | None:
+        path = self.directory / cell
+        for again in (False, True):
+            if not is_cell(cell) or not os.path.lexists(path):
+                return None
+            try:
+                return read(path)
+            except (OSError, ValueError) as problem:
+                if again:
+                    self._distrust(cell, problem)
+                else:
+                    time.sleep(_AGAIN_SECONDS)  # another process may just have replaced a failed run
+        return None
+
+    def _indexed(self, cell: str, *, thorough: bool) -> dict[str, Any] | None:
         path = self.directory / cell
         try:
             before = signature(path)
-        except (OSError, ValueError):
-            return self.manifest(cell, thorough=thorough)
-        manifest = self._index.get(cell, before, verified=thorough)
-        if manifest is not None:
+            manifest = self._index.get(cell, before, verified=thorough)
+            if manifest is None:
+                manifest = _manifest(path, thorough, before)
+                self._index.put(cell, before, manifest, verified=thorough)
             return manifest
-        try:
-            manifest = _read(path, thorough=thorough, found=before)
         except (OSError, ValueError):
             return self.manifest(cell, thorough=thorough)
-        self._index.put(cell, before, manifest, verified=thorough)
-        return manifest
-
-    def _read_tables(self, cell: str, manifest: dict[str, Any]) -> tuple[dict[str, Any], pa.Table, pa.Table]:
-        episodes, updates = (read_table(self.directory / cell, manifest, name) for name in TABLES)
-        return manifest, episodes, updates
 
     def _put(self, temporary: Path, cell: str) -> None:
-        """Give a complete entry its name, moving away what stands there."""
         target = self.directory / cell
         replaced: Path | None = None
         if os.path.lexists(target):
@@ -242,7 +213,7 @@ class Store:
             shutil.rmtree(replaced, ignore_errors=True)
 
     def _move_aside(self, cell: str) -> None:
-        """Move an entry that cannot be trusted to `.set-aside/NAME.1`, `.2` ..., for a person to look at."""
+        # To `.set-aside/NAME.1`, `.2` ..., for a person to look at.
         path = self.directory / cell
         aside = numbered(folder(self.directory / ASIDE, inside=self.root) / f"{cell}.")
         problem = self.distrusted.pop(cell)
@@ -264,14 +235,15 @@ class Store:
             self.messages.append(message)
 
 
-def _is_own(name: str) -> bool:
-    """Return whether rlbench gives such names in the store; earlier versions set entries aside as `CELL.aside-...`."""
-    return name.startswith(".") or name == COSTS or is_cell(name.partition(".aside-")[0])
-
-
-def _read(path: Path, *, thorough: bool, found: Signature | None = None) -> dict[str, Any]:
-    manifest = read_manifest(path, found)
+def _manifest(path: Path, thorough: bool, known: Signature | None = None) -> dict[str, Any]:
+    manifest = read_manifest(path, known)
     if thorough:
         for name in TABLES:
             read_bytes(path, manifest, name)
     return manifest
+
+
+def _manifest_and_tables(path: Path) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+    manifest = read_manifest(path)
+    episodes, updates = (read_table(path, manifest, name) for name in TABLES)
+    return manifest, episodes, updates

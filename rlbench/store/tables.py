@@ -62,7 +62,6 @@ def load_table(results_dir: str | Path, cells: Sequence[Planned]) -> Tables:
 
 
 def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
-    """Return one row of `runs`."""
     outcome: dict[str, Any] = manifest["outcome"] if manifest else {"reason": "not run yet", "steps_done": 0}
     provenance: dict[str, Any] = manifest["provenance"] if manifest else {}
     return {
@@ -90,7 +89,6 @@ def _with_cell(table: pa.Table, cell: str) -> pa.Table:
 
 
 def _frame(parts: list[pa.Table], name: str) -> pd.DataFrame:
-    """Return the tables of all runs under each other, `cell` as plain strings, missing columns as NaN."""
     import pandas as pd
     import pyarrow as pa
 

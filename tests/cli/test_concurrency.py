@@ -102,7 +102,7 @@ def test_three_processes_compute_every_run_once(tmp_path: Path) -> None:
     assert all(counts)  # they shared the work
     store = Store(tmp_path / "results")
     assert len(store.list()) == 24
-    assert all(store.has(cell) for cell in store.list())
+    assert all(store.manifest(cell, thorough=True) for cell in store.list())
     assert store.messages == []
     assert not list(store.directory.glob(".*.tmp"))
     assert holders(tmp_path / "results") == []
@@ -123,7 +123,7 @@ def test_what_a_killed_process_had_is_taken_over(tmp_path: Path) -> None:
     output = finish(survivor)
     store = Store(results)
     assert len(store.list()) == 12
-    assert all(store.has(cell) for cell in store.list())
+    assert all(store.manifest(cell, thorough=True) for cell in store.list())
     begun = Counter(line.split()[0] for line in log.read_text().splitlines() if line.endswith("begun"))
     assert begun.keys() == {str(seed) for seed in range(6)}
     assert sum(begun.values()) <= 6 + 1  # at most what the killed one had begun is computed again
