@@ -202,7 +202,7 @@ def from_document(document: Mapping[str, Any]) -> Claim:
 def digest(claims: Iterable[Claim | Mapping[str, Any]]) -> str:
     """Return the SHA-256 of claims: of their JSON with sorted keys, in the order in which they are made."""
     documents = [(claim if isinstance(claim, Claim) else from_document(claim)).document() for claim in claims]
-    documents = [{key: value for key, value in one.items() if key not in DESCRIBING} for one in documents]
+    documents = [{key: value for key, value in document.items() if key not in DESCRIBING} for document in documents]
     text = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -36,6 +36,7 @@ LONGEST_LABEL = 300  # characters
 STALE_SECONDS = 3600.0  # something temporary this old belongs to a process that was killed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_name(text: Any) -> bool:
@@ -172,13 +173,7 @@ class Each:
 
 def is_text(value: Any) -> bool:
     """Return whether a value is text that can be written: half of a surrogate pair cannot."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def is_label(value: Any) -> bool:
@@ -193,9 +188,7 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return is_whole(value) if isinstance(value, int) else math.isfinite(value)
+    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 ANY = Kind("anything", lambda value: True)

@@ -147,7 +147,7 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def _load(file: Path) -> ModuleType:
-    content = b"".join(one.name.encode() + one.read_bytes() for one in with_helpers(file))
+    content = b"".join(each.name.encode() + each.read_bytes() for each in with_helpers(file))
     name = f"{PREFIX}{file.stem}_{hashlib.sha256(str(file).encode() + content).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -230,7 +230,10 @@ def test_what_is_no_lease_is_passed_over(tmp_path: Path, lease: Lease, text: str
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("changes", [{"seconds_left": "soon"}, {"packs": [{}]}, {"experiments": "tiny"}, {"pid": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"seconds_left": "soon"}, {"packs": [{}]}, {"experiments": "tiny"}, {"pid": None}, {"claimed": [3]}],
+)
 def test_a_lease_that_says_nonsense_is_passed_over(tmp_path: Path, changes: dict[str, Any]) -> None:
     elsewhere(tmp_path, 0.0, **changes)
     assert holders(tmp_path) == []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench import files
 from rlbench.files import ANY, COUNT, FLAG, SIZE, TEXT, TEXT_OR_NONE, Each, check, fill, read_json
-from rlbench.records import RunRecord, Table
+from rlbench.records import RunRecord
 from rlbench.store.files import sync
 
 if TYPE_CHECKING:
@@ -187,7 +187,14 @@ def write_entry(
     directory: Path, cell: str, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]
 ) -> None:
     """Write the three files of an entry into an existing empty directory, through to the disk; the manifest last."""
-    data = {"episodes": _parquet(record.episodes), "updates": _parquet(record.updates)}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = {}
+    for name, table in zip(TABLES, (record.episodes, record.updates), strict=True):
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(dict(table)), buffer, compression="zstd")
+        data[name] = buffer.getvalue()
     manifest = {
         "schema": SCHEMA,
         "cell": cell,
@@ -212,12 +219,3 @@ def write_entry(
         fill(directory / f"{name}.parquet", part, durable=True)
     fill(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", durable=True)
     sync(directory)
-
-
-def _parquet(table: Table) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(dict(table)), buffer, compression="zstd")
-    return buffer.getvalue()

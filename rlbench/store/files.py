@@ -1,4 +1,8 @@
-"""Files that several processes, perhaps on several machines, read and replace in one folder."""
+"""Files that several processes, perhaps on several machines, read and replace in one folder.
+
+The package `filelock` would do for `exclusively` only: it cannot ask whether another process holds a lock without
+taking that lock, and where a file system has no locks it turns to marker files, which a killed process leaves behind.
+"""
 
 from __future__ import annotations
 

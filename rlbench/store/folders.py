@@ -120,10 +120,10 @@ def register(
     def concerns(claim: Mapping[str, Any], run: Planned) -> bool:
         return run.arm in claim["arms"] and run.environment in (claim.get("environments") or [run.environment])
 
-    claims = [claim for made, _ in asked for claim in made]
-    each = [counts({run.cell for run in runs if concerns(claim, run)}) for made, runs in asked for claim in made]
+    pairs = [(claim, runs) for claims, runs in asked for claim in claims]
+    each = [counts({run.cell for run in runs if concerns(claim, run)}) for claim, runs in pairs]
     with store.locked():  # another process may register other claims at the same time, and no entry may be lost
-        register_claims(folder, claims, counts(planned), each, results_dir)
+        register_claims(folder, [claim for claim, _ in pairs], counts(planned), each, results_dir)
 
 
 def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, Any], list[Planned]]:
@@ -141,7 +141,7 @@ def read_specification(results_dir: str | Path, name: str) -> tuple[dict[str, An
             from_document(claim)
         return document["experiment"], [Planned(**cell) for cell in document["cells"]]
     except OSError as problem:
-        known = sorted({one.parent.name for one in _specifications(results_dir)})
+        known = sorted({path.parent.name for path in _specifications(results_dir)})
         hint = nearest(name, known) if known else f" {results_dir} holds none."
         raise RlbenchError(f"There is no experiment file and no experiment that ran as {name!r}.{hint}") from problem
     except (ValueError, TypeError, RlbenchError) as problem:

@@ -41,7 +41,7 @@ _LEASE = {
     "format": Kind("a version that is known", lambda value: value == _FORMAT),
     **dict.fromkeys(("host", "machine", "started"), TEXT),
     "pid": COUNT,
-    "claimed": [Kind("the name of a cell", is_cell)],
+    "claimed": [Kind("the name of a cell", lambda value: isinstance(value, str) and is_cell(value))],
     "experiments": [{"name": TEXT, "suite": TEXT}],
     "shard": TEXT_OR_NONE,
     "done": COUNT,
@@ -158,12 +158,12 @@ class Lease:
     def companions(self) -> list[Holder]:
         """Return the other processes that are at work on an experiment that this one works on."""
         mine = self._about["experiments"]
-        return [one for one in self.others() if any(each in mine for each in one.document["experiments"])]
+        return [other for other in self.others() if any(each in mine for each in other.document["experiments"])]
 
     def claim(self, choose: Callable[[set[str]], Iterable[str]]) -> None:
         """Claim the cells that `choose` returns of the set of those that others hold, and so must not be among them."""
         with self._store.locked():
-            held = {cell for one in self.others() for cell in one.claimed}
+            held = {cell for other in self.others() for cell in other.claimed}
             self._claimed.update(dict.fromkeys(choose(held)))
             with contextlib.suppress(OSError):
                 self._write()

@@ -1,14 +1,8 @@
-"""Where runs are kept; no torch here. `docs/store.md` describes every file.
+"""Where runs are kept, one entry per cell; no torch here. `docs/store.md` describes every file.
 
-    results/store/<cell id>/
-        manifest.json      the cell's identity document, the outcome, and what produced it
-        episodes.parquet   columns: see `rlbench.records`
-        updates.parquet
-
-The name of an entry is the hash of its identity document (`rlbench.store.entry.cell_id`). An entry is written under
-a temporary name and renamed, so it exists whole or not at all. An entry that does not read as what its name
-says is never trusted and never deleted: it counts as missing, `Store.messages` says why, and who trains the cell
-sets it aside, into `.set-aside`. What else lies in the folder is left alone.
+An entry is written under a temporary name and renamed, so it exists whole or not at all. An entry that does not read as
+what its name says is never trusted and never deleted: it counts as missing, `Store.messages` says why, and who trains
+the cell sets it aside, into `.set-aside`. What else lies in the folder is left alone.
 """
 
 from __future__ import annotations
@@ -73,9 +67,9 @@ class Store:
         """Return `manifest` of every cell that has a trusted entry; of many in a fraction of the time."""
         listed = list(dict.fromkeys(cells))
         read = self._indexed if len(listed) >= _MANY else self.manifest
-        found = {cell: manifest for cell in listed if (manifest := read(cell, thorough=thorough)) is not None}
+        stored = {cell: manifest for cell in listed if (manifest := read(cell, thorough=thorough)) is not None}
         self._index.save()
-        return found
+        return stored
 
     def stamp(self, cell: str) -> Signature | None:
         """Return what changes when an entry is written anew; None where nothing is stored."""
@@ -143,11 +137,10 @@ class Store:
             refuse_links(self.directory / name, inside=self.root)
         for path in [*self.directory.glob(".*.tmp"), *(self.directory / RUNNING).glob(".*.tmp")]:
             with contextlib.suppress(OSError):  # another process may be faster
-                if is_stale(path.lstat()):
-                    if path.is_dir() and not path.is_symlink():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink()
+                if is_stale(path.lstat()) and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif is_stale(path.lstat()):
+                    path.unlink()
 
     def set_aside(self) -> None:
         """Move the entries that turned out not to be trusted out of the way, and say so in `messages`.

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# The outcome of a run that was not started, which also stands for what earlier versions did not write.
+_OUTCOME: dict[str, Any] = {
+    "reason": "not run yet",
+    "detail": "",
+    **dict.fromkeys(("attempts", "steps_done", "gradient_steps", "samples"), 0),
+    "seconds": 0.0,
+}
+
+
 class Planned(NamedTuple):
     """One planned run as the tables name it; `cell` is where the store keeps it."""
 
@@ -62,22 +71,16 @@ def load_table(results_dir: str | Path, cells: Sequence[Planned]) -> Tables:
 
 
 def _row(planned: Planned, manifest: dict[str, Any] | None) -> dict[str, Any]:
-    outcome: dict[str, Any] = manifest["outcome"] if manifest else {"reason": "not run yet", "steps_done": 0}
-    provenance: dict[str, Any] = manifest["provenance"] if manifest else {}
+    manifest = manifest or {"status": "missing", "outcome": {}, "provenance": {"device": ""}}
+    provenance: dict[str, Any] = manifest["provenance"]
     return {
         **planned._asdict(),
-        "status": manifest["status"] if manifest else "missing",
-        "reason": outcome["reason"],
-        "detail": str(outcome.get("detail", "")),
-        "attempts": int(outcome["attempts"]) if manifest else 0,
-        "steps_done": int(outcome["steps_done"]),
-        "gradient_steps": int(outcome.get("gradient_steps", 0)),
-        "samples": int(outcome.get("samples", 0)),
-        "seconds": float(outcome.get("seconds", 0.0)),
-        "commit": str(provenance.get("commit") or ""),
-        "dirty": bool(provenance.get("dirty", False)),
-        "reproducible": bool(provenance.get("reproducible", True)),
-        "device": str(provenance.get("device", "cpu" if manifest else "")),
+        "status": manifest["status"],
+        **{name: type(missing)(manifest["outcome"].get(name, missing)) for name, missing in _OUTCOME.items()},
+        "commit": provenance.get("commit") or "",
+        "dirty": provenance.get("dirty", False),
+        "reproducible": provenance.get("reproducible", True),
+        "device": provenance.get("device", "cpu"),
     }
 
 
