@@ -14,17 +14,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIST = "from rlbench import registry; print(*map(registry.load, registry.names()), registry.broken())"
-BUILD = "from setuptools import build_meta as build; build.build_wheel('dist'); build.build_sdist('dist')"
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a copy of the repository and return the folder with the wheel and the source distribution."""
+    """Return a folder with a source distribution of the repository and the wheel that is built of that."""
     copy = tmp_path_factory.mktemp("build") / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("results", "build", "dist", ".*", "*.egg-info"))
-    (copy / "dist").mkdir()
-    subprocess.run([sys.executable, "-c", BUILD], cwd=copy, check=True, capture_output=True)
-    return copy / "dist"
+    folder = copy.parent
+    build(f"build_sdist({str(folder)!r})", copy)
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    build(f"build_wheel({str(folder)!r})", folder / f"rlbench-{version()}")
+    return folder
+
+
+def build(call: str, folder: Path) -> None:
+    code = f"from setuptools import build_meta; build_meta.{call}"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
 
 
 def python(code: str, first: Path, folder: Path) -> str:
