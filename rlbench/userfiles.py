@@ -47,11 +47,12 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # user code may raise anything
-        message = f"{type(error).__name__}: {error}"
         if isinstance(error, RlbenchError):
             message = str(error)
         elif isinstance(error, SystemExit):
             message = "it ends the program instead of being read."
+        else:
+            message = f"{type(error).__name__}: {error}"
         raise RlbenchError(f"{_place(error, Path(path))}: {message}") from error
 
 
