@@ -111,7 +111,7 @@ def _flights(cluster: Cluster, train: Any) -> Any:
 def _claim(folder: Path, counts: Sequence[int]) -> list[float]:
     """Return (seconds per pack, and more per cell that is claimed) of claiming ten cells and letting go of them."""
     store = Store(folder / "claims")
-    lease = Lease(store, {"experiments": [{"name": "driver", "suite": ""}], "shard": None})
+    lease = Lease(store, {"experiments": [{"name": "driver", "suite": ""}]})
     taken: dict[int, float] = {}
     try:
         for count in counts:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.study.executors.launcher import launcher_for
+from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment
-from rlbench.study.imports import leave_quickly, uncollected
+from rlbench.study.startup import leave_quickly, uncollected
 from rlbench.training import INTERVAL
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def run(
     """
     from rlbench.store.folders import seems_stored
 
-    with launcher_for(executor, address, workers) as launcher:
+    with contextlib.closing(executor_for(executor, address, workers)) as trains:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
-            launcher.prepare()  # before this process imports anything heavy itself
+            trains.prepare()  # before this process imports anything heavy itself
         leave_quickly()
         with uncollected():
             from rlbench.study.plan import make_plan
@@ -55,12 +56,11 @@ def run(
         summary = execute(
             plan,
             results_dir,
-            workers=workers,
             device=device,
             progress=progress,
             checkpoint_every=checkpoint_every,
             time_limit=time_limit,
-            launcher=launcher,
+            executor=trains,
             meanwhile=import_analysis,
         )
     for message in summary.messages:

@@ -227,12 +227,12 @@ def test_starting_is_light(statement: str) -> None:
 
 def test_workers_are_started_before_anything_is_imported_that_only_storing_and_analysing_need() -> None:
     statement = (
-        "from rlbench import Experiment; from rlbench.study import plan, run, schedule\n"
+        "from rlbench import Experiment; from rlbench.study import executors, plan, run, schedule\n"
         "from rlbench.study.executors import local\n"
         "ready = plan.make_plan(Experiment('x', ['ppo-clip'], ['CartPole-v1']))\n"
         "run._check_environments(ready.cells)\n"
         "pack = schedule.make_packs(ready.cells, 2)[0]\n"
-        "local.payload_of(pack, None, None, local.NO_LIMITS.of(pack))"
+        "local.payload_of(pack, executors.Job())"
     )
     found = loaded_by(statement)
     assert "torch" in found  # which plugins import

@@ -21,7 +21,7 @@ from rlbench.store import leases as leases_module
 from rlbench.store.leases import LATE, Lease, holders
 from tests.waiting import HANGS, wait_until
 
-ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}], "shard": None}
+ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}]}
 CELLS = [f"{number:032x}" for number in range(60)]
 TICK = 2.0  # seconds by which a file system's clock may lag behind
 
@@ -29,7 +29,7 @@ PROCESS = """
 import sys, time
 from rlbench.store import Store
 from rlbench.store.leases import Lease
-lease = Lease(Store(sys.argv[1]), {"experiments": [{"name": "tiny", "suite": ""}], "shard": None})
+lease = Lease(Store(sys.argv[1]), {"experiments": [{"name": "tiny", "suite": ""}]})
 cells = sys.argv[2:]
 lease.claim(lambda held: [cell for cell in cells if cell not in held])
 print("ready", flush=True)
@@ -40,7 +40,7 @@ RACER = """
 import sys
 from rlbench.store import Store
 from rlbench.store.leases import Lease
-lease = Lease(Store(sys.argv[1]), {"experiments": [], "shard": None})
+lease = Lease(Store(sys.argv[1]), {"experiments": []})
 sys.stdin.readline()
 for cell in sys.argv[2:]:
     lease.claim(lambda held: () if cell in held else [print(cell, flush=True) or cell])

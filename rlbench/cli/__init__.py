@@ -15,7 +15,7 @@ from rlbench.cli.run import compare, report, run
 from rlbench.cli.status import status
 from rlbench.cli.suites import agreement
 from rlbench.errors import RlbenchError, shortened
-from rlbench.study.imports import leave_quickly
+from rlbench.study.startup import leave_quickly
 
 BAD_INPUT = 2
 UNEXPECTED = 1

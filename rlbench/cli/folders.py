@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.options import options_of
-from rlbench.cli.sharding import shard_of, show_shard
 from rlbench.errors import RlbenchError
 from rlbench.files import folder
 
 if TYPE_CHECKING:
-    from rlbench.study.executors.cluster import Cluster
-    from rlbench.study.executors.launcher import Launcher
-    from rlbench.study.experiment import Experiment, Measurement
-    from rlbench.study.plan import AnyPlan
+    from rlbench.study.executors import Executor
+    from rlbench.study.experiment import Investigation
+    from rlbench.study.plan import Plan
     from rlbench.study.suites import LoadedSuite
 
 
@@ -62,13 +60,11 @@ def check_options(paths: Sequence[str], given: Mapping[str, Any]) -> None:
         raise click.UsageError(f"--{'quick' if given['quick'] else 'only'} chooses among the experiments of a folder.")
     if folders and given["settings"]:
         raise click.UsageError("--set goes with files: the experiments of a folder have different arms.")
-    if given.get("shard") and given["until_decided"]:
-        raise click.UsageError("--shard does not go with --until-decided: a look needs the runs of all shards.")
     if folders and given["until_decided"]:
         raise click.UsageError("--until-decided goes with files, not with folders.")
 
 
-def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | Cluster) -> bool:
+def run_together(ctx: click.Context, paths: Sequence[str], executor: Executor) -> bool:
     """Train what is left of folders and files, say what happened, and return whether every run of it finished.
 
     The claims of all experiments of a folder are registered first, also of those that are not chosen.
@@ -78,7 +74,7 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | 
 
     given = ctx.params
     chosen, suites = load_all(paths, given)
-    _prepare(launcher, chosen, given)
+    _prepare(executor, chosen, given)
     plans = plans_of(chosen, given)
     for suite in suites:
         _register(suite, [plan for plan in plans if plan.suite == suite.name], given)
@@ -89,16 +85,13 @@ def run_together(ctx: click.Context, paths: Sequence[str], launcher: Launcher | 
     different, planned = len(cells_of(plans)), sum(len(plan.cells) for plan in plans)
     shared = f" ({planned - different} more are shared between experiments)" if planned > different else ""
     click.echo(f"{title}: {len(plans)} experiment{'s' if len(plans) > 1 else ''}, {different} runs{shared}")
-    shard = shard_of(ctx)
     with watched(plans, given) as sinks:
-        summary = execute_all(plans, given["results"], launcher=launcher, shard=shard, sinks=sinks, **options_of(given))
+        summary = execute_all(plans, given["results"], executor=executor, sinks=sinks, **options_of(given))
     show_together(title, plans, summary, debug=ctx.obj["debug"])
-    if shard:
-        show_shard(ctx, plans, shard, paths)
     return summary.fine
 
 
-Chosen = list[tuple["Experiment | Measurement", str]]
+Chosen = list[tuple["Investigation", str]]
 """Experiments as they are to be run, each with the name of its suite, or none."""
 
 
@@ -124,35 +117,32 @@ def load_all(paths: Sequence[str], given: Mapping[str, Any]) -> tuple[Chosen, li
     return chosen, suites
 
 
-def _changed(
-    experiment: Experiment | Measurement, given: Mapping[str, Any], suite: LoadedSuite | None = None
-) -> Experiment | Measurement:
+def _changed(experiment: Investigation, given: Mapping[str, Any], suite: LoadedSuite | None = None) -> Investigation:
     """Return an experiment with the seeds and steps of the command line; settings need its algorithms, and come later.
 
     In a suite, the number of steps is for what trains.
     """
-    from rlbench.study.experiment import Measurement
     from rlbench.study.suites import override, shifted
 
     seeds = given["seeds"]
     if seeds is None and given["quick"] and suite:
         experiment = override(experiment, seeds=experiment.seeds[: suite.suite.quick_seeds])
-    steps = None if suite and isinstance(experiment, Measurement) else given["steps"]
+    steps = None if suite and not experiment.trains else given["steps"]
     return override(experiment, (), shifted(experiment, seeds, given["first_seed"]), steps)
 
 
-def _prepare(launcher: Launcher | Cluster, chosen: Chosen, given: Mapping[str, Any]) -> None:
-    """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
+def _prepare(executor: Executor, chosen: Chosen, given: Mapping[str, Any]) -> None:
+    """Let the executor begin before this process imports anything heavy, unless all seems to be stored already."""
     from rlbench.store.folders import seems_stored
 
     stored = (seems_stored(given["results"], one.document(), suite) for one, suite in chosen)
     if given["workers"] != 0 and (given["settings"] or not all(stored)):
-        launcher.prepare()
+        executor.prepare()
 
 
-def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
+def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[Plan]:
     """Return the plans of what was chosen, with the plugins and settings of the command line."""
-    from rlbench.study.imports import uncollected
+    from rlbench.study.startup import uncollected
 
     with uncollected():
         from rlbench import registry
@@ -164,7 +154,7 @@ def plans_of(chosen: Chosen, given: Mapping[str, Any]) -> list[AnyPlan]:
     return [replace(make_plan(override(one, given["settings"])), suite=suite) for one, suite in chosen]
 
 
-def _register(suite: LoadedSuite, plans: Sequence[AnyPlan], given: Mapping[str, Any]) -> None:
+def _register(suite: LoadedSuite, plans: Sequence[Plan], given: Mapping[str, Any]) -> None:
     """Register the claims of all experiments of a suite; `plans` are those that are run."""
     from rlbench.study.plan import make_plan
     from rlbench.study.suites import register_suite

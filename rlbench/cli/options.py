@@ -11,7 +11,7 @@ import click
 from rlbench.training import INTERVAL
 
 if TYPE_CHECKING:
-    from rlbench.study.plan import AnyPlan
+    from rlbench.study.plan import Plan
     from rlbench.study.sinks import Feed
 
 
@@ -48,10 +48,10 @@ def training(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--address", metavar="HOST:PORT", help="Ray cluster of --executor ray; default: the one running."),
         click.option(
             "--executor",
-            type=click.Choice(["local", "ray"]),
             default="local",
             show_default=True,
-            help="What trains: processes of this machine, or the nodes of a Ray cluster.",
+            metavar="local|ray|NAME",
+            help="What trains: processes of this machine, the nodes of a Ray cluster, or an installed executor.",
         ),
         click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
     ):
@@ -79,7 +79,7 @@ def watching(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def watched(plans: Sequence[AnyPlan], given: Mapping[str, Any]) -> Iterator[Sequence[Feed]]:
+def watched(plans: Sequence[Plan], given: Mapping[str, Any]) -> Iterator[Sequence[Feed]]:
     """Give the sinks that the options ask for, and say where to look."""
     asked = [name for name in ("tensorboard", "wandb") if given.get(name)]
     if not asked:

@@ -12,11 +12,11 @@ from rlbench.records import cause
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.compare import Comparison
-    from rlbench.study.plan import AnyCell, AnyPlan
+    from rlbench.study.plan import Cell, Plan
     from rlbench.study.progress import Summary
 
 
-def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> None:
+def show_summary(plan: Plan, summary: Summary, *, debug: bool = False) -> None:
     """Print how the runs of a plan ended; what failed or diverged goes to stderr, by arm and cause."""
     _show_counts(plan.experiment.name, summary)
     for what, ended in (("diverged", summary.diverged), ("failed", summary.failed)):
@@ -26,7 +26,7 @@ def show_summary(plan: AnyPlan, summary: Summary, *, debug: bool = False) -> Non
     _show_what_next(summary)
 
 
-def show_together(title: str, plans: Sequence[AnyPlan], summary: Summary, *, debug: bool = False) -> None:
+def show_together(title: str, plans: Sequence[Plan], summary: Summary, *, debug: bool = False) -> None:
     """Print how the runs of several plans ended; what failed or diverged goes to stderr, by experiment, arm and cause.
 
     `debug` shows where each came from.
@@ -72,7 +72,7 @@ def _show_what_next(summary: Summary) -> None:
         click.echo("Failed runs are tried again by the same command; finished ones are kept.", err=True)
 
 
-def _where(cell: AnyCell) -> str:
+def _where(cell: Cell) -> str:
     return f"{cell.arm} on {cell.environment.label}"
 
 

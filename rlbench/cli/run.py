@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,28 +13,25 @@ import click
 from rlbench.cli.external import compare_file, from_file
 from rlbench.cli.folders import check_options, is_one_file, own_folder, results_folder, run_together, usable_folder
 from rlbench.cli.options import options_of, training, watched, watching
-from rlbench.cli.sharding import shard_of, show_shard
 from rlbench.cli.suites import report_folder
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
     from rlbench.results import Results
     from rlbench.store import Planned
-    from rlbench.study.executors.cluster import Cluster
-    from rlbench.study.executors.launcher import Launcher
-    from rlbench.study.experiment import Experiment, Measurement
-    from rlbench.study.plan import AnyPlan, Plan
+    from rlbench.study.executors import Executor
+    from rlbench.study.experiment import Investigation
+    from rlbench.study.plan import Plan
     from rlbench.study.progress import Summary
 
 
-def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster) -> bool:
+def execute_in_stages(ctx: click.Context, plan: Plan, executor: Executor) -> bool:
     """Train a plan stage by stage, say what each look decides, and return whether every run finished."""
     from rlbench.cli.options import watched
     from rlbench.cli.output import show_summary
     from rlbench.stages import planned_looks, run_until_decided
-    from rlbench.study.plan import Plan
 
-    if not isinstance(plan, Plan):
+    if not plan.experiment.trains:
         raise RlbenchError(f"{plan.experiment.where} has no baseline, so there is nothing to decide in stages.")
     stage = ctx.params["stage"]
     looks = ", ".join(map(str, planned_looks(plan, stage)))
@@ -51,7 +49,7 @@ def execute_in_stages(ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cl
             stage=stage,
             say=click.echo,
             ended=ended,
-            launcher=launcher,
+            executor=executor,
             sinks=sinks,
             **options_of(ctx.params),
         )
@@ -101,7 +99,6 @@ def as_run(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--steps", type=int, help="Environment steps per run, instead of the file's.")
 @click.option("--quick", is_flag=True, help="Of a DIR only what its suite.py calls quick, with few seeds.")
 @click.option("--only", multiple=True, metavar="NAME", help="Of a DIR only this experiment; repeatable.")
-@click.option("--shard", metavar="I/N", help="Train only the I-th of N parts; other processes train the others.")
 @click.option("--until-decided", is_flag=True, help="Add seeds in stages and stop each arm when it is decided.")
 @click.option("--stage", type=int, default=5, show_default=True, help="Seeds per stage of --until-decided.")
 @training
@@ -124,7 +121,6 @@ def run(
     device: str,
     checkpoint_every: float,
     time_limit: float | None,
-    shard: str | None,
     until_decided: bool,
     stage: int,
     tensorboard: bool,
@@ -135,7 +131,7 @@ def run(
     Interrupt it at any time: the same command continues. Ends with status 1 if a run failed or diverged. Several
     experiments are trained together: runs that they share once, and what fits together in one pack. Several processes
     may do so in one results folder, on one machine or on several: each trains what no other does, and waits for the
-    rest. With --shard, it trains a fixed part and waits for nobody.
+    rest.
 
     With --until-decided the experiment's seeds are the most that an arm gets: after every stage a test that accounts
     for looking often decides which arms are better or worse than the baseline, and they get no more.
@@ -146,31 +142,28 @@ def run(
     rlbench run my_experiment.py --set ppo-clip.lr=0.001 --seeds 3
     rlbench run experiments/lecture --quick
     rlbench run my_experiment.py --tensorboard
-    rlbench run experiments/lecture --shard 2/3
     """
     check_options(paths, ctx.params)
-    shard_of(ctx)  # a mistake in it is said before anything is imported
-    with _launcher(ctx) as launcher:
+    with _executor(ctx) as opened:
         if is_one_file(paths) or until_decided:
-            fine = _run_each(ctx, paths, launcher)
+            fine = _run_each(ctx, paths, opened)
         else:
-            fine = run_together(ctx, paths, launcher)
-    if shard is None:
-        for path in paths:
-            click.echo(f"Next: rlbench report {path}")
+            fine = run_together(ctx, paths, opened)
+    for path in paths:
+        click.echo(f"Next: rlbench report {path}")
     if not fine:
         ctx.exit(FAILED_RUNS)
 
 
-def _run_each(ctx: click.Context, files: Sequence[str], launcher: Launcher | Cluster) -> bool:
+def _run_each(ctx: click.Context, files: Sequence[str], executor: Executor) -> bool:
     """Train what is left of experiment files one by one, and return whether every run finished."""
     given = ctx.params
     experiments = [_load(file, given["seeds"], given["steps"], given["first_seed"]) for file in files]
-    _prepare(launcher, experiments, given["settings"], given["results"], given["workers"])
+    _prepare(executor, experiments, given["settings"], given["results"], given["workers"])
     _load_plugins(given["plugin"])
     plans = [_plan(experiment, given["settings"]) for experiment in experiments]
     execute = execute_in_stages if given["until_decided"] else _execute
-    fine = [execute(ctx, plan, launcher) for plan in plans]
+    fine = [execute(ctx, plan, executor) for plan in plans]
     return all(fine)
 
 
@@ -274,8 +267,8 @@ def compare(
     from rlbench.api import comparison
     from rlbench.cli.output import show_comparisons
 
-    with _launcher(ctx) as launcher:
-        _prepare(launcher, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
+    with _executor(ctx) as opened:
+        _prepare(opened, [comparison(names, environments, seeds, steps, baseline)], settings, results, workers)
         from rlbench import registry
 
         _load_plugins(plugin)
@@ -283,7 +276,7 @@ def compare(
         plan = _plan(comparison(arms, environments, seeds, steps, baseline), settings)
         if len(plan.arms) < 2:
             raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
-        fine = _execute(ctx, plan, launcher, _import_report)
+        fine = _execute(ctx, plan, opened, _import_report)
     stored = results_of(plan.document(), plan.planned, results)
     where = _write_report(stored, results, out)
     show_comparisons(stored.comparisons, plan.document()["baseline"])
@@ -306,33 +299,33 @@ def plan_of(
     seeds: int | None,
     steps: int | None,
     first_seed: int | None = None,
-) -> AnyPlan:
+) -> Plan:
     """Return the plan of an experiment file with what the command line changes."""
     _load_plugins(plugin)
     return _plan(_load(file, seeds, steps, first_seed), settings)
 
 
-def _launcher(ctx: click.Context) -> Launcher | Cluster:
-    from rlbench.study.executors.launcher import launcher_for
+def _executor(ctx: click.Context) -> contextlib.closing[Executor]:
+    from rlbench.study.executors import executor_for
 
-    return launcher_for(ctx.params["executor"], ctx.params["address"], ctx.params["workers"])
+    return contextlib.closing(executor_for(ctx.params["executor"], ctx.params["address"], ctx.params["workers"]))
 
 
 def _prepare(
-    launcher: Launcher | Cluster,
-    experiments: Sequence[Experiment | Measurement],
+    executor: Executor,
+    experiments: Sequence[Investigation],
     settings: tuple[str, ...],
     results: str,
     workers: int | None,
 ) -> None:
-    """Let the launcher begin before this process imports anything heavy, unless all seems to be stored already."""
+    """Let the executor begin before this process imports anything heavy, unless all seems to be stored already."""
     from rlbench.store.folders import seems_stored
 
     if workers != 0 and (settings or not all(seems_stored(results, one.document()) for one in experiments)):
-        launcher.prepare()
+        executor.prepare()
 
 
-def _load(file: str, seeds: int | None, steps: int | None, first_seed: int | None = None) -> Experiment | Measurement:
+def _load(file: str, seeds: int | None, steps: int | None, first_seed: int | None = None) -> Investigation:
     """Return the experiment of a file with the seeds and steps of the command line."""
     from rlbench.study.suites import load_experiment, override, shifted
 
@@ -340,9 +333,9 @@ def _load(file: str, seeds: int | None, steps: int | None, first_seed: int | Non
     return override(experiment, (), shifted(experiment, seeds, first_seed), steps)
 
 
-def _plan(experiment: Experiment | Measurement, settings: tuple[str, ...]) -> AnyPlan:
+def _plan(experiment: Investigation, settings: tuple[str, ...]) -> Plan:
     """Return the plan of an experiment with the settings of the command line."""
-    from rlbench.study.imports import uncollected
+    from rlbench.study.startup import uncollected
     from rlbench.study.suites import override
 
     with uncollected():
@@ -353,16 +346,14 @@ def _plan(experiment: Experiment | Measurement, settings: tuple[str, ...]) -> An
 
 def _import_report() -> None:
     """Import what a report needs."""
-    from rlbench.study.imports import uncollected
+    from rlbench.study.startup import uncollected
 
     with uncollected():
         import rlbench.analysis.draw
         import rlbench.analysis.report.experiment_page  # noqa: F401
 
 
-def _execute(
-    ctx: click.Context, plan: AnyPlan, launcher: Launcher | Cluster, meanwhile: Callable[[], None] = lambda: None
-) -> bool:
+def _execute(ctx: click.Context, plan: Plan, executor: Executor, meanwhile: Callable[[], None] = lambda: None) -> bool:
     """Train what is left of a plan, say what happened, and return whether every run of it finished."""
     from rlbench.cli.output import show_summary
     from rlbench.study.run import execute
@@ -374,20 +365,16 @@ def _execute(
     )
     counts = " x ".join(f"{size} {what}{'s' if size > 1 else ''}" for size, what in sizes)
     click.echo(f"{plan.experiment.name}: {counts} = {len(plan.cells)} runs")
-    shard = shard_of(ctx)
     with watched([plan], ctx.params) as sinks:
         summary = execute(
             plan,
             ctx.params["results"],
-            launcher=launcher,
+            executor=executor,
             meanwhile=meanwhile,
-            shard=shard,
             sinks=sinks,
             **options_of(ctx.params),
         )
     show_summary(plan, summary, debug=ctx.obj["debug"])
-    if shard:
-        show_shard(ctx, [plan], shard, ctx.params["paths"])
     return summary.fine
 
 

@@ -104,13 +104,12 @@ def _show_processes(found: Sequence[Holder]) -> None:
 
     for one in found:
         document = one.document
-        shard = f", shard {document['shard']}" if document["shard"] else ""
         if not one.alive:
             lost = f"what it trained is open again: {_runs(len(one.claimed))}" if one.claimed else "it trained nothing"
-            click.echo(f"{one.name}{shard} ended without a word {clock(one.age)} ago; {lost}.")
+            click.echo(f"{one.name} ended without a word {clock(one.age)} ago; {lost}.")
             continue
         click.echo(
-            f"{one.name}{shard}, since {document['started']}: {document['done']} of {_runs(document['runs'])} done, "
+            f"{one.name}, since {document['started']}: {document['done']} of {_runs(document['runs'])} done, "
             f"{document['share']:.0%}, {clock(document['seconds_left'])} left; it trains {_runs(len(one.claimed))}."
         )
         for pack in document["packs"]:

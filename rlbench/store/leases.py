@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError, explained
-from rlbench.files import ANY, COUNT, SIZE, TEXT, TEXT_OR_NONE, Each, Kind, check, folder, is_number, read_json, write
+from rlbench.files import ANY, COUNT, SIZE, TEXT, Each, Kind, check, folder, is_number, read_json, write
 from rlbench.store.entry import is_cell
 from rlbench.store.files import hold, is_held
 from rlbench.store.runs import RUNNING, STORE, Store
@@ -43,7 +43,6 @@ _LEASE = {
     "pid": COUNT,
     "claimed": [Kind("the name of a cell", lambda value: isinstance(value, str) and is_cell(value))],
     "experiments": [{"name": TEXT, "suite": TEXT}],
-    "shard": TEXT_OR_NONE,
     "done": COUNT,
     "runs": COUNT,
     "share": SIZE,

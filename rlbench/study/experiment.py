@@ -11,18 +11,36 @@
 
 Constructing checks the shape of the data and imports no algorithm; `rlbench.study.plan.resolve` checks names,
 fields and budgets against the algorithms.
+
+A `Measurement` is an experiment whose numbers a function computes, where nothing has to be trained for them:
+
+    def measure(environment: Environment, seed: int) -> dict[str, dict[str, float | list[float]]]:
+        return {f"lambda={value:g}": {"variance": variance(value, seed)} for value in (0, 1)}
+
+    EXPERIMENT = Measurement(
+        name="gae-variance",
+        question="Does the variance of the advantage grow with lambda?",
+        measure=measure,
+        arms=["lambda=0", "lambda=1"],
+        environments=["CartPole-v1"],
+        seeds=20,
+        claims=[Claim("It grows", ["lambda=1", "lambda=0"], "greater", "variance:mean")],
+    )
+
+Its numbers go the way of runs: through the store, the tables and the claims. The unit is the seed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rlbench.claims import Claim
 from rlbench.claims import from_document as claim_from
@@ -38,6 +56,9 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 100_000
 _LARGEST = 2**63  # the tables hold 64 bits
+
+Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
+"""Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
 
 
 @dataclass(frozen=True, init=False)
@@ -81,7 +102,75 @@ class Arm:
 
 
 @dataclass(frozen=True, init=False)
-class Experiment:
+class Investigation:
+    """What an `Experiment` and a `Measurement` have in common.
+
+    `trains`: whether its arms are algorithms, with fields and budgets.
+    """
+
+    kind: ClassVar[str]
+    trains: ClassVar[bool]
+
+    name: str
+    arms: tuple[Any, ...]
+    environments: tuple[Environment, ...]
+    seeds: tuple[int, ...]
+    claims: tuple[Claim, ...]
+    question: str
+    design: str
+
+    @property
+    def where(self) -> str:
+        """How messages refer to it."""
+        return f"{self.kind} {brief(self.name)}"
+
+    def budget(self, environment: Environment) -> int:
+        """Return the environment steps of every run in `environment`; 1 where nothing is trained."""
+        return 1
+
+    def changed(self, **changes: Any) -> Self:
+        """Return the same with other fields, which are checked like the first ones."""
+        other = copy.copy(self)
+        other._set(**{field.name: getattr(self, field.name) for field in fields(self)} | changes)
+        return other
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            **self._arm_entries(),
+            "environments": [{"id": place.id, "options": dict(place.options)} for place in self.environments],
+            "seeds": list(self.seeds),
+            **self._budget_entries(),
+            "claims": [claim.document() for claim in self.claims],
+            "design": self.design,
+        }
+
+    def _arm_entries(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _budget_entries(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _set(self, **given: Any) -> None:
+        """Set all fields after they were checked."""
+        where = f"{self.kind} {as_name(given['name'])!r}"
+        for key, value in (given | self._checked(where, given)).items():
+            object.__setattr__(self, key, value)
+
+    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "environments": as_environments(where, as_list(where, "environments", given["environments"])),
+            "seeds": as_seeds(where, given["seeds"]),
+            "question": as_text(where, "question", given["question"]),
+            "claims": as_claims(where, given["claims"]),
+            "design": as_text(where, "design", given["design"]),
+        }
+
+
+@dataclass(frozen=True, init=False)
+class Experiment(Investigation):
     """Arms x environments x seeds, with equal budgets of environment steps.
 
     name          the folder of the report in the results folder
@@ -95,15 +184,12 @@ class Experiment:
     design        how, in two sentences, for readers who do not know its arms
     """
 
-    name: str
+    kind = "Experiment"
+    trains = True
+
     arms: tuple[Arm, ...]
-    environments: tuple[Environment, ...]
-    seeds: tuple[int, ...]
     steps: int | Mapping[str, int]
     baseline: str
-    question: str
-    claims: tuple[Claim, ...]
-    design: str
 
     def __init__(
         self,
@@ -117,25 +203,26 @@ class Experiment:
         claims: Sequence[Claim] = (),
         design: str = "",
     ) -> None:
-        where = f"Experiment {as_name(name)!r}"
-        checked: dict[str, Any] = {
-            "name": name,
-            "arms": tuple(one if isinstance(one, Arm) else Arm(one) for one in as_list(where, "arms", arms)),
-            "environments": as_environments(where, as_list(where, "environments", environments)),
-            "seeds": as_seeds(where, seeds),
-            "baseline": as_text(where, "baseline", baseline),
-            "question": as_text(where, "question", question),
-            "claims": as_claims(where, claims),
-            "design": as_text(where, "design", design),
-        }
-        checked["steps"] = _steps(where, steps, checked["environments"])
-        for key, value in checked.items():
-            object.__setattr__(self, key, value)
+        self._set(
+            name=name,
+            arms=arms,
+            environments=environments,
+            seeds=seeds,
+            steps=steps,
+            baseline=baseline,
+            question=question,
+            claims=claims,
+            design=design,
+        )
 
-    @property
-    def where(self) -> str:
-        """How messages refer to the experiment."""
-        return f"Experiment {brief(self.name)}"
+    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        arms = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", given["arms"]))
+        checked = super()._checked(where, given)
+        return checked | {
+            "arms": arms,
+            "baseline": as_text(where, "baseline", given["baseline"]),
+            "steps": as_steps(where, given["steps"], checked["environments"]),
+        }
 
     def budget(self, environment: Environment) -> int:
         """Return the environment steps of every run in `environment`."""
@@ -143,19 +230,74 @@ class Experiment:
             return self.steps
         return self.steps[environment.label if environment.label in self.steps else environment.id]
 
-    def document(self) -> dict[str, Any]:
-        """Return the experiment as JSON; `from_document` reads it back."""
-        return {
-            "name": self.name,
-            "question": self.question,
-            "arms": [arm.document() for arm in self.arms],
-            "environments": [{"id": one.id, "options": dict(one.options)} for one in self.environments],
-            "seeds": list(self.seeds),
-            "steps": self.steps if isinstance(self.steps, int) else dict(self.steps),
-            "baseline": self.baseline,
-            "claims": [claim.document() for claim in self.claims],
-            "design": self.design,
-        }
+    def _arm_entries(self) -> dict[str, Any]:
+        return {"arms": [arm.document() for arm in self.arms]}
+
+    def _budget_entries(self) -> dict[str, Any]:
+        return {"steps": self.steps if isinstance(self.steps, int) else dict(self.steps), "baseline": self.baseline}
+
+
+@dataclass(frozen=True, init=False)
+class Measurement(Investigation):
+    """Arms x environments x seeds, as an `Experiment` has them, with numbers that a function computes.
+
+    measure       gets an environment and a seed, and returns for every arm its columns by name. It runs in a worker
+                  process and must depend on nothing but its arguments and its source: the same call gives the same
+                  numbers. A plain function: what a closure holds would be no part of what identifies the numbers
+    arms          labels; all arms of an environment and a seed are measured in one call
+    name, environments, seeds, claims, question, design  as in `Experiment`
+
+    A sequence becomes as many rows of the table `updates`, numbered from 1 by `step`; the metric `variance:mean` is the
+    mean over them.
+    """
+
+    kind = "Measurement"
+    trains = False
+
+    measure: Measure
+    arms: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str,
+        measure: Measure,
+        arms: Sequence[str],
+        environments: Sequence[Environment | str],
+        seeds: int | Sequence[int] = 10,
+        claims: Sequence[Claim] = (),
+        question: str = "",
+        design: str = "",
+    ) -> None:
+        self._set(
+            name=name,
+            measure=measure,
+            arms=arms,
+            environments=environments,
+            seeds=seeds,
+            claims=claims,
+            question=question,
+            design=design,
+        )
+
+    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        measure = as_function(where, given["measure"])
+        arms = as_labels(where, as_list(where, "arms", given["arms"]))
+        checked = super()._checked(where, given) | {"measure": measure, "arms": arms}
+        check_claims(where, checked["claims"], arms, checked["environments"])
+        for claim in checked["claims"]:
+            if ":" not in claim.metric and claim.metric != "seconds":
+                raise RlbenchError(
+                    f"{where}, {claim.where}: nothing is trained here, so there is no {brief(claim.metric)}; "
+                    "name a column with a reduction, such as variance:mean."
+                )
+        return checked
+
+    def _arm_entries(self) -> dict[str, Any]:
+        arms = [{"label": label, "algorithm": MEASURED, "settings": {}, "fields": {}} for label in self.arms]
+        return {"measure": self.measure.__qualname__, "arms": arms}
+
+    def _budget_entries(self) -> dict[str, Any]:
+        return {"steps": {place.label: 1 for place in self.environments}, "baseline": ""}
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:
@@ -262,7 +404,8 @@ def _not_too_many(where: str, seeds: int) -> None:
         )
 
 
-def _steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
+def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
+    """Return environment steps: one number, or one per environment by its label or id."""
     if not isinstance(steps, Mapping):
         return _positive(where, "steps", steps)
     names = [name for one in environments for name in dict.fromkeys((one.label, one.id))]
@@ -302,6 +445,28 @@ def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], envir
                     )
 
 
+def as_function(where: str, measure: Any) -> Measure:
+    """Return a function that holds no variables."""
+    if not isinstance(measure, FunctionType):
+        raise RlbenchError(f"{where}: measure must be a function, not {brief(measure)}.")
+    if measure.__closure__:
+        held = ", ".join(measure.__code__.co_freevars)
+        raise RlbenchError(
+            f"{where}: measure must be a function of a module and hold no variables of a function around it ({held})."
+        )
+    return measure
+
+
+def as_labels(where: str, arms: list[Any]) -> tuple[str, ...]:
+    """Return different labels."""
+    for arm in arms:
+        if not is_label(arm):
+            raise RlbenchError(f"{where}: arms must be labels, and {brief(arm)} is not one.")
+    if repeated := repeats(arms):
+        raise RlbenchError(f"{where}: two arms are called {brief(repeated[0])}.")
+    return tuple(arms)
+
+
 def _positive(where: str, what: str, value: Any) -> int:
     if isinstance(value, float) and value.is_integer():  # 1e5 is how people write budgets
         value = int(value)
@@ -323,126 +488,3 @@ def repeats(items: Sequence[Any]) -> list[Any]:
         if len(set(items)) == len(items):
             return []
     return list(dict.fromkeys(item for item in items if items.count(item) > 1))
-
-
-# An experiment whose numbers a function computes, where nothing has to be trained for them.
-#
-#     def measure(environment: Environment, seed: int) -> dict[str, dict[str, float | list[float]]]:
-#         return {f"lambda={value:g}": {"variance": variance(value, seed)} for value in (0, 1)}
-#
-#
-#     EXPERIMENT = Measurement(
-#         name="gae-variance",
-#         question="Does the variance of the advantage grow with lambda?",
-#         measure=measure,
-#         arms=["lambda=0", "lambda=1"],
-#         environments=["CartPole-v1"],
-#         seeds=20,
-#         claims=[Claim("It grows", ["lambda=1", "lambda=0"], "greater", "variance:mean")],
-#     )
-#
-# Its numbers go the way of runs: through the store, the tables and the claims. The unit is the seed.
-
-Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
-"""Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
-
-
-@dataclass(frozen=True, init=False)
-class Measurement:
-    """Arms x environments x seeds, as an `Experiment` has them, with numbers that a function computes.
-
-    measure       gets an environment and a seed, and returns for every arm its columns by name. It runs in a worker
-                  process and must depend on nothing but its arguments and its source: the same call gives the same
-                  numbers. A plain function: what a closure holds would be no part of what identifies the numbers
-    arms          labels; all arms of an environment and a seed are measured in one call
-    name, environments, seeds, claims, question, design  as in `Experiment`
-
-    A sequence becomes as many rows of the table `updates`, numbered from 1 by `step`; the metric `variance:mean` is the
-    mean over them.
-    """
-
-    name: str
-    measure: Measure
-    arms: tuple[str, ...]
-    environments: tuple[Environment, ...]
-    seeds: tuple[int, ...]
-    claims: tuple[Claim, ...]
-    question: str
-    design: str
-
-    def __init__(
-        self,
-        name: str,
-        measure: Measure,
-        arms: Sequence[str],
-        environments: Sequence[Environment | str],
-        seeds: int | Sequence[int] = 10,
-        claims: Sequence[Claim] = (),
-        question: str = "",
-        design: str = "",
-    ) -> None:
-        where = f"Measurement {as_name(name)!r}"
-        checked: dict[str, Any] = {
-            "name": name,
-            "measure": _function(where, measure),
-            "arms": _labels(where, as_list(where, "arms", arms)),
-            "environments": as_environments(where, as_list(where, "environments", environments)),
-            "seeds": as_seeds(where, seeds),
-            "claims": as_claims(where, claims),
-            "question": as_text(where, "question", question),
-            "design": as_text(where, "design", design),
-        }
-        check_claims(where, checked["claims"], checked["arms"], checked["environments"])
-        for claim in checked["claims"]:
-            if ":" not in claim.metric and claim.metric != "seconds":
-                raise RlbenchError(
-                    f"{where}, {claim.where}: nothing is trained here, so there is no {brief(claim.metric)}; "
-                    "name a column with a reduction, such as variance:mean."
-                )
-        for key, value in checked.items():
-            object.__setattr__(self, key, value)
-
-    @property
-    def where(self) -> str:
-        """How messages refer to the measurement."""
-        return f"Measurement {brief(self.name)}"
-
-    def with_seeds(self, seeds: int | Sequence[int]) -> Measurement:
-        """Return the same measurement with other seeds."""
-        changed = {one.name: getattr(self, one.name) for one in fields(self)} | {"seeds": seeds}
-        return Measurement(**changed)
-
-    def document(self) -> dict[str, Any]:
-        """Return the measurement as JSON, in the form that `Experiment.document` has."""
-        return {
-            "name": self.name,
-            "question": self.question,
-            "measure": self.measure.__qualname__,
-            "arms": [{"label": label, "algorithm": MEASURED, "settings": {}, "fields": {}} for label in self.arms],
-            "environments": [{"id": one.id, "options": dict(one.options)} for one in self.environments],
-            "seeds": list(self.seeds),
-            "steps": {one.label: 1 for one in self.environments},
-            "baseline": "",
-            "claims": [claim.document() for claim in self.claims],
-            "design": self.design,
-        }
-
-
-def _function(where: str, measure: Any) -> Any:
-    if not isinstance(measure, FunctionType):
-        raise RlbenchError(f"{where}: measure must be a function, not {brief(measure)}.")
-    if measure.__closure__:
-        held = ", ".join(measure.__code__.co_freevars)
-        raise RlbenchError(
-            f"{where}: measure must be a function of a module and hold no variables of a function around it ({held})."
-        )
-    return measure
-
-
-def _labels(where: str, arms: list[Any]) -> tuple[str, ...]:
-    for one in arms:
-        if not is_label(one):
-            raise RlbenchError(f"{where}: arms must be labels, and {brief(one)} is not one.")
-    if repeated := repeats(arms):
-        raise RlbenchError(f"{where}: two arms are called {brief(repeated[0])}.")
-    return tuple(arms)

@@ -7,35 +7,62 @@ specification, where it is not Gymnasium's own), the budget, the seed.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, overload
+from functools import cached_property, singledispatch
+from types import FunctionType
+from typing import Any
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, pack_key
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, configure, fields_of, settings
-from rlbench.records import Environment
+from rlbench.records import MEASURED, Environment, RunRecord
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id
 from rlbench.study.environments import bound, specification_of
-from rlbench.study.experiment import Arm, Experiment, Measurement, check_claims, repeats
-from rlbench.study.measuring import MeasuredCell, MeasurementPlan, plan_measurement
+from rlbench.study.experiment import Arm, Experiment, Investigation, Measurement, check_claims, repeats
+from rlbench.study.measuring import Measuring
+from rlbench.userfiles import folder_of, source_of
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What gives cells their numbers: an algorithm that is trained, or a function that computes them.
+
+    title      what stands for the algorithm in the tables
+    identity   what identifies the numbers beside the source, environment, budget and seed
+    pack_key   what is equal for cells that may be in one pack
+    algorithm  what learns, if anything does
+    call       what a worker calls instead of the trainer, which has no budget and gives all arms of a seed at once
+    """
+
+    title: str
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    pack_key: Hashable = None
+    algorithm: Algorithm | None = None
+    call: Callable[..., list[RunRecord]] | None = None
+
+
+def training(algorithm: Algorithm) -> Work:
+    """Return the training of an algorithm."""
+    identity = {"algorithm": algorithm.name, "settings": settings(algorithm)}
+    return Work(algorithm.name, identity, pack_key(algorithm), algorithm)
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run: an arm in an environment with a seed and a budget of environment steps.
+    """One run: an arm in an environment with a seed and a budget of environment steps, and what gives its numbers.
 
     `specification` is what belongs to the environment's identity beside id and options.
     """
 
     arm: str
-    algorithm: Algorithm
+    work: Work
     environment: Environment
     steps: int
     seed: int
@@ -46,11 +73,10 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """The document whose hash is `id`."""
         return {
-            "algorithm": self.algorithm.name,
-            "settings": settings(self.algorithm),
+            **self.work.identity,
             "fingerprint": self.fingerprint,
             "environment": self._environment,
-            "steps": self.steps,
+            **({"steps": self.steps} if self.trains else {}),
             "seed": self.seed,
         }
 
@@ -58,6 +84,22 @@ class Cell:
     def id(self) -> str:
         """The name of the run in the store."""
         return cell_id(self.identity)
+
+    @property
+    def trains(self) -> bool:
+        """Whether something learns in this run."""
+        return self.work.call is None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What learns, in a run in which something does."""
+        assert self.work.algorithm is not None
+        return self.work.algorithm
+
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether anything but rlbench and Gymnasium runs in it: an environment, an algorithm, a measurement."""
+        return bool(self.specification) or not registry.is_own(type(self.work.algorithm))
 
     @cached_property
     def environment_key(self) -> str:
@@ -71,15 +113,30 @@ class Cell:
     @property
     def planned(self) -> Planned:
         """The run as a row of the tables."""
-        return Planned(
-            self.id,
-            self.arm,
-            self.algorithm.name,
-            self.environment.label,
-            self.seed,
-            self.steps,
-            self.fingerprint,
-        )
+        place = self.environment.label
+        return Planned(self.id, self.arm, self.work.title, place, self.seed, self.steps, self.fingerprint)
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedArm:
+    """One arm as it runs: its label, what gives its numbers and the hash of that's source, the settings given."""
+
+    label: str
+    work: Work
+    fingerprint: str
+    settings: Mapping[str, Any]
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What learns, in an arm in which something does."""
+        assert self.work.algorithm is not None
+        return self.work.algorithm
+
+    def document(self) -> dict[str, Any]:
+        """Return the arm as JSON, with the settings that were given and every field."""
+        resolved = settings(self.work.algorithm) if self.work.algorithm else {}
+        given = {name: resolved[name] for name in self.settings}
+        return {"label": self.label, "algorithm": self.work.title, "settings": given, "fields": resolved}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +146,10 @@ class Plan:
     `suite` names the suite that the experiment is run as a part of, if it is.
     """
 
-    experiment: Experiment
+    experiment: Investigation
     arms: tuple[ResolvedArm, ...]
     cells: tuple[Cell, ...]
+    baseline: str
     suite: str = ""
 
     @property
@@ -102,79 +160,49 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """Return the experiment as JSON for a report: sweeps expanded, every field of every arm.
 
-        An environment has a `specification` where it is not the one that Gymnasium itself registers under its id.
+        An environment has a `specification` where runs are trained in it and it is not the one that Gymnasium itself
+        registers under its id.
         """
-        specified = {cell.environment.label: cell.specification for cell in self.cells if cell.specification}
-        return {
-            **self.experiment.document(),
-            "environments": [
-                {"id": one.id, "options": dict(one.options)}
-                | ({"specification": specified[one.label]} if one.label in specified else {})
-                for one in self.experiment.environments
-            ],
-            "arms": [
-                {
-                    "label": arm.label,
-                    "algorithm": arm.algorithm.name,
-                    "settings": {name: settings(arm.algorithm)[name] for name in arm.settings},
-                    "fields": settings(arm.algorithm),
-                }
-                for arm in self.arms
-            ],
-            "steps": {one.label: self.experiment.budget(one) for one in self.experiment.environments},
-            "baseline": baseline_of(self.experiment, list(self.arms)),
+        document, environments = self.experiment.document(), self.experiment.environments
+        specified = {cell.environment.label: cell.specification for cell in self.cells if cell.trains}
+        for entry, place in zip(document["environments"], environments, strict=True):
+            if specification := specified.get(place.label):
+                entry["specification"] = specification
+        return document | {
+            "arms": [arm.document() for arm in self.arms],
+            "steps": {place.label: self.experiment.budget(place) for place in environments},
+            "baseline": self.baseline,
         }
 
 
-AnyCell = Cell | MeasuredCell
-AnyPlan = Plan | MeasurementPlan
-
-
-@overload
-def make_plan(experiment: Experiment) -> Plan: ...
-@overload
-def make_plan(experiment: Measurement) -> MeasurementPlan: ...
-@overload
-def make_plan(experiment: Experiment | Measurement) -> AnyPlan: ...
-def make_plan(experiment: Experiment | Measurement) -> AnyPlan:
+def make_plan(experiment: Investigation) -> Plan:
     """Return the plan of an experiment; RlbenchError where it names something that does not exist or fit."""
-    if isinstance(experiment, Measurement):
-        return plan_measurement(experiment)
-    arms = resolve(experiment)
-    prints = {type(arm.algorithm): registry.fingerprint(type(arm.algorithm)) for arm in arms}
-    environments = [(one, specification_of(one)) for one in map(bound, experiment.environments)]
+    arms, baseline = resolve(experiment)
+    environments = [(place, specification_of(place)) for place in map(bound, experiment.environments)]
     cells = tuple(
-        Cell(
-            arm.label,
-            arm.algorithm,
-            environment,
-            experiment.budget(environment),
-            seed,
-            prints[type(arm.algorithm)],
-            specification,
-        )
+        Cell(arm.label, arm.work, place, experiment.budget(place), seed, arm.fingerprint, specification)
         for arm in arms
-        for environment, specification in environments
+        for place, specification in environments
         for seed in experiment.seeds
     )
-    return Plan(experiment, tuple(arms), cells)
+    return Plan(experiment, tuple(arms), cells, baseline)
 
 
-def cells_of(plans: Iterable[AnyPlan]) -> list[AnyCell]:
+def cells_of(plans: Iterable[Plan]) -> list[Cell]:
     """Return the cells of all plans, each that several of them share once, as the first of them names it."""
-    cells: dict[str, AnyCell] = {}
+    cells: dict[str, Cell] = {}
     for plan in plans:
         for cell in plan.cells:
             cells.setdefault(cell.id, cell)
     return list(cells.values())
 
 
-def to_do(cells: Sequence[AnyCell], store: Store) -> tuple[list[AnyCell], Counter[str]]:
+def to_do(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], Counter[str]]:
     """Return (the cells that are not stored, or stored as failed; how many of the others ended how).
 
     Finished and diverged runs are final: the same cell would only give the same numbers again.
     """
-    left: list[AnyCell] = []
+    left: list[Cell] = []
     final: Counter[str] = Counter()
     manifests = store.manifests((cell.id for cell in cells), thorough=True)
     for cell in cells:
@@ -187,41 +215,52 @@ def to_do(cells: Sequence[AnyCell], store: Store) -> tuple[list[AnyCell], Counte
     return left, final
 
 
-@dataclass(frozen=True, eq=False)
-class ResolvedArm:
-    """One arm as it trains: its label, an algorithm with every field set, the settings that were given."""
-
-    label: str
-    algorithm: Algorithm
-    settings: Mapping[str, Any]
-
-
-def resolve(experiment: Experiment) -> list[ResolvedArm]:
-    """Return the arms of an experiment, sweeps expanded, in the order in which they are written.
+@singledispatch
+def resolve(experiment: Investigation) -> tuple[list[ResolvedArm], str]:
+    """Return the arms of an experiment, sweeps expanded, in the order in which they are written; and the baseline.
 
     Raises RlbenchError for an unknown algorithm, field or baseline, a value out of range, a list for a static
     field, two arms of one label or of exactly equal settings, and a budget that an arm cannot spend exactly.
     """
-    arms = [one for arm in experiment.arms for one in _expand(experiment, arm)]
-    if repeated := repeats([arm.label for arm in arms]):
+    raise TypeError(f"{type(experiment).__name__} is no experiment.")
+
+
+@resolve.register(Measurement)
+def _(measurement: Measurement) -> tuple[list[ResolvedArm], str]:
+    name, measure = measurement.name, measurement.measure
+    assert isinstance(measure, FunctionType)
+    source = f"{measure.__qualname__}\n{source_of(measure)}"
+    fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
+    call = Measuring(measure, measurement.arms, folder_of(measure.__module__))
+    return [
+        ResolvedArm(arm, Work(MEASURED, {"kind": MEASURED, "name": name, "arm": arm}, name, call=call), fingerprint, {})
+        for arm in measurement.arms
+    ], ""
+
+
+@resolve.register(Experiment)
+def _(experiment: Experiment) -> tuple[list[ResolvedArm], str]:
+    arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm)]
+    labels = [arm.label for arm in arms]
+    if repeated := repeats(labels):
         raise RlbenchError(f"{experiment.where}: two arms are called {brief(repeated[0])}; give one of them a label.")
-    _no_equal_arms(experiment, arms)
+    _refuse_equal(experiment, arms)
     for arm in arms:
         for environment in experiment.environments:
             _check_budget(experiment, arm, environment.label, experiment.budget(environment))
-    baseline_of(experiment, arms)
-    check_claims(experiment.where, experiment.claims, [arm.label for arm in arms], experiment.environments)
-    return arms
+    baseline = _baseline(experiment, arms)
+    check_claims(experiment.where, experiment.claims, labels, experiment.environments)
+    return arms, baseline
 
 
-def baseline_of(experiment: Experiment, arms: list[ResolvedArm]) -> str:
+def _baseline(experiment: Experiment, arms: list[ResolvedArm]) -> str:
     """Return the baseline's label: the one named, the only arm of the algorithm named, or the first."""
     if not experiment.baseline:
         return arms[0].label
     labels = [arm.label for arm in arms]
     if experiment.baseline in labels:
         return experiment.baseline
-    of_algorithm = [arm.label for arm in arms if arm.algorithm.name == experiment.baseline]
+    of_algorithm = [arm.label for arm in arms if arm.work.title == experiment.baseline]
     if len(of_algorithm) == 1:
         return of_algorithm[0]
     raise RlbenchError(
@@ -241,9 +280,9 @@ def _expand(experiment: Experiment, arm: Arm) -> list[ResolvedArm]:
         chosen = dict(zip(listed, values, strict=True))
         algorithm = configure(cls, {**arm.settings, **chosen}, where)
         suffix = "".join(f" {name}={getattr(algorithm, name):g}" for name in chosen)
+        given = {name: getattr(algorithm, name) for name in arm.settings}
         label = f"{arm.label or cls.name}{suffix}"
-        deviations = {name: getattr(algorithm, name) for name in arm.settings}
-        resolved.append(ResolvedArm(label, algorithm, deviations))
+        resolved.append(ResolvedArm(label, training(algorithm), registry.fingerprint(cls), given))
     return resolved
 
 
@@ -275,12 +314,13 @@ def _is_sweep(where: str, name: str, value: Any, fields: Mapping[str, Field]) ->
     )
 
 
-def _no_equal_arms(experiment: Experiment, arms: list[ResolvedArm]) -> None:
+def _refuse_equal(experiment: Experiment, arms: list[ResolvedArm]) -> None:
     """Refuse arms that would share every run: their difference is 0 by construction, not by evidence."""
     seen: dict[Any, str] = {}
     for arm in arms:
-        values = tuple(getattr(arm.algorithm, name) for name in fields_of(type(arm.algorithm)))
-        other = seen.setdefault((type(arm.algorithm), values), arm.label)
+        cls = type(arm.algorithm)
+        values = tuple(getattr(arm.algorithm, name) for name in fields_of(cls))
+        other = seen.setdefault((cls, values), arm.label)
         if other != arm.label:
             raise RlbenchError(
                 f"{experiment.where}: arms {brief(other)} and {brief(arm.label)} have exactly the same settings; "
@@ -290,11 +330,12 @@ def _no_equal_arms(experiment: Experiment, arms: list[ResolvedArm]) -> None:
 
 def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, steps: int) -> None:
     """Budgets are exact: a whole number of steps per environment copy, and at least one rollout."""
-    copies, rollout = arm.algorithm.num_envs, arm.algorithm.samples_per_update
+    algorithm = arm.algorithm
+    copies, rollout = algorithm.num_envs, algorithm.samples_per_update
     where = f"{experiment.where}, arm {brief(arm.label)} on {environment}"
     if steps < rollout:
         raise RlbenchError(
-            f"{where}: {steps} steps are less than one rollout of horizon {arm.algorithm.horizon} x "
+            f"{where}: {steps} steps are less than one rollout of horizon {algorithm.horizon} x "
             f"num_envs {copies}; the least is {rollout}."
         )
     if steps % copies:

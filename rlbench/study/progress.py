@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlbench.records import IDLE, Progress, RunRecord, clock, idle, idle_updates
-from rlbench.study.executors.local import Event
-from rlbench.study.plan import AnyCell
+from rlbench.study.executors import Event
+from rlbench.study.plan import Cell
 from rlbench.study.schedule import Pack
 
 _LINE_SECONDS = 15.0  # between two lines where there is no terminal
@@ -203,7 +203,7 @@ def display_for(packs: Sequence[Pack], *, show: bool) -> Display:
     return Bar(packs) if sys.stderr.isatty() else Lines(packs)
 
 
-class Signs:
+class Snapshot:
     """How far the packs are that train, and the whole; written and read by different threads."""
 
     def __init__(self, meter: Meter) -> None:
@@ -253,8 +253,8 @@ class Summary:
     trained: int = 0
     finished: int = 0
     elsewhere: int = 0
-    diverged: list[tuple[AnyCell, str, str]] = field(default_factory=list)
-    failed: list[tuple[AnyCell, str, str]] = field(default_factory=list)
+    diverged: list[tuple[Cell, str, str]] = field(default_factory=list)
+    failed: list[tuple[Cell, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -270,7 +270,7 @@ class Summary:
         """Whether every run that was trained finished."""
         return not self.diverged and not self.failed
 
-    def add(self, cell: AnyCell, record: RunRecord) -> None:
+    def add(self, cell: Cell, record: RunRecord) -> None:
         """Count one trained run."""
         self.trained += 1
         if len(record.updates.get("step", ())):
@@ -283,12 +283,12 @@ class Summary:
         else:
             self._unfinished(record.status).append((cell, record.reason, record.detail))
 
-    def add_elsewhere(self, cell: AnyCell, manifest: dict[str, Any]) -> None:
+    def add_elsewhere(self, cell: Cell, manifest: dict[str, Any]) -> None:
         """Count a run that another process trained meanwhile."""
         self.elsewhere += 1
         outcome = manifest["outcome"]
         if manifest["status"] != "finished":
             self._unfinished(manifest["status"]).append((cell, outcome["reason"], outcome.get("detail", "")))
 
-    def _unfinished(self, status: str) -> list[tuple[AnyCell, str, str]]:
+    def _unfinished(self, status: str) -> list[tuple[Cell, str, str]]:
         return self.diverged if status == "diverged" else self.failed

@@ -1,4 +1,4 @@
-"""What is trained again after it failed, so that one bad run takes no other along.
+"""What is to be trained: again after it failed, and by one of several processes.
 
 A pack that ends without results - its process died or was ended, there was no memory left, training raised - is tried
 again in two halves, and these in halves, until what is guilty is alone. The others have finished by then, with the
@@ -8,6 +8,10 @@ alike that every cell in them does.
 
 What is alone is tried once more where that may help: not after training raised, which it does again. It is then started
 in a new interpreter, in case being forked is what it does not survive.
+
+Where several processes train the cells of one results folder, packs are claimed one by one, at the moment a worker is
+free for them, without the cells that another process trains or has stored. What others train is waited for; it is taken
+over from one that died.
 """
 
 from __future__ import annotations
@@ -15,19 +19,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rlbench.records import RunRecord, empty_episodes
-from rlbench.store import Store
-from rlbench.store.entry import Signature
-from rlbench.store.leases import Holder, Lease
-from rlbench.study.plan import AnyCell
-from rlbench.study.schedule import Pack, halves
+
+if TYPE_CHECKING:  # light, as executors are
+    from rlbench.store import Store
+    from rlbench.store.entry import Signature
+    from rlbench.store.leases import Lease
+    from rlbench.study.plan import Cell
+    from rlbench.study.schedule import Pack
 
 
 @dataclass(frozen=True)
-class Ended:
+class PackResult:
     """A pack ended: with the `records` of its runs, or without, because training raised or its process died.
 
     `again`: whether the same pack may end otherwise when it is tried again. `lost` times it was begun on a machine that
@@ -35,7 +41,7 @@ class Ended:
     """
 
     pack: Pack
-    records: list[Any] | None = None
+    records: list[RunRecord] | None = None
     reason: str = ""
     detail: str = ""
     again: bool = False
@@ -43,16 +49,16 @@ class Ended:
 
 
 @dataclass(frozen=True, eq=False)
-class Try:
-    """One start of a pack; `attempts` counts those of its cells, this one included. `fresh`: in a new interpreter."""
+class Attempt:
+    """One start of a pack, its cells' `number`th. `fresh`: in a new interpreter; `last`: whatever becomes of it."""
 
     pack: Pack
-    attempts: int = 1
+    number: int = 1
     fresh: bool = False
     last: bool = False
 
 
-class Agenda:
+class RetryQueue:
     """What is still to be trained: first what is tried again, then the packs given, each taken when it is asked for.
 
     `again=False`: nothing is tried again.
@@ -60,88 +66,75 @@ class Agenda:
 
     def __init__(self, packs: Iterable[Pack], *, again: bool = True) -> None:
         self._packs, self._again = iter(packs), again
-        self._waiting: deque[Try] = deque()
+        self._waiting: deque[Attempt] = deque()
 
-    def take(self) -> Try | None:
+    def take(self) -> Attempt | None:
         """Return what is to be started next; None where nothing is left for now."""
         if self._waiting:
             return self._waiting.popleft()
         pack = next(self._packs, None)
-        return None if pack is None else Try(pack)
+        return None if pack is None else Attempt(pack)
 
-    def settle(self, tried: Try, ended: Ended) -> tuple[Pack, list[RunRecord]] | None:
-        """Return what of a try is final, its cells with their records, and keep what is to be tried again."""
-        records = ended.records
-        tried = replace(tried, attempts=tried.attempts + ended.lost)
+    def resolve(self, attempt: Attempt, result: PackResult) -> Iterator[tuple[Pack, list[RunRecord]]]:
+        """Yield what of an attempt is final, its cells with their records, and keep what is to be tried again."""
+        pack, number = attempt.pack, attempt.number + result.lost
+        records = result.records
         if records is None:
-            if again := self._parts(tried, ended):
+            if again := self._parts(attempt, number + 1, result.again):
                 self._waiting.extendleft(again[::-1])
-                return None
-            records = failed_records(tried.pack, ended.reason, ended.detail)
+                return
+            records = [
+                RunRecord("failed", result.reason, 0, empty_episodes(), {}, detail=result.detail) for _ in pack.cells
+            ]
         final = []
-        for cell, record in zip(tried.pack.cells, records, strict=True):
-            if record.again and self._again and not tried.last:
-                alone = Pack((cell,), tried.pack.cost / len(records))
-                self._waiting.append(Try(alone, tried.attempts + 1, last=True))
+        for cell, record in zip(pack.cells, records, strict=True):
+            if record.again and self._again and not attempt.last:
+                self._waiting.append(Attempt(pack.part([cell]), number + 1, last=True))
             else:
-                record.attempts = tried.attempts
+                record.attempts = number
                 final.append((cell, record))
         if len(final) == len(records):
-            return tried.pack, records
-        if not final:
-            return None
-        cells, kept = zip(*final, strict=True)
-        return Pack(cells, tried.pack.cost * len(cells) / len(records)), list(kept)
+            yield pack, records
+        elif final:
+            cells, kept = zip(*final, strict=True)
+            yield pack.part(cells), list(kept)
 
-    def _parts(self, tried: Try, ended: Ended) -> list[Try]:
+    def _parts(self, attempt: Attempt, number: int, may_end_otherwise: bool) -> list[Attempt]:
         if not self._again:
             return []
-        if parts := halves(tried.pack):
-            return [Try(part, tried.attempts + 1) for part in parts]
-        if ended.again and not tried.last:
-            return [Try(tried.pack, tried.attempts + 1, fresh=True, last=True)]
-        return []
+        if halves := attempt.pack.halves():
+            return [Attempt(half, number) for half in halves]
+        return [Attempt(attempt.pack, number, fresh=True, last=True)] if may_end_otherwise and not attempt.last else []
 
-
-def failed_records(pack: Pack, reason: str, detail: str) -> list[RunRecord]:
-    """Return the record of a failed run for every cell of a pack."""
-    return [RunRecord("failed", reason, 0, empty_episodes(), {}, detail=detail) for _ in pack.cells]
-
-
-# One command's part of the work, where several processes may train the cells of one results folder.
-#
-# Packs are claimed one by one, at the moment a worker is free for them, without the cells that another process trains
-# or has stored. What others train is waited for; it is taken over from one that died.
 
 POLL_SECONDS = 1.0
 
-Outcome = tuple[AnyCell, dict[str, Any]]
+Elsewhere = tuple["Cell", dict[str, Any]]
 """A cell that another process trained meanwhile, and the manifest that it left."""
 
 
-class Share(Iterator[Pack]):
+class ClaimQueue(Iterator["Pack"]):
     """The packs that this process trains, without what other processes have, and with what those leave.
 
-    `cells` were not stored, or failed earlier, when the command began, which was just before. Packs may be asked for
-    again after there was none: what others hold may have become free.
+    The cells of `packs` were not stored, or failed earlier, when the command began, which was just before; `plan` makes
+    packs of what is left of them, and `elsewhere` gets what others have stored. Packs may be asked for again after
+    there was none: what others hold may have become free.
     """
 
-    def __init__(self, cells: Sequence[AnyCell], store: Store, lease: Lease) -> None:
-        self._left = {cell.id: cell for cell in cells}  # neither stored nor, in this command, failed
-        self._store, self._lease = store, lease
-        self._mine: set[str] = set()
-        self._before = {name: self._failed(name) for name in self._left}
-        self._packs: list[Pack] = []
-        self._said: set[str] = set()  # tokens of those who are waited for
-
-    def begin(
+    def __init__(
         self,
         packs: Sequence[Pack],
-        plan: Callable[[Sequence[AnyCell]], list[Pack]],
-        elsewhere: Callable[[list[Outcome]], None],
+        store: Store,
+        lease: Lease,
+        plan: Callable[[Sequence[Cell]], list[Pack]],
+        elsewhere: Callable[[list[Elsewhere]], None],
     ) -> None:
-        """Train these packs first; `plan` makes packs of cells, `elsewhere` hears of what others have stored."""
-        self._packs, self._plan, self._elsewhere = [*packs][::-1], plan, elsewhere
+        self._packs = [*packs][::-1]
+        self._left = {cell.id: cell for pack in packs for cell in pack.cells}  # not stored, nor failed in this command
+        self._store, self._lease, self._plan, self._elsewhere = store, lease, plan, elsewhere
+        self._mine: set[str] = set()
+        self._before = {name: self._failed(name) for name in self._left}
+        self._reported: set[str] = set()  # tokens of those who are waited for
 
     @property
     def waiting(self) -> int:
@@ -161,9 +154,9 @@ class Share(Iterator[Pack]):
                 raise StopIteration
             pack = self._packs.pop()
             if cells := self._claim(pack.cells):
-                return Pack(cells, pack.cost * len(cells) / len(pack.cells))
+                return pack.part(cells)
 
-    def stored(self, cells: Iterable[AnyCell]) -> None:
+    def stored(self, cells: Iterable[Cell]) -> None:
         """Take in that this process has stored cells that it had claimed."""
         names = [cell.id for cell in cells]
         for name in names:
@@ -171,23 +164,23 @@ class Share(Iterator[Pack]):
         self._mine.difference_update(names)
         self._lease.release(names)
 
-    def wait(self, say: Callable[[str], None]) -> None:
-        """Wait until a cell is free that others held, or all are done; `say` who is waited for."""
+    def wait(self, report: Callable[[str], None]) -> None:
+        """Wait until a cell is free that others held, or all are done; `report` who is waited for."""
         while self._left and not self._free():
-            for one in self._lease.others():
-                number = len(one.claimed & self._left.keys())
-                if number and one.token not in self._said:
-                    self._said.add(one.token)
-                    say(f"{number} run{' is' if number == 1 else 's are'} trained by {one.name}; waiting for it.")
+            for other in self._lease.others():
+                number = len(other.claimed & self._left.keys())
+                if number and other.token not in self._reported:
+                    self._reported.add(other.token)
+                    report(f"{number} run{' is' if number == 1 else 's are'} trained by {other.name}; waiting for it.")
             time.sleep(POLL_SECONDS)
 
-    def _free(self) -> list[AnyCell]:
+    def _free(self) -> list[Cell]:
         """Return the cells that no process trains, after what others have stored since is taken out."""
-        held = self._held(self._lease.others())
+        held = {cell for other in self._lease.others() for cell in other.claimed}
         unheld = [name for name in self._left if name not in held and name not in self._mine]
         return [self._left[name] for name in self._without_stored(unheld)]
 
-    def _claim(self, cells: Sequence[AnyCell]) -> tuple[AnyCell, ...]:
+    def _claim(self, cells: Sequence[Cell]) -> list[Cell]:
         chosen: list[str] = []
 
         def choose(held: set[str]) -> list[str]:
@@ -197,7 +190,7 @@ class Share(Iterator[Pack]):
 
         self._lease.claim(choose)
         self._mine.update(chosen)
-        return tuple(self._left[name] for name in chosen)
+        return [self._left[name] for name in chosen]
 
     def _without_stored(self, names: Sequence[str]) -> list[str]:
         """Return the names of which nothing was stored since this command began, and count those of the others."""
@@ -214,7 +207,3 @@ class Share(Iterator[Pack]):
         stamp = self._store.stamp(name)
         manifest = self._store.manifest(name) if stamp else None
         return stamp if manifest and manifest["status"] == "failed" else None
-
-    @staticmethod
-    def _held(others: Sequence[Holder]) -> set[str]:
-        return {cell for one in others for cell in one.claimed}

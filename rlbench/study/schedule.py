@@ -1,17 +1,18 @@
-"""What packs cost: measured where packs of the kind were trained before on this machine, else by rule of thumb.
+"""Which cells train together, and in which order.
 
-A kind is what decides the cost: algorithm, static fields, environment. Of each, seconds per environment step are known
-for some numbers of replicas; a pack of R takes `fixed + each * R`, since every call on a whole pack has a price of its
-own and a part per replica.
+A pack holds a fixed number of replicas at most, the one that was measured to be the best (`training.BLOCK` on the CPU),
+and fewer where memory or idle workers ask for it. What a pack costs decides which starts first: measured where packs of
+the kind were trained before on this machine, else by rule of thumb. A kind is what decides the cost: algorithm, static
+fields, environment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,23 +21,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlbench.algorithm import pack_key
-from rlbench.errors import RlbenchError
 from rlbench.fields import fields_of, settings
 from rlbench.files import read_json, write
 from rlbench.records import RunRecord
-from rlbench.registry import is_own
 from rlbench.store.entry import cell_id
 from rlbench.store.runs import COSTS
-from rlbench.study import memory
-from rlbench.study.measuring import MeasuredCell
-from rlbench.study.memory import replica_bytes
-from rlbench.study.plan import AnyCell, Cell
+from rlbench.study import limits
+from rlbench.study.plan import Cell
+from rlbench.training import BLOCK
 from rlbench.training.devices import processor
 
-SAVING = 0.03  # what twice as large a pack must save of the cost of a replica, to be worth its lateness
-LEAST = 8  # replicas that a pack may always hold, as far as memory allows
-_GPU_EACH = 0.016  # of what a call takes: packs of up to 1000 replicas, as long as memory lasts
+GPU_BLOCK = 1000  # replicas of a pack on a GPU, where each costs next to nothing beside the calls
+_GPU_EACH = 0.016  # of what a call takes
 _LEAST_ROLLOUTS = 10  # of a pack whose time is kept: the first one loads and compiles
 _OBSERVATIONS = 16  # numbers in an observation, where nobody has looked
 
@@ -50,14 +46,6 @@ class Cost(NamedTuple):
     def per_step(self, replicas: int) -> float:
         """Return the seconds per environment step of a pack."""
         return self.fixed + self.each * replicas
-
-    @property
-    def worthwhile(self) -> int:
-        """The largest number of replicas at which twice as many would still cost each of them less, by `SAVING`.
-
-        It is at least `LEAST`: the price of a call is the small difference of two times, which may come out as none.
-        """
-        return max(LEAST, math.ceil((0.5 - SAVING) / SAVING * self.fixed / self.each))
 
 
 class Costs:
@@ -74,47 +62,38 @@ class Costs:
         self._path = folder / COSTS if folder else None
         self._observations = observations or {}
         self._kinds: dict[tuple[Any, ...], str] = {}
+        # By kind and number of replicas: seconds per environment step, and bytes at the peak.
         self._known: dict[str, dict[str, list[float]]] = _read(self._path)
         self._noted: dict[str, dict[str, list[float]]] = {}
 
-    def measured(self, cell: Cell) -> bool:
-        """Return whether packs of the cell's kind were trained before."""
-        return bool(self._known.get(self.kind(cell)))
-
     def of(self, cell: Cell) -> Cost:
-        """Return the cost of packs of the cell's kind."""
-        points = {int(replicas): values[0] for replicas, values in self._known.get(self.kind(cell), {}).items()}
-        return _fit(points, rule_of_thumb(cell, self.device))
-
-    def seconds(self, cell: Cell, replicas: int) -> float:
-        """Return the expected duration of `replicas` such runs in one pack."""
-        return self.of(cell).per_step(replicas) * cell.steps
+        """Return the cost of packs of the cell's kind: the rule of thumb, times what was measured of it."""
+        rule = rule_of_thumb(cell, self.device)
+        known = self._known.get(self.kind(cell))
+        if not known:
+            return rule
+        ratio = float(np.mean([seconds / rule.per_step(int(replicas)) for replicas, (seconds, _) in known.items()]))
+        return Cost(rule.fixed * ratio, rule.each * ratio)
 
     def largest(self, cell: Cell, room: float) -> int:
-        """Return how many such runs a pack should hold at most: as many as pay, and fit into `room` bytes."""
-        needed = replica_bytes(
-            cell.algorithm, self._observations.get(cell.environment.label, _OBSERVATIONS), cell.steps
-        )
+        """Return how many such runs a pack holds at most: as many as are best, and fit into `room` bytes."""
+        observations = self._observations.get(cell.environment.label, _OBSERVATIONS)
+        needed = limits.replica_bytes(cell.algorithm, observations, cell.steps)
         known = self._known.get(self.kind(cell), {}).items()
         # A small pack's peak is mostly not its replicas'.
-        needed = max([needed, *(values[1] / int(replicas) for replicas, values in known if int(replicas) >= 8)])
-        fitting = room / needed
-        worthwhile = self.of(cell).worthwhile
-        return worthwhile if fitting >= worthwhile else max(1, int(fitting))
+        needed = max([needed, *(peak / int(replicas) for replicas, (_, peak) in known if int(replicas) >= 8)])
+        return max(1, math.floor(min(room / needed, BLOCK if self.device == "cpu" else GPU_BLOCK)))
 
-    def note(self, cell: Cell, replicas: int, per_step: float, peak: int) -> None:
-        """Keep what a pack of `replicas` took: seconds per environment step of a run, and bytes at its peak."""
-        for points in (self._known, self._noted):
-            points.setdefault(self.kind(cell), {})[str(replicas)] = [per_step, peak]
-
-    def note_pack(self, cell: Cell, records: list[RunRecord]) -> None:
+    def note(self, cell: Cell, records: Sequence[RunRecord]) -> None:
         """Keep what a pack took, if it spent its whole budget and that is long enough to tell."""
         rollouts = cell.steps / cell.algorithm.samples_per_update
-        if rollouts >= _LEAST_ROLLOUTS and any(record.status == "finished" for record in records):
-            seconds = sum(record.seconds for record in records)
-            # What the process held says nothing of a GPU's memory.
-            peak = max(record.peak_bytes for record in records) if self.device == "cpu" else 0
-            self.note(cell, len(records), seconds / cell.steps, peak)
+        if rollouts < _LEAST_ROLLOUTS or not any(record.status == "finished" for record in records):
+            return
+        seconds = sum(record.seconds for record in records) / cell.steps
+        # What the process held says nothing of a GPU's memory.
+        peak = max(record.peak_bytes for record in records) if self.device == "cpu" else 0
+        for points in (self._known, self._noted):
+            points.setdefault(self.kind(cell), {})[str(len(records))] = [seconds, peak]
 
     def save(self) -> None:
         """Write what was noted to what is known; a disk that refuses is no matter here."""
@@ -128,7 +107,7 @@ class Costs:
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""
-        key = (pack_key(cell.algorithm), cell.environment_key, cell.fingerprint)
+        key = (cell.work.pack_key, cell.environment_key, cell.fingerprint)
         if key not in self._kinds:
             fields = fields_of(type(cell.algorithm))
             statics = {name: value for name, value in settings(cell.algorithm).items() if not fields[name].is_hyper}
@@ -151,23 +130,9 @@ def rule_of_thumb(cell: Cell, device: str = "cpu") -> Cost:
     """
     algorithm = cell.algorithm
     gradient_steps = algorithm.epochs * algorithm.minibatches / algorithm.samples_per_update
-    widths = algorithm.hidden
-    size = (1000 + sum(before * after for before, after in itertools.pairwise(widths))) / 5096
+    size = (1000 + sum(before * after for before, after in itertools.pairwise(algorithm.hidden))) / 5096
     fixed = 6e-6 / algorithm.num_envs + 40e-6 * gradient_steps
     return Cost(fixed, 0.3e-6 + 1.2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
-
-
-def _fit(points: Mapping[int, float], prior: Cost) -> Cost:
-    """Return the cost that fits seconds by replicas best, relative to their size; one point scales `prior`."""
-    if not points:
-        return prior
-    replicas, seconds = np.array([*points], float), np.array([*points.values()])
-    if len(points) > 1:
-        each, fixed = np.polyfit(replicas, seconds, 1, w=1 / seconds)
-        if fixed >= 0 and each > 0:
-            return Cost(float(fixed), float(each))
-    ratio = float(np.mean(seconds / (prior.fixed + prior.each * replicas)))
-    return Cost(prior.fixed * ratio, prior.each * ratio)
 
 
 def _read(path: Path | None) -> dict[str, dict[str, list[float]]]:
@@ -198,7 +163,7 @@ class Pack:
     that of other packs is what matters.
     """
 
-    cells: tuple[AnyCell, ...]
+    cells: tuple[Cell, ...]
     cost: float = 1.0
 
     @property
@@ -208,25 +173,16 @@ class Pack:
         shown = arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
         return f"{shown} on {self.cells[0].environment.label} x{len(self.cells)}"
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether a measurement's function gives its numbers, and nothing is trained."""
-        return isinstance(self.cells[0], MeasuredCell)
+    def part(self, cells: Sequence[Cell]) -> Pack:
+        """Return a pack of some of the cells."""
+        return Pack(tuple(cells), self.cost * len(cells) / len(self.cells))
 
-    @property
-    def runs_user_code(self) -> bool:
-        """Whether anything but rlbench and Gymnasium runs in it: an environment, an algorithm, a measurement."""
-        first = self.cells[0]
-        return isinstance(first, MeasuredCell) or bool(first.specification) or not is_own(type(first.algorithm))
-
-
-def halves(pack: Pack) -> list[Pack]:
-    """Return a pack in two, to be trained apart; none where it cannot be: one cell, or one call of a measurement."""
-    cells = pack.cells
-    if len(cells) < 2 or isinstance(cells[0], MeasuredCell):
-        return []
-    middle = (len(cells) + 1) // 2
-    return [Pack(part, pack.cost * len(part) / len(cells)) for part in (cells[:middle], cells[middle:])]
+    def halves(self) -> list[Pack]:
+        """Return the pack in two, to be trained apart; none where it cannot be: one cell, or one call."""
+        if len(self.cells) < 2 or not self.cells[0].trains:
+            return []
+        middle = (len(self.cells) + 1) // 2
+        return [self.part(self.cells[:middle]), self.part(self.cells[middle:])]
 
 
 def make_packs(
@@ -236,124 +192,103 @@ def make_packs(
     room: float = math.inf,
     begun: Mapping[str, int] | None = None,
 ) -> list[Pack]:
-    """Return packs that cover `cells`, costliest first, so that `workers` processes end at about one time.
+    """Return packs that cover `cells`, so that `workers` processes end at about one time: measured ones, then by cost.
 
-    A pack holds at most as many replicas as pay by `costs` and as fit into `room`, bytes. Cells that may train together
-    start as few packs as that allows; a group is split further only while that shortens the whole. `begun` holds the
-    steps, by cell id, after which cells go on that were interrupted.
+    Cells that may train together start as few packs as the size of a pack, `room` bytes of memory and the workers
+    allow. `begun` holds the steps, by cell id, after which cells go on that were interrupted.
     """
-    costs = costs or Costs()
-    groups = [_Group(group, costs, (begun or {}).get(group[0].id, 0)) for group in groups_of(cells, begun)]
-    for group in groups:
-        group.parts = -(-len(group.cells) // costs.largest(group.cells[0], room))
-    _split_further(groups, workers)
-    packs = [Pack(tuple(part), group.cost(len(part))) for group in groups for part in _split(group.cells, group.parts)]
-    return sorted(packs, key=lambda pack: -pack.cost)
+    costs, begun = costs or Costs(), begun or {}
+    groups = groups_of([cell for cell in cells if cell.trains], begun)
+    packs = [Pack(tuple(group)) for group in groups_of([cell for cell in cells if not cell.trains], begun)]
+    if not groups:
+        return packs
 
+    def cost(group: Sequence[Cell], replicas: int) -> float:
+        return costs.of(group[0]).per_step(replicas) * max(group[0].steps - begun.get(group[0].id, 0), 1)
 
-def measured_packs(cells: Sequence[MeasuredCell]) -> list[Pack]:
-    """Return a pack for each environment and seed of every measurement."""
-    groups: dict[Hashable, list[MeasuredCell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.name, cell.environment.label, cell.seed), []).append(cell)
-    return [Pack(tuple(group)) for group in groups.values()]
+    # No pack costs more than an even share of the work, ...
+    share = sum(cost(group, len(group)) for group in groups) / workers
+    parts = [
+        min(
+            max(
+                math.ceil(len(group) / costs.largest(group[0], room)),
+                math.ceil(cost(group, len(group)) / share - 1e-9),
+            ),
+            len(group),
+        )
+        for group in groups
+    ]
+    # ... and every worker gets as many packs: the cheapest are split further, since they come last.
+    missing = -sum(parts) % workers
+    able = [index for index, group in enumerate(groups) if len(group) >= parts[index] + missing]
+    if able:
+        last = min(able, key=lambda index: cost(groups[index], len(groups[index]) // parts[index]))
+        parts[last] += missing
+    trained = [
+        Pack(tuple(part), cost(group, len(part)))
+        for group, count in zip(groups, parts, strict=True)
+        for part in _split(group, count)
+    ]
+    # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
+    return packs + sorted(trained, key=lambda pack: -pack.cost)
 
 
 def groups_of(cells: Sequence[Cell], begun: Mapping[str, int] | None = None) -> list[list[Cell]]:
-    """Return the cells by what may train together, in the order in which they come.
+    """Return the cells by what may be in one pack, in the order in which they come.
 
-    Those cannot that go on after different numbers of steps, by `begun`.
+    Those may not that go on after different numbers of steps, by `begun`.
     """
     groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
-        after = begun.get(cell.id, 0) if begun else 0
-        key = (pack_key(cell.algorithm), cell.environment_key, cell.steps, after)
+        # One call gives all arms of a measurement with a seed.
+        apart = (begun or {}).get(cell.id, 0) if cell.trains else cell.seed
+        key = (cell.work.pack_key, cell.environment_key, cell.steps, apart)
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
 
 
-class _Group:
-    """Cells that may train together, and into how many packs they are split."""
-
-    def __init__(self, cells: Sequence[Cell], costs: Costs, begun: int) -> None:
-        self.cells, self.parts = cells, 1
-        self._cost, self._steps = costs.of(cells[0]), max(cells[0].steps - begun, 1)
-
-    def cost(self, replicas: int) -> float:
-        """Return the expected seconds of a pack."""
-        return self._cost.per_step(replicas) * self._steps
-
-
-def _split_further(groups: list[_Group], workers: int) -> None:
-    """Split groups into more packs: greedily, while a further split shortens the whole."""
-    length, last = _schedule(groups, workers)
-    while True:
-        costs = [group.cost(-(-len(group.cells) // group.parts)) for group in groups]
-        longest = [group for group, cost in zip(groups, costs, strict=True) if cost > 0.97 * max(costs)]
-        # One group that ends last; or all of the longest, since splitting one of several gains nothing.
-        for chosen in [*([group] for group in last), longest]:
-            before = [group.parts for group in chosen]
-            for group in chosen:
-                group.parts = min(group.parts + 1, len(group.cells))
-            shorter, candidates = _schedule(groups, workers)
-            if shorter < 0.97 * length:  # not worth another pack otherwise
-                length, last = shorter, candidates
-                break
-            for group, parts in zip(chosen, before, strict=True):
-                group.parts = parts
-        else:
-            return
-
-
-def _schedule(groups: list[_Group], workers: int) -> tuple[float, list[_Group]]:
-    """Return (duration, groups with a pack on the worker that ends last) of starting the costliest first."""
-    costs = []
-    for index, group in enumerate(groups):
-        size, larger = divmod(len(group.cells), group.parts)
-        costs += [(group.cost(size + (part < larger)), index) for part in range(group.parts)]
-    busy = [(0.0, worker) for worker in range(workers)]
-    held: list[list[int]] = [[] for _ in range(workers)]
-    for cost, index in sorted(costs, reverse=True):
-        load, worker = heapq.heappop(busy)
-        heapq.heappush(busy, (load + cost, worker))
-        held[worker].append(index)
-    load, worker = max(busy)
-    return load, [groups[index] for index in dict.fromkeys(held[worker])]
-
-
 def _split(group: Sequence[Cell], count: int) -> list[Sequence[Cell]]:
     """Return `group` in `count` parts whose sizes differ by one at most."""
-    size, larger = divmod(len(group), count)
-    starts = [index * size + min(index, larger) for index in range(count + 1)]
-    return [group[start:stop] for start, stop in itertools.pairwise(starts)]
+    edges = [-(-len(group) * part // count) for part in range(count + 1)]
+    return [group[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A device that is there: "cpu", "cuda" or "cuda:N"; `label` is how a manifest records it."""
+    """Where packs train, `workers` at once (0: in this process); `label` is how a manifest records the device.
+
+    `memory` is what each may take, bytes; None: what this machine has is shared.
+    """
 
     device: str = "cpu"
     label: str = "cpu"
+    workers: int = 0
+    memory: float | None = None
 
-    def workers(self, cpus: int) -> int:
-        """Return how many processes train by default: one per CPU, or one where they would share a GPU."""
-        return cpus if self.device == "cpu" else 1
+    @property
+    def at_once(self) -> int:
+        """How many packs train at one time."""
+        return max(self.workers, 1)
 
-    def room(self, workers: int) -> float:
-        """Return the bytes that the pack of each of `workers` processes may take."""
+    def room(self) -> float:
+        """Return the bytes that packs are made for."""
+        if self.memory is not None:
+            return self.memory
         if self.device == "cpu":
-            return memory.room(workers)
+            return limits.room(self.at_once)
         import torch
 
         free, _ = torch.cuda.mem_get_info(torch.device(self.device))
-        return memory.SHARE * float(free) / workers
+        return limits.SHARE * float(free) / self.at_once
 
-    def most(self, workers: int) -> float:
-        """Return the bytes that each of `workers` processes may take before it is refused more.
+    def most(self, processes: int) -> float:
+        """Return the bytes that each of so many processes may take before it is refused more.
 
         A driver reserves addresses by the terabyte, so on a GPU no limit could tell.
         """
-        return memory.most(workers) if self.device == "cpu" else math.inf
+        if self.device != "cpu":
+            return math.inf
+        return limits.most(processes) if self.memory is None else self.memory + limits.IMPORTED
 
     def trainer(self, train: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """Return what trains there; `train` (None: the default trainer) as it is on the CPU."""
@@ -364,84 +299,25 @@ class Placement:
         return partial(train or trainer.train, device=self.device)
 
 
-@dataclass(frozen=True)
-class OnCluster(Placement):
-    """A device of a cluster's nodes, for `processes` packs at once with `memory` bytes each."""
+def place(device: str, cells: Sequence[Cell], workers: int | None) -> Placement:
+    """Return where `cells` train on this machine; RlbenchError if the device that a user asked for is not there.
 
-    processes: int = 1
-    memory: float = 0.0
-
-    def workers(self, cpus: int) -> int:
-        """Return how many packs train at once."""
-        return self.processes
-
-    def room(self, workers: int) -> float:
-        """Return the bytes that a pack may take."""
-        return self.memory
-
-    def most(self, workers: int) -> float:
-        """Return the bytes that a task may take before it is refused more: its whole share of the smallest node."""
-        return self.memory + memory.IMPORTED if self.device == "cpu" else math.inf
-
-
-def place(device: str, cells: Sequence[Cell]) -> Placement:
-    """Return where `cells` train for what a user asked for; RlbenchError if that device is not there.
-
-    "auto" decides once for all cells, so that the runs of one command are comparable to the bit.
+    `workers` None: a process per CPU, or one where they would share a GPU. "auto" decides once for all cells, so that
+    the runs of one command are comparable to the bit.
     """
     if device == "cpu":  # without importing torch
-        return Placement()
+        return Placement(workers=default_workers() if workers is None else workers)
     from rlbench.training.devices import describe, resolve
 
-    environments = list({cell.environment.label: cell.environment for cell in cells}.values())
-    largest = max(map(len, groups_of(cells)), default=0)
-    resolved = resolve(device, environments, largest)
-    return Placement(resolved, describe(resolved))
+    trained = [cell for cell in cells if cell.trains]
+    environments = list({cell.environment.label: cell.environment for cell in trained}.values())
+    resolved = resolve(device, environments, max(map(len, groups_of(trained)), default=0))
+    if workers is None:
+        workers = default_workers() if resolved == "cpu" else 1
+    return Placement(resolved, describe(resolved), workers)
 
 
-CALL_SECONDS = 60.0
-SILENT_CALLS = 10  # as many times as long as a call may a rollout take, with what is learnt from it
-STARTING_SECONDS = 600.0  # that a worker may at least be silent until it has imported what its pack needs
-
-
-class PackLimits(NamedTuple):
-    """The limits of one pack: of a call of an environment, of silence (seconds, 0: none), and of memory, bytes."""
-
-    call: float
-    silence: float
-    memory: float
-
-
-def patience(silence: float, *, started: bool) -> float:
-    """Return the seconds that a worker may be silent, before and after its first sign of life; 0: for ever."""
-    return silence if started or not silence else max(silence, STARTING_SECONDS)
-
-
-def overdue(seconds: float) -> str:
-    """Return in one sentence that a worker was silent for too long."""
-    return f"its worker process gave no sign of life for {seconds:g} s and was ended"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of all packs.
-
-    `seconds` is what a call of an environment (a step, a reset) may take: one that does not return then ends its
-    replica. Ten times as long may pass without a sign of life, which are: calls of environments that return, the end of
-    a rollout with what was learnt from it, the end of a pack. Then the process is ended. 0: for ever; None: 60 s for
-    training, and for ever for the call of a measurement's function, which gives no signs. `memory` is what a worker may
-    take beyond what it imported, bytes.
-    """
-
-    seconds: float | None = None
-    memory: float = math.inf
-
-    def __post_init__(self) -> None:
-        if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise RlbenchError(f"The time limit must be a number of seconds, or 0 for none, not {self.seconds}.")
-
-    def of(self, pack: Pack) -> PackLimits:
-        """Return the limits of one pack."""
-        default = 0.0 if isinstance(pack.cells[0], MeasuredCell) else CALL_SECONDS
-        seconds = default if self.seconds is None else self.seconds
-        return PackLimits(seconds, SILENT_CALLS * seconds, self.memory)
+def default_workers() -> int:
+    """Return the number of CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -15,33 +15,29 @@ from rlbench.files import is_name, is_number, is_text, is_whole
 from rlbench.store import Planned
 from rlbench.store.folders import home, register
 from rlbench.study.environments import bound
-from rlbench.study.experiment import Arm, Experiment, Measurement, as_name, repeats
+from rlbench.study.experiment import Arm, Investigation, as_name, repeats
 from rlbench.suite import Erratum, Exact, Showpiece, Suite
 from rlbench.userfiles import assigns, import_file, importable
 
-E = TypeVar("E", Experiment, Measurement, Experiment | Measurement)
+E = TypeVar("E", bound=Investigation)
 
 
-def load_experiment(path: str | Path) -> Experiment | Measurement:
+def load_experiment(path: str | Path) -> Investigation:
     """Return the EXPERIMENT of a Python file, which is code and runs.
 
     Raises RlbenchError, with file and line where there is one, if the file is missing, raises or has none.
     """
     module = import_file(path, "experiment")
     experiment = getattr(module, "EXPERIMENT", None)
-    if not isinstance(experiment, Experiment | Measurement):
+    if not isinstance(experiment, Investigation):
         what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
         raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
-    if any(not hasattr(experiment, one.name) for one in fields(experiment)):
-        raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {_base(experiment)}.")
+    if any(not hasattr(experiment, field.name) for field in fields(experiment)):
+        raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {experiment.kind}.")
     # In place, and once: a file is imported once, and what it registered may have been registered over since.
-    here = tuple(bound(one, Path(path).resolve().parent) for one in experiment.environments)
+    here = tuple(bound(place, Path(path).resolve().parent) for place in experiment.environments)
     object.__setattr__(experiment, "environments", here)
     return experiment
-
-
-def _base(experiment: Experiment | Measurement) -> str:
-    return (Experiment if isinstance(experiment, Experiment) else Measurement).__name__
 
 
 def override(
@@ -54,42 +50,26 @@ def override(
 
     ARM is the label or the algorithm of an arm; `FIELD=0.1,0.2` on a hyper field stands for one arm per value.
     """
-    if isinstance(experiment, Measurement):
-        return _override_measurement(experiment, settings, seeds, steps)
-    arms = list(experiment.arms)
+    changes: dict[str, Any] = {} if seeds is None else {"seeds": seeds}
     for text in settings:
-        arms = _override_arms(experiment, arms, text)
-    return Experiment(
-        experiment.name,
-        arms,
-        experiment.environments,
-        experiment.seeds if seeds is None else seeds,
-        experiment.steps if steps is None else steps,
-        experiment.baseline,
-        experiment.question,
-        experiment.claims,
-        experiment.design,
-    )
+        if not experiment.trains:
+            raise RlbenchError(f"--set {text}: {experiment.where} trains nothing, so its arms have no fields.")
+        changes["arms"] = _override_arms(experiment.where, changes.get("arms", experiment.arms), text)
+    if steps is not None:
+        if not experiment.trains:
+            raise RlbenchError(f"--steps {steps}: {experiment.where} trains nothing, so it has no budget.")
+        changes["steps"] = steps
+    return experiment.changed(**changes)
 
 
-def shifted(experiment: Experiment | Measurement, seeds: int | None, first: int | None) -> int | Sequence[int] | None:
+def shifted(experiment: Investigation, seeds: int | None, first: int | None) -> int | Sequence[int] | None:
     """Return `seeds` seeds (None: as many as the experiment has) from `first` on; None where nothing is asked for."""
     if first is None:
         return seeds
     return range(first, first + (len(experiment.seeds) if seeds is None else seeds))
 
 
-def _override_measurement(
-    measurement: Measurement, settings: Iterable[str], seeds: int | Sequence[int] | None, steps: int | None
-) -> Measurement:
-    for text in settings:
-        raise RlbenchError(f"--set {text}: {measurement.where} trains nothing, so its arms have no fields.")
-    if steps is not None:
-        raise RlbenchError(f"--steps {steps}: {measurement.where} trains nothing, so it has no budget.")
-    return measurement if seeds is None else measurement.with_seeds(seeds)
-
-
-def _override_arms(experiment: Experiment, arms: list[Arm], text: str) -> list[Arm]:
+def _override_arms(where: str, arms: Sequence[Arm], text: str) -> list[Arm]:
     names = list(dict.fromkeys(name for arm in arms for name in (arm.label or arm.name, arm.name)))
     named = next((name for name in sorted(names, key=len, reverse=True) if text.startswith(f"{name}.")), None)
     target, _, value = text.partition("=")
@@ -97,7 +77,7 @@ def _override_arms(experiment: Experiment, arms: list[Arm], text: str) -> list[A
         raise RlbenchError(f"--set takes ARM.FIELD=VALUE, such as {names[0]}.lr=0.001, not {text!r}.")
     if named is None:
         arm = target.rpartition(".")[0]
-        raise RlbenchError(f"--set {text}: {experiment.where} has no arm {arm!r}.{nearest(arm, names)}")
+        raise RlbenchError(f"--set {text}: {where} has no arm {arm!r}.{nearest(arm, names)}")
     field = target[len(named) + 1 :]
     return [
         _with_setting(arm, field, value, f"--set {text}") if named in (arm.label or arm.name, arm.name) else arm
@@ -215,9 +195,9 @@ class LoadedSuite:
     name: str
     folder: Path
     suite: Suite
-    experiments: tuple[Experiment | Measurement, ...]
+    experiments: tuple[Investigation, ...]
 
-    def chosen(self, only: Sequence[str] = (), *, quick: bool = False) -> tuple[Experiment | Measurement, ...]:
+    def chosen(self, only: Sequence[str] = (), *, quick: bool = False) -> tuple[Investigation, ...]:
         """Return the members named by `only`, of those that a quick run has; RlbenchError where a name is unknown."""
         known = [one.name for one in self.experiments]
         for name in only:
@@ -258,7 +238,7 @@ def load_suite(folder: str | Path) -> LoadedSuite:
 
 
 def register_suite(
-    results_dir: str | Path, suite: LoadedSuite, planned: Sequence[tuple[Experiment | Measurement, Sequence[Planned]]]
+    results_dir: str | Path, suite: LoadedSuite, planned: Sequence[tuple[Investigation, Sequence[Planned]]]
 ) -> None:
     """Register the claims of a whole suite in RESULTS/SUITE, and those of each experiment in its own folder.
 
@@ -293,7 +273,7 @@ def _inside(folder: Path, call: Any) -> Any:
         return call()
 
 
-def _check_names(experiments: dict[Path, Experiment | Measurement]) -> None:
+def _check_names(experiments: dict[Path, Investigation]) -> None:
     """Refuse experiments of one name: their runs would share a folder."""
     seen: dict[str, Path] = {}
     for file, experiment in experiments.items():

@@ -21,6 +21,7 @@ from rlbench.functional.optimizers import AdamState
 from rlbench.improve.compiled import Problem
 from rlbench.improve.diagnostics import measure_update
 from rlbench.records import Environment, Progress, RunRecord
+from rlbench.training import BLOCK
 from rlbench.training import envs as environments
 from rlbench.training.checkpoints import Checkpoints, Resumption
 from rlbench.training.devices import resolve
@@ -28,10 +29,6 @@ from rlbench.training.loop import Array, Loop
 from rlbench.training.networks import has_own_network, initial, layout
 from rlbench.training.noise import Streams
 from rlbench.training.rollout import Collector, Experience, estimate
-
-BLOCK = 24
-"""Replicas of a pack that train at a time on the CPU. With many more, what a gradient step works on leaves the
-processor's own cache, and every replica costs up to a fifth more."""
 
 
 def train(

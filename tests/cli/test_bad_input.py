@@ -78,7 +78,7 @@ def said(result: Result) -> str:
         ("compare --from runs.csv --env E", "--env is for training"),
         ("compare --from runs.csv --executor ray", "--executor is for training"),
         ("run tiny.py --address host:6379", "An address goes with the executor ray"),
-        ("run tiny.py --executor slurm", "'slurm' is not one of 'local', 'ray'"),
+        ("run tiny.py --executor slurm", "There is no executor 'slurm'; it is local or ray"),
         ("run tiny.py --executor ray --workers 0", "workers must be at least 1, not 0"),
         ("compare --from runs.csv c", "There is no algorithm 'c' in runs.csv"),
         ("compare --from runs.csv a", "A comparison needs two algorithms, and runs.csv has only a"),

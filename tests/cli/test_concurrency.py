@@ -143,20 +143,6 @@ def test_two_processes_give_the_table_that_one_gives(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(two.updates, one.updates, check_exact=True)
 
 
-def test_shards_at_the_same_time_compose_through_the_store(tmp_path: Path) -> None:
-    file, log = measurement(tmp_path, seeds=9)
-    results = tmp_path / "results"
-    processes = [begin(file, results, "--shard", f"{index}/3") for index in (1, 2, 3)]
-    outputs = [finish(process) for process in processes]
-    assert [trained(output) for output in outputs] == [6, 6, 6]
-    assert all("by other processes" not in output for output in outputs)
-    assert Counter(line.split()[1] for line in log.read_text().splitlines()) == {"begun": 9, "done": 9}
-    assert len(Store(results).list()) == 18
-    last = finish(begin(file, results, "--shard", "2/3"))
-    assert "Shard 2/3: 18 of the 18 runs of all shards are stored." in last
-    assert f"Next: rlbench report {file}" in last
-
-
 def status(results: Path) -> dict[str, object]:
     command = [sys.executable, "-m", "rlbench", "status", "--results", str(results), "--json"]
     document: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)

@@ -1,10 +1,9 @@
-"""`rlbench status` and `--shard`, in this process."""
+"""`rlbench status`, in this process."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,12 +84,12 @@ def test_a_process_that_ended_without_a_word(cli: Cli, experiment: Path) -> None
     (cell, *_) = Store("results").list()
     lease = Path("results") / "store" / ".running" / "0123456789abcdef.json"
     document = {"format": 1, "host": "far", "machine": "m", "pid": 17, "started": "2026-01-01T00:00:00+00:00"}
-    document |= {"claimed": [cell], "experiments": [{"name": "tiny", "suite": ""}], "shard": "1/2"}
+    document |= {"claimed": [cell], "experiments": [{"name": "tiny", "suite": ""}]}
     lease.write_text(json.dumps(document))
-    assert "process 17 on far, shard 1/2, since 2026" in cli("status").output
+    assert "process 17 on far, since 2026" in cli("status").output
     os.utime(lease, (0, 0))
     said = cli("status", experiment).output
-    assert "process 17 on far, shard 1/2 ended without a word" in said
+    assert "process 17 on far ended without a word" in said
     assert "what it trained is open again: 1 run." in said
     assert "Nothing is running." in said
     assert lease.exists()
@@ -105,39 +104,3 @@ def test_what_does_not_exist_is_one_sentence(cli: Cli, experiment: Path, name: s
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
-
-
-def test_shards_say_what_is_missing_and_the_last_one_what_comes_next(cli: Cli, experiment: Path) -> None:
-    first = cli("run", experiment, "--workers", 0, "--shard", "1/2").output
-    assert "Shard 1/2: 2 of the 4 runs of all shards are stored; missing: 2 of shard 2/2." in first
-    assert "Next: " not in first
-    assert f"Once they are, too: rlbench report {experiment}" in first
-    assert cli("status").output.splitlines()[1].split() == ["tiny", "4", "2", "0", "0", "0", "2"]
-    second = cli("run", experiment, "--workers", 0, "--shard", "2/2").output
-    assert "Shard 2/2: 4 of the 4 runs of all shards are stored." in second
-    assert f"Next: rlbench report {experiment}" in second
-
-
-def test_shards_of_a_folder(cli: Cli, experiment: Path) -> None:
-    Path("suite").mkdir()
-    shutil.copy(experiment, "suite/tiny.py")
-    said = [cli("run", "suite", "--workers", 0, "--shard", f"{index}/2").output for index in (1, 2)]
-    assert "missing: 2 of shard 2/2." in said[0]
-    assert "Next: rlbench report suite" in said[1]
-    assert cli("status", "suite").output.splitlines()[1].split() == ["suite/tiny", "4", "4", "0", "0", "0", "0"]
-
-
-@pytest.mark.parametrize("shard", ["0/3", "4/3", "x"])
-def test_a_shard_that_does_not_exist_is_one_sentence(cli: Cli, experiment: Path, shard: str) -> None:
-    result = cli("run", experiment, "--shard", shard)
-    assert result.exit_code == 2
-    assert result.stderr.splitlines() == [
-        f"error: --shard {shard} names no part of the runs; it is I/N with I from 1 to N: 2/3 is the second of three."
-    ]
-    assert not Path("results").exists()
-
-
-def test_a_shard_cannot_look(cli: Cli, experiment: Path) -> None:
-    result = cli("run", experiment, "--shard", "1/2", "--until-decided")
-    assert result.exit_code == 2
-    assert "--shard does not go with --until-decided" in result.stderr

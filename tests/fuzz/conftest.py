@@ -23,9 +23,9 @@ def share(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """Return a sandbox with this process inside, in which nothing is trained."""
-    from rlbench.study.run import Execution
+    from rlbench.study.run import Session
 
     made = Sandbox(tmp_path)
     monkeypatch.chdir(made.work)
-    monkeypatch.setattr(Execution, "train_all", lambda *_: None)
+    monkeypatch.setattr(Session, "train_all", lambda *_, **__: None)
     return made

@@ -241,5 +241,4 @@ LEASE = {
     "started": "2026-01-01T00:00:00+00:00",
     "claimed": [],
     "experiments": [],
-    "shard": None,
 }

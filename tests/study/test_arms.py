@@ -8,7 +8,7 @@ import pytest
 
 from rlbench.errors import RlbenchError
 from rlbench.study.experiment import Arm, Experiment
-from rlbench.study.plan import baseline_of, resolve
+from rlbench.study.plan import resolve
 
 
 def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experiment:
@@ -41,7 +41,7 @@ def test_arms_that_cannot_be_meant(arms: list[Any], said: str) -> None:
 
 
 def test_a_list_for_a_hyper_field_is_one_arm_per_value() -> None:
-    arms = resolve(experiment(Arm("ppo-clip", lr=[1e-4, 1e-3], clip=[0.1, 0.2], epochs=4), Arm("ppo-clip")))
+    arms, _ = resolve(experiment(Arm("ppo-clip", lr=[1e-4, 1e-3], clip=[0.1, 0.2], epochs=4), Arm("ppo-clip")))
     assert [arm.label for arm in arms] == [
         "ppo-clip lr=0.0001 clip=0.1",
         "ppo-clip lr=0.0001 clip=0.2",
@@ -55,13 +55,13 @@ def test_a_list_for_a_hyper_field_is_one_arm_per_value() -> None:
 
 
 def test_a_list_for_a_tuple_field_is_its_value() -> None:
-    (arm,) = resolve(experiment(Arm("ppo-clip", hidden=[32, 16])))
+    ((arm,), _) = resolve(experiment(Arm("ppo-clip", hidden=[32, 16])))
     assert arm.algorithm.hidden == (32, 16)
     assert arm.label == "ppo-clip"
 
 
 def test_labels_of_sweeps_start_with_the_label_given() -> None:
-    arms = resolve(experiment(Arm("ppo-clip", label="mine", lr=[1e-4])))
+    arms, _ = resolve(experiment(Arm("ppo-clip", label="mine", lr=[1e-4])))
     assert [arm.label for arm in arms] == ["mine lr=0.0001"]
 
 
@@ -76,8 +76,7 @@ def test_budgets_must_be_spent_exactly_and_the_nearest_are_named() -> None:
 
 def test_the_baseline_is_a_label_or_the_only_arm_of_an_algorithm() -> None:
     def baseline(*arms: Any, named: str) -> str:
-        spec = experiment(*arms, baseline=named)
-        return baseline_of(spec, resolve(spec))
+        return resolve(experiment(*arms, baseline=named))[1]
 
     assert baseline("trpo", "ppo-clip", named="") == "trpo"
     assert baseline("trpo", "ppo-clip", named="ppo-clip") == "ppo-clip"

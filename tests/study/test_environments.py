@@ -26,7 +26,8 @@ from rlbench.errors import RlbenchError
 from rlbench.records import Environment
 from rlbench.store.folders import read_specification
 from rlbench.study.environments import bound, registered, specification_of
-from rlbench.study.executors.local import in_process
+from rlbench.study.executors import Job
+from rlbench.study.executors.local import InProcess
 from rlbench.study.plan import make_plan
 from rlbench.study.run import execute_all
 from rlbench.study.schedule import make_packs
@@ -253,8 +254,10 @@ def test_cells_of_one_name_and_different_sources_never_share_a_pack() -> None:
     made = make_packs(packs, 1)
     assert sorted(len(pack.cells) for pack in made) == [2, 2]
     assert all(len({cell.environment_key for cell in pack.cells}) == 1 for pack in made)
-    assert all(pack.runs_user_code for pack in made)
-    assert all(record.status == "finished" for _, records in in_process(made, None, print) for record in records)
+    assert all(pack.cells[0].runs_user_code for pack in made)
+    assert all(
+        record.status == "finished" for _, records in InProcess().run(made, Job(None, print)) for record in records
+    )
 
 
 @pytest.mark.usefixtures("_registry_as_before")

@@ -15,9 +15,10 @@ import pytest
 
 from rlbench import registry
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
+from rlbench.study.executors import Event, Job
 from rlbench.study.executors.launcher import Launcher
-from rlbench.study.executors.local import Event, in_process, in_workers
-from rlbench.study.plan import Cell, Plan
+from rlbench.study.executors.local import InProcess, Workers
+from rlbench.study.plan import Cell, Plan, Work, training
 from rlbench.study.schedule import Pack, make_packs
 from rlbench.training.trainer import train
 
@@ -27,7 +28,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 def pack(*seeds: int, algorithm: Any = None) -> Pack:
     """A pack for the trainers below, which use no algorithm."""
-    return Pack(tuple(Cell("arm", algorithm, Environment("none"), 8, seed, "") for seed in seeds))
+    return Pack(tuple(Cell("arm", algorithm or Work("fake"), Environment("none"), 8, seed, "") for seed in seeds))
 
 
 def record(seed: int) -> RunRecord:
@@ -68,7 +69,7 @@ def test_a_worker_that_dies_fails_only_its_pack_and_a_second_try_may_do(
     monkeypatch.setenv("TEST_FLAG", str(tmp_path / "flag"))
     events: list[Event] = []
     packs = [pack(7, 8), pack(13), pack(5), pack(3), pack(11)]
-    results = outcome(in_workers(packs, fake_train, events.append, 2, launcher))
+    results = outcome(Workers(2, launcher).run(packs, Job(fake_train, events.append)))
     assert {seed: status for seed, (status, _) in results.items()} == {
         7: "finished", 8: "finished", 13: "failed", 5: "failed", 3: "finished", 11: "failed",
     }  # fmt: skip
@@ -80,7 +81,7 @@ def test_a_worker_that_dies_fails_only_its_pack_and_a_second_try_may_do(
 
 
 def test_in_process_what_raises_is_failed_alone_and_the_rest_goes_on() -> None:
-    results = in_process([pack(5, 6), pack(1)], fake_train, lambda event: None)
+    results = InProcess().run([pack(5, 6), pack(1)], Job(fake_train))
     records = {cell.seed: one for done, ones in results for cell, one in zip(done.cells, ones, strict=True)}
     assert {seed: one.status for seed, one in records.items()} == {5: "failed", 6: "finished", 1: "finished"}
     assert "five is right out" in records[5].detail
@@ -90,7 +91,7 @@ def test_in_process_what_raises_is_failed_alone_and_the_rest_goes_on() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for child processes in /proc")
 def test_stopping_early_ends_the_workers(launcher: Launcher) -> None:
-    results = in_workers([pack(1), pack(2), pack(4)], fake_train, lambda event: None, 1, launcher)
+    results = Workers(1, launcher).run([pack(1), pack(2), pack(4)], Job(fake_train))
     _, (one,) = next(results)
     (worker,) = one.updates["process"]
     assert Path(f"/proc/{worker}").exists()
@@ -99,8 +100,8 @@ def test_stopping_early_ends_the_workers(launcher: Launcher) -> None:
 
 
 def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:
-    packs = [pack(seed, algorithm=registry.load("random")()) for seed in (1, 2, 4, 6)]
-    results = in_workers(packs, fake_train, lambda event: None, 2, launcher)
+    packs = [pack(seed, algorithm=training(registry.load("random")())) for seed in (1, 2, 4, 6)]
+    results = Workers(2, launcher).run(packs, Job(fake_train))
     workers = {int(one.updates["process"][0]) for _, records in results for one in records}
     assert 1 <= len(workers) <= 2
     assert os.getpid() not in workers
@@ -108,9 +109,7 @@ def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:
 
 def test_what_is_to_be_done_meanwhile_is_done_once_before_the_first_result(launcher: Launcher) -> None:
     calls: list[int] = []
-    results = in_workers(
-        [pack(1), pack(2)], fake_train, lambda event: None, 1, launcher, meanwhile=lambda: calls.append(len(calls))
-    )
+    results = Workers(1, launcher).run([pack(1), pack(2)], Job(fake_train, meanwhile=lambda: calls.append(len(calls))))
     next(results)
     assert calls == [0]
     assert len(list(results)) == 1
@@ -124,8 +123,7 @@ def test_results_are_equal_in_this_process_and_in_one_and_two_workers(
     tables = []
     for workers in (0, 1, 2):
         packs = make_packs(plan.cells, max(workers, 1))
-        quiet: Callable[[Event], None] = lambda event: None  # noqa: E731
-        results = in_workers(packs, None, quiet, workers, launcher) if workers else in_process(packs, train, quiet)
+        results = Workers(workers, launcher).run(packs, Job()) if workers else InProcess().run(packs, Job(train))
         tables.append(
             {
                 cell.id: (one.status, {name: column.tobytes() for name, column in (one.episodes | one.updates).items()})

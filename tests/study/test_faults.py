@@ -23,10 +23,12 @@ from gymnasium import spaces
 from rlbench import Algorithm, Environment, hyper, static
 from rlbench.fields import configure
 from rlbench.records import Progress, RunRecord, empty_episodes
+from rlbench.study.executors import Job, Results
 from rlbench.study.executors.launcher import Launcher
-from rlbench.study.executors.local import Results, in_process, in_workers
-from rlbench.study.plan import Cell
-from rlbench.study.schedule import Limits, Pack
+from rlbench.study.executors.local import InProcess, Workers
+from rlbench.study.limits import Limits
+from rlbench.study.plan import Cell, training
+from rlbench.study.schedule import Pack
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.envs import copy_seeds
 from rlbench.training.limits import Hanging, caller, watching
@@ -163,7 +165,7 @@ def pack(environment: Environment, how: str = "", faults: tuple[float, ...] = (0
     algorithms = [configure(Plugin, {"how": how, "fault": fault}, "test") for fault in faults]
     return Pack(
         tuple(
-            Cell("arm", algorithm, environment, STEPS, seed, "")
+            Cell("arm", training(algorithm), environment, STEPS, seed, "")
             for algorithm, seed in zip(algorithms, SEEDS, strict=True)
         )
     )
@@ -182,7 +184,7 @@ def by_seed(results: Results) -> dict[int, RunRecord]:
 @functools.cache
 def undisturbed(how: str = "") -> dict[int, RunRecord]:
     """The same runs, of which none does anything bad; all of them differ."""
-    found = by_seed(in_process([pack(Environment(FAULTY), how)], None, lambda event: None))
+    found = by_seed(InProcess().run([pack(Environment(FAULTY), how)], Job()))
     assert all(record.status == "finished" for record in found.values())
     assert len({record.updates["kl"].tobytes() for record in found.values()}) == len(SEEDS)
     return found
@@ -209,7 +211,7 @@ def check(found: dict[int, RunRecord], expected: dict[int, RunRecord], reason: s
 
 
 def train(launcher: Launcher, packs: list[Pack], seconds: float = 0.0, memory: float = ROOM) -> dict[int, RunRecord]:
-    return by_seed(in_workers(packs, None, lambda event: None, 2, launcher, limits=Limits(seconds, memory)))
+    return by_seed(Workers(2, launcher).run(packs, Job(limits=Limits(seconds, memory))))
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +290,7 @@ def test_a_run_that_is_tried_again_goes_on_from_before_its_fault(tmp_path: Path,
     options = {"how": "sleeps", "flag": str(tmp_path / "flag")}
     kept = Checkpoints(tmp_path / "checkpoints", (), 0.0)
     packs = [pack(Environment(FAULTY, options))]
-    found = by_seed(in_workers(packs, None, lambda event: None, 1, forks, checkpoints=kept, limits=Limits(0.6)))
+    found = by_seed(Workers(1, forks).run(packs, Job(checkpoints=kept, limits=Limits(0.6))))
     assert found[GUILTY].attempts == 2
     for seed, expected in undisturbed().items():
         assert found[seed].status == "finished"
@@ -303,18 +305,17 @@ def test_a_pack_of_which_every_run_fails_starts_at_most_twice_as_often_as_it_has
         starts.append(seeds)
         raise ValueError("always")
 
-    found = by_seed(in_process([pack(Environment(FAULTY))], fails, lambda event: None))
+    found = by_seed(InProcess().run([pack(Environment(FAULTY))], Job(fails)))
     assert {record.reason for record in found.values()} == {"ValueError: always"}
     assert len(starts) == 2 * len(SEEDS) - 1
 
 
 def test_in_this_process_a_plugin_that_raises_and_an_environment_that_hangs_end_only_their_run() -> None:
     faults = tuple(float(seed == GUILTY) for seed in SEEDS)
-    quiet: Callable[[Any], None] = lambda event: None  # noqa: E731
     before = signal.getsignal(signal.SIGALRM)
-    found = by_seed(in_process([pack(Environment(FAULTY), "raises", faults)], None, quiet))
+    found = by_seed(InProcess().run([pack(Environment(FAULTY), "raises", faults)], Job()))
     assert check(found, undisturbed("raises"), "the motor is on fire").attempts == 3
-    found = by_seed(in_process([pack(Environment(FAULTY, {"how": "sleeps"}))], None, quiet, limits=Limits(0.6)))
+    found = by_seed(InProcess().run([pack(Environment(FAULTY, {"how": "sleeps"}))], Job(limits=Limits(0.6))))
     assert check(found, undisturbed(), "did not return within 0.6 s").attempts == 2
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -329,7 +330,7 @@ def slow_train(_: Any, environment: Environment, steps: int, seeds: list[int], *
 
 
 def test_a_pack_that_is_slow_but_alive_is_left_alone(forks: Launcher) -> None:
-    results = in_workers([pack(Environment(FAULTY))], slow_train, lambda event: None, 1, forks, limits=Limits(0.3))
+    results = Workers(1, forks).run([pack(Environment(FAULTY))], Job(slow_train, limits=Limits(0.3)))
     assert {record.attempts for record in by_seed(results).values()} == {1}
 
 
@@ -348,7 +349,7 @@ def hoarding_train(*arguments: Any, on_progress: Any) -> list[RunRecord]:
 def test_a_worker_that_is_full_trains_nothing_more(forks: Launcher) -> None:
     packs = [Pack((cell,)) for cell in pack(Environment(FAULTY)).cells]
     packs.sort(key=lambda one: one.cells[0].seed != GUILTY)
-    results = in_workers(packs, hoarding_train, lambda event: None, 1, forks, limits=Limits(0, ROOM))
+    results = Workers(1, forks).run(packs, Job(hoarding_train, limits=Limits(0, ROOM)))
     found = by_seed(results)
     assert {seed for seed, record in found.items() if record.status == "failed"} == {GUILTY}
     assert {record.attempts for seed, record in found.items() if seed != GUILTY} == {1}
@@ -362,7 +363,7 @@ def sacrifice(*_: Any, on_progress: Any) -> list[RunRecord]:
 
 @LINUX
 def test_the_system_ends_a_worker_before_its_parent(launcher: Launcher) -> None:
-    results = in_workers([pack(Environment(FAULTY))], sacrifice, lambda event: None, 1, launcher)
+    results = Workers(1, launcher).run([pack(Environment(FAULTY))], Job(sacrifice))
     (score,) = by_seed(results)[GUILTY].updates["score"]
     assert score > int(Path("/proc/self/oom_score_adj").read_text())
 

@@ -17,12 +17,12 @@ import cloudpickle
 import pytest
 
 from rlbench.records import Environment, RunRecord, empty_episodes
+from rlbench.study.executors import Job, template
 from rlbench.study.executors import launcher as module
-from rlbench.study.executors import template
 from rlbench.study.executors.launcher import Launcher
-from rlbench.study.executors.local import in_workers
+from rlbench.study.executors.local import Workers
 from rlbench.study.executors.worker import receive, send
-from rlbench.study.plan import Cell
+from rlbench.study.plan import Cell, Work
 from rlbench.study.schedule import Pack
 from tests.waiting import wait_until
 
@@ -144,7 +144,7 @@ def test_forks_share_a_template_but_no_random_numbers(draw: str) -> None:
 
 def pack(seed: int) -> Pack:
     """A pack for the trainers below, which use no algorithm."""
-    return Pack((Cell("arm", None, Environment("none"), 8, seed, ""),))  # type: ignore[arg-type]
+    return Pack((Cell("arm", Work("fake"), Environment("none"), 8, seed, ""),))
 
 
 def note(name: str) -> Path:
@@ -171,7 +171,7 @@ def test_a_template_that_ends_takes_its_forks_along_and_their_packs_start_again(
 ) -> None:
     monkeypatch.setenv("TEST_FOLDER", str(tmp_path))
     with Launcher() as launcher:
-        results = list(in_workers([pack(1), pack(2)], kill_the_template, lambda event: None, 2, launcher))
+        results = list(Workers(2, launcher).run([pack(1), pack(2)], Job(kill_the_template)))
     assert [record.status for _, (record,) in results] == ["finished", "finished"]
     parents = {int(path.name.partition("-")[2]) for path in tmp_path.glob("[0-9]-*")}
     assert os.getpid() in parents
@@ -189,7 +189,7 @@ def test_a_template_with_a_second_thread_is_not_forked(tmp_path: Path, monkeypat
         return [RunRecord("finished", str(os.getppid()), 8, empty_episodes(), {})]
 
     with Launcher() as launcher:
-        results = list(in_workers([pack(1), pack(2)], parents, lambda event: None, 2, launcher))
+        results = list(Workers(2, launcher).run([pack(1), pack(2)], Job(parents)))
     assert [record.reason for _, (record,) in results] == [str(os.getpid())] * 2
 
 
@@ -208,21 +208,20 @@ def test_a_fork_that_the_system_refuses_leaves_the_reason(monkeypatch: pytest.Mo
 SLEEPERS = """
 import time
 from rlbench.records import Environment
-from rlbench.study.executors.local import in_workers
+from rlbench.study.executors import Job
 from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import Workers
+from rlbench.study.plan import Cell, Work
 from rlbench.study.schedule import Pack
-from rlbench.study.plan import Cell
-from rlbench.study.schedule import Pack
-from rlbench.study.plan import Cell
 
 def sleeps(*arguments, on_progress):
     import os
     print(os.getpid(), os.getppid(), flush=True)
     time.sleep(600)
 
-packs = [Pack((Cell("arm", None, Environment("none"), 8, seed, ""),)) for seed in (0, 1)]
+packs = [Pack((Cell("arm", Work("fake"), Environment("none"), 8, seed, ""),)) for seed in (0, 1)]
 with Launcher() as launcher:
-    list(in_workers(packs, sleeps, lambda event: print(event.line, flush=True), 2, launcher))
+    list(Workers(2, launcher).run(packs, Job(sleeps, lambda event: print(event.line, flush=True))))
 """
 
 

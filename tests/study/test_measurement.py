@@ -17,11 +17,12 @@ from rlbench import Claim, Environment, Measurement, run
 from rlbench.errors import RlbenchError
 from rlbench.store import Store, load_table
 from rlbench.study.executors.launcher import Launcher
-from rlbench.study.measuring import Measuring, plan_measurement
+from rlbench.study.executors.local import Workers
+from rlbench.study.measuring import Measuring
 from rlbench.study.plan import make_plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
-from rlbench.study.schedule import measured_packs
+from rlbench.study.schedule import make_packs
 from rlbench.study.suites import override
 from rlbench.userfiles import import_file
 
@@ -112,7 +113,7 @@ def test_a_second_call_measures_nothing_and_more_seeds_only_the_new_ones(tmp_pat
 
 
 def test_one_call_gives_all_arms_of_an_environment_and_a_seed() -> None:
-    packs = measured_packs(plan_measurement(measurement()).cells)
+    packs = make_packs(make_plan(measurement()).cells, 1)
     assert [[(cell.arm, cell.environment.label, cell.seed) for cell in pack.cells] for pack in packs[:2]] == [
         [("low", "chain", 0), ("high", "chain", 0)],
         [("low", "chain", 1), ("high", "chain", 1)],
@@ -210,7 +211,7 @@ def test_seeds_can_be_overridden_and_nothing_else() -> None:
 def test_workers_measure_the_same(tmp_path: Path, launcher: Launcher) -> None:
     one = measurement(seeds=2)
     go(one, tmp_path / "here")
-    there = execute(make_plan(one), tmp_path / "there", workers=1, progress=False, launcher=launcher)
+    there = execute(make_plan(one), tmp_path / "there", progress=False, executor=Workers(1, launcher))
     assert there.finished == 8
     for cell in make_plan(one).cells:
         here, other = (Store(tmp_path / name).read(cell.id) for name in ("here", "there"))

@@ -13,10 +13,10 @@ import torch
 
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study import memory
+from rlbench.study import limits
 from rlbench.study.plan import Plan
 from rlbench.study.run import execute
-from rlbench.study.schedule import Costs, Placement, make_packs, place
+from rlbench.study.schedule import Costs, Placement, default_workers, make_packs, place
 from rlbench.training.devices import AUTO_REPLICAS
 
 
@@ -35,19 +35,20 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_the_cpu_nothing_is_changed() -> None:
-    where = place("cpu", [])
-    assert where == Placement("cpu", "cpu")
-    assert (where.workers(7), where.trainer(None), where.trainer(fake)) == (7, None, fake)
-    assert where.room(2) == pytest.approx(memory.room(2), rel=0.2)
+    where = place("cpu", [], 2)
+    assert where == Placement("cpu", "cpu", 2)
+    assert (place("cpu", [], None).workers, place("cpu", [], 0).at_once) == (default_workers(), 1)
+    assert (where.trainer(None), where.trainer(fake)) == (None, fake)
+    assert where.room() == pytest.approx(limits.room(2), rel=0.2)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_takes_one_process_and_large_packs(tiny_plan: Callable[..., Plan]) -> None:
-    where = place("cuda", tiny_plan().cells)
+    where = place("cuda", tiny_plan().cells, None)
     assert (where.device, where.label) == ("cuda", "cuda (Model)")
-    assert where.workers(7) == 1
-    assert where.room(1) == 1e9
-    assert where.room(2) == 5e8
+    assert where.workers == 1
+    assert where.room() == 1e9
+    assert place("cuda", [], 2).room() == 5e8
     trainer = where.trainer(fake)
     assert isinstance(trainer, partial)
     assert trainer.keywords == {"device": "cuda"}
@@ -55,9 +56,9 @@ def test_a_gpu_takes_one_process_and_large_packs(tiny_plan: Callable[..., Plan])
 
 @pytest.mark.usefixtures("gpu")
 def test_auto_looks_at_the_largest_pack(tiny_plan: Callable[..., Plan]) -> None:
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS).cells).device == "cuda"
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS - 1).cells).device == "cpu"
-    assert place("auto", []).device == "cpu"
+    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS).cells, None).device == "cuda"
+    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS - 1).cells, None).device == "cpu"
+    assert place("auto", [], None).device == "cpu"
 
 
 @pytest.mark.usefixtures("gpu")

@@ -14,12 +14,12 @@ from rlbench import registry
 from rlbench.fields import configure, fields_of
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.plan import Cell, Plan, to_do
+from rlbench.study.plan import Cell, Plan, to_do, training
 
 
 def cell(environment: Environment | None = None, steps: int = 4096, seed: int = 0, **overrides: Any) -> Cell:
     algorithm = configure(registry.load("ppo-clip"), overrides, "test")
-    return Cell("ppo-clip", algorithm, environment or Environment("CartPole-v1"), steps, seed, "f00")
+    return Cell("ppo-clip", training(algorithm), environment or Environment("CartPole-v1"), steps, seed, "f00")
 
 
 def test_identity_is_what_decides_the_numbers() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from rlbench.records import Progress
 from rlbench.study import progress as module
-from rlbench.study.executors.local import Event
+from rlbench.study.executors import Event
 from rlbench.study.plan import Plan
 from rlbench.study.progress import Bar, Display, Lines, Meter, display_for
 from rlbench.study.schedule import Pack, make_packs

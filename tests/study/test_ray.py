@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -25,16 +26,17 @@ from rlbench import registry
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.store import Store
+from rlbench.study.executors import Event, Job, executor_for
 from rlbench.study.executors import cluster as clusters
 from rlbench.study.executors import ray as in_tasks
-from rlbench.study.executors.cluster import Cluster, Node
-from rlbench.study.executors.launcher import launcher_for
-from rlbench.study.executors.local import Event, in_process
-from rlbench.study.executors.ray import in_ray
+from rlbench.study.executors.cluster import Node
+from rlbench.study.executors.local import InProcess
+from rlbench.study.executors.ray import Ray
 from rlbench.study.experiment import Arm, Experiment
+from rlbench.study.limits import Limits
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.provenance import differences, installed
-from rlbench.study.schedule import Limits, Pack, halves
+from rlbench.study.schedule import Pack
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.trainer import train
 from tests.waiting import HANGS, wait_until
@@ -107,14 +109,14 @@ def machines() -> Iterator[Machines]:
 @pytest.fixture(scope="module")
 def connection(machines: Machines) -> Iterator[None]:
     """Connect once for all tests below that need no connection of their own: Ray starts workers for each."""
-    with Cluster(machines.address) as connected:
+    with contextlib.closing(Ray(machines.address)) as connected:
         connected.prepare()
         yield
 
 
 @pytest.fixture
-def cluster(machines: Machines, connection: None) -> Cluster:
-    return Cluster(machines.address)
+def cluster(machines: Machines, connection: None) -> Ray:
+    return Ray(machines.address)
 
 
 def quiet(event: Event) -> None:
@@ -196,18 +198,18 @@ def test_what_is_asked_for_wrongly_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         ("local", "127.0.0.1:6379", None, "goes with the executor ray"),
     ):
         with pytest.raises(RlbenchError, match=message):
-            launcher_for(executor, address, workers)
+            executor_for(executor, address, workers)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(RlbenchError, match=f"There is no Ray cluster to be reached at {address}: .*refused"):
-            Cluster(address).prepare()
+            Ray(address).prepare()
     for address, message in (("ray://x:1", "on a node of the cluster"), ("x:port", "no Ray cluster .* at x:port")):
         with pytest.raises(RlbenchError, match=message):
-            Cluster(address).prepare()
+            Ray(address).prepare()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RlbenchError, match=r"needs Ray: pip install 'rlbench\[ray\]'"):
-        Cluster().prepare()
+        Ray().prepare()
 
 
 def test_something_else_that_listens_is_not_waited_for() -> None:
@@ -215,7 +217,7 @@ def test_something_else_that_listens_is_not_waited_for() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         code = (
-            "from rlbench.study import cluster\ncluster.REACH_SECONDS = 2.0\n"
+            "from rlbench.study.executors import cluster\ncluster.REACH_SECONDS = 2.0\n"
             f"try: cluster.Cluster('127.0.0.1:{other.getsockname()[1]}').prepare()\n"
             "except cluster.RlbenchError as error: print(error)\n"
             "import os, sys; sys.stdout.flush(); os._exit(0)"
@@ -226,9 +228,9 @@ def test_something_else_that_listens_is_not_waited_for() -> None:
 
 def test_halves_cover_a_pack(tiny_plan: Callable[..., Plan]) -> None:
     (pack,) = packs_of(tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=5), 5)
-    assert [len(part.cells) for part in halves(pack)] == [3, 2]
-    assert tuple(cell for part in halves(pack) for cell in part.cells) == pack.cells
-    assert halves(Pack(pack.cells[:1])) == []
+    assert [len(part.cells) for part in pack.halves()] == [3, 2]
+    assert tuple(cell for part in pack.halves() for cell in part.cells) == pack.cells
+    assert Pack(pack.cells[:1]).halves() == []
 
 
 def command(tmp_path: Path, machines: Machines, seeds: int, steps: int) -> list[str]:
@@ -267,7 +269,7 @@ def test_the_command_line_trains_there_and_continues_after_ctrl_c(machines: Mach
 
 
 def test_a_node_killed_in_mid_run_changes_nothing(
-    machines: Machines, cluster: Cluster, tiny_plan: Callable[..., Plan], tmp_path: Path
+    machines: Machines, cluster: Ray, tiny_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
     plan = tiny_plan(seeds=4, steps=96)
     results = []
@@ -282,17 +284,17 @@ def test_a_node_killed_in_mid_run_changes_nothing(
     killer = threading.Thread(target=kill_one)
     try:
         train_then = partial(after_the_kill, folder=tmp_path)
-        for pack, records in in_ray(packs_of(plan), train_then, quiet, cluster, killer.start):
+        for pack, records in cluster.run(packs_of(plan), Job(train_then, meanwhile=killer.start)):
             results.append((pack, records))
     finally:
         killer.join()
         machines.replace()
-    assert numbers(results) == numbers(in_process(packs_of(plan), train, quiet))
+    assert numbers(results) == numbers(InProcess().run(packs_of(plan), Job(train)))
     assert max(one.attempts for _, records in results for one in records) == 2  # a pack was on the one that was killed
 
 
 def test_a_replica_that_raises_or_ends_its_process_fails_alone(
-    cluster: Cluster, tiny_plan: Callable[..., Plan], tmp_path: Path
+    cluster: Ray, tiny_plan: Callable[..., Plan], tmp_path: Path
 ) -> None:
     heard, events = tmp_path / "heard", list[Event]()
 
@@ -302,7 +304,7 @@ def test_a_replica_that_raises_or_ends_its_process_fails_alone(
             heard.touch()
 
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=8)
-    results = outcome(in_ray(packs_of(plan, 4), partial(fake_train, heard=heard), listen, cluster))
+    results = outcome(cluster.run(packs_of(plan, 4), Job(partial(fake_train, heard=heard), listen)))
     assert {seed: one.status for seed, one in results.items()} == {
         seed: "failed" if seed in (3, 5) else "finished" for seed in range(8)
     }
@@ -338,16 +340,16 @@ def spoil(
     ],
 )
 def test_a_replica_that_takes_too_much_fails_alone(
-    cluster: Cluster,
+    cluster: Ray,
     tiny_plan: Callable[..., Plan],
     how: str,
     limits: Limits,
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(in_tasks, "HEAR_SECONDS", 2.7)  # however late its last sign of life is heard
+    monkeypatch.setattr(in_tasks, "REPORT_SECONDS", 2.7)  # however late its last sign of life is heard
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=[2, 3])
-    results = outcome(in_ray(packs_of(plan, 2), partial(spoil, how=how), quiet, cluster, limits=limits))
+    results = outcome(cluster.run(packs_of(plan, 2), Job(partial(spoil, how=how), limits=limits)))
     assert (results[2].status, results[2].attempts) == ("finished", 2)
     assert (results[3].status, results[3].reason) == ("failed", reason)
     assert results[3].attempts == 3  # with the other, and alone, twice
@@ -355,7 +357,7 @@ def test_a_replica_that_takes_too_much_fails_alone(
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_checkpoints_are_used_where_the_folder_is_seen(
-    cluster: Cluster, tiny_plan: Callable[..., Plan], tmp_path: Path, seen: bool
+    cluster: Ray, tiny_plan: Callable[..., Plan], tmp_path: Path, seen: bool
 ) -> None:
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=2, steps=96)
     checkpoints = Checkpoints(tmp_path / "checkpoints", (), 0)
@@ -365,7 +367,7 @@ def test_checkpoints_are_used_where_the_folder_is_seen(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(in_process(packs_of(plan, 2), None, interrupt, checkpoints))
+        list(InProcess().run(packs_of(plan, 2), Job(None, interrupt, checkpoints=checkpoints)))
     for cell in plan.cells:
         assert checkpoints.step(cell.id) == 32
         # A run that goes on from here has taken that long.
@@ -373,12 +375,12 @@ def test_checkpoints_are_used_where_the_folder_is_seen(
     mark = tmp_path / "mark"
     if seen:
         mark.touch()
-    results = list(in_ray(packs_of(plan, 2), None, quiet, cluster, checkpoints=checkpoints, shared=mark))
+    results = list(cluster.run(packs_of(plan, 2), Job(checkpoints=checkpoints, shared=mark)))
     assert [one.seconds >= 1e6 for _, records in results for one in records] == [seen] * 2
-    assert numbers(results) == numbers(in_process(packs_of(plan), None, quiet))
+    assert numbers(results) == numbers(InProcess().run(packs_of(plan), Job()))
 
 
-def test_packs_are_taken_as_there_is_room(cluster: Cluster, tiny_plan: Callable[..., Plan]) -> None:
+def test_packs_are_taken_as_there_is_room(cluster: Ray, tiny_plan: Callable[..., Plan]) -> None:
     taken: list[Pack] = []
 
     def packs(given: Sequence[Pack]) -> Iterator[Pack]:
@@ -386,7 +388,7 @@ def test_packs_are_taken_as_there_is_room(cluster: Cluster, tiny_plan: Callable[
             taken.append(pack)
             yield pack
 
-    results = in_ray(packs(packs_of(tiny_plan(seeds=6))), fake_train_all, quiet, cluster)
+    results = cluster.run(packs(packs_of(tiny_plan(seeds=6))), Job(fake_train_all))
     next(results)
     assert len(taken) <= cluster.at_once == 4
     results.close()
@@ -396,29 +398,30 @@ def fake_train_all(_: Any, environment: Environment, steps: int, seeds: list[int
     return [RunRecord("finished", "", 32, empty_episodes(), {}) for _ in seeds]
 
 
-def test_a_pack_for_a_gpu_goes_where_one_is(cluster: Cluster, tiny_plan: Callable[..., Plan]) -> None:
+def test_a_pack_for_a_gpu_goes_where_one_is(cluster: Ray, tiny_plan: Callable[..., Plan]) -> None:
     cluster.prepare()
     cluster.device = "cuda"
     head = next(node.id for node in cluster.nodes() if node.gpus)
     plan = tiny_plan(arms=[Arm("ppo-clip", **TINY)], seeds=[0, 2, 4, 6, 7])
-    results = outcome(in_ray(packs_of(plan), fake_train, quiet, cluster))
+    results = outcome(cluster.run(packs_of(plan), Job(fake_train)))
     assert {one.detail.split()[0] for one in results.values()} == {head}
     assert cluster.processes == 1
 
 
 def test_what_the_cluster_cannot_do_is_said(
-    cluster: Cluster, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    cluster: Ray, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cells = tiny_plan().cells
     with pytest.raises(RlbenchError, match="the device is cpu or cuda, not auto"):
-        cluster.place("auto")
+        cluster.place("auto", cells)
     cluster.prepare()
     monkeypatch.setattr(cluster, "nodes", lambda: [Node("x", "x", cpus=1.0, gpus=0.0, memory=2.0**30)])
     with pytest.raises(RlbenchError, match="device=cuda needs a GPU, but no node"):
-        cluster.place("cuda")
+        cluster.place("cuda", cells)
     cluster.device = "cpu"
     large = Experiment("large", [Arm("ppo-clip", horizon=2**20, hidden=[64])], ["CartPole-v1"], seeds=5, steps=2**20)
     first: list[str] = []
-    found = in_ray(packs_of(make_plan(large)), fake_train, quiet, cluster, lambda: first.append("meanwhile"))
+    found = cluster.run(packs_of(make_plan(large)), Job(fake_train, meanwhile=lambda: first.append("meanwhile")))
     results = outcome((first.append("result"), one)[1] for one in found)
     assert first[:2] == ["meanwhile", "result"]
     assert [one.status for one in results.values()] == ["failed"] * 5  # more than are on the cluster at once
@@ -429,12 +432,15 @@ def test_a_node_with_other_versions_is_refused(
     machines: Machines, connection: None, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, torch = installed() | {"torch": "1.0"}, re.escape(installed()["torch"])
-    with Cluster(machines.address) as cluster:
+    with contextlib.closing(Ray(machines.address)) as cluster:
         monkeypatch.setattr(clusters, "installed", lambda: other)
         with pytest.raises(RlbenchError, match=rf"^Node .* has torch {torch} instead of 1\.0; install"):
             cluster.prepare()
     monkeypatch.undo()
     monkeypatch.setattr(in_tasks, "installed", lambda: other)  # as of a node that joins later
-    with Cluster(machines.address) as cluster, pytest.raises(RlbenchError, match=r"torch .* instead of 1\.0"):
-        list(in_ray(packs_of(tiny_plan()), train, quiet, cluster))
+    with (
+        contextlib.closing(Ray(machines.address)) as cluster,
+        pytest.raises(RlbenchError, match=r"torch .* instead of 1\.0"),
+    ):
+        list(cluster.run(packs_of(tiny_plan()), Job(train)))
     assert differences(installed()) == ""

@@ -18,7 +18,7 @@ from rlbench.study.plan import Cell, Plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
 
-ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}], "shard": None}
+ABOUT: dict[str, Any] = {"experiments": [{"name": "tiny", "suite": ""}]}
 
 
 def record(status: Status = "finished") -> RunRecord:

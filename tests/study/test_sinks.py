@@ -12,7 +12,7 @@ import pytest
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.plan import AnyCell, Plan
+from rlbench.study.plan import Cell, Plan
 from rlbench.study.run import Interrupted, execute
 from rlbench.study.schedule import Pack
 from rlbench.study.sinks import Feed, open_sinks
@@ -35,10 +35,10 @@ class Noting:
     def ended(self, pack: Pack) -> None:
         self._note("ended", len(pack.cells))
 
-    def has(self, cell: AnyCell, status: str) -> bool:
+    def has(self, cell: Cell, status: str) -> bool:
         return ("stored", cell.id) in self.calls
 
-    def stored(self, cell: AnyCell, record: RunRecord) -> None:
+    def stored(self, cell: Cell, record: RunRecord) -> None:
         self._note("stored", cell.id)
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ def test_what_was_stored_before_is_told_as_it_was_recorded(tiny_plan: MakePlan, 
     plan, told = tiny_plan(), {}
 
     class Keeping(Noting):
-        def stored(self, cell: AnyCell, record: RunRecord) -> None:
+        def stored(self, cell: Cell, record: RunRecord) -> None:
             told.setdefault(cell.id, []).append(record)
 
     first = Feed(Keeping(), print)

@@ -17,6 +17,7 @@ from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.store.folders import home, read_register, read_specification
 from rlbench.study.executors.launcher import Launcher
+from rlbench.study.executors.local import Workers
 from rlbench.study.plan import cells_of, make_plan
 from rlbench.study.run import execute_all
 from rlbench.study.schedule import make_packs
@@ -231,7 +232,7 @@ def test_helpers_work_in_worker_processes(folder: Path, tmp_path: Path, launcher
     (folder / "two.py").write_text("from rlbench import Measurement\n" + measure)
     (folder / "late_helper.py").write_text("X = 3\n")
     plans = [make_plan(one) for one in load_suite(folder).experiments]
-    summary = execute_all(plans, tmp_path, workers=1, progress=False, launcher=launcher)
+    summary = execute_all(plans, tmp_path, progress=False, executor=Workers(1, launcher))
     assert (summary.finished, summary.failed) == (10, [])
     assert len(Store(tmp_path).list()) == 10
 

@@ -14,14 +14,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
-from rlbench.study.memory import IMPORTED, SHARE
+from rlbench.study.limits import IMPORTED, SHARE
 from rlbench.study.provenance import differences, installed, worker_environment
 
 if TYPE_CHECKING:
+    from rlbench.study.plan import Cell
     from rlbench.study.schedule import Placement
 
 
@@ -79,10 +81,12 @@ class Cluster:
             self._looked = time.monotonic()
         return self._nodes
 
-    def place(self, device: str) -> Placement:
+    def place(self, device: str, cells: Sequence[Cell]) -> Placement:
         """Return where packs train for what a user asked for: "cpu" or "cuda", a GPU per pack."""
-        from rlbench.study.schedule import OnCluster
+        from rlbench.study.schedule import Placement
 
+        if not cells:
+            return Placement()
         if device not in ("cpu", "cuda"):
             raise RlbenchError(f"On a Ray cluster the device is cpu or cuda, not {device}: Ray chooses the GPU.")
         self.prepare()
@@ -92,9 +96,9 @@ class Cluster:
         able = [node for node in self.nodes() if self._processes(node)]
         if device == "cpu":
             room = min(node.memory / self._processes(node) for node in able) - IMPORTED
-            return OnCluster("cpu", "cpu", self.processes, max(room, 1.0))
+            return Placement("cpu", "cpu", self._limit or self.processes, max(room, 1.0))
         model, room = _look_at_gpu(_ray())
-        return OnCluster("cuda", f"cuda ({model})", self.processes, SHARE * room)
+        return Placement("cuda", f"cuda ({model})", self._limit or self.processes, SHARE * room)
 
     @property
     def processes(self) -> int:
@@ -121,12 +125,6 @@ class Cluster:
         if self._owned:
             self._owned = self._connected = False
             _ray().shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _processes(self, node: Node) -> int:
         return int(min(node.cpus, node.gpus) if self.device == "cuda" else node.cpus)

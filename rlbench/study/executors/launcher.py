@@ -17,14 +17,10 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import IO, TYPE_CHECKING, Protocol, Self
+from typing import IO, Protocol, Self
 
-from rlbench.errors import RlbenchError
 from rlbench.study.executors import template
 from rlbench.study.executors.worker import ONE_THREAD, send
-
-if TYPE_CHECKING:
-    from rlbench.study.executors.cluster import Cluster
 
 
 class Process(Protocol):
@@ -73,19 +69,6 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def launcher_for(executor: str, address: str | None, workers: int | None) -> Launcher | Cluster:
-    """Return what starts training: processes of this machine for "local", the cluster at `address` for "ray"."""
-    if executor == "ray":
-        from rlbench.study.executors.cluster import Cluster
-
-        return Cluster(address, workers)
-    if executor != "local":
-        raise RlbenchError(f"There is no executor {executor!r}; it is local or ray.")
-    if address is not None:
-        raise RlbenchError("An address goes with the executor ray.")
-    return Launcher()
 
 
 class _Fresh:
@@ -144,7 +127,7 @@ class _Template:
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = (
-            f"from rlbench.study import template; template.main({theirs.fileno()}); "
+            f"from rlbench.study.executors import template; template.main({theirs.fileno()}); "
             "from rlbench.study.executors.worker import main; main()"
         )
         with theirs:

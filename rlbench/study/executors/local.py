@@ -1,48 +1,118 @@
-"""Worker processes, each with at most one pack, and what they say."""
+"""The executors of this machine: this process, or worker processes that may die without taking others along."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import queue
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from rlbench.records import Progress, RunRecord
+from rlbench.errors import RlbenchError
+from rlbench.records import Progress
 from rlbench.study.environments import bound
+from rlbench.study.executors import Event, Executor, Job, Results
 from rlbench.study.executors.launcher import Launcher, Process
 from rlbench.study.executors.worker import describe, perform, receive, send, trainer
-from rlbench.study.measuring import MeasuredCell
-from rlbench.study.queue import Agenda, Ended, Try
-from rlbench.study.schedule import Limits, Pack, PackLimits, overdue, patience
-from rlbench.training.checkpoints import Checkpoints
+from rlbench.study.limits import overdue, patience
+from rlbench.study.queue import Attempt, PackResult, RetryQueue
 from rlbench.training.limits import shortage
 
-
-@dataclass(frozen=True)
-class Event:
-    """Something to show: the progress of a pack, or a line that a plugin or an environment printed."""
-
-    pack: Pack | None
-    progress: Progress | None = None
-    line: str = ""
+if TYPE_CHECKING:
+    from rlbench.study.plan import Cell
+    from rlbench.study.schedule import Pack, Placement
 
 
-Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]
+def local(address: str | None, workers: int | None) -> Executor:
+    """Return what trains on this machine: `workers` processes, one per CPU (on a GPU one) if None; 0: this one."""
+    if address is not None:
+        raise RlbenchError("An address goes with the executor ray.")
+    if workers is not None and workers < 0:
+        raise RlbenchError(f"workers must be at least 0, not {workers}.")
+    return InProcess() if workers == 0 else Workers(workers)
 
 
-class Pool:
+class InProcess:
+    """Trains one pack after the other in this process."""
+
+    def prepare(self) -> None:
+        """Begin nothing."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def place(self, device: str, cells: Sequence[Cell]) -> Placement:
+        """Return where `cells` train."""
+        from rlbench.study.schedule import place
+
+        return place(device, cells, 0)
+
+    def run(self, packs: Iterable[Pack], job: Job) -> Results:
+        """Yield packs with their records."""
+        job.meanwhile()
+        retries = RetryQueue(packs, again=job.again)
+        while (attempt := retries.take()) is not None:
+            yield from retries.resolve(attempt, _trained(attempt.pack, job))
+
+
+class Workers:
+    """Trains packs in up to `workers` processes, one per CPU (on a GPU one) if None; `launcher` starts them."""
+
+    def __init__(self, workers: int | None = None, launcher: Launcher | None = None) -> None:
+        self._workers, self._launcher = workers, launcher or Launcher()
+
+    def prepare(self) -> None:
+        """Let what processes are forked from import now, while this process does other things."""
+        self._launcher.prepare()
+
+    def close(self) -> None:
+        """End all processes."""
+        self._launcher.close()
+
+    def place(self, device: str, cells: Sequence[Cell]) -> Placement:
+        """Return where `cells` train."""
+        from rlbench.study.schedule import place
+
+        placement = place(device, cells, self._workers)
+        self._workers = placement.workers
+        return placement
+
+    def run(self, packs: Iterable[Pack], job: Job) -> Results:
+        """Yield packs with their records, and end all workers in the end."""
+        pool = _Pool(job.on_event, self._launcher)
+        retries = RetryQueue(packs, again=job.again)
+        attempts: dict[Pack, Attempt] = {}
+        meanwhile = job.meanwhile
+        try:
+            while True:
+                while pool.at_work < (self._workers or 1) and (attempt := retries.take()) is not None:
+                    pack = attempt.pack
+                    attempts[pack] = attempt
+                    silence = job.limits.of(trains=pack.cells[0].trains).silence
+                    pool.start(pack, payload_of(pack, job), fresh=attempt.fresh, silence=silence)
+                meanwhile()
+                meanwhile = lambda: None  # noqa: E731
+                if not pool.at_work:
+                    return
+                result = pool.wait()
+                yield from retries.resolve(attempts.pop(result.pack), result)
+        finally:
+            pool.close()
+
+
+_Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]
+
+
+class _Pool:
     """Worker processes that are idle or hold one pack each; started when a pack needs one."""
 
     def __init__(self, on_event: Callable[[Event], None], launcher: Launcher) -> None:
         self._on_event, self._launcher = on_event, launcher
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox: _Inbox = queue.SimpleQueue()
         self._workers: list[_Worker] = []
         self._looked = time.monotonic()
 
@@ -62,13 +132,13 @@ class Pool:
             self._workers += idle
         idle[0].give(pack, payload, silence)
 
-    def wait(self) -> Ended:
+    def wait(self) -> PackResult:
         """Wait until a pack ends, and pass on meanwhile what the workers say."""
         while True:
             with contextlib.suppress(queue.Empty):
-                ended = self._heard(*self._inbox.get(timeout=_LOOK_SECONDS))
-                if ended is not None:
-                    return ended
+                result = self._take_in(*self._inbox.get(timeout=_LOOK_SECONDS))
+                if result is not None:
+                    return result
             self._end_the_silent()
 
     def close(self) -> None:
@@ -89,7 +159,7 @@ class Pool:
         for worker in self._workers:
             worker.wait(passed)
 
-    def _heard(self, worker: _Worker, kind: str, content: bytes) -> Ended | None:
+    def _take_in(self, worker: _Worker, kind: str, content: bytes) -> PackResult | None:
         pack = worker.pack
         if kind == "line":
             self._on_event(Event(pack, line=content.decode(errors="replace").rstrip()))
@@ -102,29 +172,25 @@ class Pool:
             if worker.status is None:  # the template took it along, for which the pack is not to blame
                 self.start(pack, worker.payload, fresh=True, silence=worker.silence)
                 return None
-            return Ended(pack, reason=worker.cause_of_death(), again=True)
+            return PackResult(pack, reason=worker.cause_of_death(), again=True)
         if pack is None:  # it was forked by an environment, and speaks for a process that has answered
             return None
-        what, *said = pickle.loads(content)
+        what, *values = pickle.loads(content)
         worker.silent, worker.started = 0.0, True
-        if what == "alive":
-            return None
         if what == "progress":
-            self._on_event(Event(pack, *said))
+            self._on_event(Event(pack, *values))
+        if what in ("alive", "progress"):
             return None
         worker.pack = None
-        if what == "done":
-            again = any(record.again for record in said[0])
-            ended = Ended(pack, said[0])
-        else:
-            reason, detail, again = said
-            ended = Ended(pack, reason=reason, detail=detail, again=again)
+        result = result_of(pack, what, values)
+        again = result.again or any(record.again for record in result.records or ())
         # What took the time or the memory may still be there; and what code of users did to a process, which costs less
         # to fork anew than to look through. A measurement may have been the first to import a library.
-        if again or worker.overdue or (pack.runs_user_code and (worker.process.forked or pack.is_measured)):
+        first = pack.cells[0]
+        if again or worker.overdue or (first.runs_user_code and (worker.process.forked or not first.trains)):
             worker.retired = True
             worker.process.kill()
-        return ended
+        return result
 
 
 _LOOK_SECONDS = 0.5  # between two looks at who is silent, and so that Ctrl-C is noticed on every system
@@ -133,7 +199,7 @@ _LOOK_SECONDS = 0.5  # between two looks at who is silent, and so that Ctrl-C is
 class _Worker:
     """One process, and two threads that put what it says into the pool's inbox."""
 
-    def __init__(self, inbox: Inbox, process: Process) -> None:
+    def __init__(self, inbox: _Inbox, process: Process) -> None:
         self.process = process
         self.status: int | None = None
         self.pack: Pack | None = None
@@ -175,8 +241,8 @@ class _Worker:
             name = signal.Signals(-code).name
             memory = ", perhaps by the system for want of memory" if name == "SIGKILL" else ""
             return f"its worker process was ended by {name}{memory}"
-        said = f" after saying: {self._last_line}" if self._last_line else ""
-        return f"its worker process ended with status {code}{said}"
+        last = f" after saying: {self._last_line}" if self._last_line else ""
+        return f"its worker process ended with status {code}{last}"
 
     def end(self) -> None:
         """End the process at once."""
@@ -203,120 +269,46 @@ class _Worker:
             self._inbox.put((self, "line", line))
 
 
-# Where packs train: in this process, or in worker processes that may die without taking others along.
-#
-# Each executor yields (pack, one RunRecord per cell) as packs end, in any order; of a pack of which something failed,
-# in parts. Results depend neither on which one trains nor on the number of workers, since training uses one thread in
-# every process. Packs are taken one by one as there is room for them, so that what is still to be trained can be
-# decided late.
-
-Train = Callable[..., list[RunRecord]]
-"""What takes and returns the same as `rlbench.training.trainer.train`, which is meant where it is None."""
-
-OnEvent = Callable[[Event], None]
-Results = Generator[tuple[Pack, list[RunRecord]], None, None]
-"""What ended for good: a pack, or a part of one, and one RunRecord per cell."""
-
-NO_LIMITS = Limits(seconds=0)
-
-
-def default_workers() -> int:
-    """Return the number of CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def in_process(
-    packs: Iterable[Pack],
-    train: Train | None,
-    on_event: OnEvent,
-    checkpoints: Checkpoints | None = None,
-    *,
-    limits: Limits = NO_LIMITS,
-    again: bool = True,
-) -> Results:
-    """Train one pack after the other in this process; what failed is tried again, if `again`, as `retries` says."""
-    agenda = Agenda(packs, again=again)
-    while (tried := agenda.take()) is not None:
-        settled = agenda.settle(tried, _trained(tried.pack, train, on_event, checkpoints, limits.of(tried.pack)))
-        if settled is not None:
-            yield settled
-
-
-def in_workers(
-    packs: Iterable[Pack],
-    train: Train | None,
-    on_event: OnEvent,
-    workers: int,
-    launcher: Launcher,
-    meanwhile: Callable[[], None] = lambda: None,
-    checkpoints: Checkpoints | None = None,
-    *,
-    limits: Limits = NO_LIMITS,
-    again: bool = True,
-) -> Results:
-    """Train packs in up to `workers` processes; what failed is tried again, if `again`, as `retries` says.
-
-    `meanwhile` is called once, while the first packs train.
-    """
-    pool = Pool(on_event, launcher)
-    agenda = Agenda(packs, again=again)
-    tries: dict[Pack, Try] = {}
-    try:
-        while True:
-            while pool.at_work < workers and (tried := agenda.take()) is not None:
-                tries[tried.pack] = tried
-                within = limits.of(tried.pack)
-                payload = payload_of(tried.pack, train, checkpoints, within)
-                pool.start(tried.pack, payload, fresh=tried.fresh, silence=within.silence)
-            meanwhile()
-            meanwhile = _nothing
-            if not pool.at_work:
-                return
-            ended = pool.wait()
-            settled = agenda.settle(tries.pop(ended.pack), ended)
-            if settled is not None:
-                yield settled
-    finally:
-        pool.close()
-
-
-def _nothing() -> None:
-    return
-
-
-def _trained(
-    pack: Pack, train: Train | None, on_event: OnEvent, checkpoints: Checkpoints | None, limits: PackLimits
-) -> Ended:
-    own, *arguments, options = _task(pack, train, checkpoints)
+def _trained(pack: Pack, job: Job) -> PackResult:
+    call, *arguments, options = _task(pack, job)
 
     def on_progress(progress: Progress) -> None:
-        on_event(Event(pack, progress))
+        job.on_event(Event(pack, progress))
 
+    seconds = job.limits.of(trains=pack.cells[0].trains).call
     try:
         options["on_progress"] = on_progress
-        return Ended(pack, perform(own or trainer(), arguments, options, limits.call))
+        return PackResult(pack, perform(call or trainer(), arguments, options, seconds))
     except Exception as error:
-        return Ended(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
+        return PackResult(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
 
-def _task(pack: Pack, train: Train | None, checkpoints: Checkpoints | None = None) -> tuple[Any, ...]:
+def _task(pack: Pack, job: Job) -> tuple[Any, ...]:
     """Return (what trains a pack, None for the default, its arguments, and its options by name).
 
-    A measurement brings what measures. Only the default trainer takes checkpoints.
+    Only the default trainer takes checkpoints.
     """
     first = pack.cells[0]
-    train = first.measuring if isinstance(first, MeasuredCell) else train
-    subjects = [cell.arm if isinstance(cell, MeasuredCell) else cell.algorithm for cell in pack.cells]
+    call = first.work.call or job.train
+    subjects = [cell.work.algorithm or cell.arm for cell in pack.cells]
     options = {}
-    if train is None and checkpoints is not None:
-        options["checkpoints"] = checkpoints.of(cell.id for cell in pack.cells)
-    return train, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options
+    if call is None and job.checkpoints is not None:
+        options["checkpoints"] = job.checkpoints.of(cell.id for cell in pack.cells)
+    return call, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options
 
 
-def payload_of(pack: Pack, train: Train | None, checkpoints: Checkpoints | None, limits: PackLimits) -> bytes:
+def payload_of(pack: Pack, job: Job) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
 
-    payload: bytes = cloudpickle.dumps(((limits.call, limits.memory), *_task(pack, train, checkpoints)))
+    within = job.limits.of(trains=pack.cells[0].trains)
+    payload: bytes = cloudpickle.dumps(((within.call, within.memory), *_task(pack, job)))
     return payload
+
+
+def result_of(pack: Pack, what: str, values: Sequence[Any], lost: int = 0) -> PackResult:
+    """Return the end of a pack that a worker's last message says; it was on `lost` machines before."""
+    if what == "done":
+        return PackResult(pack, values[0], lost=lost)
+    reason, detail, again = values
+    return PackResult(pack, reason=reason, detail=detail, again=again, lost=lost)

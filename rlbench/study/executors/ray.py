@@ -1,6 +1,6 @@
-"""What runs on the nodes of a Ray cluster: a pack as a task, and where it says how far it is.
+"""The executor of a Ray cluster: a pack is a task, and its records come back to whoever stores them.
 
-A task does what a local worker does, with what a local worker gets.
+A task does what a local worker does, with what a local worker gets, and reports to an actor how far it is.
 """
 
 from __future__ import annotations
@@ -12,73 +12,74 @@ import math
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress
+from rlbench.study.executors import Event, Job, Results
 from rlbench.study.executors.cluster import Cluster, last_line
-from rlbench.study.executors.local import NO_LIMITS, Event, OnEvent, Results, Train, payload_of
+from rlbench.study.executors.local import payload_of, result_of
 from rlbench.study.executors.worker import answer
-from rlbench.study.measuring import MeasuredCell
-from rlbench.study.memory import IMPORTED, replica_bytes
+from rlbench.study.limits import IMPORTED, PackLimits, overdue, patience, replica_bytes
 from rlbench.study.provenance import differences, installed, machine, worker_environment
-from rlbench.study.queue import Agenda, Ended, Try
-from rlbench.study.schedule import Limits, Pack, PackLimits, overdue, patience
-from rlbench.training.checkpoints import Checkpoints
+from rlbench.study.queue import Attempt, PackResult, RetryQueue
 
-HEAR_SECONDS = 1.0  # between two signs of life of a pack
+if TYPE_CHECKING:
+    from rlbench.study.schedule import Pack
+
+REPORT_SECONDS = 1.0  # between two reports of a pack
 _STDERR = 2  # the file, since the stream is redirected
 
-Said = tuple[int, Progress | None, list[str]]
+Report = tuple[int, Progress | None, list[str]]
 """The number of a pack, how far it is, if it said so, and the lines that were printed."""
 
 
-class Ear:
-    """An actor that keeps what packs say until it is asked for."""
+class ProgressActor:
+    """An actor that keeps what packs report until it is asked for."""
 
     def __init__(self) -> None:
         self._progress: dict[int, Progress | None] = {}
         self._lines: dict[int, list[str]] = {}
 
-    def hear(self, number: int, progress: Progress | None, lines: list[str]) -> None:
-        """Keep what the pack of this number said."""
+    def report(self, number: int, progress: Progress | None, lines: list[str]) -> None:
+        """Keep how far the pack of this number is, and what it printed."""
         self._progress[number] = progress
         self._lines.setdefault(number, []).extend(lines)
 
-    def take(self) -> list[Said]:
-        """Return what was heard since the last time."""
-        said = [(number, progress, self._lines.get(number, [])) for number, progress in self._progress.items()]
+    def take(self) -> list[Report]:
+        """Return what was reported since the last time."""
+        reports = [(number, progress, self._lines.get(number, [])) for number, progress in self._progress.items()]
         self._progress, self._lines = {}, {}
-        return said
+        return reports
 
 
-class _Voice(io.TextIOBase):
-    """What a task says: signs of life, and as a text stream what a plugin prints; sent once a second.
+class _Reporter(io.TextIOBase):
+    """What a task reports: signs of life, and as a text stream what a plugin prints; sent once a second.
 
     After `silence` seconds without a sign of life the process is ended; 0: never.
     """
 
-    def __init__(self, ear: Any, number: int, silence: float) -> None:
-        self._ear, self._number, self._silence = ear, number, silence
+    def __init__(self, actor: Any, number: int, silence: float) -> None:
+        self._actor, self._number, self._silence = actor, number, silence
         self._progress: Progress | None = None
         self._lock = threading.Lock()
         self._rest = ""
         self._lines: list[str] = []
-        self._last = -math.inf  # its first sign is sent at once
-        self._expect_a_sign(started=False)
+        self._last = -math.inf  # its first report is sent at once
+        self._expect_report(started=False)
 
-    def say(self, what: str, progress: Progress | None = None) -> None:
+    def report(self, what: str, progress: Progress | None = None) -> None:
         """Give a sign of life: "alive", or "progress"."""
-        self._expect_a_sign(started=True)
+        self._expect_report(started=True)
         self._progress = progress or self._progress
-        if time.monotonic() - self._last > HEAR_SECONDS:
+        if time.monotonic() - self._last > REPORT_SECONDS:
             self._last = time.monotonic()
             with self._lock:
                 lines, self._lines = self._lines, []
-            self._ear.hear.remote(self._number, self._progress, lines)
+            self._actor.report.remote(self._number, self._progress, lines)
 
     def write(self, text: str) -> int:
         with self._lock:
@@ -91,14 +92,14 @@ class _Voice(io.TextIOBase):
         faulthandler.cancel_dump_traceback_later()
         return [*self._lines, *([self._rest] if self._rest else [])]
 
-    def _expect_a_sign(self, *, started: bool) -> None:
+    def _expect_report(self, *, started: bool) -> None:
         # Its thread needs no interpreter, so that it also ends what hangs in compiled code.
         if self._silence:
             seconds = patience(self._silence, started=started)
             faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
-def train_pack(payload: bytes, expected: dict[str, str], ear: Any, number: int, silence: float, shared: str) -> bytes:
+def train_pack(payload: bytes, expected: dict[str, str], actor: Any, number: int, silence: float, shared: str) -> bytes:
     """Return, pickled, the lines left to show and a worker's last message, or "refused" and a sentence.
 
     `expected` is what must be installed here. Checkpoints are used where the file `shared` is to be seen, which lies in
@@ -106,114 +107,92 @@ def train_pack(payload: bytes, expected: dict[str, str], ear: Any, number: int, 
     """
     if refused := differences(expected):
         return pickle.dumps(([], "refused", refused))
-    voice = _Voice(ear, number, silence)
-    with contextlib.redirect_stdout(voice), contextlib.redirect_stderr(voice):
-        kind, *content = answer(payload, voice.say, checkpoints=Path(shared).is_file())
-    if kind == "done":
-        content[0] = [replace(record, machine=machine()) for record in content[0]]
-    return pickle.dumps((voice.end(), kind, *content))
+    reporter = _Reporter(actor, number, silence)
+    with contextlib.redirect_stdout(reporter), contextlib.redirect_stderr(reporter):
+        what, *values = answer(payload, reporter.report, checkpoints=Path(shared).is_file())
+    if what == "done":
+        values[0] = [replace(record, machine=machine()) for record in values[0]]
+    return pickle.dumps((reporter.end(), what, *values))
 
-
-# Where packs train that go to a Ray cluster: a pack is a task, and its records come back to whoever stores them.
-#
-# Ray is not asked to try again what broke off: it does not tell a node that vanished, for which no pack is to blame,
-# from a pack that ends its process wherever it goes.
 
 LOST_NODES = 10  # that a pack may be on, before it is to blame
 
 _GRAIN = 64 * 2**20  # bytes; requests for memory are multiples of it, since Ray keeps books on each that differs
 
 
-def in_ray(
-    packs: Iterable[Pack],
-    train: Train | None,
-    on_event: OnEvent,
-    cluster: Cluster,
-    meanwhile: Callable[[], None] = lambda: None,
-    checkpoints: Checkpoints | None = None,
-    *,
-    limits: Limits = NO_LIMITS,
-    shared: Path | None = None,
-    again: bool = True,
-) -> Results:
-    """Train packs as Ray tasks, as many at once as keep the cluster busy; more as nodes join.
+class Ray(Cluster):
+    """The executor that trains packs as Ray tasks, as many at once as keep the cluster busy; more as nodes join.
 
-    A pack whose node is lost is sent again; what failed is tried again, if `again`, as `retries` says. `meanwhile` is
-    called once, while the first packs train. Nodes that see the file `shared` are taken to see the folder of the
-    checkpoints, whose path must be absolute; None: no node does. Raises RlbenchError for a node that joined with other
-    versions than this process has.
+    A pack whose node is lost is sent again. Ray is not asked to do that: it does not tell a node that vanished, for
+    which no pack is to blame, from a pack that ends its process wherever it goes.
     """
-    cluster.prepare()
-    agenda = Agenda(packs, again=again)
-    flights = _Flights(cluster, train, on_event, checkpoints, limits, shared)
-    started = said = False
-    try:
-        while True:
-            ended = []
-            while len(flights) < cluster.at_once and (tried := agenda.take()) is not None:
-                if too_large := flights.too_large(tried.pack):
-                    ended.append((tried, Ended(tried.pack, reason=too_large)))
-                    break
-                flights.send(tried)
-            if not started:
-                started = True
-                meanwhile()
-            if not flights and not ended:
-                return
-            if not cluster.processes and not said:
-                on_event(Event(None, line="No node of the Ray cluster is left to train on; waiting for one."))
-            said = not cluster.processes
-            for tried, one in ended or flights.landed():
-                settled = agenda.settle(tried, one)
-                if settled is not None:
-                    yield settled
-    finally:
-        flights.close()
+
+    def run(self, packs: Iterable[Pack], job: Job) -> Results:
+        """Yield packs with their records; RlbenchError for a node that joined with other versions than are here."""
+        self.prepare()
+        retries = RetryQueue(packs, again=job.again)
+        tasks = _RemoteTasks(self, job)
+        started = reported = False
+        try:
+            while True:
+                ended: list[tuple[Attempt, PackResult]] = []
+                while len(tasks) < self.at_once and (attempt := retries.take()) is not None:
+                    if too_large := tasks.too_large(attempt.pack):
+                        ended.append((attempt, PackResult(attempt.pack, reason=too_large)))
+                        break
+                    tasks.send(attempt)
+                if not started:
+                    started = True
+                    job.meanwhile()
+                if not tasks and not ended:
+                    return
+                if not self.processes and not reported:
+                    job.on_event(Event(None, line="No node of the Ray cluster is left to train on; waiting for one."))
+                reported = not self.processes
+                for attempt, result in ended or tasks.completed():
+                    yield from retries.resolve(attempt, result)
+        finally:
+            tasks.close()
 
 
 @dataclass(eq=False)
-class _Flight:
-    """A try on its way, the `lost` nodes that it was on before, and when it was last heard of."""
+class _RemoteTask:
+    """An attempt on its way, the `lost` nodes that it was on before, and when it was last heard of."""
 
-    tried: Try
+    attempt: Attempt
     limits: PackLimits
     lost: int = 0
     number: int = 0
     heard: float = field(default_factory=time.monotonic)
     started: bool = False
 
+    @property
+    def pack(self) -> Pack:
+        return self.attempt.pack
 
-class _Flights:
+
+class _RemoteTasks:
     """The packs that are on the cluster, and what is heard of them."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        train: Train | None,
-        on_event: OnEvent,
-        checkpoints: Checkpoints | None,
-        limits: Limits,
-        shared: Path | None,
-    ) -> None:
+    def __init__(self, cluster: Cluster, job: Job) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._ray, self._cluster, self._on_event = ray, cluster, on_event
-        self._train, self._checkpoints, self._limits, self._shared = train, checkpoints, limits, str(shared or "")
+        self._ray, self._cluster, self._job = ray, cluster, job
         self._environment = worker_environment()
         gpus = {"num_gpus": 1} if cluster.device == "cuda" else {}
-        self._task = ray.remote(num_cpus=1, max_retries=0, **gpus)(train_pack)
+        self._remote = ray.remote(num_cpus=1, max_retries=0, **gpus)(train_pack)
         self._expected = ray.put(installed())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        ear = ray.remote(num_cpus=0, runtime_env={"env_vars": self._environment})(Ear)
-        self._ear = ear.options(scheduling_strategy=here).remote()
-        self._heard: Any = self._ear.take.remote()
+        actor = ray.remote(num_cpus=0, runtime_env={"env_vars": self._environment})(ProgressActor)
+        self._actor = actor.options(scheduling_strategy=here).remote()
+        self._reports: Any = self._actor.take.remote()
         self._asked = time.monotonic()
         self._sent = 0
-        self._flights: dict[Any, _Flight] = {}
+        self._tasks: dict[Any, _RemoteTask] = {}
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._tasks)
 
     def too_large(self, pack: Pack) -> str:
         """Return in one sentence that no node has the memory that a pack needs, or ""."""
@@ -224,23 +203,23 @@ class _Flights:
             f"{largest / 2**30:.1f} GiB"
         )
 
-    def send(self, tried: Try) -> None:
+    def send(self, attempt: Attempt) -> None:
         """Send a pack to whichever node has room for it first."""
-        self._send(_Flight(tried, self._limits.of(tried.pack)))
+        self._send(_RemoteTask(attempt, self._job.limits.of(trains=attempt.pack.cells[0].trains)))
 
-    def landed(self) -> list[tuple[Try, Ended]]:
+    def completed(self) -> list[tuple[Attempt, PackResult]]:
         """Wait about a second for packs to end, send those again whose nodes are lost, and return the others."""
-        pending = list(self._flights)
-        ready, _ = self._ray.wait(pending, timeout=HEAR_SECONDS, fetch_local=True)
+        pending = list(self._tasks)
+        ready, _ = self._ray.wait(pending, timeout=REPORT_SECONDS, fetch_local=True)
         if ready:  # all of them at once: what is asked of many costs as much as what is asked of one
             ready, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=True)
-        self._hear()
-        landed = []
-        for task in ready:
-            flight = self._flights.pop(task)
-            if (ended := self._ended(flight, task)) is not None:
-                landed.append((flight.tried, ended))
-        return landed
+        self._take_reports()
+        completed = []
+        for reference in ready:
+            task = self._tasks.pop(reference)
+            if (result := self._result(task, reference)) is not None:
+                completed.append((task.attempt, result))
+        return completed
 
     def close(self) -> None:
         """Cancel what is still on the cluster, unless that ends with the connection.
@@ -248,83 +227,82 @@ class _Flights:
         Not by force: Ray may abort the whole process where a task ends at that very moment.
         """
         if not self._cluster.owned:
-            for task in self._flights:
-                self._ray.cancel(task)
-        self._ray.kill(self._ear)
+            for reference in self._tasks:
+                self._ray.cancel(reference)
+        self._ray.kill(self._actor)
 
-    def _send(self, flight: _Flight) -> None:
+    def _send(self, task: _RemoteTask) -> None:
         self._sent += 1
-        flight.number = self._sent
-        flight.heard, flight.started = time.monotonic(), False
-        pack = flight.tried.pack
+        task.number = self._sent
+        task.heard, task.started = time.monotonic(), False
         environment = self._environment
-        if flight.tried.fresh or flight.tried.last:  # Ray keeps processes apart whose environments differ
+        if task.attempt.fresh or task.attempt.last:  # Ray keeps processes apart whose environments differ
             environment = environment | {"RLBENCH_TRY": str(self._sent)}
-        task = self._task.options(memory=_needed(pack), name=pack.title, runtime_env={"env_vars": environment})
-        payload = payload_of(pack, self._train, self._checkpoints, flight.limits)
-        sent = task.remote(payload, self._expected, self._ear, self._sent, flight.limits.silence, self._shared)
-        self._flights[sent] = flight
+        remote = self._remote.options(
+            memory=_needed(task.pack), name=task.pack.title, runtime_env={"env_vars": environment}
+        )
+        payload, shared = payload_of(task.pack, self._job), str(self._job.shared or "")
+        reference = remote.remote(payload, self._expected, self._actor, self._sent, task.limits.silence, shared)
+        self._tasks[reference] = task
 
-    def _ended(self, flight: _Flight, task: Any) -> Ended | None:
+    def _result(self, task: _RemoteTask, reference: Any) -> PackResult | None:
         """Return how a pack ended; None where it is sent again."""
-        exceptions, pack = self._ray.exceptions, flight.tried.pack
+        exceptions, pack = self._ray.exceptions, task.pack
         try:
-            lines, kind, *content = pickle.loads(self._ray.get(task))
+            lines, what, *values = pickle.loads(self._ray.get(reference))
         except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
-            flight.lost += 1
-            if flight.lost < LOST_NODES:
-                self._send(flight)
+            task.lost += 1
+            if task.lost < LOST_NODES:
+                self._send(task)
                 return None
             reason = f"{LOST_NODES} nodes of the cluster that it was on died"
-            return Ended(pack, reason=reason, detail=str(error), lost=flight.lost)
+            return PackResult(pack, reason=reason, detail=str(error), lost=task.lost)
         except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
-            reason = self._cause_of_death(flight, error)
-            return Ended(pack, reason=reason, detail=str(error), again=True, lost=flight.lost)
+            reason = self._cause_of_death(task, error)
+            return PackResult(pack, reason=reason, detail=str(error), again=True, lost=task.lost)
         except exceptions.RayError as error:
-            return Ended(pack, reason=f"Ray could not run it: {last_line(error)}", detail=str(error), lost=flight.lost)
+            reason = f"Ray could not run it: {last_line(error)}"
+            return PackResult(pack, reason=reason, detail=str(error), lost=task.lost)
         for line in lines:
-            self._on_event(Event(pack, line=line))
-        if kind == "refused":
-            raise RlbenchError(content[0])
-        if kind == "done":
-            return Ended(pack, content[0], lost=flight.lost)
-        reason, detail, again = content
-        return Ended(pack, reason=reason, detail=detail, again=again, lost=flight.lost)
+            self._job.on_event(Event(pack, line=line))
+        if what == "refused":
+            raise RlbenchError(values[0])
+        return result_of(pack, what, values, task.lost)
 
-    def _cause_of_death(self, flight: _Flight, error: Exception) -> str:
+    def _cause_of_death(self, task: _RemoteTask, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             return "its worker process on the cluster was ended for want of memory"
-        limit = patience(flight.limits.silence, started=flight.started)
-        # Signs of life are heard once a second, and so may be its last.
-        if limit and time.monotonic() - flight.heard >= limit - 3 * HEAR_SECONDS:
+        limit = patience(task.limits.silence, started=task.started)
+        # Reports are taken once a second, and so may be its last.
+        if limit and time.monotonic() - task.heard >= limit - 3 * REPORT_SECONDS:
             return overdue(limit)
         return "its worker process on the cluster ended"
 
-    def _hear(self) -> None:
-        """Pass on what packs said of late, if it has come; nothing is lost with it but what is shown."""
-        if time.monotonic() - self._asked < HEAR_SECONDS or not self._ray.wait([self._heard], timeout=0)[0]:
+    def _take_reports(self) -> None:
+        """Pass on what packs reported of late, if it has come; nothing is lost with it but what is shown."""
+        if time.monotonic() - self._asked < REPORT_SECONDS or not self._ray.wait([self._reports], timeout=0)[0]:
             return
-        heard: list[Said] = []
+        reports: list[Report] = []
         with contextlib.suppress(self._ray.exceptions.RayError):
-            heard = self._ray.get(self._heard)
-        self._heard, self._asked = self._ear.take.remote(), time.monotonic()
-        under_way = {flight.number: flight for flight in self._flights.values()}
-        for number, progress, lines in heard:
-            flight = under_way.get(number)
-            pack = None
-            if flight is not None:
-                pack, flight.heard, flight.started = flight.tried.pack, time.monotonic(), True
+            reports = self._ray.get(self._reports)
+        self._reports, self._asked = self._actor.take.remote(), time.monotonic()
+        under_way = {task.number: task for task in self._tasks.values()}
+        for number, progress, lines in reports:
+            task = under_way.get(number)
+            pack = task.pack if task else None
+            if task is not None:
+                task.heard, task.started = time.monotonic(), True
             for line in lines:
-                self._on_event(Event(pack, line=line))
+                self._job.on_event(Event(pack, line=line))
             if pack is not None and progress is not None:
-                self._on_event(Event(pack, progress))
+                self._job.on_event(Event(pack, progress))
 
 
 def _needed(pack: Pack) -> int:
     """Return the memory that a pack's process may need, bytes."""
     needed = float(IMPORTED)
     for cell in pack.cells:
-        if not isinstance(cell, MeasuredCell):
+        if cell.trains:
             needed += replica_bytes(cell.algorithm, _observations(cell.environment), cell.steps)
     return -(-int(needed) // _GRAIN) * _GRAIN
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlbench.study.executors.worker import ONE_THREAD, receive
-from rlbench.study.imports import uncollected
+from rlbench.study.startup import uncollected, warm_up
 
 MESSAGE = struct.Struct("=cIi")
 FORK, KILL, READY, ENDED = b"f", b"k", b"r", b"e"
@@ -52,8 +52,6 @@ def main(descriptor: int) -> None:
 def _import() -> None:
     """Import what every pack needs, and let no worker search it for garbage."""
     with uncollected():
-        from rlbench.study.warmup import warm_up
-
         warm_up()
         gc.freeze()
 

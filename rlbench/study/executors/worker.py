@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
-from rlbench.study import memory
+from rlbench.study import limits
 from rlbench.training.limits import limit_memory, shortage, watching
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def describe(error: BaseException) -> str:
 def main() -> None:
     """Train packs until stdin ends. Ctrl-C is the parent's business, which ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    memory.be_ended_first()
+    limits.be_ended_first()
     source = sys.stdin.buffer
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
@@ -73,13 +73,13 @@ def main() -> None:
         os._exit(1)  # the parent is gone, and so is stderr
 
 
-def answer(payload: bytes, say: Callable[..., None], *, checkpoints: bool = True) -> tuple[Any, ...]:
-    """Train a pack as it was sent, in this process, and return the last message about it; `say` hears the others.
+def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = True) -> tuple[Any, ...]:
+    """Train a pack as it was sent, in this process, and return the last message about it; `report` gets the others.
 
     Without `checkpoints` it is trained from the beginning, and none are written.
     """
     try:
-        return "done", _train(payload, say, checkpoints)
+        return "done", _train(payload, report, checkpoints)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -89,7 +89,7 @@ def answer(payload: bytes, say: Callable[..., None], *, checkpoints: bool = True
         return "error", reason, traceback.format_exc(), again
 
 
-def _train(payload: bytes, say: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
+def _train(payload: bytes, report: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
     (seconds, size), train, *arguments, options = pickle.loads(payload)
     if not checkpoints:
         options.pop("checkpoints", None)
@@ -98,13 +98,13 @@ def _train(payload: bytes, say: Callable[..., None], checkpoints: bool) -> list[
 
     draw_anew()
     imported = _imported()
-    memory.forget_peak()
+    limits.forget_peak()
     limit_memory(size)
-    say("alive")  # all is imported
-    on_progress = partial(say, "progress")
-    records = perform(train, arguments, {**options, "on_progress": on_progress}, seconds, lambda: say("alive"))
+    report("alive")  # all is imported
+    on_progress = partial(report, "progress")
+    records = perform(train, arguments, {**options, "on_progress": on_progress}, seconds, lambda: report("alive"))
     for record in records:
-        record.peak_bytes = max(memory.peak() - imported, 0)
+        record.peak_bytes = max(limits.peak() - imported, 0)
     return records
 
 
@@ -130,7 +130,7 @@ def perform(
 @cache
 def _imported() -> int:
     """Return the memory that was held before the first pack, bytes."""
-    return memory.held()
+    return limits.held()
 
 
 def trainer() -> Callable[..., list[RunRecord]]:

@@ -19,7 +19,7 @@ from rlbench.records import Progress, RunRecord, Table
 from rlbench.store import Store
 from rlbench.store.folders import home
 from rlbench.study.executors.worker import describe
-from rlbench.study.plan import AnyCell, AnyPlan
+from rlbench.study.plan import Cell, Plan
 from rlbench.study.schedule import Pack
 
 _SECONDS = 1.0  # between two signs of life of a pack that are passed on
@@ -40,10 +40,10 @@ class Sink(Protocol):
     def ended(self, pack: Pack) -> None:
         """Forget a pack that progress was shown of: all of its runs are stored."""
 
-    def has(self, cell: AnyCell, status: str) -> bool:
+    def has(self, cell: Cell, status: str) -> bool:
         """Return whether the run is shown already, as it ended."""
 
-    def stored(self, cell: AnyCell, record: RunRecord) -> None:
+    def stored(self, cell: Cell, record: RunRecord) -> None:
         """Show a run, whole or not at all, in place of what was shown of it before."""
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Feed:
         self._waiting.setdefault(pack, {cell.id for cell in pack.cells})
         self._calls.put(lambda: self._sink.progress(pack, progress))
 
-    def stored(self, cell: AnyCell, record: RunRecord) -> None:
+    def stored(self, cell: Cell, record: RunRecord) -> None:
         """Pass on a run that was stored, in whichever part of its pack."""
         self._calls.put(lambda: self._sink.stored(cell, record))
         for pack, left in list(self._waiting.items()):
@@ -80,7 +80,7 @@ class Feed:
                 del self._waiting[pack]
                 self._calls.put(lambda pack=pack: self._sink.ended(pack))  # type: ignore[misc]
 
-    def fill_in(self, cells: Sequence[AnyCell], results_dir: str | Path) -> None:
+    def fill_in(self, cells: Sequence[Cell], results_dir: str | Path) -> None:
         """Show those of the cells that are stored and not shown: from runs without this sink, or before it failed."""
         store = Store(results_dir)
         for cell in cells:
@@ -91,7 +91,7 @@ class Feed:
         self._calls.put(None)
         self._thread.join()
 
-    def _fill_in(self, cell: AnyCell, store: Store) -> None:
+    def _fill_in(self, cell: Cell, store: Store) -> None:
         manifest = store.manifest(cell.id)
         if manifest is not None and not self._sink.has(cell, manifest["status"]):
             read = store.read(cell.id)
@@ -159,7 +159,7 @@ class Place(NamedTuple):
     parts: tuple[str, ...]
 
 
-def places_of(plans: Sequence[AnyPlan], results_dir: str | Path) -> dict[str, list[Place]]:
+def places_of(plans: Sequence[Plan], results_dir: str | Path) -> dict[str, list[Place]]:
     """Return the places of every run by the id of its cell: one for each experiment that it belongs to."""
     places: dict[str, list[Place]] = {}
     for plan in plans:
@@ -172,12 +172,12 @@ def places_of(plans: Sequence[AnyPlan], results_dir: str | Path) -> dict[str, li
     return places
 
 
-def folder_of(plan: AnyPlan, results_dir: str | Path) -> Path:
+def folder_of(plan: Plan, results_dir: str | Path) -> Path:
     """Return the results folder of a plan's suite, or that of an experiment by itself."""
     return Path(results_dir) / plan.suite if plan.suite else home(results_dir, plan.experiment.name)
 
 
-def parameters(cell: AnyCell, record: RunRecord) -> dict[str, bool | int | float | str]:
+def parameters(cell: Cell, record: RunRecord) -> dict[str, bool | int | float | str]:
     """Return what a run was and how it ended, its hyper-parameters as `field.NAME`; what is no number is a text."""
     fields: Mapping[str, Any] = cell.identity.get("settings", {})
     return {

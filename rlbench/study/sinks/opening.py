@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rlbench.errors import RlbenchError
-from rlbench.study.plan import AnyPlan, cells_of
+from rlbench.study.plan import Plan, cells_of
 from rlbench.study.sinks import tensorboard_files, wandb_runs
 from rlbench.study.sinks.feed import Feed, Say, Sink, folder_of, places_of, switched_off
 
@@ -22,7 +22,7 @@ def say(sentence: str) -> None:
 
 @contextlib.contextmanager
 def open_sinks(
-    plans: Sequence[AnyPlan],
+    plans: Sequence[Plan],
     results_dir: str | Path,
     *,
     tensorboard: bool = False,
@@ -44,7 +44,7 @@ def open_sinks(
             feed.close()
 
 
-def _sinks(plans: Sequence[AnyPlan], results_dir: str | Path, tensorboard: bool, wandb: bool, say: Say) -> list[Sink]:
+def _sinks(plans: Sequence[Plan], results_dir: str | Path, tensorboard: bool, wandb: bool, say: Say) -> list[Sink]:
     for asked, package in ((tensorboard, "tensorboard"), (wandb, "wandb")):
         if asked:
             _check_installed(package)

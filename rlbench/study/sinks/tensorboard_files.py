@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from rlbench.files import file_name, fill, is_stale, refuse_links
 from rlbench.records import Progress, RunRecord
-from rlbench.study.plan import AnyCell
+from rlbench.study.plan import Cell
 from rlbench.study.schedule import Pack
 from rlbench.study.sinks.feed import Place, parameters, points, used
 
@@ -58,11 +58,11 @@ class EventFiles:
         if pack in self._curves:
             self._curves.pop(pack).remove()
 
-    def has(self, cell: AnyCell, status: str) -> bool:
+    def has(self, cell: Cell, status: str) -> bool:
         """Return whether the run's file is there, in every experiment that it belongs to."""
         return all((_folder(place) / _name(cell, status)).is_file() for place in self._places.get(cell.id, ()))
 
-    def stored(self, cell: AnyCell, record: RunRecord) -> None:
+    def stored(self, cell: Cell, record: RunRecord) -> None:
         """Write the run's file, in every experiment that it belongs to."""
         data = encoded(cell, record)
         for place in self._places.get(cell.id, ()):
@@ -76,7 +76,7 @@ class EventFiles:
             self._live.rmdir()
 
 
-def encoded(cell: AnyCell, record: RunRecord) -> bytes:
+def encoded(cell: Cell, record: RunRecord) -> bytes:
     """Return the event file of a run: hyper-parameters and outcome for the HParams page, and every number."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -101,7 +101,7 @@ def _scalars(now: float, step: int, values: Mapping[str, float]) -> bytes:
     return data
 
 
-def _session(cell: AnyCell, record: RunRecord, now: float) -> list[Any]:
+def _session(cell: Cell, record: RunRecord, now: float) -> list[Any]:
     """Return the summaries from which the HParams page takes the run's row."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
@@ -158,7 +158,7 @@ def _folder(place: Place) -> Path:
     return path
 
 
-def _name(cell: AnyCell, status: str) -> str:
+def _name(cell: Cell, status: str) -> str:
     return f"{_PREFIX}.{cell.id}.{status}"
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from rlbench.errors import RlbenchError
 from rlbench.files import folder, write
 from rlbench.records import Progress, RunRecord
-from rlbench.study.plan import AnyCell
+from rlbench.study.plan import Cell
 from rlbench.study.schedule import Pack
 from rlbench.study.sinks.feed import Place, parameters, points, used
 
@@ -55,11 +55,11 @@ class WandbRuns:
         if pack in self._live:
             self._live.pop(pack).finish()
 
-    def has(self, cell: AnyCell, status: str) -> bool:
+    def has(self, cell: Cell, status: str) -> bool:
         """Return whether the run was written to its end."""
         return all(_mark(place, cell, status).is_file() for place in self._places.get(cell.id, ())[:1])
 
-    def stored(self, cell: AnyCell, record: RunRecord) -> None:
+    def stored(self, cell: Cell, record: RunRecord) -> None:
         """Write a run, in place of what was begun of it before."""
         for place in self._places.get(cell.id, ())[:1]:
             _forget(place, cell)
@@ -73,7 +73,7 @@ class WandbRuns:
         if wandb := sys.modules.get("wandb"):  # not imported where nothing was written
             wandb.teardown()
 
-    def _write(self, place: Place, cell: AnyCell, record: RunRecord) -> None:
+    def _write(self, place: Place, cell: Cell, record: RunRecord) -> None:
         run = _begin(
             place,
             id=cell.id,
@@ -132,7 +132,7 @@ def _begin(place: Place, **named: Any) -> Any:
     return run
 
 
-def _forget(place: Place, cell: AnyCell) -> None:
+def _forget(place: Place, cell: Cell) -> None:
     """Remove what was written of a run that is written anew: `wandb sync` would upload both."""
     ours = folder(place.folder / FOLDER / "complete", inside=place.folder.parent).parent
     for path in [*ours.glob(f"*run-*-{cell.id}"), *ours.glob(f"complete/{cell.id}.*")]:
@@ -142,5 +142,5 @@ def _forget(place: Place, cell: AnyCell) -> None:
             path.unlink(missing_ok=True)
 
 
-def _mark(place: Place, cell: AnyCell, status: str) -> Path:
+def _mark(place: Place, cell: Cell, status: str) -> Path:
     return place.folder / FOLDER / "complete" / f"{cell.id}.{status}"
