@@ -149,7 +149,6 @@ def test_no_file_imports_in_a_circle_also_for_annotations_only() -> None:
         left = {module: needs for module, needs in left.items() if module not in ready}
 
 
-@pytest.mark.xfail(strict=True, reason="the engines and the study are being moved")
 def test_no_small_file_serves_a_single_other_one() -> None:
     importers: dict[str, set[str]] = {module: set() for module in MODULES}
     for file in sorted(CORE.rglob("*.py")):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import numpy as np
 import pytest
 
 from rlbench import registry
+from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
-from rlbench.study.executors import Event, Job
+from rlbench.study import executors
+from rlbench.study.executors import Event, Job, executor_for
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import InProcess, Workers
 from rlbench.study.plan import Cell, Plan, Work, training
@@ -97,6 +101,31 @@ def test_stopping_early_ends_the_workers(launcher: Launcher) -> None:
     assert Path(f"/proc/{worker}").exists()
     results.close()
     assert not Path(f"/proc/{worker}").exists()
+
+
+def made(address: str | None, workers: int | None) -> tuple[str | None, int | None]:
+    """An executor, as far as looking it up goes."""
+    return address, workers
+
+
+def test_an_installed_executor_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("mine", f"{__name__}:made", executors.GROUP)
+    monkeypatch.setattr(executors, "entry_points", lambda group: [point])
+    assert executor_for("mine", "there", 3) == ("there", 3)
+    assert isinstance(executor_for(workers=0), InProcess)
+    assert isinstance(executor_for("local"), Workers)
+    for name, address, workers, message in (
+        ("slurm", None, None, "There is no executor 'slurm'; it is local or mine or ray"),
+        ("local", "127.0.0.1:6379", None, "An address goes with the executor ray"),
+        ("local", None, -1, "workers must be at least 0, not -1"),
+    ):
+        with pytest.raises(RlbenchError, match=message):
+            executor_for(name, address, workers)
+
+
+def test_the_built_in_executors_are_entry_points() -> None:
+    entries = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert entries[executors.GROUP] == executors._BUILT_IN
 
 
 def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:

@@ -192,13 +192,8 @@ def test_the_table_is_that_of_local_runs(machines: Machines, tmp_path: Path) -> 
 
 def test_what_is_asked_for_wrongly_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ray.is_initialized()
-    for executor, address, workers, message in (
-        ("ray", None, 0, "workers must be at least 1, not 0"),
-        ("slurm", None, None, "it is local or ray"),
-        ("local", "127.0.0.1:6379", None, "goes with the executor ray"),
-    ):
-        with pytest.raises(RlbenchError, match=message):
-            executor_for(executor, address, workers)
+    with pytest.raises(RlbenchError, match="workers must be at least 1, not 0"):
+        executor_for("ray", workers=0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress, RunRecord
-from rlbench.study.limits import Limits
+from rlbench.study.limits import Limits, PackLimits
 
 if TYPE_CHECKING:
     from rlbench.study.plan import Cell
@@ -65,6 +65,10 @@ class Job:
     meanwhile: Callable[[], None] = lambda: None
     again: bool = True
     shared: Path | None = None
+
+    def limits_of(self, pack: Pack) -> PackLimits:
+        """Return the limits of one pack."""
+        return self.limits.of(trains=pack.cells[0].trains)
 
 
 class Executor(Protocol):

@@ -40,19 +40,17 @@ class InProcess:
     """Trains one pack after the other in this process."""
 
     def prepare(self) -> None:
-        """Begin nothing."""
+        pass
 
     def close(self) -> None:
-        """Nothing is held."""
+        pass
 
     def place(self, device: str, cells: Sequence[Cell]) -> Placement:
-        """Return where `cells` train."""
         from rlbench.study.schedule import place
 
         return place(device, cells, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        """Yield packs with their records."""
         job.meanwhile()
         retries = RetryQueue(packs, again=job.again)
         while (attempt := retries.take()) is not None:
@@ -66,15 +64,12 @@ class Workers:
         self._workers, self._launcher = workers, launcher or Launcher()
 
     def prepare(self) -> None:
-        """Let what processes are forked from import now, while this process does other things."""
         self._launcher.prepare()
 
     def close(self) -> None:
-        """End all processes."""
         self._launcher.close()
 
     def place(self, device: str, cells: Sequence[Cell]) -> Placement:
-        """Return where `cells` train."""
         from rlbench.study.schedule import place
 
         placement = place(device, cells, self._workers)
@@ -82,7 +77,6 @@ class Workers:
         return placement
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        """Yield packs with their records, and end all workers in the end."""
         pool = _Pool(job.on_event, self._launcher)
         retries = RetryQueue(packs, again=job.again)
         attempts: dict[Pack, Attempt] = {}
@@ -92,8 +86,7 @@ class Workers:
                 while pool.at_work < (self._workers or 1) and (attempt := retries.take()) is not None:
                     pack = attempt.pack
                     attempts[pack] = attempt
-                    silence = job.limits.of(trains=pack.cells[0].trains).silence
-                    pool.start(pack, payload_of(pack, job), fresh=attempt.fresh, silence=silence)
+                    pool.start(pack, payload_of(pack, job), fresh=attempt.fresh, silence=job.limits_of(pack).silence)
                 meanwhile()
                 meanwhile = lambda: None  # noqa: E731
                 if not pool.at_work:
@@ -275,10 +268,9 @@ def _trained(pack: Pack, job: Job) -> PackResult:
     def on_progress(progress: Progress) -> None:
         job.on_event(Event(pack, progress))
 
-    seconds = job.limits.of(trains=pack.cells[0].trains).call
     try:
         options["on_progress"] = on_progress
-        return PackResult(pack, perform(call or trainer(), arguments, options, seconds))
+        return PackResult(pack, perform(call or trainer(), arguments, options, job.limits_of(pack).call))
     except Exception as error:
         return PackResult(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
@@ -301,7 +293,7 @@ def payload_of(pack: Pack, job: Job) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
 
-    within = job.limits.of(trains=pack.cells[0].trains)
+    within = job.limits_of(pack)
     payload: bytes = cloudpickle.dumps(((within.call, within.memory), *_task(pack, job)))
     return payload
 

@@ -205,7 +205,7 @@ class _RemoteTasks:
 
     def send(self, attempt: Attempt) -> None:
         """Send a pack to whichever node has room for it first."""
-        self._send(_RemoteTask(attempt, self._job.limits.of(trains=attempt.pack.cells[0].trains)))
+        self._send(_RemoteTask(attempt, self._job.limits_of(attempt.pack)))
 
     def completed(self) -> list[tuple[Attempt, PackResult]]:
         """Wait about a second for packs to end, send those again whose nodes are lost, and return the others."""
