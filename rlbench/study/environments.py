@@ -46,14 +46,14 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
                 importlib.import_module(module)
         gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
         registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
-        found: dict[str, Any] = {
-            one: _with_class(spec, folder) for one, spec in registry.items() if not _is_gymnasiums(spec)
+        known: dict[str, Any] = {
+            label: _with_class(spec, folder) for label, spec in registry.items() if not _is_gymnasiums(spec)
         }
         # Wrappers are always named in text, by modules that a worker may not be able to import.
-        for wrapper in found[name].additional_wrappers if name in found else ():
+        for wrapper in known[name].additional_wrappers if name in known else ():
             if wrapper.entry_point.startswith((PREFIX, "__main__")):
-                found[wrapper.entry_point] = _loaded(wrapper.entry_point)
-    return replace(environment, registered=found)
+                known[wrapper.entry_point] = _loaded(wrapper.entry_point)
+    return replace(environment, registered=known)
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def specification_of(environment: Environment) -> dict[str, Any]:
         return {}
     try:
         return _specification(
-            spec, {name: one for name, one in (environment.registered or {}).items() if one is not spec}
+            spec, {name: other for name, other in (environment.registered or {}).items() if other is not spec}
         )
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as problem:
         raise RlbenchError(
@@ -116,8 +116,8 @@ def _specification(spec: EnvSpec, known: Mapping[str, Any]) -> dict[str, Any]:
         document["order_enforce"] = False
     if spec.additional_wrappers:
         document["wrappers"] = [
-            [_described(_loaded(one.entry_point), known), _described(one.kwargs, known)]
-            for one in spec.additional_wrappers
+            [_described(_loaded(wrapper.entry_point), known), _described(wrapper.kwargs, known)]
+            for wrapper in spec.additional_wrappers
         ]
     return document
 
@@ -129,7 +129,7 @@ def _described(value: Any, known: Mapping[str, Any]) -> Any:
     """
     describe = functools.partial(_described, known=known)
     if isinstance(value, str) and ":" not in value and value in known:  # the others are classes of wrappers
-        return {"environment": _specification(known[value], {one: known[one] for one in known if one != value})}
+        return {"environment": _specification(known[value], {other: known[other] for other in known if other != value})}
     if value is None or isinstance(value, bool | int | float | str):
         return value if type(value).__module__ == "builtins" else [type(value).__qualname__, repr(value)]
     if isinstance(value, bytes | bytearray):

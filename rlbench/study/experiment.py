@@ -140,7 +140,9 @@ class Investigation:
             "name": self.name,
             "question": self.question,
             **self._arm_entries(),
-            "environments": [{"id": place.id, "options": dict(place.options)} for place in self.environments],
+            "environments": [
+                {"id": environment.id, "options": dict(environment.options)} for environment in self.environments
+            ],
             "seeds": list(self.seeds),
             **self._budget_entries(),
             "claims": [claim.document() for claim in self.claims],
@@ -297,7 +299,7 @@ class Measurement(Investigation):
         return {"measure": self.measure.__qualname__, "arms": arms}
 
     def _budget_entries(self) -> dict[str, Any]:
-        return {"steps": {place.label: 1 for place in self.environments}, "baseline": ""}
+        return {"steps": {environment.label: 1 for environment in self.environments}, "baseline": ""}
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:
@@ -307,16 +309,12 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
         if key not in known:
             raise RlbenchError(f"An experiment has no entry {brief(key)}.{nearest(str(key), known)}")
     try:
-        return Experiment(
-            **{
-                **document,
-                "arms": [
-                    Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]
-                ],
-                "environments": [Environment(one["id"], one.get("options", {})) for one in document["environments"]],
-                "claims": [claim_from(one) for one in document.get("claims", [])],
-            }
-        )
+        parts = {
+            "arms": [Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]],
+            "environments": [Environment(entry["id"], entry.get("options", {})) for entry in document["environments"]],
+            "claims": [claim_from(entry) for entry in document.get("claims", [])],
+        }
+        return Experiment(**{**document, **parts})
     except (KeyError, TypeError, AttributeError) as problem:
         raise RlbenchError(f"This is not the document of an experiment: {problem}.") from problem
 
@@ -350,32 +348,30 @@ def as_list(where: str, key: str, value: Any) -> list[Any]:
 
 def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
     """Return different environments, given as such or by their ids."""
-    # Each experiment has its own, since each carries what was registered when that was read.
-    environments = tuple(
-        Environment(one) if isinstance(one, str) else replace(one) if isinstance(one, Environment) else one
-        for one in items
-    )
-    for one in environments:
-        if not isinstance(one, Environment) or not isinstance(one.id, str) or not one.id:
-            raise RlbenchError(f"{where}: {brief(one)} is not an environment; give a Gymnasium id.")
-        if not isinstance(one.options, Mapping) or not all(isinstance(key, str) for key in one.options):
-            raise RlbenchError(
-                f"{where}: the options of {one.id} must be a mapping of names, not {brief(one.options)}."
-            )
-        try:
-            json.dumps(canonical(one.options))
-        except (TypeError, ValueError, RecursionError) as problem:
-            raise RlbenchError(f"{where}: the options of {one.id} must be JSON values ({problem}).") from problem
-        if not is_label(one.label):
-            raise RlbenchError(
-                f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "
-                f"and {brief(one.label)} is not one."
-            )
-    if repeated := repeats([one.label for one in environments]):
+    environments = tuple(_as_environment(where, item) for item in items)
+    if repeated := repeats([environment.label for environment in environments]):
         raise RlbenchError(f"{where}: environment {brief(repeated[0])} is listed twice.")
-    if repeats([(one.id, json.dumps(canonical(one.options), sort_keys=True)) for one in environments]):
+    if repeats([json.dumps([env.id, canonical(env.options)], sort_keys=True) for env in environments]):
         raise RlbenchError(f"{where}: two environments differ only in how their options are written.")
     return environments
+
+
+def _as_environment(where: str, item: Any) -> Environment:
+    env = Environment(item) if isinstance(item, str) else item
+    if not isinstance(env, Environment) or not isinstance(env.id, str) or not env.id:
+        raise RlbenchError(f"{where}: {brief(env)} is not an environment; give a Gymnasium id.")
+    if not isinstance(env.options, Mapping) or not all(isinstance(key, str) for key in env.options):
+        raise RlbenchError(f"{where}: the options of {env.id} must be a mapping of names, not {brief(env.options)}.")
+    try:
+        json.dumps(canonical(env.options))
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise RlbenchError(f"{where}: the options of {env.id} must be JSON values ({problem}).") from problem
+    if not is_label(env.label):
+        raise RlbenchError(
+            f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "
+            f"and {brief(env.label)} is not one."
+        )
+    return replace(env)  # each experiment has its own, since each carries what was registered when that was read
 
 
 def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
@@ -408,15 +404,15 @@ def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> i
     """Return environment steps: one number, or one per environment by its label or id."""
     if not isinstance(steps, Mapping):
         return _positive(where, "steps", steps)
-    names = [name for one in environments for name in dict.fromkeys((one.label, one.id))]
+    names = [name for environment in environments for name in dict.fromkeys((environment.label, environment.id))]
     for name in steps:
         if name not in names:
             raise RlbenchError(
                 f"{where}: steps names {brief(name)}, which is not an environment here.{nearest(name, names)}"
             )
-    for one in environments:
-        if one.id not in steps and one.label not in steps:
-            raise RlbenchError(f"{where}: steps has no entry for {one.label}.")
+    for environment in environments:
+        if environment.id not in steps and environment.label not in steps:
+            raise RlbenchError(f"{where}: steps has no entry for {environment.label}.")
     return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
 
 
@@ -425,17 +421,17 @@ def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
     if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
         raise RlbenchError(f"{where}: claims must be a list, not {brief(claims)}.")
     listed = tuple(claims)
-    for one in listed:
-        if not isinstance(one, Claim):
-            raise RlbenchError(f"{where}: {brief(one)} is not a Claim.")
-    if repeated := repeats([one.statement for one in listed]):
+    for claim in listed:
+        if not isinstance(claim, Claim):
+            raise RlbenchError(f"{where}: {brief(claim)} is not a Claim.")
+    if repeated := repeats([claim.statement for claim in listed]):
         raise RlbenchError(f"{where}: two claims say {brief(repeated[0])}; every claim needs its own statement.")
     return listed
 
 
 def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], environments: Sequence[Environment]) -> None:
     """Claims name arms and environments by their labels; wrong ones are said before anything is trained."""
-    known = {"arm": list(arms), "environment": [one.label for one in environments]}
+    known = {"arm": list(arms), "environment": [environment.label for environment in environments]}
     for claim in claims:
         for what, names in (("arm", claim.arms), ("environment", claim.environments)):
             for name in names:

@@ -113,8 +113,8 @@ class Cell:
     @property
     def planned(self) -> Planned:
         """The run as a row of the tables."""
-        place = self.environment.label
-        return Planned(self.id, self.arm, self.work.title, place, self.seed, self.steps, self.fingerprint)
+        where = self.environment.label
+        return Planned(self.id, self.arm, self.work.title, where, self.seed, self.steps, self.fingerprint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,12 +165,12 @@ class Plan:
         """
         document, environments = self.experiment.document(), self.experiment.environments
         specified = {cell.environment.label: cell.specification for cell in self.cells if cell.trains}
-        for entry, place in zip(document["environments"], environments, strict=True):
-            if specification := specified.get(place.label):
+        for entry, environment in zip(document["environments"], environments, strict=True):
+            if specification := specified.get(environment.label):
                 entry["specification"] = specification
         return document | {
             "arms": [arm.document() for arm in self.arms],
-            "steps": {place.label: self.experiment.budget(place) for place in environments},
+            "steps": {environment.label: self.experiment.budget(environment) for environment in environments},
             "baseline": self.baseline,
         }
 
@@ -178,11 +178,11 @@ class Plan:
 def make_plan(experiment: Investigation) -> Plan:
     """Return the plan of an experiment; RlbenchError where it names something that does not exist or fit."""
     arms, baseline = resolve(experiment)
-    environments = [(place, specification_of(place)) for place in map(bound, experiment.environments)]
+    environments = [(environment, specification_of(environment)) for environment in map(bound, experiment.environments)]
     cells = tuple(
-        Cell(arm.label, arm.work, place, experiment.budget(place), seed, arm.fingerprint, specification)
+        Cell(arm.label, arm.work, environment, experiment.budget(environment), seed, arm.fingerprint, specification)
         for arm in arms
-        for place, specification in environments
+        for environment, specification in environments
         for seed in experiment.seeds
     )
     return Plan(experiment, tuple(arms), cells, baseline)

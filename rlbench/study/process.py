@@ -161,8 +161,8 @@ def _of_posix() -> list[_Part]:
     """Return what only the main thread may change, and only some systems have."""
     parts = []
     if threading.current_thread() is threading.main_thread():
-        own = [number for number in signal.valid_signals() if signal.getsignal(number) is not None]
-        parts += [_Part(partial(signal.getsignal, number), partial(signal.signal, number)) for number in own]
+        numbers = [number for number in signal.valid_signals() if signal.getsignal(number) is not None]
+        parts += [_Part(partial(signal.getsignal, number), partial(signal.signal, number)) for number in numbers]
     if hasattr(signal, "pthread_sigmask"):
         parts.append(
             _Part(
@@ -178,7 +178,7 @@ def _of_posix() -> list[_Part]:
         import resource
 
         limits = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
-        parts += [_Part(partial(resource.getrlimit, one), partial(resource.setrlimit, one)) for one in limits]
+        parts += [_Part(partial(resource.getrlimit, limit), partial(resource.setrlimit, limit)) for limit in limits]
     return parts
 
 

@@ -94,8 +94,10 @@ def worker_environment() -> dict[str, str]:
 
     Not the interpreter's own folders, which are the node's business.
     """
-    own = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    interpreter = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
     paths = [os.path.realpath(path) for path in sys.path if path != "" and Path(path).is_dir()]
     here = [os.getcwd()] if "" in sys.path else []
-    inside = [path for path in paths if path not in own and not any(path.startswith(one + os.sep) for one in own)]
-    return ONE_THREAD | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(here + inside))}
+    outside = [
+        path for path in paths if not any(path == home or path.startswith(home + os.sep) for home in interpreter)
+    ]
+    return ONE_THREAD | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(here + outside))}

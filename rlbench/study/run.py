@@ -77,7 +77,7 @@ def execute_all(
     one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". An `executor` trains instead, with
     its own workers, and stays open; `meanwhile` is called once while it trains, to import what is needed afterwards.
     Packs in training write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are.
-    What other processes train meanwhile is waited for. `sinks` hear of progress and of what was stored. `time_limit`,
+    What other processes train meanwhile is waited for. `sinks` get progress and what was stored. `time_limit`,
     seconds, is that of `rlbench.study.limits.Limits`. Raises RlbenchError for an environment that cannot be made, a
     device that is not there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
@@ -341,12 +341,12 @@ def step_twice(
         except RlbenchError:  # only one at a time can be made
             second = _walk(environment, [0], len(first))
     alike = all(
-        np.array_equal(one[0], other[-1], equal_nan=True)
+        np.array_equal(expected[0], actual[-1], equal_nan=True)
         for before, after in zip(first, second, strict=False)
-        for one, other in zip(before, after, strict=True)
+        for expected, actual in zip(before, after, strict=True)
     )
-    said = "" if alike else "gave other observations or rewards when it was stepped again"
-    return [RunRecord("finished", said, steps, empty_episodes(), {})]
+    problem = "" if alike else "gave other observations or rewards when it was stepped again"
+    return [RunRecord("finished", problem, steps, empty_episodes(), {})]
 
 
 def _walk(environment: Environment, seeds: Sequence[int], steps: int) -> list[tuple[Any, ...]]:

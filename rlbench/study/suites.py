@@ -35,7 +35,7 @@ def load_experiment(path: str | Path) -> Investigation:
     if any(not hasattr(experiment, field.name) for field in fields(experiment)):
         raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {experiment.kind}.")
     # In place, and once: a file is imported once, and what it registered may have been registered over since.
-    here = tuple(bound(place, Path(path).resolve().parent) for place in experiment.environments)
+    here = tuple(bound(environment, Path(path).resolve().parent) for environment in experiment.environments)
     object.__setattr__(experiment, "environments", here)
     return experiment
 
@@ -117,12 +117,12 @@ def check_suite(suite: Suite, file: Path) -> None:
             _check(entry, f"{file}, {what}", kinds)
 
 
-def _check(made: Any, where: str, kinds: _Kinds) -> None:
-    for one in fields(made):
-        words, holds = kinds.get(one.name, _TEXT)
-        value = getattr(made, one.name)
+def _check(part: Any, where: str, kinds: _Kinds) -> None:
+    for field in fields(part):
+        words, holds = kinds.get(field.name, _TEXT)
+        value = getattr(part, field.name)
         if not holds(value):
-            raise RlbenchError(f"{where}: {one.name} must be {words}, not {brief(value)}.")
+            raise RlbenchError(f"{where}: {field.name} must be {words}, not {brief(value)}.")
 
 
 def _is_list(value: Any) -> bool:
@@ -138,7 +138,7 @@ def _is_one_or_more(value: Any) -> bool:
 
 
 def _is_mapping(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, Mapping) and all(is_text(key) and holds(one) for key, one in value.items())
+    return isinstance(value, Mapping) and all(is_text(key) and holds(item) for key, item in value.items())
 
 
 def _is_band(value: Any) -> bool:
@@ -199,7 +199,7 @@ class LoadedSuite:
 
     def chosen(self, only: Sequence[str] = (), *, quick: bool = False) -> tuple[Investigation, ...]:
         """Return the members named by `only`, of those that a quick run has; RlbenchError where a name is unknown."""
-        known = [one.name for one in self.experiments]
+        known = [experiment.name for experiment in self.experiments]
         for name in only:
             if name not in known:
                 raise RlbenchError(f"{self.folder} has no experiment {brief(name)}.{nearest(name, known)}")
@@ -208,7 +208,7 @@ class LoadedSuite:
             named &= set(self.suite.quick)
         if not named:
             raise RlbenchError(f"None of {', '.join(only)} belongs to what SUITE.quick runs.")
-        return tuple(one for one in self.experiments if one.name in named)
+        return tuple(experiment for experiment in self.experiments if experiment.name in named)
 
 
 def load_suite(folder: str | Path) -> LoadedSuite:
@@ -246,8 +246,8 @@ def register_suite(
     that are.
     """
     asked = [([claim.document() for claim in experiment.claims], cells) for experiment, cells in planned]
-    for (experiment, _), own in zip(planned, asked, strict=True):
-        register(results_dir, home(results_dir, experiment.name, suite.name), [own])
+    for (experiment, _), part in zip(planned, asked, strict=True):
+        register(results_dir, home(results_dir, experiment.name, suite.name), [part])
     register(results_dir, Path(results_dir) / suite.name, asked)
 
 
@@ -260,10 +260,10 @@ def _read(file: Path) -> Suite:
         what = "no SUITE" if suite is None else f"a SUITE of type {type(suite).__name__}"
         raise RlbenchError(f"{file} has {what}; it must say SUITE = Suite(...).")
     check_suite(suite, file)
-    checks = [replace(one, check=partial(_inside, file.parent, one.check)) for one in suite.checks]
+    checks = [replace(entry, check=partial(_inside, file.parent, entry.check)) for entry in suite.checks]
     errata = [
-        replace(one, demonstrate=partial(_inside, file.parent, one.demonstrate)) if one.demonstrate else one
-        for one in suite.errata
+        replace(entry, demonstrate=partial(_inside, file.parent, entry.demonstrate)) if entry.demonstrate else entry
+        for entry in suite.errata
     ]
     return replace(suite, checks=checks, errata=errata)
 
@@ -288,10 +288,10 @@ def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
     """Refuse ids that occur twice, and what refers to something that is not there."""
     suite, where = loaded.suite, loaded.folder / FILE
     members = zip(loaded.experiments, files, strict=True)
-    made = [(claim.id, file) for one, file in members for claim in one.claims]
-    made += [(one.id, where) for one in suite.checks]
+    owners = [(claim.id, file) for entry, file in members for claim in entry.claims]
+    owners += [(entry.id, where) for entry in suite.checks]
     seen: dict[str, Path] = {}
-    for number, file in made:
+    for number, file in owners:
         if number and number in seen:
             both = f"in {seen[number]} and {file}" if seen[number] != file else f"both in {file}"
             raise RlbenchError(f"Two claims have the id {brief(number)}, {both}; give one of them another.")
@@ -300,15 +300,15 @@ def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
     for number in suite.remarks:
         if number not in ids:
             raise RlbenchError(f"{where}: remarks name {brief(number)}, which is no claim's id.{_nearest(number, ids)}")
-    names = [one.name for one in loaded.experiments]
+    names = [entry.name for entry in loaded.experiments]
     named = [("quick", name) for name in suite.quick]
-    named += [(f"figure {brief(one.name)}", name) for one in suite.figures for name in one.experiments]
+    named += [(f"figure {brief(entry.name)}", name) for entry in suite.figures for name in entry.experiments]
     for what, name in named:
         if name not in names:
             raise RlbenchError(
                 f"{where}: {what} names {brief(name)}, which is no experiment here.{_nearest(name, names)}"
             )
-    if repeated := repeats([one.name for one in suite.figures]):
+    if repeated := repeats([entry.name for entry in suite.figures]):
         raise RlbenchError(f"{where}: two figures are called {brief(repeated[0])}.")
     if suite.quick_seeds < 1:
         raise RlbenchError(f"{where}: quick_seeds must be at least 1, not {brief(suite.quick_seeds)}.")

@@ -77,7 +77,7 @@ class Cluster:
     def nodes(self) -> list[Node]:
         """Return the nodes that are alive, as of a few seconds ago."""
         if time.monotonic() - self._looked > _REFRESH_SECONDS:
-            self._nodes = [_node(one) for one in _ray().nodes() if one["Alive"]]
+            self._nodes = [_node(described) for described in _ray().nodes() if described["Alive"]]
             self._looked = time.monotonic()
         return self._nodes
 
