@@ -11,12 +11,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rlbench.functional.compiled import inlined, kernel
+
+if TYPE_CHECKING:
+    from rlbench.functional.distributions import Family
 
 Array = npt.NDArray[Any]
 
@@ -318,6 +321,14 @@ class ActorCritic:
                 bound = 1 / math.sqrt(inputs)
                 weight[0] = rng.uniform(-bound, bound, (inputs, outputs))
                 bias[0] = rng.uniform(-bound, bound, outputs)
+
+    def act(self, family: Family, flat: Array, observation: Array, noise: Array) -> Array:
+        """Return the actions `[R, N]` or `[R, N, K]` that the policy takes, by noise `[R, N, Z]` that was drawn."""
+        return family.sample(self.forward(flat, observation, value=False).head, noise)
+
+    def values(self, flat: Array, observation: Array) -> Array:
+        """Return the values `[R, B]` of observations `[R, B, in]`."""
+        return self.forward(flat, observation, policy=False).value
 
     def forward(self, flat: Array, x: Array, *, policy: bool = True, value: bool = True) -> Output:
         """Return heads and values of observations `[R, B, in]`, those that are asked for."""

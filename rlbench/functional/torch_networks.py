@@ -13,16 +13,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy.typing as npt
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from rlbench.functional.distributions import Distribution
+    from rlbench.functional.distributions import Distribution, Family
     from rlbench.functional.networks import ActorCritic, Stack
 
-
+Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 Evaluated = tuple[Tensor | None, Tensor | None]
 
@@ -65,11 +66,17 @@ class TensorNetwork(ABC):
             parts = [self.evaluate(*piece, value=False)[0] for piece in self.pieces(params, x)]
         return _joined(parts)
 
-    def values(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return the values `[R, B]` without a way back."""
+    def act(self, family: Family, params: Tensor, observation: Array, noise: Array) -> Array:
+        """Do what `ActorCritic.act` does: what comes and goes is arrays, the parameters lie on a device."""
+        head = self.heads(params, torch.from_numpy(observation).to(params.device))
+        return family.sample_tensor(head, torch.from_numpy(noise).to(params.device)).cpu().numpy()
+
+    def values(self, params: Tensor, observation: Array) -> Array:
+        """Do what `ActorCritic.values` does."""
+        x = torch.from_numpy(observation).to(params.device)
         with torch.no_grad():
             parts = [self.evaluate(*piece, policy=False)[1] for piece in self.pieces(params, x)]
-        return _joined(parts)
+        return _joined(parts).cpu().numpy()
 
     def pieces(self, *stacked: Tensor) -> list[tuple[Tensor, ...]]:
         """Return what is evaluated in one go: one replica of each tensor, in memory of its own, or all replicas."""

@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Any, overload
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, configure, settings
 from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.fields import Field, configure, fields_of, settings
+from rlbench.fields import Field, fields_of
 from rlbench.records import Environment
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, settings
 from rlbench.checks import broken_promise
 from rlbench.errors import RlbenchError
-from rlbench.fields import settings
 from rlbench.files import read_json, write
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.registry import is_own
@@ -346,7 +345,7 @@ def execute_all(
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
-    one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". `launcher` starts the processes, or
+    one); 0 trains in this process. `device` is "cpu", "cuda" or "cuda:N". `launcher` starts the processes, or
     is a Ray cluster, and stays open; `meanwhile` is called once while they train, to import what is needed afterwards.
     Packs in training write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are.
     `shard` says which part of the runs is trained here, all if None. What other processes train meanwhile is waited
@@ -367,7 +366,7 @@ def execute_all(
     store.set_aside()
     trained = [cell for cell in left if isinstance(cell, Cell)]
     observations = _check_environments(trained)
-    placement = launcher.place(device) if isinstance(launcher, Cluster) and left else place(device, trained)
+    placement = launcher.place(device) if isinstance(launcher, Cluster) and left else place(device)
     workers = placement.workers(default_workers()) if workers is None else workers
     for plan in plans:
         write_specification(results_dir, plan.document(), plan.planned, plan.experiment.document(), plan.suite)

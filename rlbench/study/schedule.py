@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlbench.algorithm import pack_key
+from rlbench.algorithm import pack_key, settings
 from rlbench.errors import RlbenchError
-from rlbench.fields import fields_of, settings
+from rlbench.fields import fields_of
 from rlbench.files import read_json, write
 from rlbench.records import RunRecord
 from rlbench.registry import is_own
@@ -384,19 +384,13 @@ class OnCluster(Placement):
         return self.memory + memory.IMPORTED if self.device == "cpu" else math.inf
 
 
-def place(device: str, cells: Sequence[Cell]) -> Placement:
-    """Return where `cells` train for what a user asked for; RlbenchError if that device is not there.
-
-    "auto" decides once for all cells, so that the runs of one command are comparable to the bit.
-    """
+def place(device: str) -> Placement:
+    """Return where runs train for what a user asked for; RlbenchError if that device is not there."""
     if device == "cpu":  # without importing torch
         return Placement()
     from rlbench.training.devices import describe, resolve
 
-    environments = list({cell.environment.label: cell.environment for cell in cells}.values())
-    largest = max(map(len, groups_of(cells)), default=0)
-    resolved = resolve(device, environments, largest)
-    return Placement(resolved, describe(resolved))
+    return Placement(resolve(device), describe(device))
 
 
 CALL_SECONDS = 60.0

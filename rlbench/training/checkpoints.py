@@ -213,7 +213,7 @@ class Resumption:
             found.setdefault(self._steps[replica], []).append(replica)
         return list(found.values())
 
-    def restore(self, training: Loop[Any], block: Sequence[int]) -> bool:
+    def restore(self, training: Loop, block: Sequence[int]) -> bool:
         """Put a block of one group where its checkpoints are; False if some of it must start from the beginning.
 
         The training is then of no use, and `groups` tells those apart.
@@ -234,7 +234,7 @@ class Resumption:
         say_once(f"{training.algorithm.name}: {len(block)} of its runs go on at step {step:,} of {training.steps:,}.")
         return True
 
-    def write(self, training: Loop[Any], block: Sequence[int], *, share: float = 1.0) -> None:
+    def write(self, training: Loop, block: Sequence[int], *, share: float = 1.0) -> None:
         """Write the checkpoints of a block once `share` of the interval has passed since the latest.
 
         A disk that refuses does not stop the training.
@@ -255,7 +255,7 @@ class Resumption:
         if self._checkpoints.interval:
             self._interval = max(self._checkpoints.interval, _RARE * (self._written - started))
 
-    def write_at_end(self, training: Loop[Any], block: Sequence[int]) -> None:
+    def write_at_end(self, training: Loop, block: Sequence[int]) -> None:
         """Write the checkpoints of a block that is done, which is not stored before the whole pack is."""
         self.write(training, block, share=_END)
 

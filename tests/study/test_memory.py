@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from rlbench import registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.study import memory
 
 MEASURE = """
 import json, sys
 from rlbench import registry
-from rlbench.fields import configure
 from rlbench.records import Environment
 from rlbench.study import memory
 from rlbench.training.trainer import train

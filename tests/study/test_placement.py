@@ -17,7 +17,6 @@ from rlbench.study import memory
 from rlbench.study.plan import Plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Costs, Placement, make_packs, place
-from rlbench.training.devices import AUTO_REPLICAS
 
 
 def fake(*arguments: Any, device: str = "cpu", on_progress: Any = None) -> list[RunRecord]:
@@ -35,15 +34,15 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_the_cpu_nothing_is_changed() -> None:
-    where = place("cpu", [])
+    where = place("cpu")
     assert where == Placement("cpu", "cpu")
     assert (where.workers(7), where.trainer(None), where.trainer(fake)) == (7, None, fake)
     assert where.room(2) == pytest.approx(memory.room(2), rel=0.2)
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_gpu_takes_one_process_and_large_packs(tiny_plan: Callable[..., Plan]) -> None:
-    where = place("cuda", tiny_plan().cells)
+def test_a_gpu_takes_one_process_and_large_packs() -> None:
+    where = place("cuda")
     assert (where.device, where.label) == ("cuda", "cuda (Model)")
     assert where.workers(7) == 1
     assert where.room(1) == 1e9
@@ -51,13 +50,6 @@ def test_a_gpu_takes_one_process_and_large_packs(tiny_plan: Callable[..., Plan])
     trainer = where.trainer(fake)
     assert isinstance(trainer, partial)
     assert trainer.keywords == {"device": "cuda"}
-
-
-@pytest.mark.usefixtures("gpu")
-def test_auto_looks_at_the_largest_pack(tiny_plan: Callable[..., Plan]) -> None:
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS).cells).device == "cuda"
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS - 1).cells).device == "cpu"
-    assert place("auto", []).device == "cpu"
 
 
 @pytest.mark.usefixtures("gpu")

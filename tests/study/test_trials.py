@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlbench import registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.records import Environment
 from rlbench.study import run
 from rlbench.study.executors.launcher import Launcher

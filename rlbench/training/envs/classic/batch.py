@@ -24,7 +24,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, com
 
 from rlbench.training.envs.base import Failure, Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
-from rlbench.training.envs.classic.play import Copies, Policy, Record, player
+from rlbench.training.envs.classic.fused import Copies, Policy, Record, compiled_rollout
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import State, from_generators, joined, part, put, to_generators
 
@@ -223,7 +223,7 @@ class ClassicBatch:
             truncated.reshape(self._shape),
         )
 
-    def play(
+    def rollout(
         self,
         forward: Callable[..., None],
         sample: Callable[..., None],
@@ -232,21 +232,21 @@ class ClassicBatch:
         head_size: int,
         now: Observations,
     ) -> Record:
-        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.play`.
+        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.fused`.
 
         `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after.
         """
         horizon, many = len(noise), len(self._elapsed)
         width = 1 if self.action.kind == "categorical" else self.action.sizes[0]
-        cuts = many * (horizon // self._limit + 1)
+        truncations = many * (horizon // self._limit + 1)
         record = Record(
             np.empty((horizon, many, self.observation_size), np.float32),
             np.empty((horizon, many, width)),
             np.empty((horizon, many)),
             np.empty((horizon, many), np.bool_),
             np.empty((horizon, many), np.bool_),
-            np.empty(cuts, np.int64),
-            np.empty((cuts, self.observation_size), np.float32),
+            np.empty(truncations, np.int64),
+            np.empty((truncations, self.observation_size), np.float32),
             np.zeros(1, np.int64),
         )
         low, high = self.action.low, self.action.high
@@ -258,7 +258,7 @@ class ClassicBatch:
         head, flat_noise, reached = np.empty((many, head_size), np.float32), noise.reshape(horizon, many, -1), 0
         while reached < horizon:
             self._starts.refill()
-            reached = player()(
+            reached = compiled_rollout()(
                 forward, sample, self._dynamics.advance, reached, policy, copies, flat_noise, now, head, record
             )
         return record
