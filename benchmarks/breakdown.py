@@ -24,7 +24,7 @@ PHASES = {
     ],
 }
 PARTS = {
-    "rollout: noise": ["rlbench.functional.distributions:CategoricalFamily.draw_noise"],
+    "rollout: noise": ["rlbench.functional.distributions:Family.draw_noise"],
     "rollout: policy and environment": ["rlbench.training.envs.classic:ClassicBatch.rollout"],
     "rollout: bookkeeping": ["rlbench.training.rollout:Collector.collect"],
     "update: gather": [

@@ -202,15 +202,12 @@ class Problem(Protocol):
 
     def full(self) -> Any:
         """Return the whole rollout as one batch."""
-        ...
 
     def minibatches(self, *, epochs: int, count: int) -> Iterator[Any]:
         """Yield `count` equal batches, freshly shuffled for every replica, `epochs` times over."""
-        ...
 
     def policy_samples(self, params: Params, batch: Any) -> Samples:
         """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
-        ...
 
     def gradient(
         self,
@@ -230,7 +227,6 @@ class Problem(Protocol):
         maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
         `[R]` (default: all that are alive) enters the diagnostics.
         """
-        ...
 
     def fisher(self, params: Params, batch: Any) -> Callable[[Params], Params]:
         """Return the map from a vector to the policy's Fisher information, averaged over the batch, times it, `[R, P]`.
@@ -238,7 +234,6 @@ class Problem(Protocol):
         J^T F J v with J the Jacobian of the heads and F the distribution's own Fisher matrix: exact, and without
         differentiating twice (Schulman et al. 2015, appendix C.1).
         """
-        ...
 
     def ascend(self, params: Params, grad: Params, active: Any, *, policy: bool = True, value: bool = True) -> Params:
         """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
@@ -247,16 +242,12 @@ class Problem(Protocol):
         state: a zero gradient would not do, since Adam's momentum moves on without one. A network that shares
         parameters between the two steps as a whole. `grad` is used up.
         """
-        ...
 
     def usable(self, batch: Any) -> Any:
         """Return which replicas `[R]` are alive and have at least one sample that counts in this batch."""
-        ...
 
     def mask(self, condition: torch.Tensor) -> Any:
         """Return a condition `[R, 1]` as a mask of replicas `[R]`."""
-        ...
 
     def none_left(self, going: Any) -> bool:
         """Return whether no replica of a mask takes part any more; on a GPU never, since asking would wait for it."""
-        ...

@@ -6,6 +6,10 @@ those of any. Parameters are one flat tensor `[R, P]` in both, of which the firs
 On the CPU a pass goes through the replicas one at a time, each with memory of its own: torch's batched products round
 differently for other batch sizes, and its products may round differently at other addresses. So a replica's numbers
 do not depend on the others, to the bit. On a GPU all replicas are one batch, and such differences are possible.
+
+A module's tensors lie one after the other in the flat parameters: those that the policy depends on, the free log
+standard deviations, those that only the value depends on. What is not learnt (buffers, frozen parameters) lies there,
+too, and receives no gradient, so that every replica keeps its own.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Tensor = torch.Tensor
+T = TypeVar("T")
 Evaluated = tuple[Tensor | None, Tensor | None]
 
 
@@ -145,7 +150,6 @@ class TensorActorCritic(TensorNetwork):
         self.one_by_one = one_by_one
 
     def evaluate(self, params: Tensor, x: Tensor, *, policy: bool = True, value: bool = True) -> Evaluated:
-        """Return head and value, see `TensorNetwork.evaluate`."""
         layout = self._layout
         head: Tensor | None = None
         values: Tensor | None = None
@@ -202,13 +206,6 @@ def _joined(parts: list[Tensor | None]) -> Tensor:
     return kept[0] if len(kept) == 1 else torch.cat(kept)
 
 
-# Any `torch.nn.Module` as the network of R replicas: built from the replicas' own seeds, stacked, checked.
-#
-# The module's tensors lie one after the other in the flat parameters `[R, P]`: those that the policy depends on, the
-# free log standard deviations, those that only the value depends on. What is not learnt (buffers, frozen parameters)
-# lies there, too, and receives no gradient, so that every replica keeps its own.
-
-T = TypeVar("T")
 _PROBE = 3  # rows of the batch that a module is tried on
 
 
@@ -302,7 +299,6 @@ class ModuleNetwork(TensorNetwork):
         return super().parts(policy=policy, value=value)
 
     def evaluate(self, params: Tensor, x: Tensor, *, policy: bool = True, value: bool = True) -> Evaluated:
-        """Return head and value, see `TensorNetwork.evaluate`."""
         if len(params) == 1:
             head, values = (out.unsqueeze(0) for out in self._one(params[0], x[0]))
         else:

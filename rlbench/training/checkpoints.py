@@ -1,4 +1,11 @@
-"""The code that trains."""
+"""Checkpoints: a run that was interrupted goes on from its latest one, to the same numbers bit for bit.
+
+    FOLDER/<cell id>.npz    the state of one run between two rollouts, as arrays; `header` is JSON as bytes
+
+One file per run, not per pack, so that runs may go on in another pack than they began in. A file exists whole or not at
+all, and nothing in it is executed. It is used only if its checksum holds, and code, packages and processor are those
+that wrote it; otherwise the run starts from the beginning, which gives the same numbers and takes longer.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +42,6 @@ def source() -> str:
         digest.update(f"{file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
-
-# Checkpoints: a run that was interrupted goes on from its latest one, to the same numbers bit for bit.
-#
-#     FOLDER/<cell id>.npz    the state of one run between two rollouts, as arrays; `header` is JSON as bytes
-#
-# One file per run, not per pack, so that runs may go on in another pack than they began in. A file is written under a
-# temporary name and renamed, so it exists whole or not at all. Nothing in it is executed. It is used only if its
-# checksum holds, and code, packages and processor are those that wrote it; otherwise the run starts from the beginning,
-# which gives the same numbers and takes longer.
 
 SCHEMA = 1
 _PACKAGES = ("torch", "numpy", "numba", "gymnasium")

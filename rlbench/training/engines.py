@@ -34,22 +34,9 @@ from rlbench.training.noise import Streams
 from rlbench.training.rollout import Experience
 
 
-def engine_for(
-    algorithms: Sequence[Algorithm],
-    environment: Environment,
-    steps: int,
-    seeds: Sequence[int],
-    device: str,
-    *,
-    remember: bool = False,
-) -> Loop:
-    """Return the training of a pack by the engine that is fastest of those that can do it.
-
-    Only with `remember` may it be asked for its states.
-    """
-    if device == "cpu" and not has_own_network(algorithms[0], environment):
-        return Training(algorithms, environment, steps, seeds, remember=remember)
-    return AutogradTraining(algorithms, environment, steps, seeds, torch.device(device), remember=remember)
+def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:
+    """Return the engine that is fastest of those that can train an algorithm on an environment."""
+    return Training if device == "cpu" and not has_own_network(algorithm, environment) else AutogradTraining
 
 
 def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
@@ -66,16 +53,9 @@ class Training(Loop):
 
     MOMENTS = ("first", "second", "steps")
 
-    def __init__(
-        self,
-        algorithms: Sequence[Algorithm],
-        environment: Environment,
-        steps: int,
-        seeds: Sequence[int],
-        *,
-        remember: bool = False,
-    ) -> None:
-        super().__init__(algorithms, environment, steps, seeds, "cpu, compiled", remember=remember)
+    @property
+    def place(self) -> str:
+        return "cpu, compiled"
 
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[ActorCritic, Array, AdamState]:
         network = layout(algorithms[0], self.envs.observation_size, self.family)
@@ -94,19 +74,9 @@ class AutogradTraining(Loop):
 
     MOMENTS = ("first", "second", "decay1", "decay2")
 
-    def __init__(
-        self,
-        algorithms: Sequence[Algorithm],
-        environment: Environment,
-        steps: int,
-        seeds: Sequence[int],
-        device: torch.device,
-        *,
-        remember: bool = False,
-    ) -> None:
-        self.device = device
-        place = f"{describe(str(device))}, torch"
-        super().__init__(algorithms, environment, steps, seeds, place, remember=remember)
+    @property
+    def place(self) -> str:
+        return f"{describe(str(self.device))}, torch"
 
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, torch.Tensor, TensorAdamState]:
         with _naming(self.algorithm):

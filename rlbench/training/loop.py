@@ -39,15 +39,15 @@ class Loop(ABC):
         environment: Environment,
         steps: int,
         seeds: Sequence[int],
-        place: str,
+        device: str | torch.device = "cpu",
         *,
         remember: bool = False,
     ) -> None:
-        """Begin; `place` is what computes, as people call it: a run must not go on elsewhere."""
+        """Begin; only with `remember` may it be asked for its states."""
         first = algorithms[0]
+        self.device = torch.device(device)
         self.algorithm = stack(algorithms)
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
-        self.place = place
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
@@ -59,6 +59,11 @@ class Loop(ABC):
             self.network, self.params, self.optimizer = self.begin(algorithms)
             self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
             undo.pop_all()
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """What computes, as people call it: a run must not go on elsewhere."""
 
     @abstractmethod
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, Any, Any]:
@@ -94,8 +99,7 @@ class Loop(ABC):
         }
         self.history.add(self.algorithm, problem.meter, row, self.outcomes.alive)
         self.params = new.numpy() if isinstance(self.params, np.ndarray) else new
-        self._check_divergence()
-        self.outcomes.check_overflow(problem.meter, self.collector.step)
+        self._note_divergence(problem)
         before = self.algorithm
         self.algorithm = before.adapt(self.history.stats())
         self.history.note_adapted(before, self.algorithm)
@@ -166,11 +170,11 @@ class Loop(ABC):
         rate: Array = torch.as_tensor(self.algorithm.lr).numpy()
         return rate * np.float32(1 - progress if self.algorithm.anneal_lr else 1)
 
-    def _check_divergence(self) -> None:
-        """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
+    def _note_divergence(self, problem: BaseProblem) -> None:
+        """Note replicas that diverged, and set parameters that are not finite to zero, which is harmless to step on."""
         params, first, second = (torch.as_tensor(x) for x in (self.params, self.optimizer.first, self.optimizer.second))
         nonfinite = ~params.isfinite().all(-1)
-        self.outcomes.note_divergence(nonfinite.cpu().numpy(), self.collector.step)
+        self.outcomes.note_update(nonfinite.cpu().numpy(), problem.meter, self.collector.step)
         for tensor in (params, first, second):
             tensor.masked_fill_(nonfinite[:, None], 0.0)
 

@@ -207,27 +207,22 @@ class Outcomes:
 
         Masks are bool `[R]`; what comes first is to blame.
         """
-        for replica in np.flatnonzero(nonfinite_action):
-            self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
+        self._end_where(nonfinite_action, "diverged", f"the policy's actions became NaN before step {step}", step)
         for failed, failure in failures.items():
             self._end(failed, "failed", f"the environment {failure.cause}", step, failure.trace, again=failure.again)
-        for replica in np.flatnonzero(nonfinite_environment):
-            self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
+        reason = f"the environment returned NaN or infinity before step {step}"
+        self._end_where(nonfinite_environment, "failed", reason, step)
 
-    def note_divergence(self, nonfinite: Array, step: int) -> None:
-        """Note replicas whose parameters are no longer finite, bool `[R]`."""
-        for replica in np.flatnonzero(nonfinite):
-            reason = f"parameters became NaN or infinite in the update at step {step}"
-            self._end(int(replica), "diverged", reason, step)
+    def note_update(self, nonfinite: Array, meter: Meter, step: int) -> None:
+        """Note replicas whose parameters are no longer finite, bool `[R]`, or of which a gradient or a loss was not.
 
-    def check_overflow(self, meter: Meter, step: int) -> None:
-        """Note replicas of which an update measured a gradient or a value loss that is not finite.
-
-        Its parameters may be: a trust region that finds no step leaves them as they were.
+        A trust region that finds no step leaves parameters as they were, whatever it measured.
         """
-        for replica in np.flatnonzero(~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))):
-            reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
-            self._end(int(replica), "diverged", reason, step)
+        reason = f"parameters became NaN or infinite in the update at step {step}"
+        self._end_where(nonfinite, "diverged", reason, step)
+        overflow = ~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))
+        reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
+        self._end_where(overflow, "diverged", reason, step)
 
     def state(self, replica: int) -> State:
         """Return how one replica ended, if it did."""
@@ -237,6 +232,10 @@ class Outcomes:
         """Go on from the outcome in `state`."""
         put(self.alive, [replica], state["alive"], "alive")
         self._all[replica] = Outcome(**to_document(state["outcome"]))
+
+    def _end_where(self, ended: Array, status: Status, reason: str, step: int) -> None:
+        for replica in np.flatnonzero(ended):
+            self._end(int(replica), status, reason, step)
 
     def _end(
         self, replica: int, status: Status, reason: str, step: int, detail: str = "", *, again: bool = False

@@ -18,8 +18,7 @@ from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training.checkpoints import Checkpoints, Resumption
 from rlbench.training.devices import resolve
-from rlbench.training.engines import Training, engine_for
-from rlbench.training.loop import Loop
+from rlbench.training.engines import Training, engine_of
 
 __all__ = ["BLOCK", "Training", "blocks", "train"]
 
@@ -88,7 +87,11 @@ class _Pack:
         waiting = deque(self._blocks(range(len(self.seeds))))
         while waiting:
             block = waiting.popleft()
-            with contextlib.closing(self._engine(block)) as training:
+            algorithms, seeds = [self.algorithms[r] for r in block], [self.seeds[r] for r in block]
+            engine = engine_of(algorithms[0], self.environment, self.device)
+            with contextlib.closing(
+                engine(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
+            ) as training:
                 if not self.resumption.restore(training, block):
                     waiting.extendleft(reversed(self._blocks(block)))
                     continue
@@ -107,10 +110,6 @@ class _Pack:
             for group in groups
             for part in blocks(len(group), BLOCK if self.device == "cpu" else len(group))
         ]
-
-    def _engine(self, block: Sequence[int]) -> Loop:
-        algorithms, seeds = [self.algorithms[r] for r in block], [self.seeds[r] for r in block]
-        return engine_for(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
 
 
 def blocks(count: int, largest: int) -> list[slice]:

@@ -246,7 +246,6 @@ class GymBatch:
             row[:] = [kept if isinstance(kept, Episode) else env for env, kept in zip(row, keepers, strict=True)]
 
     def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         self.failures.clear()
         observation = np.zeros((self.replicas, self.num_envs, self.observation_size), np.float32)
         for replica, row in enumerate(self._copies):
@@ -259,7 +258,6 @@ class GymBatch:
         return observation
 
     def step(self, action: npt.NDArray[Any]) -> Step:
-        """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action)
         shape = (self.replicas, self.num_envs)
         observation = np.zeros((*shape, self.observation_size), np.float32)

@@ -69,14 +69,13 @@ def test_networks_of_ones_own(identifier: str, settings: dict[str, Any], tmp_pat
     goes_on(configure(Own, SMALL | settings, "test"), identifier, tmp_path, same_runs)
 
 
-def by_autograd(*pack: Any, remember: bool) -> AutogradTraining:
-    """Stand in for `engine_for`."""
-    *what, device = pack
-    return AutogradTraining(*what, torch.device(device), remember=remember)
+def by_autograd(*_: object) -> type[AutogradTraining]:
+    """Stand in for `engine_of`."""
+    return AutogradTraining
 
 
 def test_asking_for_the_state_changes_nothing(tmp_path: Path, same_runs: Same, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "engine_for", by_autograd)
+    monkeypatch.setattr(trainer, "engine_of", by_autograd)
     algorithm, environment = make("ppo-clip"), Environment("CartPole-v1")
     records, _ = resumed(algorithm, environment, SEEDS, tmp_path)  # with a checkpoint after every rollout
     for record, expected in zip(records, whole(algorithm, environment, SEEDS), strict=True):
@@ -88,7 +87,7 @@ def test_a_run_does_not_go_on_in_another_engine(
 ) -> None:
     algorithm, environment = make("ppo-clip"), Environment("CartPole-v1")
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "engine_for", by_autograd)
+        patch.setattr(trainer, "engine_of", by_autograd)
         interrupted(algorithm, environment, SEEDS[:1], tmp_path, 3)
     (record,), told = resumed(algorithm, environment, SEEDS[:1], tmp_path)
     assert told[0] == STEPS // UPDATES

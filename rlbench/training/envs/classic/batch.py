@@ -149,12 +149,10 @@ class Starts:
         return self.states[copies, at], self.observations[copies, at]
 
     def state(self, own: slice) -> State:
-        """Return what some copies' next start states are."""
         arrays = {name: getattr(self, name)[own].copy() for name in _QUEUES}
         return arrays | {"generators": from_generators(self._generators[own])}
 
     def restore(self, own: slice, state: State) -> None:
-        """Let these copies draw their start states from where `state` found them."""
         for name in _QUEUES:
             put(getattr(self, name), own, state[name], name)
         to_generators(state["generators"], self._generators[own])
@@ -182,7 +180,6 @@ class ClassicBatch:
         self._starts: Starts
 
     def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         copies = [seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)]
         self._starts = Starts(self._dynamics, copies, self.observation_size)
         self._elapsed[:] = 0
@@ -201,7 +198,6 @@ class ClassicBatch:
         return self._dynamics.observe(self._state).reshape(*self._shape, -1)
 
     def step(self, action: npt.NDArray[Any]) -> Step:
-        """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action).astype(np.float64).reshape(len(self._elapsed), -1)
         following = np.empty((len(self._elapsed), self.observation_size), np.float32)
         reward, terminated = np.empty(len(self._elapsed)), np.empty(len(self._elapsed), np.bool_)
@@ -264,13 +260,11 @@ class ClassicBatch:
         return record
 
     def state(self, replica: int) -> State:
-        """Return where the copies of one replica are."""
         own = self._own(replica)
         here = {"state": self._state[own].copy(), "elapsed": self._elapsed[own].copy()}
         return here | joined(starts=self._starts.state(own))
 
     def restore(self, replica: int, state: State) -> None:
-        """Put the copies of one replica, after a reset, where `state` found them."""
         own = self._own(replica)
         put(self._state, own, state["state"], "state")
         put(self._elapsed, own, state["elapsed"], "elapsed")
