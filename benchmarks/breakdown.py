@@ -16,20 +16,20 @@ from typing import Any
 
 # row -> where its functions are looked up, "module:name" or "module:Class.name"
 PHASES = {
-    "update: advantages and values": ["rlbench.training.trainer:estimate"],
-    "update: old policy": ["rlbench.improve.compiled:Problem._evaluate_old_policy"],
+    "update: advantages and values": ["rlbench.training.loop:estimate"],
+    "update: old policy": ["rlbench.improve.minibatches:BaseProblem._evaluate_old_policy"],
     "update: diagnostics after it": [
-        "rlbench.training.trainer:measure_update",
+        "rlbench.improve.compiled:CompiledProblem.measure",
         "rlbench.training.loop:explained_variance",
     ],
 }
 PARTS = {
-    "rollout: noise": ["rlbench.functional.distributions:CategoricalFamily.draw_noise"],
-    "rollout: policy and environment": ["rlbench.training.envs.classic:ClassicBatch.play"],
+    "rollout: noise": ["rlbench.functional.distributions:Family.draw_noise"],
+    "rollout: policy and environment": ["rlbench.training.envs.classic:ClassicBatch.rollout"],
     "rollout: bookkeeping": ["rlbench.training.rollout:Collector.collect"],
     "update: gather": [
-        "rlbench.improve.compiled:gather",
-        "rlbench.improve.compiled:Problem._order",
+        "rlbench.improve.minibatches:BaseProblem._gather",
+        "rlbench.improve.minibatches:BaseProblem._order",
     ],
     "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
     "update: surrogate": ["rlbench.improve.replay:Replay.__call__"],
@@ -37,14 +37,14 @@ PARTS = {
         f"rlbench.functional.distributions:CategoricalLikelihood.{name}"
         for name in ("__init__", "log_prob", "entropy", "kl_from", "pull_log_prob", "pull_entropy", "pull_kl")
     ],
-    "update: value loss": ["rlbench.improve.compiled:Problem._value_slope"],
+    "update: value loss": ["rlbench.improve.compiled:value_loss"],
     "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],
-    "update: optimiser": ["rlbench.improve.compiled:Problem.ascend"],
+    "update: optimiser": ["rlbench.improve.compiled:CompiledProblem.ascend"],
     "update: diagnostics per gradient step": [
         "rlbench.improve.diagnostics:Meter.add_policy_step",
         "rlbench.improve.diagnostics:Meter.add",
     ],
-    "update: the step around these": ["rlbench.improve.compiled:Problem.gradient"],
+    "update: the step around these": ["rlbench.improve.compiled:CompiledProblem.gradient"],
 }
 REST = "the loop and what is not wrapped"
 ROWS = [*PARTS, *PHASES, REST]

@@ -60,7 +60,7 @@ def train(algorithm: Any, setting: Setting, replicas: int, steps: int, seeds: Se
     `algorithm` is a name or a class. Every replica must finish: a pack in which some fail early would look fast.
     """
     from rlbench import registry
-    from rlbench.fields import configure
+    from rlbench.algorithm import configure
     from rlbench.records import Environment
     from rlbench.training.trainer import train as train_pack
 

@@ -25,7 +25,7 @@ def peak() -> float:
 def main() -> None:
     """Train and print."""
     from rlbench import registry
-    from rlbench.fields import configure
+    from rlbench.algorithm import configure
     from rlbench.records import Environment
     from rlbench.training.trainer import train
 

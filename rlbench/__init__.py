@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from rlbench.analysis.scores.results import Results
     from rlbench.api import compare, run
     from rlbench.claims import Claim
-    from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
+    from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
     from rlbench.fields import hyper, static
-    from rlbench.improve import Problem, first_order
+    from rlbench.improve import first_order
     from rlbench.records import Environment
     from rlbench.study.experiment import Arm, Experiment, Measurement
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
@@ -30,7 +30,7 @@ _HOMES = {
     "Experiment": "study.experiment",
     "Measurement": "study.experiment",
     "Params": "data",
-    "Problem": "improve",
+    "Problem": "data",
     "Results": "results",
     "RlbenchError": "errors",
     "Samples": "data",

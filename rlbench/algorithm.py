@@ -23,20 +23,21 @@ State is returned, never mutated: an adaptive coefficient is a `hyper` field tha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
-from rlbench.fields import Field, configure, fields_of, hyper, settings, static
+import torch
+
+from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
+from rlbench.errors import RlbenchError, brief, nearest
+from rlbench.fields import Field, fields_of, hyper, static
 from rlbench.functional.returns import gae
-from rlbench.improve import first_order
+from rlbench.improve.first_order import first_order
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "stack", "static"]
 
-    from rlbench.data import Estimates, Params, Samples, Stats, Trajectory
-    from rlbench.improve.compiled import Problem
-
-__all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "static"]
+A = TypeVar("A", bound="Algorithm")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(hyper, static))
@@ -167,15 +168,56 @@ def stack(algorithms: Sequence[Algorithm]) -> Algorithm:
 
     Raises ValueError if classes or static fields differ.
     """
-    import torch
-
     first = algorithms[0]
     if any(pack_key(other) != pack_key(first) for other in algorithms):
         raise ValueError("replicas of one pack must share the class and every static field")
     return first.replace(
         **{
-            name: torch.tensor([[getattr(one, name)] for one in algorithms], dtype=torch.float32)
+            name: torch.tensor([[getattr(algorithm, name)] for algorithm in algorithms], dtype=torch.float32)
             for name, field in fields_of(type(first)).items()
             if field.is_hyper
         }
     )
+
+
+def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
+    """Return `cls` with `overrides`, every value checked; `where` opens the message of an error.
+
+    Raises RlbenchError for an unknown field (naming the nearest), a wrong type, a value out of range, or fields
+    that contradict each other.
+    """
+    known, parsed = fields_of(cls), {}
+    for name, value in overrides.items():
+        if name not in known:
+            raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{nearest(name, list(known))}")
+        parsed[name] = known[name].parse(value, where)
+    algorithm = cls(**parsed)
+    samples = algorithm.samples_per_update
+    if samples % algorithm.minibatches:
+        raise RlbenchError(
+            f"{where}: horizon x num_envs = {samples} samples cannot be split into {algorithm.minibatches} equal "
+            f"minibatches; set minibatches to a divisor of {samples}."
+        )
+    alone = {"minibatch": samples // algorithm.minibatches, "batch": samples}.get(algorithm.normalize_advantage)
+    if alone == 1:
+        raise RlbenchError(
+            f"{where}: the advantage of a single sample is 0 once it is standardised, so that nothing would be learnt; "
+            "set normalize_advantage to none, or take more samples per minibatch."
+        )
+    try:
+        algorithm.validate()
+    except ValueError as error:
+        raise RlbenchError(f"{where}: {error}") from error
+    return algorithm
+
+
+def settings(algorithm: Algorithm) -> dict[str, Any]:
+    """Return every field of `algorithm` as a JSON value, sorted by name; infinity becomes the string "inf"."""
+    values = {name: getattr(algorithm, name) for name in sorted(fields_of(type(algorithm)))}
+    return {name: _json(value) for name, value in values.items()}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return list(value) if isinstance(value, tuple) else value

@@ -34,13 +34,12 @@ def run(
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
-    `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda",
-    "cuda:N", or "auto" for a GPU where there is one and enough replicas for it. Runs are stored in
-    `results_dir` as they end, and those in training saved every `checkpoint_every` seconds, never if 0; the same call
-    continues after an interruption. `time_limit`, seconds, is what a step of an environment may take (60 if None, 0:
-    for ever); a worker that gives no sign of life for ten times as long is ended. `executor` is "local", or "ray" to
-    train on the Ray cluster at `address` (None: RAY_ADDRESS, the one that runs on this machine, or one started for the
-    call).
+    `workers` is the number of processes: one per CPU if None, 0 to train in this one. `device` is "cpu", "cuda" or
+    "cuda:N". Runs are stored in `results_dir` as they end, and those in training saved every `checkpoint_every`
+    seconds, never if 0; the same call continues after an interruption. `time_limit`, seconds, is what a step of an
+    environment may take (60 if None, 0: for ever); a worker that gives no sign of life for ten times as long is
+    ended. `executor` is "local", or "ray" to train on the Ray cluster at `address` (None: RAY_ADDRESS, the one that
+    runs on this machine, or one started for the call).
     """
     from rlbench.store.folders import seems_stored
 

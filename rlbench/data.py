@@ -1,16 +1,18 @@
-"""The records that travel between the core and an algorithm; `...` is empty in a unit test and `[R]` in training."""
+"""The records that travel between the core and an algorithm, and the contract of `Algorithm.improve`.
+
+`...` is empty in a unit test and `[R]` in training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from rlbench.functional.distributions import Distribution
+from rlbench.functional.distributions import Distribution
 
 Params = torch.Tensor
 """The parameters of R replicas, flat: `[R, P]`."""
@@ -63,21 +65,13 @@ class Stats:
 class Terms(Protocol):
     """Where samples get from what depends on the parameters being optimised; every tensor is `[..., B]`."""
 
-    def log_prob(self) -> torch.Tensor:
-        """Return the log-probabilities of the actions."""
-        ...
+    def log_prob(self) -> torch.Tensor: ...
 
-    def entropy(self) -> torch.Tensor:
-        """Return the entropies of the policy."""
-        ...
+    def entropy(self) -> torch.Tensor: ...
 
-    def kl(self) -> torch.Tensor:
-        """Return KL(old || new)."""
-        ...
+    def kl(self) -> torch.Tensor: ...
 
-    def value(self) -> torch.Tensor:
-        """Return the values."""
-        ...
+    def value(self) -> torch.Tensor: ...
 
 
 class Samples:
@@ -124,7 +118,7 @@ class Samples:
         zero = torch.zeros_like(advantage)
         with torch.no_grad():
             old_log_prob = build(old_head).log_prob(action)
-        terms = _HeadTerms(build(head), build(old_head), action, zero)
+        terms = HeadTerms(build, head, old_head, action, zero)
         return cls(advantage=advantage, old_log_prob=old_log_prob, old_value=zero, target=zero, terms=terms)
 
     @cached_property
@@ -158,23 +152,102 @@ class Samples:
         return self._terms.value()
 
 
-@dataclass(frozen=True, eq=False)
-class _HeadTerms:
-    """Terms by autograd through two distributions."""
+class HeadTerms:
+    """Terms by autograd, from policy heads `[..., B, H]` and values `[..., B]`."""
 
-    policy: Distribution
-    old_policy: Distribution
-    action: torch.Tensor
-    values: torch.Tensor
+    def __init__(
+        self,
+        build: Callable[[torch.Tensor], Distribution],
+        head: torch.Tensor,
+        old_head: torch.Tensor,
+        action: torch.Tensor,
+        value: torch.Tensor,
+    ) -> None:
+        self._build, self._head, self._old_head, self._action, self._value = build, head, old_head, action, value
+
+    @cached_property
+    def _policy(self) -> Distribution:
+        return self._build(self._head)
 
     def log_prob(self) -> torch.Tensor:
-        return self.policy.log_prob(self.action)
+        return self._policy.log_prob(self._action)
 
     def entropy(self) -> torch.Tensor:
-        return self.policy.entropy()
+        return self._policy.entropy()
 
     def kl(self) -> torch.Tensor:
-        return self.policy.kl_from(self.old_policy)
+        return self._policy.kl_from(self._build(self._old_head))
 
     def value(self) -> torch.Tensor:
-        return self.values
+        return self._value
+
+
+class Problem(Protocol):
+    """What one improvement step of R replicas can see and use; the argument of `Algorithm.improve`.
+
+    Two engines implement it, `rlbench.improve.compiled` and `rlbench.improve.autograd`. Batches and masks of replicas
+    are theirs: an author takes them from one method and hands them to another.
+
+    algorithm     the replicas' algorithm, hyper fields `[R, 1]`
+    params        parameters before the step `[R, P]`; the first `policy_size` are the policy's. Leave them unchanged.
+    progress      share of the budget that is used
+    alive         mask of the replicas that still learn, bool `[R]`
+    """
+
+    algorithm: Any  # an `Algorithm`, which is made of these records
+    params: Params
+    policy_size: int
+    progress: float
+    alive: Any
+
+    def full(self) -> Any:
+        """Return the whole rollout as one batch."""
+
+    def minibatches(self, *, epochs: int, count: int) -> Iterator[Any]:
+        """Yield `count` equal batches, freshly shuffled for every replica, `epochs` times over."""
+
+    def policy_samples(self, params: Params, batch: Any) -> Samples:
+        """Return the samples of a batch under the policy of `params`, without gradient; `value` is the old one."""
+
+    def gradient(
+        self,
+        params: Params,
+        batch: Any,
+        objective: Callable[[Samples], torch.Tensor] | None = None,
+        *,
+        policy: bool = True,
+        entropy: bool = False,
+        value: bool = False,
+        active: Any = None,
+    ) -> tuple[torch.Tensor, Params, Samples]:
+        """Return the objective `[R, 1]`, the gradient `[R, P]` of all that is to be maximised, and the samples.
+
+        `objective` maps samples to one number per replica, `[R, 1]`; without one it is the mean of the algorithm's
+        surrogate. `policy=False` leaves it out. `entropy` adds entropy_coef times the mean entropy to what is
+        maximised, `value` takes off value_coef times the mean value loss. What was measured of the replicas in `active`
+        `[R]` (default: all that are alive) enters the diagnostics.
+        """
+
+    def fisher(self, params: Params, batch: Any) -> Callable[[Params], Params]:
+        """Return the map from a vector to the policy's Fisher information, averaged over the batch, times it, `[R, P]`.
+
+        J^T F J v with J the Jacobian of the heads and F the distribution's own Fisher matrix: exact, and without
+        differentiating twice (Schulman et al. 2015, appendix C.1).
+        """
+
+    def ascend(self, params: Params, grad: Params, active: Any, *, policy: bool = True, value: bool = True) -> Params:
+        """Take one Adam step up `grad` in place, norms clipped per replica, for the replicas in `active` `[R]`.
+
+        `policy` and `value` say which networks take the step. The other one keeps its parameters and its optimiser's
+        state: a zero gradient would not do, since Adam's momentum moves on without one. A network that shares
+        parameters between the two steps as a whole. `grad` is used up.
+        """
+
+    def usable(self, batch: Any) -> Any:
+        """Return which replicas `[R]` are alive and have at least one sample that counts in this batch."""
+
+    def mask(self, condition: torch.Tensor) -> Any:
+        """Return a condition `[R, 1]` as a mask of replicas `[R]`."""
+
+    def none_left(self, going: Any) -> bool:
+        """Return whether no replica of a mask takes part any more; on a GPU never, since asking would wait for it."""

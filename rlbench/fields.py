@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from rlbench.errors import RlbenchError, brief, nearest
-
-if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm
+from rlbench.errors import RlbenchError, brief
 
 T = TypeVar("T")
-A = TypeVar("A", bound="Algorithm")
 _KEY = "rlbench"
 
 
@@ -80,57 +75,13 @@ def static(
     return declared
 
 
-def fields_of(cls: type[Algorithm]) -> dict[str, Field]:
-    """Return the hyper-parameters of an algorithm by name, the base class's first."""
+def fields_of(cls: type) -> dict[str, Field]:
+    """Return the hyper-parameters of an `Algorithm` by name, the base class's first."""
     return {
-        one.name: Field(name=one.name, default=one.default, **one.metadata[_KEY])
-        for one in dataclasses.fields(cls)  # type: ignore[arg-type]  # made a dataclass on subclassing
-        if _KEY in one.metadata
+        field.name: Field(name=field.name, default=field.default, **field.metadata[_KEY])
+        for field in dataclasses.fields(cls)
+        if _KEY in field.metadata
     }
-
-
-def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
-    """Return `cls` with `overrides`, every value checked; `where` opens the message of an error.
-
-    Raises RlbenchError for an unknown field (naming the nearest), a wrong type, a value out of range, or fields
-    that contradict each other.
-    """
-    known = fields_of(cls)
-    parsed = {}
-    for name, value in overrides.items():
-        if name not in known:
-            raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{nearest(name, list(known))}")
-        parsed[name] = known[name].parse(value, where)
-    algorithm = cls(**parsed)
-    samples = algorithm.samples_per_update
-    if samples % algorithm.minibatches:
-        raise RlbenchError(
-            f"{where}: horizon x num_envs = {samples} samples cannot be split into {algorithm.minibatches} equal "
-            f"minibatches; set minibatches to a divisor of {samples}."
-        )
-    alone = {"minibatch": samples // algorithm.minibatches, "batch": samples}.get(algorithm.normalize_advantage)
-    if alone == 1:
-        raise RlbenchError(
-            f"{where}: the advantage of a single sample is 0 once it is standardised, so that nothing would be learnt; "
-            "set normalize_advantage to none, or take more samples per minibatch."
-        )
-    try:
-        algorithm.validate()
-    except ValueError as error:
-        raise RlbenchError(f"{where}: {error}") from error
-    return algorithm
-
-
-def settings(algorithm: Algorithm) -> dict[str, Any]:
-    """Return every field of `algorithm` as a JSON value, sorted by name; infinity becomes the string "inf"."""
-    values = {name: getattr(algorithm, name) for name in sorted(fields_of(type(algorithm)))}
-    return {name: _json(value) for name, value in values.items()}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _number(value: Any) -> float | None:

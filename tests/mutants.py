@@ -29,10 +29,9 @@ SCOPE = {  # what gets faults, and where below `tests` its tests are
     "algorithms/*": "algorithms/test_*",
     "rlbench/functional/*": "functional/test_*",
     "rlbench/improve/**/*": "test_improve test_*problem replay/test_*",
-    "rlbench/training/*": "training/test_*",
-    "rlbench/training/envs/**/*": "training/envs/test_* training/tensor/test_envs training/test_rollout",
-    "rlbench/training/tensor/*": "training/tensor/test_[aenow]*",  # not those of checkpoints and GPUs, which are slow
-    "rlbench/training/[sw][ha]*": "study/test_faults",  # shortage and watch
+    "rlbench/training/*": "training/test_* training/autograd/test_[aow]*",  # not those of GPUs, nor all of checkpoints
+    "rlbench/training/envs/**/*": "training/envs/test_* training/test_rollout",
+    "rlbench/training/limits*": "study/test_faults",
     "rlbench/store/*": "test_store* test_leases test_registration study/test_runner",
     **{f"rlbench/analysis/{name}": "analysis/test_*" for name in _STATISTICS.split()},
 }

@@ -140,7 +140,6 @@ MODULES = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="the engines and the study are being moved")
 def test_no_file_imports_in_a_circle_also_for_annotations_only() -> None:
     left = {module: all_imports(file) & set(MODULES) - {module} for module, file in MODULES.items()}
     while left:

@@ -135,9 +135,9 @@ def test_the_parts_of_a_step_are_found_and_add_up() -> None:
         total = train("ppo-clip", SETTINGS["b"], 2, 1024)
         return total
 
-    original = breakdown.find("rlbench.improve.compiled:gather")[0].gather
+    original = breakdown.find("rlbench.improve.compiled:value_loss")[0].value_loss
     parts = breakdown.break_down(loop, 2048)
-    assert breakdown.find("rlbench.improve.compiled:gather")[0].gather is original
+    assert breakdown.find("rlbench.improve.compiled:value_loss")[0].value_loss is original
     assert list(parts) == breakdown.ROWS
     assert sum(parts.values()) == pytest.approx(1e6 * total / 2048)
     assert all(parts[row] > 0 for row in breakdown.ROWS)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from rlbench import Algorithm, hyper, static
+from rlbench.algorithm import configure, settings
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure, fields_of, settings
+from rlbench.fields import fields_of
 
 
 class Toy(Algorithm):

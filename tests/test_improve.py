@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from rlbench import Environment, first_order, registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure
-from rlbench.improve.compiled import Problem
+from rlbench.algorithm import Algorithm, configure
+from rlbench.improve.compiled import CompiledProblem
 from rlbench.training import trainer
 
 
@@ -20,11 +19,13 @@ def make(name: str = "ppo-clip", **settings: Any) -> Algorithm:
     return configure(registry.load(name), base | settings, "test")
 
 
-def capture(algorithms: list[Algorithm], seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, Any]:
+def capture(
+    algorithms: list[Algorithm], seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> tuple[CompiledProblem, Any]:
     """Return the first problem of a real training, and the parameters after its step."""
     caught: list[Any] = []
 
-    def watched(self: Any, problem: Problem) -> torch.Tensor:
+    def watched(self: Any, problem: CompiledProblem) -> torch.Tensor:
         after = first_order(problem)
         caught.append((problem, after.clone()))
         return after
@@ -34,7 +35,7 @@ def capture(algorithms: list[Algorithm], seeds: list[int], monkeypatch: pytest.M
     return caught[0]
 
 
-def plain_ppo(problem: Problem, r: int, algorithm: Any, seed: int) -> np.ndarray:
+def plain_ppo(problem: CompiledProblem, r: int, algorithm: Any, seed: int) -> np.ndarray:
     """Return one replica's parameters after the update, by torch.nn-style code for a single run."""
     net, rollout = problem._network, problem._rollout
     leaf = torch.nn.Parameter(problem.params[r].clone())
@@ -48,7 +49,7 @@ def plain_ppo(problem: Problem, r: int, algorithm: Any, seed: int) -> np.ndarray
             at += i * o + o
         return h
 
-    observation = torch.from_numpy(rollout.observation[r])
+    observation = rollout.observation[r]
     with torch.no_grad():
         old = torch.distributions.Categorical(logits=mlp(observation, net.policy)).log_prob(rollout.action[r])
     permutations = np.random.default_rng(np.random.SeedSequence([seed, 3]))
@@ -83,7 +84,7 @@ def test_the_parameters_before_the_step_stay(monkeypatch: pytest.MonkeyPatch) ->
     before: list[torch.Tensor] = []
     real = first_order
 
-    def watched(self: Any, problem: Problem) -> torch.Tensor:
+    def watched(self: Any, problem: CompiledProblem) -> torch.Tensor:
         before.append(problem.params.clone())
         after = real(problem)
         assert torch.equal(problem.params, before[-1])
@@ -109,7 +110,7 @@ def test_a_replica_stops_before_the_step_that_would_pass_its_target(monkeypatch:
 def test_the_divergence_that_stops_is_one_and_a_half_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {"minibatches": 1, "lr": 1e-2}  # one batch: the second step sees the divergence of all samples
     problem, one_step = capture([make(epochs=1, **whole)], [5], monkeypatch)
-    observation, action = torch.from_numpy(problem._rollout.observation), problem._rollout.action
+    observation, action = problem._rollout.observation, problem._rollout.action
     old, new = (
         torch.distributions.Categorical(
             logits=torch.from_numpy(problem._network.forward(params.numpy(), observation.numpy()).head)

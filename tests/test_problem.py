@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from rlbench import Problem, Samples, first_order, registry
-from rlbench.algorithm import Algorithm, stack
-from rlbench.fields import configure
+from rlbench import Samples, first_order, registry
+from rlbench.algorithm import Algorithm, configure, stack
 from rlbench.functional import weighted_mean
 from rlbench.functional.distributions import Family, family
 from rlbench.functional.losses import standardise
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
-from rlbench.improve.diagnostics import Meter, explained_variance, measure_update
+from rlbench.improve.compiled import CompiledProblem
+from rlbench.improve.diagnostics import Meter, TensorMeter, explained_variance
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.noise import Streams
 
@@ -57,7 +56,7 @@ class Setting:
         noise = self.family.draw_noise(rng, (replicas, SIZE))
         normal = [torch.from_numpy(rng.standard_normal((replicas, SIZE)).astype(np.float32)) for _ in range(2)]
         self.rollout = Rollout(
-            observation=observation,
+            observation=torch.from_numpy(observation),
             action=torch.from_numpy(self.family.sample(output.head, noise)),
             advantage=normal[0],
             target=normal[1],
@@ -65,7 +64,7 @@ class Setting:
             weight=weight,
         )
         self.optimizer = AdamState.zeros(replicas, self.network.size, self.network.policy_size)
-        self.problem = Problem(
+        self.problem = CompiledProblem(
             stack(algorithms),
             self.network,
             self.family,
@@ -92,7 +91,7 @@ def test_before_the_first_step_every_ratio_is_exactly_one(kind: str, minibatches
         assert not x.kl.any()
     assert seen == SIZE
     assert not problem.meter.mean("clip_fraction").any()
-    measured = measure_update(problem, problem.params)
+    measured = problem.measure(problem.params)
     assert not measured["outside_band"].any()
     assert not measured["kl"].any()
     assert (measured["ratio_max"] == 1).all()
@@ -160,7 +159,7 @@ def autograd_gradient(setting: Setting, r: int, objective: Any) -> np.ndarray:
             at += i * o + o
         return h
 
-    x = torch.from_numpy(rollout.observation[r].astype(np.float64))
+    x = rollout.observation[r].double()
     head = mlp(x, net.policy)
     value = head[:, -1] if net.shared else mlp(x, net.value)[:, 0]
     head = head[:, : net.outputs]
@@ -210,7 +209,7 @@ def test_the_fisher_product_is_the_hessian_of_the_mean_divergence(kind: str) -> 
 def divergence_hessian(setting: Setting, r: int, samples: int) -> np.ndarray:
     """Return the Hessian at the policy's parameters of the mean KL(old || new) over the first samples."""
     net, build = setting.network, setting.family.build
-    observation = torch.from_numpy(setting.rollout.observation[r, :samples].astype(np.float64))
+    observation = setting.rollout.observation[r, :samples].double()
     here = torch.from_numpy(setting.params[r, : net.policy_size].astype(np.float64))
 
     def head(flat: torch.Tensor) -> torch.Tensor:
@@ -292,22 +291,23 @@ def test_clip_fractions_by_hand() -> None:
     x: Any = Fixed()
     x.__dict__.update(ratio=log_prob.exp(), advantage=advantage)
     registry.load("ppo-clip")(clip=0.2).surrogate(x).sum().backward()  # type: ignore[attr-defined]
-    batch: Any = Fixed()
-    batch.__dict__.update(old_log_prob=np.zeros((1, 8), np.float32), advantage=advantage.numpy(), weight=weight.numpy())
-    meter = Meter(1)
     assert log_prob.grad is not None
-    slope, band = log_prob.grad.numpy(), np.array([0.2], np.float32)
-    meter.add_policy_step(batch, log_prob.detach().numpy(), slope, band, np.array([3.0]), np.array([True]))
-    assert meter.mean("grad_norm")[0] == 3
-    assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
-    assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
+    band, norm, alive = torch.tensor([0.2]), torch.tensor([3.0]), torch.tensor([True])
+    step = (log_prob.detach(), torch.zeros(1, 8), log_prob.grad, advantage, weight, band, norm, alive)
+    arrays, tensors = Meter(1), TensorMeter(1, torch.device("cpu"))
+    arrays.add_policy_step(*(x.numpy() for x in step))
+    tensors.add_policy_step(*step)
+    for meter in (arrays, tensors):
+        assert meter.mean("grad_norm")[0] == 3
+        assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
+        assert meter.mean("clip_killed")[0] == pytest.approx(2 / 7)
 
 
 def test_a_single_sample_may_be_clipped() -> None:
-    batch: Any = SimpleNamespace(old_log_prob=np.zeros((1, 1), np.float32), advantage=np.ones((1, 1)), weight=None)
-    for slope, killed in ((np.zeros((1, 1), np.float32), 1), (np.ones((1, 1), np.float32), 0), (None, np.nan)):
-        meter, alive = Meter(1), np.array([True])
-        meter.add_policy_step(batch, np.ones((1, 1), np.float32), slope, np.float32([0.2]), np.array([3.0]), alive)
+    zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    for grad, killed in ((zero, 1), (one, 0), (None, np.nan)):
+        meter = Meter(1)
+        meter.add_policy_step(one, zero, grad, one, None, np.float32([0.2]), np.array([3.0]), np.array([True]))
         np.testing.assert_array_equal([meter.mean("clip_fraction")[0], meter.mean("clip_killed")[0]], [1, killed])
 
 
@@ -337,12 +337,12 @@ def test_measures_after_the_update_by_hand() -> None:
     problem = setting.problem
     moved = problem.params + 0.05 * torch.randn(problem.params.shape, generator=torch.Generator().manual_seed(0))
     list(problem.minibatches(epochs=1, count=4))
-    measured = measure_update(problem, moved)
+    measured = problem.measure(moved)
     for r, clip in enumerate((0.1, 0.3, 0.5)):
         old, new = (
             torch.distributions.Categorical(
                 logits=torch.from_numpy(
-                    setting.network.forward(p[r : r + 1], setting.rollout.observation[r : r + 1]).head[0]
+                    setting.network.forward(p[r : r + 1], setting.rollout.observation[r : r + 1].numpy()).head[0]
                 )
             )
             for p in (setting.params, moved.numpy())
@@ -359,5 +359,5 @@ def test_measures_after_the_update_by_hand() -> None:
 def test_the_measured_surrogate_leaves_out_samples_without_weight() -> None:
     weight = (torch.arange(SIZE) < 10).float()[None]
     setting = Setting([make("actor-critic", normalize_advantage="none", minibatches=1)], weight=weight)
-    measured = measure_update(setting.problem, setting.problem.params)
+    measured = setting.problem.measure(setting.problem.params)
     assert measured["surrogate"][0] == pytest.approx(setting.rollout.advantage[0, :10].mean().item(), rel=1e-5)

@@ -20,7 +20,7 @@ from rlbench.checks import check_algorithm
 from rlbench.claims import DIRECTIONS
 from rlbench.study.plan import make_plan
 from rlbench.suite import Showpiece
-from rlbench.training.networks import has_own_network
+from rlbench.training.engines import has_own_network
 from rlbench.training.trainer import train
 
 README = Path(__file__).parents[1] / "README.md"

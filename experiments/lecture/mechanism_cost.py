@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mechanism_policies import algorithm
-from rlbench import Algorithm, Environment, Params, Problem
+from rlbench import Algorithm, Environment, Params
 from rlbench.functional.networks import ActorCritic, Output, Stack, Tape
+from rlbench.improve.compiled import CompiledProblem
 from rlbench.improve.minibatches import Batch
 from rlbench.training.rollout import estimate
 from rlbench.training.trainer import Training
@@ -79,7 +80,7 @@ class CountedNetwork(ActorCritic):
         self.tally["value"] += samples * operations(self.value) * value
 
 
-class CountedProblem(Problem):
+class CountedProblem(CompiledProblem):
     """An improvement step that counts gradients, Fisher products and the points that a line search tried."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,17 +88,17 @@ class CountedProblem(Problem):
         self.calls: Counter[str] = Counter()
 
     def gradient(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Problem.gradient`."""
+        """As `CompiledProblem.gradient`."""
         self.calls["gradients"] += 1
         return super().gradient(*args, **kwargs)
 
     def policy_samples(self, params: Params, batch: Batch) -> Any:
-        """As `Problem.policy_samples`."""
+        """As `CompiledProblem.policy_samples`."""
         self.calls["line_search"] += 1
         return super().policy_samples(params, batch)
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
-        """As `Problem.fisher`."""
+        """As `CompiledProblem.fisher`."""
         product = super().fisher(params, batch)
 
         def counted(vector: Params) -> Params:
@@ -111,7 +112,7 @@ class ThinnedProblem(CountedProblem):
     """The same with every tenth sample in the Fisher products."""
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
-        """As `Problem.fisher`."""
+        """As `CompiledProblem.fisher`."""
         observation = np.ascontiguousarray(batch.observation[:, ::THINNED])
         shares = np.full(observation.shape[:2], 1 / observation.shape[1], np.float32)
         return super().fisher(params, replace(batch, observation=observation, shares=shares))

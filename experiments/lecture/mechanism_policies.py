@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlbench import Algorithm, Environment, Problem, Trajectory, registry
-from rlbench.algorithm import stack
-from rlbench.fields import configure
+from rlbench import Algorithm, Environment, Trajectory, registry
+from rlbench.algorithm import configure, stack
 from rlbench.functional.distributions import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
+from rlbench.improve.compiled import CompiledProblem
 from rlbench.improve.minibatches import Rollout
 from rlbench.training import envs as environments
 from rlbench.training.noise import Streams
@@ -105,11 +105,11 @@ def segments(experience: Experience, length: int) -> Experience:
         return np.moveaxis(pieces, 0, 2).reshape(length, replicas * count, *x.shape[2:])
 
     following = np.concatenate([experience.observation[length::length], experience.last_observation[None]])
-    cuts: dict[int, tuple[Array, Array, Array]] = {}
-    for r, (times, copies, finals) in experience.cuts.items():
+    truncations: dict[int, tuple[Array, Array, Array]] = {}
+    for r, (times, copies, finals) in experience.truncations.items():
         for s in np.unique(times // length):
             own = times // length == s
-            cuts[r * count + int(s)] = (times[own] % length, copies[own], finals[own])
+            truncations[r * count + int(s)] = (times[own] % length, copies[own], finals[own])
     return Experience(
         observation=cut(experience.observation),
         action=cut(experience.action),
@@ -117,17 +117,17 @@ def segments(experience: Experience, length: int) -> Experience:
         terminated=cut(experience.terminated),
         ended=cut(experience.ended),
         last_observation=np.moveaxis(following, 0, 1).reshape(replicas * count, *following.shape[2:]),
-        cuts=cuts,
+        truncations=truncations,
     )
 
 
-def problem_of(policy: FixedPolicy, rollout: Rollout, *, seeds: Sequence[int] = (), **settings: Any) -> Problem:
+def problem_of(policy: FixedPolicy, rollout: Rollout, *, seeds: Sequence[int] = (), **settings: Any) -> CompiledProblem:
     """Return the improvement step of the policy on R rollouts; `seeds`, one each, decide their permutations."""
     replicas = len(rollout.observation)
     one = replace(policy.algorithm, **settings)  # type: ignore[type-var]  # a dataclass since subclassing
     state = policy.optimizer
     moments = (np.repeat(part, replicas, axis=0) for part in (state.first, state.second, state.steps))
-    return Problem(
+    return CompiledProblem(
         stack([one] * replicas), policy.network, policy.family, policy.tiled(replicas),
         AdamState(*moments, split=state.split), rollout,
         lr=np.full((replicas, 1), one.lr, np.float32), alive=np.ones(replicas, bool), permute=Streams(seeds).permute,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import Environment, registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.training.trainer import train
 
 PARTS = 10

@@ -17,8 +17,7 @@ import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure
+from rlbench.algorithm import Algorithm, configure
 from rlbench.training.envs import Step
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.rollout import Collector, Experience

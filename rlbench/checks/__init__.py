@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, configure
 from rlbench.checks import formulas
 from rlbench.checks.formulas import Broken, require
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure, fields_of
+from rlbench.fields import fields_of
 
 __all__ = ["CheckResult", "broken_promise", "check_algorithm"]
 

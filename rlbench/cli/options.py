@@ -27,8 +27,8 @@ def training(command: Callable[..., None]) -> Callable[..., None]:
             "--device",
             default="cpu",
             show_default=True,
-            metavar="cpu|cuda|auto",
-            help="Where runs train; auto: on a GPU if there is one and enough replicas for it.",
+            metavar="cpu|cuda|cuda:N",
+            help="Where runs train; environments are stepped on the CPU.",
         ),
         click.option(
             "--checkpoint-every",

@@ -1,7 +1,8 @@
-"""Action distributions, built from a policy head `[..., B, H]`; actions are `[..., B]` or `[..., B, K]`.
+"""Action distributions of policy heads `[..., B, H]`; actions are `[..., B]` or `[..., B, K]`.
 
-A class turns a head into log-probabilities, entropies and analytic KL divergences, all `[..., B]`, through autograd.
-Training uses the same mathematics with its derivatives written out, `rlbench.functional.distributions`.
+The same mathematics twice, and the tests compare the two. A `Distribution` is for autograd. A `Likelihood` is what
+training uses for every sample: compiled loops, with the derivatives written out. A `Family` is the kind of distribution
+that an action space gets; its samples are functions of noise that was drawn beforehand, so that randomness stays data.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy.typing as npt
 import torch
 
 from rlbench.functional import categorical, gaussian
+
+Array = npt.NDArray[Any]
 
 
 class Distribution(ABC):
@@ -92,17 +95,8 @@ def _total(parts: list[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-# Policies evaluated by compiled loops, with the derivatives written out: what training uses for every sample.
-#
-# A likelihood is a batch of action distributions with parameters `head`, `[R, B, H]`. It gives log-probabilities,
-# entropies and KL divergences, `[R, B]`, and pulls gradients with respect to those back to the head. The mathematics is
-# that of `rlbench.functional.distributions`, which holds it in torch for autograd; the tests compare the two.
-
-Array = npt.NDArray[Any]
-
-
 class Likelihood(ABC):
-    """A batch of action distributions; see the module's docstring."""
+    """A batch of action distributions with parameters `head`, `[R, B, H]`; `pull_*` take gradients back to the head."""
 
     @abstractmethod
     def log_prob(self, action: Array) -> Array:
@@ -133,52 +127,52 @@ class Likelihood(ABC):
         """Return the Fisher information with respect to the head times `tangent`, both `[R, B, H]`."""
 
 
-class CategoricalLikelihood(Likelihood):
-    """One choice among n; action: an index `[R, B]`."""
+class _KernelLikelihood(Likelihood):
+    """One whose loops run over M = R B states."""
 
     def __init__(self, head: Array) -> None:
         self._shape = head.shape
-        logits = _rows(head)
-        self.log_probs, self.probs = np.empty_like(logits), np.empty_like(logits)  # [M, H], M = R B
-        categorical.softmax(logits, self.log_probs, self.probs)
+        self._rows = _rows(head)  # [M, H]
+
+    def _per_state(self, kernel: Callable[..., None], *arguments: Array) -> Array:
+        out = np.empty(len(self._rows), self._rows.dtype)
+        kernel(*arguments, out)
+        return out.reshape(self._shape[:-1])
+
+    def _per_head(self, kernel: Callable[..., None], *arguments: Array) -> Array:
+        out = np.empty_like(self._rows)
+        kernel(*arguments, out)
+        return out.reshape(self._shape)
+
+
+class CategoricalLikelihood(_KernelLikelihood):
+    """One choice among n; action: an index `[R, B]`."""
+
+    def __init__(self, head: Array) -> None:
+        super().__init__(head)
+        self.log_probs, self.probs = np.empty_like(self._rows), np.empty_like(self._rows)
+        categorical.softmax(self._rows, self.log_probs, self.probs)
 
     def log_prob(self, action: Array) -> Array:
-        out = self._per_state()
-        categorical.take(self.log_probs, action.reshape(-1), out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(categorical.take, self.log_probs, action.reshape(-1))
 
     def entropy(self) -> Array:
-        out = self._per_state()
-        categorical.entropy(self.log_probs, self.probs, out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(categorical.entropy, self.log_probs, self.probs)
 
     def kl_from(self, old: CategoricalLikelihood) -> Array:
-        out = self._per_state()
-        categorical.divergence(old.log_probs, old.probs, self.log_probs, out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(categorical.divergence, old.log_probs, old.probs, self.log_probs)
 
     def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        out = np.empty_like(self.probs)
-        categorical.pull_take(self.probs, action.reshape(-1), slope.reshape(-1), out)
-        return out.reshape(self._shape)
+        return self._per_head(categorical.pull_take, self.probs, action.reshape(-1), slope.reshape(-1))
 
     def pull_entropy(self, slope: Array) -> Array:
-        out = np.empty_like(self.probs)
-        categorical.pull_entropy(self.log_probs, self.probs, _each(slope, self._shape), out)
-        return out.reshape(self._shape)
+        return self._per_head(categorical.pull_entropy, self.log_probs, self.probs, _each(slope, self._shape))
 
     def pull_kl(self, old: CategoricalLikelihood, slope: Array) -> Array:
-        out = np.empty_like(self.probs)
-        categorical.pull_divergence(old.probs, self.probs, slope.reshape(-1), out)
-        return out.reshape(self._shape)
+        return self._per_head(categorical.pull_divergence, old.probs, self.probs, slope.reshape(-1))
 
     def fisher(self, tangent: Array) -> Array:
-        out = np.empty_like(self.probs)
-        categorical.fisher(self.probs, _rows(tangent), out)
-        return out.reshape(self._shape)
-
-    def _per_state(self) -> Array:
-        return np.empty(len(self.probs), self.probs.dtype)
+        return self._per_head(categorical.fisher, self.probs, _rows(tangent))
 
 
 class IndependentLikelihood(Likelihood):
@@ -212,50 +206,29 @@ class IndependentLikelihood(Likelihood):
         return np.concatenate([part.fisher(piece) for part, piece in zip(self.parts, pieces, strict=True)], -1)
 
 
-class GaussianLikelihood(Likelihood):
+class GaussianLikelihood(_KernelLikelihood):
     """Independent normal numbers; head: A means, then A log standard deviations; action `[R, B, A]`."""
 
-    def __init__(self, head: Array) -> None:
-        self._shape = head.shape
-        self.rows = _rows(head)  # [M, 2 A], M = R B
-
     def log_prob(self, action: Array) -> Array:
-        out = self._per_state()
-        gaussian.log_density(self.rows, _rows(action), out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(gaussian.log_density, self._rows, _rows(action))
 
     def entropy(self) -> Array:
-        out = self._per_state()
-        gaussian.entropy(self.rows, out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(gaussian.entropy, self._rows)
 
     def kl_from(self, old: GaussianLikelihood) -> Array:
-        out = self._per_state()
-        gaussian.divergence(old.rows, self.rows, out)
-        return out.reshape(self._shape[:-1])
+        return self._per_state(gaussian.divergence, old._rows, self._rows)
 
     def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        out = np.empty_like(self.rows)
-        gaussian.pull_log_density(self.rows, _rows(action), slope.reshape(-1), out)
-        return out.reshape(self._shape)
+        return self._per_head(gaussian.pull_log_density, self._rows, _rows(action), slope.reshape(-1))
 
     def pull_entropy(self, slope: Array) -> Array:
-        out = np.empty_like(self.rows)
-        gaussian.pull_entropy(_each(slope, self._shape), out)
-        return out.reshape(self._shape)
+        return self._per_head(gaussian.pull_entropy, _each(slope, self._shape))
 
     def pull_kl(self, old: GaussianLikelihood, slope: Array) -> Array:
-        out = np.empty_like(self.rows)
-        gaussian.pull_divergence(old.rows, self.rows, slope.reshape(-1), out)
-        return out.reshape(self._shape)
+        return self._per_head(gaussian.pull_divergence, old._rows, self._rows, slope.reshape(-1))
 
     def fisher(self, tangent: Array) -> Array:
-        out = np.empty_like(self.rows)
-        gaussian.fisher(self.rows, _rows(tangent), out)
-        return out.reshape(self._shape)
-
-    def _per_state(self) -> Array:
-        return np.empty(len(self.rows), self.rows.dtype)
+        return self._per_head(gaussian.fisher, self._rows, _rows(tangent))
 
 
 def _rows(x: Array) -> Array:
@@ -276,11 +249,6 @@ def _sum_of_parts(parts: Any) -> Array:
     return result
 
 
-# Which distribution an action space gets: the width of its head, its noise, its samples and its likelihood.
-#
-# Samples are functions of noise that was drawn beforehand, so that randomness stays data.
-
-
 class Family(ABC):
     """A kind of distribution for one action space: the width of its head, its noise and its samples."""
 
@@ -298,9 +266,9 @@ class Family(ABC):
     def likelihood(self, head: Array) -> Likelihood:
         """Return the distributions of a head `[..., B, H]`, with their derivatives written out."""
 
-    @abstractmethod
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        """Return noise for actions of leading shape `shape`, as `sample` wants it."""
+        """Return noise for actions of leading shape `shape`, as `sample` wants it: Gumbel noise for logits."""
+        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
 
     @abstractmethod
     def sample(self, head: Array, noise: Array) -> Array:
@@ -329,9 +297,6 @@ class CategoricalFamily(Family):
     def likelihood(self, head: Array) -> CategoricalLikelihood:
         return CategoricalLikelihood(head)
 
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
-
     def sample(self, head: Array, noise: Array) -> Array:
         return self.actions(_sampled(self.sampler, head, noise, 1))
 
@@ -354,9 +319,6 @@ class IndependentFamily(Family):
 
     def likelihood(self, head: Array) -> IndependentLikelihood:
         return IndependentLikelihood(head, self.sizes)
-
-    def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
 
     def sample(self, head: Array, noise: Array) -> Array:
         parts = np.split(head + noise, np.cumsum(self.sizes)[:-1], axis=-1)

@@ -36,6 +36,14 @@ def weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     return (x * weight).sum(-1, keepdim=True) / total.clamp(min=1e-8)
 
 
+def normalised_weights(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Return each sample's share in a mean over the samples of `x` `[..., B]`, of the same shape."""
+    if weight is None:
+        return torch.full_like(x, 1 / x.shape[-1])
+    # The sum is that of `weighted_mean`: both must agree on which samples count how much.
+    return weight / weight.sum(-1, keepdim=True).clamp(min=1e-8)
+
+
 def rollout_mean(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Return the (weighted) mean of a rollout `[T, ..., N]` over time and copies, `[1, ..., 1]`."""
     # Samples go last and lie together first: how a sum rounds must not depend on the axes between.

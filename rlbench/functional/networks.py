@@ -1,4 +1,7 @@
-"""Fully connected layers of R replicas, forward, backward and along a direction, on one flat buffer `[R, P]`.
+"""Actor-critic networks of R replicas at once, forward, backward and along a direction, on one flat buffer `[R, P]`.
+
+The loops are compiled and the derivatives written out: for two hidden layers of 64 units that costs a fraction of what
+recording and replaying a graph does. `tests/functional/test_networks.py` holds them against autograd.
 
 `sizes` are the widths of a stack, input first; its parameters begin at `offset` of a replica's buffer, for each layer
 the weight `[in, out]` and then the bias `[out]`. `hidden` `[R, B * (sum of the hidden widths)]` holds the activations
@@ -11,12 +14,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rlbench.functional.compiled import inlined, kernel
+
+if TYPE_CHECKING:
+    from rlbench.functional.distributions import Family
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +82,7 @@ def _activate(z: Array, bias: Array, activation: int) -> None:
 
 
 @inlined
-def _times_slope(delta: Array, activated: Array, activation: int) -> None:
+def _times_derivative(delta: Array, activated: Array, activation: int) -> None:
     """Multiply `delta` `[B, width]` by the activation's derivative, given the activated values, in place."""
     for b in range(len(delta)):
         row, values = delta[b], activated[b]
@@ -146,12 +152,12 @@ def backward(
             if k:
                 lower = scratch[k % 2, : rows * i].reshape(rows, i)
                 np.dot(delta, flat[r, at : at + i * o].reshape(i, o).T, lower)
-                _times_slope(lower, inputs, activation)
+                _times_derivative(lower, inputs, activation)
                 delta = lower
 
 
 @kernel
-def along(
+def jvp(
     flat: Array, offset: int, sizes: Array, activation: int, x: Array, hidden: Array, tangent: Array, out: Array
 ) -> None:
     """Fill `out` `[R, B, out]` with the derivative of the output along a direction `tangent` `[R, P]`."""
@@ -176,15 +182,9 @@ def along(
             else:
                 inputs = hidden[r, start : start + rows * o].reshape(rows, o)
                 start += rows * o
-                _times_slope(result, inputs, activation)
+                _times_derivative(result, inputs, activation)
                 moved = result
 
-
-# Actor-critic networks of R replicas at once, forward and backward, on one flat parameter buffer `[R, P]`.
-#
-# The loops are compiled, see `rlbench.functional.networks`, and the derivatives are written out: for two hidden layers
-# of 64 units they cost a fraction of what recording and replaying a graph costs. `tests/functional/test_networks.py`
-# holds them against autograd.
 
 _ACTIVATIONS = {"tanh": TANH, "relu": RELU}
 
@@ -251,7 +251,7 @@ class Stack:
     def jvp(self, flat: Array, x: Array, hidden: Array, tangent: Array) -> Array:
         """Return the derivative of the output, `[R, B, out]`, along a direction `[R, P]` of the parameters."""
         out = np.empty((*x.shape[:2], self.sizes[-1]), np.float32)
-        along(flat, *self.plan, x, hidden, tangent, out)
+        jvp(flat, *self.plan, x, hidden, tangent, out)
         return out
 
 
@@ -318,6 +318,14 @@ class ActorCritic:
                 bound = 1 / math.sqrt(inputs)
                 weight[0] = rng.uniform(-bound, bound, (inputs, outputs))
                 bias[0] = rng.uniform(-bound, bound, outputs)
+
+    def act(self, family: Family, flat: Array, observation: Array, noise: Array) -> Array:
+        """Return the actions `[R, N]` or `[R, N, K]` that the policy takes, by noise `[R, N, Z]` that was drawn."""
+        return family.sample(self.forward(flat, observation, value=False).head, noise)
+
+    def values(self, flat: Array, observation: Array) -> Array:
+        """Return the values `[R, B]` of observations `[R, B, in]`."""
+        return self.forward(flat, observation, policy=False).value
 
     def forward(self, flat: Array, x: Array, *, policy: bool = True, value: bool = True) -> Output:
         """Return heads and values of observations `[R, B, in]`, those that are asked for."""

@@ -1,4 +1,7 @@
-"""Adam on a flat buffer `[R, P]`; every coefficient may differ per replica."""
+"""Adam on flat parameters `[R, P]`, compiled and in torch on any device; every coefficient may differ per replica.
+
+In torch, which replicas take part is a tensor and is never asked of the device, so that no gradient step waits for it.
+"""
 
 from __future__ import annotations
 
@@ -73,9 +76,9 @@ def _move(
 ) -> None:
     """One replica's step; a function of its own, which the compiler turns into vector instructions."""
     for i in range(len(params)):
-        slope = grad[i] * factor
-        mean = first[i] * b1 + slope
-        square = second[i] * b2 + slope * slope
+        clipped = grad[i] * factor
+        mean = first[i] * b1 + clipped
+        square = second[i] * b2 + clipped * clipped
         first[i], second[i] = mean, square
         params[i] -= rate * (mean / (np.sqrt(square) + small))
 
@@ -134,11 +137,6 @@ def per_replica(coefficient: Array, replicas: int) -> Array:
     column = coefficient.reshape(-1)
     return column if len(column) == replicas else np.repeat(column, replicas)
 
-
-# Adam on flat parameters `[R, P]` in torch, on any device; every coefficient may differ per replica.
-#
-# The steps are those of `rlbench.functional.optimizers`. Which replicas take part is a tensor and is never asked of the
-# device, so that no gradient step waits for it.
 
 _BETAS = (0.9, 0.999)
 

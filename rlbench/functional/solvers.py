@@ -23,11 +23,7 @@ def where(condition: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Te
 
 
 def conjugate_gradient(
-    matvec: Callable[[torch.Tensor], torch.Tensor],
-    b: torch.Tensor,
-    *,
-    iterations: int,
-    tolerance: float = 1e-10,
+    matvec: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor, *, iterations: int, tolerance: float = 1e-10
 ) -> torch.Tensor:
     """Return x with A x = b approximately, `[R, P]`, for a positive definite A given by its products `matvec`.
 

@@ -6,6 +6,10 @@ those of any. Parameters are one flat tensor `[R, P]` in both, of which the firs
 On the CPU a pass goes through the replicas one at a time, each with memory of its own: torch's batched products round
 differently for other batch sizes, and its products may round differently at other addresses. So a replica's numbers
 do not depend on the others, to the bit. On a GPU all replicas are one batch, and such differences are possible.
+
+A module's tensors lie one after the other in the flat parameters: those that the policy depends on, the free log
+standard deviations, those that only the value depends on. What is not learnt (buffers, frozen parameters) lies there,
+too, and receives no gradient, so that every replica keeps its own.
 """
 
 from __future__ import annotations
@@ -13,17 +17,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy.typing as npt
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from rlbench.functional.distributions import Distribution
+    from rlbench.functional.distributions import Distribution, Family
     from rlbench.functional.networks import ActorCritic, Stack
 
-
+Array = npt.NDArray[Any]
 Tensor = torch.Tensor
+T = TypeVar("T")
 Evaluated = tuple[Tensor | None, Tensor | None]
 
 
@@ -65,11 +71,17 @@ class TensorNetwork(ABC):
             parts = [self.evaluate(*piece, value=False)[0] for piece in self.pieces(params, x)]
         return _joined(parts)
 
-    def values(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return the values `[R, B]` without a way back."""
+    def act(self, family: Family, params: Tensor, observation: Array, noise: Array) -> Array:
+        """Do what `ActorCritic.act` does: what comes and goes is arrays, the parameters lie on a device."""
+        head = self.heads(params, torch.from_numpy(observation).to(params.device))
+        return family.sample_tensor(head, torch.from_numpy(noise).to(params.device)).cpu().numpy()
+
+    def values(self, params: Tensor, observation: Array) -> Array:
+        """Do what `ActorCritic.values` does."""
+        x = torch.from_numpy(observation).to(params.device)
         with torch.no_grad():
             parts = [self.evaluate(*piece, policy=False)[1] for piece in self.pieces(params, x)]
-        return _joined(parts)
+        return _joined(parts).cpu().numpy()
 
     def pieces(self, *stacked: Tensor) -> list[tuple[Tensor, ...]]:
         """Return what is evaluated in one go: one replica of each tensor, in memory of its own, or all replicas."""
@@ -138,7 +150,6 @@ class TensorActorCritic(TensorNetwork):
         self.one_by_one = one_by_one
 
     def evaluate(self, params: Tensor, x: Tensor, *, policy: bool = True, value: bool = True) -> Evaluated:
-        """Return head and value, see `TensorNetwork.evaluate`."""
         layout = self._layout
         head: Tensor | None = None
         values: Tensor | None = None
@@ -195,13 +206,6 @@ def _joined(parts: list[Tensor | None]) -> Tensor:
     return kept[0] if len(kept) == 1 else torch.cat(kept)
 
 
-# Any `torch.nn.Module` as the network of R replicas: built from the replicas' own seeds, stacked, checked.
-#
-# The module's tensors lie one after the other in the flat parameters `[R, P]`: those that the policy depends on, the
-# free log standard deviations, those that only the value depends on. What is not learnt (buffers, frozen parameters)
-# lies there, too, and receives no gradient, so that every replica keeps its own.
-
-T = TypeVar("T")
 _PROBE = 3  # rows of the batch that a module is tried on
 
 
@@ -295,7 +299,6 @@ class ModuleNetwork(TensorNetwork):
         return super().parts(policy=policy, value=value)
 
     def evaluate(self, params: Tensor, x: Tensor, *, policy: bool = True, value: bool = True) -> Evaluated:
-        """Return head and value, see `TensorNetwork.evaluate`."""
         if len(params) == 1:
             head, values = (out.unsqueeze(0) for out in self._one(params[0], x[0]))
         else:

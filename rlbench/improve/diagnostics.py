@@ -21,25 +21,24 @@ The band is the algorithm's `clip`, or 0.2 without one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from rlbench.data import Samples
 from rlbench.functional.compiled import inlined, kernel
 from rlbench.functional.losses import weighted_mean
 
-if TYPE_CHECKING:
-    from rlbench.data import Params
-    from rlbench.improve.compiled import Problem
-    from rlbench.improve.minibatches import Batch
-
 Array = npt.NDArray[Any]
+Tensor = torch.Tensor
 
+METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
+"""The columns of the updates that are means over gradient steps."""
 _NONE = np.empty((0, 0), np.float32)
-
-
 _NAMES = ("samples", "value_loss", "grad_norm", "clip_fraction", "clip_killed")
 _GRAD_NORM, _CLIP_FRACTION, _CLIP_KILLED = map(_NAMES.index, _NAMES[2:])
 
@@ -63,14 +62,14 @@ def _add_step(
     counts: Array,
     log_prob: Array,
     old_log_prob: Array,
-    slope: Array,
+    grad: Array,
     advantage: Array,
     weight: Array,
     band: Array,
     norm: Array,
     active: Array,
 ) -> None:
-    """Add one gradient step of the policy; an empty `slope` or `weight` `[R, B]` stands for none."""
+    """Add one gradient step of the policy; an empty `grad` or `weight` `[R, B]` stands for none."""
     for r in range(len(log_prob)):
         if not active[r]:
             continue
@@ -80,35 +79,44 @@ def _add_step(
                 continue
             total += 1
             outside += abs(np.exp(log_prob[r, b] - old_log_prob[r, b]) - np.float32(1)) > band[r]
-            if slope.size > 0:
-                killed += slope[r, b] == 0 and advantage[r, b] != 0
+            if grad.size > 0:
+                killed += grad[r, b] == 0 and advantage[r, b] != 0
         _add(sums, counts, _GRAD_NORM, r, norm[r])
         _add(sums, counts, _CLIP_FRACTION, r, outside / max(total, 1))
-        if slope.size > 0:
+        if grad.size > 0:
             _add(sums, counts, _CLIP_KILLED, r, killed / max(total, 1))
 
 
 class Meter:
-    """Sums over the gradient steps of one update, per replica, of the measures in `_NAMES`."""
+    """Sums over the gradient steps of one update, per replica, of what is in `METERED` and of the samples processed."""
 
     def __init__(self, replicas: int) -> None:
-        self._sums = np.zeros((len(_NAMES), replicas))
-        self._counts = np.zeros((len(_NAMES), replicas), np.int64)
+        self._sums: Any = np.zeros((len(_NAMES), replicas))
+        self._counts: Any = np.zeros((len(_NAMES), replicas), np.int64)
 
-    def add(self, name: str, values: Array, active: Array) -> None:
+    def add(self, name: str, values: Any, active: Any) -> None:
         """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
         _add_all(self._sums, self._counts, _NAMES.index(name), values, active)
 
     def add_policy_step(
-        self, batch: Batch, log_prob: Array, slope: Array | None, band: Array, norm: Array, active: Array
+        self,
+        log_prob: Any,
+        old_log_prob: Any,
+        grad: Any | None,
+        advantage: Any,
+        weight: Any | None,
+        band: Any,
+        norm: Any,
+        active: Any,
     ) -> None:
-        """Add clip fractions and gradient norm `[R]` of one step; `slope` `[R, B]` is the surrogate's at `log_prob`.
+        """Add clip fractions and gradient norm `[R]` of one step; samples are `[R, B]`.
 
-        Without a slope the surrogate does not depend on the log-probability, and there is nothing to kill.
+        `grad` is the gradient of the surrogate by `log_prob`; without one the surrogate does not depend on it, and
+        there is nothing to kill. `band` is `[R]`.
         """
         _add_step(
-            self._sums, self._counts, log_prob, batch.old_log_prob, _NONE if slope is None else slope,
-            batch.advantage, _NONE if batch.weight is None else batch.weight, band, norm, active,
+            self._sums, self._counts, log_prob, old_log_prob, _NONE if grad is None else grad,
+            advantage, _NONE if weight is None else weight, band, norm, active,
         )  # fmt: skip
 
     def mean(self, name: str) -> Array:
@@ -119,13 +127,44 @@ class Meter:
 
     def total(self, name: str) -> Array:
         """Return the sum of the measurements of each replica, `[R]`."""
-        total: Array = self._sums[_NAMES.index(name)]
-        return total
+        return torch.as_tensor(self._sums[_NAMES.index(name)]).cpu().numpy()
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
-        count: Array = self._counts[_NAMES.index(name)]
-        return count
+        return torch.as_tensor(self._counts[_NAMES.index(name)]).cpu().numpy()
+
+
+class TensorMeter(Meter):
+    """The same of tensors; the sums leave their device when they are asked for."""
+
+    def __init__(self, replicas: int, device: torch.device) -> None:
+        self._sums = torch.zeros(len(_NAMES), replicas, dtype=torch.float64, device=device)
+        self._counts = torch.zeros(len(_NAMES), replicas, dtype=torch.int64, device=device)
+
+    def add(self, name: str, values: Tensor, active: Tensor) -> None:
+        row = _NAMES.index(name)
+        # A product would make NaN of what does not count.
+        self._sums[row] += values.to(torch.float64).masked_fill(~active, 0.0)
+        self._counts[row] += active
+
+    def add_policy_step(
+        self,
+        log_prob: Tensor,
+        old_log_prob: Tensor,
+        grad: Tensor | None,
+        advantage: Tensor,
+        weight: Tensor | None,
+        band: Tensor,
+        norm: Tensor,
+        active: Tensor,
+    ) -> None:
+        counts = torch.ones_like(advantage, dtype=torch.bool) if weight is None else weight > 0
+        total = counts.sum(-1).clamp(min=1).to(torch.float64)
+        outside = (((log_prob - old_log_prob).exp() - 1).abs() > band[:, None]) & counts
+        self.add("grad_norm", norm, active)
+        self.add("clip_fraction", outside.sum(-1) / total, active)
+        if grad is not None:
+            self.add("clip_killed", ((grad == 0) & (advantage != 0) & counts).sum(-1) / total, active)
 
 
 @kernel
@@ -143,24 +182,42 @@ def _add_samples(
             peaks[1, r] = np.maximum(peaks[1, r], ratio)
 
 
-def measure_update(problem: Problem, params: Params) -> dict[str, Array]:
-    """Return the measures after the update, one number per replica, `[R]` each."""
-    if not problem.reference:
-        problem.full()
-    replicas = len(problem.alive)
+def measure_arrays(parts: Iterable[tuple[Array, Array, Array, Array, Array]], band: Array) -> dict[str, Array]:
+    """Return the measures after the update, one number per replica, `[R]` each.
+
+    `parts` are (log_prob, old_log_prob, kl, entropy) `[R, B]` and the mean surrogate `[R]` of equal batches; `band`
+    is `[R]`.
+    """
+    replicas, size, batches = len(band), 0, 0
     sums, peaks, surrogate = np.zeros((3, replicas)), np.full((2, replicas), -np.inf), np.zeros(replicas)
-    for batch in problem.reference:
-        leaves, mean_surrogate = problem.evaluate(params, batch)
-        log_prob, kl, entropy = (leaves.array(name) for name in ("log_prob", "kl", "entropy"))
-        _add_samples(log_prob, batch.old_log_prob, kl, entropy, problem.band, sums, peaks)
+    for log_prob, old_log_prob, kl, entropy, mean_surrogate in parts:
+        _add_samples(log_prob, old_log_prob, kl, entropy, band, sums, peaks)
         surrogate += mean_surrogate
-    means = dict(zip(("kl", "entropy", "outside_band"), sums / problem.size, strict=True))
+        size, batches = size + log_prob.shape[1], batches + 1
+    kl_mean, entropy_mean, outside = sums / size
     return {
-        **means,
-        "surrogate": surrogate / len(problem.reference),
+        "kl": kl_mean,
+        "entropy": entropy_mean,
+        "outside_band": outside,
+        "surrogate": surrogate / batches,
         "kl_max": peaks[0],
         "ratio_max": peaks[1],
     }
+
+
+def measure_tensors(parts: Iterable[tuple[Samples, Tensor]], band: Tensor) -> dict[str, Array]:
+    """Return the same of tensors: `parts` are the samples and the mean surrogates `[R, 1]` of equal batches."""
+    means: dict[str, list[Tensor]] = {name: [] for name in ("kl", "entropy", "outside_band", "surrogate")}
+    peaks: dict[str, list[Tensor]] = {"kl_max": [], "ratio_max": []}
+    for x, surrogate in parts:
+        outside = ((x.ratio - 1).abs() > band[:, None]).to(torch.float32)
+        for name, values in zip(means, (x.kl, x.entropy, outside, surrogate), strict=True):
+            means[name].append(values.mean(-1).to(torch.float64))
+        for name, values in zip(peaks, (x.kl, x.ratio), strict=True):
+            peaks[name].append(values.amax(-1))
+    found = {name: reduce(torch.add, values) / len(values) for name, values in means.items()}
+    found |= {name: reduce(torch.maximum, values) for name, values in peaks.items()}
+    return {name: values.cpu().numpy() for name, values in found.items()}
 
 
 def explained_variance(value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> Array:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from rlbench.data import Params
+from rlbench.data import Params, Problem
 from rlbench.functional.losses import kl_estimate, weighted_mean
-from rlbench.improve.compiled import Problem
 
 
 def first_order(

@@ -1,22 +1,29 @@
-"""The samples of a rollout, and the minibatches that are gathered from them."""
+"""The samples of a rollout, the minibatches that are gathered from them, and the policy that acted on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from rlbench.data import Samples
+from rlbench.data import Params, Problem
 from rlbench.functional.compiled import kernel
-from rlbench.functional.distributions import Distribution, Family
-from rlbench.functional.losses import standardise
+from rlbench.functional.distributions import Family
+from rlbench.functional.losses import normalised_weights
+
+if TYPE_CHECKING:
+    from rlbench.algorithm import Algorithm
+    from rlbench.improve.diagnostics import Meter
 
 Array = npt.NDArray[Any]
+Tensor = torch.Tensor
+Own = Any
+"""An array or a tensor, as an engine has them."""
 
 _NONE = np.empty((0, 0, 0), np.float32)
 
@@ -29,32 +36,160 @@ class Rollout:
     count.
     """
 
-    observation: Array
-    action: torch.Tensor
-    advantage: torch.Tensor
-    target: torch.Tensor
-    old_value: torch.Tensor
-    weight: torch.Tensor | None
+    observation: Tensor
+    action: Tensor
+    advantage: Tensor
+    target: Tensor
+    old_value: Tensor
+    weight: Tensor | None
+
+    def to(self, device: torch.device) -> Rollout:
+        """Return the samples on a device."""
+        moved: Any = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
+        return Rollout(**moved)
 
 
 @dataclass(eq=False)
 class Batch:
-    """Some samples of every replica, in the shapes of `Rollout` with B for n, as arrays.
+    """Some samples of every replica, in the shapes of `Rollout` with B for n, as an engine has them.
 
     `old_head` `[R, B, H]` and `old_log_prob` `[R, B]` describe the policy that acted. Advantages are standardised if
     the algorithm wants that per minibatch. `shares` `[R, B]` is each sample's share in a mean over its replica's
     samples.
     """
 
-    observation: Array
-    action: Array
-    advantage: Array
-    target: Array
-    old_value: Array
-    weight: Array | None
-    shares: Array
-    old_head: Array
-    old_log_prob: Array
+    observation: Own
+    action: Own
+    advantage: Own
+    target: Own
+    old_value: Own
+    weight: Own | None
+    shares: Own
+    old_head: Own
+    old_log_prob: Own
+
+
+class BaseProblem(Problem):
+    """What both engines share of a `Problem`: shuffled minibatches, and what the acting policy did on them.
+
+    meter       what is measured of the gradient steps
+    reference   the batches of the first epoch, on which the update is measured when it is over
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        network: Any,
+        family: Family,
+        params: Params,
+        optimizer: Any,
+        rollout: Rollout,
+        *,
+        lr: Own,
+        alive: Own,
+        permute: Callable[[int], Array],
+        progress: float,
+        meter: Meter,
+    ) -> None:
+        self.algorithm, self.params, self.progress, self.alive, self.meter = algorithm, params, progress, alive, meter
+        self.policy_size: int = network.policy_size
+        self.reference: list[Batch] = []
+        self._network, self._family, self._optimizer = network, family, optimizer
+        self._rollout, self._lr, self._permute = rollout, lr, permute
+        self._old: list[Tensor] = []  # heads [R, n, H] and log-probabilities [R, n] of the acting policy
+
+    @property
+    def size(self) -> int:
+        """The number of samples per replica, n."""
+        return self._rollout.observation.shape[1]
+
+    def full(self) -> Batch:
+        return next(self.minibatches(epochs=1, count=1))
+
+    def minibatches(self, *, epochs: int, count: int) -> Iterator[Batch]:
+        # All permutations are drawn at once: where a replica stops early, how many it draws must not depend on whether
+        # another one of its pack goes on. And they are sent to a device at once.
+        orders = np.stack([self._order(count) for _ in range(epochs)])
+        for order in self._own(torch.from_numpy(orders)):
+            if not self._old:
+                self._evaluate_old_policy(order)
+            yield from self._gather(order)
+
+    @abstractmethod
+    def measure(self, params: Params) -> dict[str, Array]:
+        """Return the measures after the update, one number per replica, `[R]` each."""
+
+    @abstractmethod
+    def _own(self, tensor: Tensor) -> Own:
+        """Return a tensor of the CPU or of the device as the engine's own."""
+
+    @abstractmethod
+    def _take(self, values: Tensor, order: Own) -> Own:
+        """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
+
+    @abstractmethod
+    def _standardise(self, advantage: Own, weight: Own | None) -> Own:
+        """Do what `rlbench.functional.losses.standardise` does, `[M, R, B]`; `advantage` is used up."""
+
+    @abstractmethod
+    def _act(self, observation: Own, action: Own) -> tuple[Own, Own]:
+        """Return the acting policy's heads `[R, B, H]`, and its log-probabilities of the actions `[R, B]`."""
+
+    def _column(self, coefficient: float | Tensor) -> Own:
+        """Return a coefficient as `[R, 1]`."""
+        column = torch.as_tensor(coefficient, dtype=torch.float32, device=self.params.device)
+        return self._own(column.expand(len(self.params), 1).contiguous())
+
+    def _order(self, count: int) -> Array:
+        """Return sample indices `[count, R, B]`: in order for a single batch, else shuffled per replica."""
+        replicas = len(self.params)
+        if count == 1:
+            return np.tile(np.arange(self.size), (1, replicas, 1))
+        return self._permute(self.size).reshape(replicas, count, -1).transpose(1, 0, 2)
+
+    def _evaluate_old_policy(self, order: Own) -> None:
+        """Note heads and log-probabilities of the acting policy, in the very batches of the first epoch.
+
+        A matrix product of another shape may round differently; evaluated in the same batches, the ratio of the first
+        step is exactly 1 for every sample.
+        """
+        seen, done = self._take(self._rollout.observation, order), self._take(self._rollout.action, order)
+        acted = [self._act(observation, action) for observation, action in zip(seen, done, strict=True)]
+        self._old = [self._in_order(parts, order) for parts in zip(*acted, strict=True)]
+        self.reference = list(self._gather(order))
+
+    def _in_order(self, parts: Sequence[Own], order: Own) -> Tensor:
+        """Return what belongs to the indices `order` `[M, R, B]`, M arrays `[R, B, ...]`, as `[R, n, ...]`."""
+        stacked = torch.stack([torch.as_tensor(part) for part in parts])
+        rows = torch.arange(len(self.params), device=stacked.device)[:, None]
+        result = stacked.new_empty((len(self.params), self.size, *stacked.shape[3:]))
+        result[rows, torch.as_tensor(order)] = stacked
+        return result
+
+    def _gather(self, order: Own) -> Iterator[Batch]:
+        """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
+        rollout = self._rollout
+        parts = (rollout.observation, rollout.action, rollout.advantage, rollout.target, rollout.old_value, *self._old)
+        observation, action, advantage, target, old_value, old_head, old_log_prob = (
+            self._take(values, order) for values in parts
+        )
+        weight = None if rollout.weight is None else self._take(rollout.weight, order)
+        if self.algorithm.normalize_advantage == "minibatch":
+            advantage = self._standardise(advantage, weight)
+        weights = None if weight is None else torch.as_tensor(weight)
+        shares = self._own(normalised_weights(torch.as_tensor(advantage), weights))
+        for m in range(len(order)):
+            yield Batch(
+                observation=observation[m],
+                action=action[m],
+                advantage=advantage[m],
+                target=target[m],
+                old_value=old_value[m],
+                weight=None if weight is None else weight[m],
+                shares=shares[m],
+                old_head=old_head[m],
+                old_log_prob=old_log_prob[m],
+            )
 
 
 @kernel
@@ -101,142 +236,7 @@ def _standardise(x: Array, weight: Array) -> None:
                 row[b] = (row[b] - mean) / deviation
 
 
-def gather(
-    rollout: Rollout, old_heads: Array, old_log_probs: Array, order: Array, *, standardised: bool
-) -> Iterator[Batch]:
-    """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
-    tensors = (rollout.action, rollout.advantage, rollout.target, rollout.old_value)
-    action, advantage, target, old_value = (take(values.numpy(), order) for values in tensors)
-    weight = None if rollout.weight is None else take(rollout.weight.numpy(), order)
-    if standardised:
-        _standardise(advantage, _NONE if weight is None else weight)
-    observation = take(rollout.observation, order)
-    old_head, old_log_prob = take(old_heads, order), take(old_log_probs, order)
-    shares = _shares(weight, order.shape)
-    for m in range(len(order)):
-        yield Batch(
-            observation=observation[m],
-            action=action[m],
-            advantage=advantage[m],
-            target=target[m],
-            old_value=old_value[m],
-            weight=None if weight is None else weight[m],
-            shares=shares[m],
-            old_head=old_head[m],
-            old_log_prob=old_log_prob[m],
-        )
-
-
-def _shares(weight: Array | None, shape: tuple[int, ...]) -> Array:
-    """Return the shares `[M, R, B]` of samples with these weights."""
-    if weight is None:
-        return np.full(shape, 1 / shape[-1], np.float32)
-    # torch's sum, as in `weighted_mean`: both must agree on which samples count how much.
-    total = torch.from_numpy(weight).sum(-1, keepdim=True).clamp(min=1e-8).numpy()
-    shares: Array = weight / total
-    return shares
-
-
-Tensor = torch.Tensor
-
-
-@dataclass(eq=False)
-class TensorRollout:
-    """The samples of one rollout, flattened to n = T N per replica.
-
-    `observation` `[R, n, obs]`, `action` `[R, n]` or `[R, n, K]`, the rest `[R, n]`; `weight` is None if all samples
-    count.
-    """
-
-    observation: Tensor
-    action: Tensor
-    advantage: Tensor
-    target: Tensor
-    old_value: Tensor
-    weight: Tensor | None
-
-
-@dataclass(eq=False)
-class TensorBatch(TensorRollout):
-    """Some samples of every replica, in the shapes of `TensorRollout` with B for n.
-
-    `old_head` `[R, B, H]` and `old_log_prob` `[R, B]` describe the policy that acted. Advantages are standardised if
-    the algorithm wants that per minibatch.
-    """
-
-    old_head: Tensor
-    old_log_prob: Tensor
-
-    @cached_property
-    def shares(self) -> Tensor:
-        """Each sample's share in a mean over its replica's samples: `[R, B]`, or `[R, 1]` where all are equal."""
-        if self.weight is None:
-            return torch.full_like(self.advantage[:, :1], 1 / self.advantage.shape[1])
-        return self.weight / self.weight.sum(-1, keepdim=True).clamp(min=1e-8)
-
-    def samples(self, terms: HeadTerms) -> Samples:
-        """Return the batch as an algorithm's author sees it."""
-        return Samples(
-            advantage=self.advantage,
-            old_log_prob=self.old_log_prob,
-            old_value=self.old_value,
-            target=self.target,
-            weight=self.weight,
-            terms=terms,
-        )
-
-
-class HeadTerms:
-    """The `Terms` of one batch, by autograd from policy heads `[R, B, H]` and values `[R, B]`."""
-
-    def __init__(self, family: Family, batch: TensorBatch, head: Tensor, value: Tensor) -> None:
-        self.head, self._family, self._batch, self._value = head, family, batch, value
-
-    @cached_property
-    def policy(self) -> Distribution:
-        """The policy being optimised."""
-        return self._family.build(self.head)
-
-    def log_prob(self) -> Tensor:
-        """Return the log-probabilities, `[R, B]`."""
-        return self.policy.log_prob(self._batch.action)
-
-    def entropy(self) -> Tensor:
-        """Return the entropies, `[R, B]`."""
-        return self.policy.entropy()
-
-    def kl(self) -> Tensor:
-        """Return KL(old || new), `[R, B]`."""
-        return self.policy.kl_from(self._family.build(self._batch.old_head))
-
-    def value(self) -> Tensor:
-        """Return the values, `[R, B]`."""
-        return self._value
-
-
-def gather_tensors(
-    rollout: TensorRollout, old_head: Tensor, old_log_prob: Tensor, order: Tensor, *, standardised: bool
-) -> Iterator[TensorBatch]:
-    """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
-    rows = torch.arange(order.shape[1], device=order.device)[:, None]
-
-    def take(values: Tensor) -> Tensor:
-        return values[rows, order]
-
-    weight = None if rollout.weight is None else take(rollout.weight)
-    advantage = take(rollout.advantage)
-    if standardised:
-        advantage = standardise(advantage, weight)
-    others = (rollout.observation, rollout.action, rollout.target, rollout.old_value, old_head, old_log_prob)
-    observation, action, target, old_value, heads, log_probs = (take(values) for values in others)
-    for k in range(len(order)):
-        yield TensorBatch(
-            observation=observation[k],
-            action=action[k],
-            advantage=advantage[k],
-            target=target[k],
-            old_value=old_value[k],
-            weight=None if weight is None else weight[k],
-            old_head=heads[k],
-            old_log_prob=log_probs[k],
-        )
+def standardise_(advantage: Array, weight: Array | None) -> Array:
+    """Do in place what `rlbench.functional.losses.standardise` does, `[M, R, B]`, and return the array."""
+    _standardise(advantage, _NONE if weight is None else weight)
+    return advantage

@@ -18,9 +18,9 @@ from types import FunctionType
 from typing import Any
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm, pack_key
+from rlbench.algorithm import Algorithm, configure, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.fields import Field, configure, fields_of, settings
+from rlbench.fields import Field, fields_of
 from rlbench.records import MEASURED, Environment, RunRecord
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, settings
 from rlbench.checks import broken_promise
 from rlbench.errors import RlbenchError
-from rlbench.fields import settings
 from rlbench.files import read_json, write
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.registry import is_own
@@ -74,7 +73,7 @@ def execute_all(
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
     All that may train together does, whichever plan it belongs to. `workers` processes, one per CPU if None (on a GPU
-    one); 0 trains in this process. `device` is "cpu", "cuda", "cuda:N" or "auto". An `executor` trains instead, with
+    one); 0 trains in this process. `device` is "cpu", "cuda" or "cuda:N". An `executor` trains instead, with
     its own workers, and stays open; `meanwhile` is called once while it trains, to import what is needed afterwards.
     Packs in training write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are.
     What other processes train meanwhile is waited for. `sinks` get progress and what was stored. `time_limit`,

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlbench.fields import fields_of, settings
+from rlbench.algorithm import settings
+from rlbench.fields import fields_of
 from rlbench.files import read_json, write
 from rlbench.records import RunRecord
 from rlbench.store.entry import cell_id
@@ -299,22 +300,19 @@ class Placement:
         return partial(train or trainer.train, device=self.device)
 
 
-def place(device: str, cells: Sequence[Cell], workers: int | None) -> Placement:
-    """Return where `cells` train on this machine; RlbenchError if the device that a user asked for is not there.
+def place(device: str, workers: int | None) -> Placement:
+    """Return where runs train on this machine; RlbenchError if the device that a user asked for is not there.
 
-    `workers` None: a process per CPU, or one where they would share a GPU. "auto" decides once for all cells, so that
-    the runs of one command are comparable to the bit.
+    `workers` None: a process per CPU, or one where they would share a GPU.
     """
     if device == "cpu":  # without importing torch
         return Placement(workers=default_workers() if workers is None else workers)
     from rlbench.training.devices import describe, resolve
 
-    trained = [cell for cell in cells if cell.trains]
-    environments = list({cell.environment.label: cell.environment for cell in trained}.values())
-    resolved = resolve(device, environments, max(map(len, groups_of(trained)), default=0))
+    resolved = resolve(device)
     if workers is None:
         workers = default_workers() if resolved == "cpu" else 1
-    return Placement(resolved, describe(resolved), workers)
+    return Placement(resolved, describe(device), workers)
 
 
 def default_workers() -> int:

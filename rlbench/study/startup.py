@@ -49,10 +49,10 @@ def warm_up() -> None:
     """Train for two steps: much of what training needs is loaded, or on a new machine compiled, when first used."""
     import torch
 
-    from rlbench.algorithm import Algorithm
-    from rlbench.data import Params, Samples
-    from rlbench.fields import configure, static
-    from rlbench.improve import Problem, first_order
+    from rlbench.algorithm import Algorithm, configure
+    from rlbench.data import Params, Problem, Samples
+    from rlbench.fields import static
+    from rlbench.improve import first_order
     from rlbench.records import Environment
     from rlbench.training.trainer import train
 

@@ -1,4 +1,11 @@
-"""The code that trains."""
+"""Checkpoints: a run that was interrupted goes on from its latest one, to the same numbers bit for bit.
+
+    FOLDER/<cell id>.npz    the state of one run between two rollouts, as arrays; `header` is JSON as bytes
+
+One file per run, not per pack, so that runs may go on in another pack than they began in. A file exists whole or not at
+all, and nothing in it is executed. It is used only if its checksum holds, and code, packages and processor are those
+that wrote it; otherwise the run starts from the beginning, which gives the same numbers and takes longer.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +42,6 @@ def source() -> str:
         digest.update(f"{file.relative_to(folder).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
-
-# Checkpoints: a run that was interrupted goes on from its latest one, to the same numbers bit for bit.
-#
-#     FOLDER/<cell id>.npz    the state of one run between two rollouts, as arrays; `header` is JSON as bytes
-#
-# One file per run, not per pack, so that runs may go on in another pack than they began in. A file is written under a
-# temporary name and renamed, so it exists whole or not at all. Nothing in it is executed. It is used only if its
-# checksum holds, and code, packages and processor are those that wrote it; otherwise the run starts from the beginning,
-# which gives the same numbers and takes longer.
 
 SCHEMA = 1
 _PACKAGES = ("torch", "numpy", "numba", "gymnasium")
@@ -213,7 +211,7 @@ class Resumption:
             found.setdefault(self._steps[replica], []).append(replica)
         return list(found.values())
 
-    def restore(self, training: Loop[Any], block: Sequence[int]) -> bool:
+    def restore(self, training: Loop, block: Sequence[int]) -> bool:
         """Put a block of one group where its checkpoints are; False if some of it must start from the beginning.
 
         The training is then of no use, and `groups` tells those apart.
@@ -234,7 +232,7 @@ class Resumption:
         say_once(f"{training.algorithm.name}: {len(block)} of its runs go on at step {step:,} of {training.steps:,}.")
         return True
 
-    def write(self, training: Loop[Any], block: Sequence[int], *, share: float = 1.0) -> None:
+    def write(self, training: Loop, block: Sequence[int], *, share: float = 1.0) -> None:
         """Write the checkpoints of a block once `share` of the interval has passed since the latest.
 
         A disk that refuses does not stop the training.
@@ -255,7 +253,7 @@ class Resumption:
         if self._checkpoints.interval:
             self._interval = max(self._checkpoints.interval, _RARE * (self._written - started))
 
-    def write_at_end(self, training: Loop[Any], block: Sequence[int]) -> None:
+    def write_at_end(self, training: Loop, block: Sequence[int]) -> None:
         """Write the checkpoints of a block that is done, which is not stored before the whole pack is."""
         self.write(training, block, share=_END)
 

@@ -1,11 +1,12 @@
-"""The loop that every engine shares: spend the budget rollout by rollout, and leave a record of each replica."""
+"""The loop of both engines: spend the budget rollout by rollout, and leave a record of each replica."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,73 +14,95 @@ import torch
 
 from rlbench.algorithm import Algorithm, stack
 from rlbench.fields import fields_of
+from rlbench.functional.distributions import family
 from rlbench.improve.diagnostics import explained_variance
-from rlbench.records import Progress, RunRecord
+from rlbench.improve.minibatches import BaseProblem, Rollout
+from rlbench.records import Environment, Progress, RunRecord
+from rlbench.training import envs as environments
 from rlbench.training.noise import Streams
-from rlbench.training.recording import EpisodeLog, History, Outcomes
+from rlbench.training.recording import History, Outcomes
+from rlbench.training.rollout import Collector, Experience, estimate
 from rlbench.training.state import State, UnusableError, from_document, joined, part, put_rows, rows, to_document
 
 Array = npt.NDArray[Any]
-E = TypeVar("E")
 
 
-class Account(Protocol):
-    """What collects: `step`, the environment steps of each run so far, the episodes that ended, and its state."""
-
-    step: int
-    episodes: EpisodeLog
-
-    def state(self, replica: int) -> State:
-        """Return what one replica goes on with; UnusableError if its environment does not tell."""
-        ...
-
-    def restore(self, replica: int, state: State) -> None:
-        """Go on from what `state` returned; UnusableError if that leads elsewhere."""
-        ...
-
-
-class Samples(Protocol):
-    """What the history takes from the samples of a rollout, `[R, n]` each; see
-    `rlbench.improve.minibatches.Rollout`.
-    """
-
-    old_value: torch.Tensor
-    target: torch.Tensor
-    weight: torch.Tensor | None
-
-
-class Loop(ABC, Generic[E]):
-    """One pack in training; `E` is the experience of one rollout, as an engine has it."""
+class Loop(ABC):
+    """One pack in training; its parameters and its optimiser's state are an engine's."""
 
     MOMENTS: ClassVar[tuple[str, ...]]
     """The attributes of `optimizer` that last, `[R, ...]` each."""
 
-    collector: Account
-    params: Any
-    optimizer: Any
-    streams: Streams
-
-    def __init__(self, algorithms: Sequence[Algorithm], steps: int, place: str) -> None:
-        """Begin; `place` is what computes, as people call it: a run must not go on elsewhere."""
+    def __init__(
+        self,
+        algorithms: Sequence[Algorithm],
+        environment: Environment,
+        steps: int,
+        seeds: Sequence[int],
+        device: str | torch.device = "cpu",
+        *,
+        remember: bool = False,
+    ) -> None:
+        """Begin; only with `remember` may it be asked for its states."""
         first = algorithms[0]
+        self.device = torch.device(device)
         self.algorithm = stack(algorithms)
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
-        self.place = place
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
+        self.streams = Streams(seeds)
+        self.envs = environments.make(environment, self.replicas, self.num_envs, remember=remember)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self.family = family(self.envs.action.kind, self.envs.action.sizes)
+            self.network, self.params, self.optimizer = self.begin(algorithms)
+            self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
+            undo.pop_all()
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """What computes, as people call it: a run must not go on elsewhere."""
 
     @abstractmethod
-    def collect(self, horizon: int) -> E:
-        """Return the experience of `horizon` steps of every copy, and note which replicas it ends."""
+    def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, Any, Any]:
+        """Return the network, its initial parameters `[R, P]` and the optimiser's state."""
 
     @abstractmethod
-    def update(self, experience: E, mean_return: Array, progress: float) -> None:
-        """Improve all replicas on one rollout and record what happened."""
+    def problem(self, rollout: Rollout, rate: Array, progress: float) -> BaseProblem:
+        """Return the improvement step on a rollout, with step sizes `rate` `[R, 1]`."""
 
-    @abstractmethod
     def close(self) -> None:
-        """Release the environments."""
+        """Close the environments."""
+        self.envs.close()
+
+    def collect(self, horizon: int) -> Experience:
+        """Return the experience of `horizon` steps of every copy, and note which replicas it ends."""
+        experience = self.collector.collect(self.params, horizon, self.outcomes.alive)
+        self.outcomes.note_experience(self.envs.failures, *experience.nonfinite(), self.collector.step)
+        return experience
+
+    def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
+        """Improve all replicas on one rollout and record what happened; `mean_return` `[R]` is that before it."""
+        rate = self.rate(progress)
+        rollout = estimate(self.algorithm, self.network, self.params, experience)
+        problem = self.problem(rollout, rate, progress)
+        new = problem.algorithm.improve(problem)
+        row: dict[str, Array | float] = {
+            "step": self.collector.step,
+            "progress": self.collector.step / self.steps,
+            "mean_return": mean_return,
+            **problem.measure(new),
+            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
+            "lr": rate[:, 0],
+        }
+        self.history.add(self.algorithm, problem.meter, row, self.outcomes.alive)
+        self.params = new.numpy() if isinstance(self.params, np.ndarray) else new
+        self._note_divergence(problem)
+        before = self.algorithm
+        self.algorithm = before.adapt(self.history.stats())
+        self.history.note_adapted(before, self.algorithm)
 
     def states(self) -> list[State]:
         """Return the state of every replica between two rollouts; UnusableError if it cannot be saved."""
@@ -147,29 +170,13 @@ class Loop(ABC, Generic[E]):
         rate: Array = torch.as_tensor(self.algorithm.lr).numpy()
         return rate * np.float32(1 - progress if self.algorithm.anneal_lr else 1)
 
-    def note_update(
-        self, meter: Any, rollout: Samples, mean_return: Array, rate: Array, measured: Mapping[str, Array]
-    ) -> None:
-        """Add the row of the update just made to the history.
-
-        `meter` measured its gradient steps on `rollout`, `measured` is what was measured after it; `mean_return` `[R]`
-        and step sizes `rate` `[R, 1]` are those before it.
-        """
-        row: dict[str, Array | float] = {
-            "step": self.collector.step,
-            "progress": self.collector.step / self.steps,
-            "mean_return": mean_return,
-            **measured,
-            "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
-            "lr": rate[:, 0],
-        }
-        self.history.add(self.algorithm, meter, row, self.outcomes.alive)
-
-    def adapt(self) -> None:
-        """Let the algorithm choose its coefficients for the next update."""
-        before = self.algorithm
-        self.algorithm = before.adapt(self.history.stats())
-        self.history.note_adapted(before, self.algorithm)
+    def _note_divergence(self, problem: BaseProblem) -> None:
+        """Note replicas that diverged, and set parameters that are not finite to zero, which is harmless to step on."""
+        params, first, second = (torch.as_tensor(x) for x in (self.params, self.optimizer.first, self.optimizer.second))
+        nonfinite = ~params.isfinite().all(-1)
+        self.outcomes.note_update(nonfinite.cpu().numpy(), problem.meter, self.collector.step)
+        for tensor in (params, first, second):
+            tensor.masked_fill_(nonfinite[:, None], 0.0)
 
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""

@@ -1,10 +1,10 @@
-"""Returns and lengths of the episodes that ended, in the environment's own rewards."""
+"""What is recorded of R replicas in training: their episodes, their updates, and how each ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,10 @@ from rlbench.algorithm import Algorithm
 from rlbench.data import Stats
 from rlbench.fields import fields_of
 from rlbench.functional.compiled import exact
-from rlbench.functional.optimizers import AdamState
-from rlbench.improve.diagnostics import Meter
+from rlbench.improve.diagnostics import METERED, Meter
 from rlbench.records import Status, Table
+from rlbench.training.envs import Failure
 from rlbench.training.state import State, UnusableError, from_document, joined, part, put, put_rows, rows, to_document
-
-if TYPE_CHECKING:
-    from rlbench.improve.autograd import TensorMeter
-    from rlbench.training.envs import Failure
-    from rlbench.training.rollout import Experience
-
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +99,6 @@ class EpisodeLog:
 
 
 _COSTS = ("gradient_steps", "samples")
-_METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
 
 
 class History:
@@ -127,7 +120,7 @@ class History:
         self.gradient_steps += meter.count("samples")
         self.samples += meter.total("samples").astype(np.int64)
         row = {name: np.broadcast_to(values, replicas) for name, values in columns.items()}
-        row |= {name: meter.mean(name) for name in _METERED}
+        row |= {name: meter.mean(name) for name in METERED}
         row |= {"gradient_steps": self.gradient_steps.copy()}
         row |= self._fields(algorithm)
         self._rows.append(row)
@@ -207,55 +200,29 @@ class Outcomes:
     def __getitem__(self, replica: int) -> Outcome:
         return self._all[replica]
 
-    def check_experience(self, failures: dict[int, Failure], experience: Experience, step: int) -> None:
-        """Note replicas whose policy acted NaN, whose environment failed, or returned numbers that are not finite."""
-        wild: Array = np.zeros(len(self.alive), bool)
-        if np.issubdtype(experience.action.dtype, np.floating):
-            # First, since an environment that is given NaN raises or returns NaN, and is not to blame.
-            sane = np.isfinite(experience.observation).all(axis=-1)
-            wrong = np.asarray(~np.isfinite(experience.action).all(axis=-1) & sane)  # [T, R, N]
-            wild = np.asarray(wrong.any(axis=(0, 2)))
-        sums = experience.reward.sum(axis=(0, 2), dtype=np.float64) + experience.observation.sum(
-            axis=(0, 2, 3), dtype=np.float64
-        )
-        # Also what is only bootstrapped from: the state after the rollout, and final observations.
-        sums += experience.last_observation.sum(axis=(1, 2), dtype=np.float64)
-        for cut, (_, _, finals) in experience.cuts.items():
-            sums[cut] += finals.sum(dtype=np.float64)
-        self.note_experience(failures, wild, ~np.isfinite(sums), step)
+    def note_experience(
+        self, failures: dict[int, Failure], nonfinite_action: Array, nonfinite_environment: Array, step: int
+    ) -> None:
+        """Note replicas whose policy acted NaN, whose environment failed, or returned numbers that are not finite.
 
-    def note_experience(self, failures: dict[int, Failure], wild: Array, broken: Array, step: int) -> None:
-        """Note replicas whose policy acted NaN (`wild` `[R]`), whose environment failed or returned NaN (`broken`)."""
-        for replica in np.flatnonzero(wild):
-            self._end(int(replica), "diverged", f"the policy's actions became NaN before step {step}", step)
+        Masks are bool `[R]`; what comes first is to blame.
+        """
+        self._end_where(nonfinite_action, "diverged", f"the policy's actions became NaN before step {step}", step)
         for failed, failure in failures.items():
             self._end(failed, "failed", f"the environment {failure.cause}", step, failure.trace, again=failure.again)
-        for replica in np.flatnonzero(broken):
-            self._end(int(replica), "failed", f"the environment returned NaN or infinity before step {step}", step)
+        reason = f"the environment returned NaN or infinity before step {step}"
+        self._end_where(nonfinite_environment, "failed", reason, step)
 
-    def check_divergence(self, params: Array, optimizer: AdamState, step: int) -> None:
-        """Note replicas whose parameters are no longer finite and set them to zero, which is harmless to step on."""
-        broken = np.asarray(~np.isfinite(params).all(axis=1))
-        self.note_divergence(broken, step)
-        if broken.any():
-            params[broken] = 0
-            optimizer.first[broken] = 0
-            optimizer.second[broken] = 0
+    def note_update(self, nonfinite: Array, meter: Meter, step: int) -> None:
+        """Note replicas whose parameters are no longer finite, bool `[R]`, or of which a gradient or a loss was not.
 
-    def note_divergence(self, broken: Array, step: int) -> None:
-        """Note replicas whose parameters are no longer finite, `broken` `[R]`."""
-        for replica in np.flatnonzero(broken):
-            reason = f"parameters became NaN or infinite in the update at step {step}"
-            self._end(int(replica), "diverged", reason, step)
-
-    def check_overflow(self, meter: Meter | TensorMeter, step: int) -> None:
-        """Note replicas of which an update measured a gradient or a value loss that is not finite.
-
-        Its parameters may be: a trust region that finds no step leaves them as they were.
+        A trust region that finds no step leaves parameters as they were, whatever it measured.
         """
-        for replica in np.flatnonzero(~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))):
-            reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
-            self._end(int(replica), "diverged", reason, step)
+        reason = f"parameters became NaN or infinite in the update at step {step}"
+        self._end_where(nonfinite, "diverged", reason, step)
+        overflow = ~np.isfinite(meter.total("grad_norm") + meter.total("value_loss"))
+        reason = f"the gradient or the value loss became NaN or infinite in the update at step {step}"
+        self._end_where(overflow, "diverged", reason, step)
 
     def state(self, replica: int) -> State:
         """Return how one replica ended, if it did."""
@@ -265,6 +232,10 @@ class Outcomes:
         """Go on from the outcome in `state`."""
         put(self.alive, [replica], state["alive"], "alive")
         self._all[replica] = Outcome(**to_document(state["outcome"]))
+
+    def _end_where(self, ended: Array, status: Status, reason: str, step: int) -> None:
+        for replica in np.flatnonzero(ended):
+            self._end(int(replica), status, reason, step)
 
     def _end(
         self, replica: int, status: Status, reason: str, step: int, detail: str = "", *, again: bool = False

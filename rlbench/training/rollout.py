@@ -1,10 +1,13 @@
-"""Collect a rollout of R replicas x N environment copies."""
+"""Rollouts of R replicas x N environment copies, and the samples that an update learns from.
+
+The same for both engines: environments are stepped on the CPU, and returns and advantages are computed there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,7 @@ from rlbench.functional.networks import ActorCritic
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.envs import EnvBatch
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.envs.classic.play import Policy
+from rlbench.training.envs.classic.fused import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog
@@ -28,12 +31,20 @@ from rlbench.training.state import Saved
 Array = npt.NDArray[Any]
 
 
+class Network(Protocol):
+    """What a rollout needs of policy and value; see `ActorCritic` and `TensorNetwork`."""
+
+    def act(self, family: Family, flat: Any, observation: Array, noise: Array, /) -> Array: ...
+
+    def values(self, flat: Any, observation: Array, /) -> Array: ...
+
+
 @dataclass(eq=False)
 class Experience:
     """What one rollout saw; time first.
 
     observation [T, R, N, obs], action [T, R, N] or [T, R, N, K], reward [T, R, N] (normalised, if that is on),
-    terminated and ended bool [T, R, N], last_observation [R, N, obs]; `cuts[r]` holds (t, n, final observation
+    terminated and ended bool [T, R, N], last_observation [R, N, obs]; `truncations[r]` holds (t, n, final observation
     `[k, obs]`) of the k episodes of replica r that a time limit cut.
     """
 
@@ -43,7 +54,22 @@ class Experience:
     terminated: Array
     ended: Array
     last_observation: Array
-    cuts: dict[int, tuple[Array, Array, Array]]
+    truncations: dict[int, tuple[Array, Array, Array]]
+
+    def nonfinite(self) -> tuple[Array, Array]:
+        """Return which replicas' policies acted NaN, and which environments returned NaN or infinity, bool `[R]`."""
+        acted: Array = np.zeros(self.reward.shape[1], bool)
+        if np.issubdtype(self.action.dtype, np.floating):
+            # An environment that is given NaN raises or returns NaN, and is not to blame.
+            sane = np.isfinite(self.observation).all(axis=-1)
+            wrong: Array = np.asarray(~np.isfinite(self.action).all(axis=-1) & sane)  # [T, R, N]
+            acted = np.asarray(wrong.any(axis=(0, 2)))
+        sums = self.reward.sum(axis=(0, 2), dtype=np.float64) + self.observation.sum(axis=(0, 2, 3), dtype=np.float64)
+        # Also what is only bootstrapped from: the state after the rollout, and final observations.
+        sums += self.last_observation.sum(axis=(1, 2), dtype=np.float64)
+        for replica, (_, _, finals) in self.truncations.items():
+            sums[replica] += finals.sum(dtype=np.float64)
+        return acted, ~np.isfinite(sums)
 
 
 class Collector(Saved):
@@ -55,7 +81,7 @@ class Collector(Saved):
         self,
         envs: EnvBatch,
         family: Family,
-        network: ActorCritic,
+        network: Network,
         algorithms: Sequence[Algorithm],
         seeds: Sequence[int],
         streams: Streams,
@@ -73,30 +99,32 @@ class Collector(Saved):
         self.step = 0  # environment steps of each run so far, all copies together
         self._now = self._normalise(envs.reset(seeds) if start is None else start)
 
-    def collect(self, params: Array, horizon: int, alive: Array) -> Experience:
+    def collect(self, params: Any, horizon: int, alive: Array) -> Experience:
         """Return the experience of `horizon` steps of every copy under the policies `params` `[R, P]`."""
         shape = (horizon, self._envs.num_envs)
         noise = np.stack([self._family.draw_noise(rng, shape) for rng in self._streams.actions], axis=1)
-        plain = self._observations is None and self._rewards is None
-        if plain and self._family.sampler and isinstance(self._envs, ClassicBatch):
-            experience, earned = self._play(self._envs, self._family.sampler, params, noise)
+        built_in = isinstance(self._network, ActorCritic) and isinstance(self._envs, ClassicBatch)
+        if built_in and self._family.sampler and self._observations is None and self._rewards is None:
+            experience, earned = self._fused(params, noise)
         else:
-            experience, earned = self._walk(params, noise)
+            experience, earned = self._stepwise(params, noise)
         self.episodes.add(self.step, earned, experience.ended, alive)
         self.step += horizon * self._envs.num_envs
         return experience
 
-    def _play(
-        self, envs: ClassicBatch, sampler: Callable[..., None], params: Array, noise: Array
-    ) -> tuple[Experience, Array]:
+    def _fused(self, params: Array, noise: Array) -> tuple[Experience, Array]:
         """Return a rollout by one compiled loop, and the rewards `[T, R, N]` in double precision."""
-        network, family = self._network, self._family
-        policy = Policy(params, *network.policy.plan, network.outputs, network.policy.end)
-        record = envs.play(networks.forward, sampler, policy, noise, family.head_size, self._now)
+        envs, network, family = self._envs, self._network, self._family
+        assert isinstance(envs, ClassicBatch)
+        assert isinstance(network, ActorCritic)
+        assert family.sampler is not None
+        offset, sizes, activation = network.policy.plan
+        policy = Policy(params, offset, sizes, activation, network.outputs, network.policy.end)
+        record = envs.rollout(networks.forward, family.sampler, policy, noise, family.head_size, self._now)
         shape = noise.shape[:3]
-        cuts = record.cuts[0]
-        times, replicas, copies = np.unravel_index(record.cut_at[:cuts], shape)
-        finals = record.cut_observation[:cuts]
+        count = record.truncations[0]
+        times, replicas, copies = np.unravel_index(record.truncated_at[:count], shape)
+        finals = record.final_observation[:count]
         own = {r: np.flatnonzero(replicas == r) for r in dict.fromkeys(replicas.tolist())}
         return Experience(
             observation=record.observation.reshape(*shape, -1),
@@ -105,63 +133,71 @@ class Collector(Saved):
             terminated=record.terminated.reshape(shape),
             ended=record.ended.reshape(shape),
             last_observation=self._now.copy(),
-            cuts={r: (times[rows], copies[rows], finals[rows]) for r, rows in own.items()},
+            truncations={r: (times[rows], copies[rows], finals[rows]) for r, rows in own.items()},
         ), record.reward.reshape(shape)
 
-    def _walk(self, params: Array, noise: Array) -> tuple[Experience, Array]:
+    def _stepwise(self, params: Any, noise: Array) -> tuple[Experience, Array]:
         """Return a rollout step by step, in whatever environment, and the rewards as the environment paid them."""
         shape = noise.shape[:3]
         observation = np.empty((*shape, self._envs.observation_size), np.float32)
         reward, earned = np.empty(shape, np.float32), np.empty(shape)
         terminated, ended = np.empty(shape, bool), np.empty(shape, bool)
         actions: list[Array] = []
-        cuts: dict[int, list[tuple[int, int, Array]]] = {}
+        truncated: dict[int, list[tuple[int, int, Array]]] = {}
         for t in range(len(noise)):
             observation[t] = self._now
-            head = self._network.forward(params, self._now, value=False).head
-            actions.append(self._family.sample(head, noise[t]))
+            actions.append(self._network.act(self._family, params, self._now, noise[t]))
             step = self._envs.step(actions[-1])
             earned[t], terminated[t] = step.reward, step.terminated
             np.logical_or(step.terminated, step.truncated, out=ended[t])
             reward[t] = step.reward if self._rewards is None else self._rewards.apply(step.reward, ended[t])
             self._now = self._normalise(step.observation)
             if step.truncated.any():
-                self._note_cuts(cuts, t, step.truncated & ~step.terminated, step.next_observation)
-        stacked = _stack_cuts(cuts)
-        return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, stacked), earned
+                # Final observations are kept: the value of an episode that a time limit cut is bootstrapped from there.
+                final = step.next_observation
+                final = final if self._observations is None else self._observations.apply(final)
+                for r, n in zip(*np.nonzero(step.truncated & ~step.terminated), strict=True):
+                    truncated.setdefault(int(r), []).append((t, int(n), final[r, n].copy()))
+        truncations = {}
+        for r, entries in truncated.items():
+            times, copies, finals = zip(*entries, strict=True)
+            truncations[r] = (np.array(times), np.array(copies), np.stack(finals))
+        return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, truncations), earned
 
     def _normalise(self, observation: Array) -> Array:
         return observation if self._observations is None else self._observations.update_and_apply(observation)
 
-    def _note_cuts(self, cuts: dict[int, list[tuple[int, int, Array]]], t: int, cut: Array, final: Array) -> None:
-        """Keep the final observations of episodes that a time limit cut: their value is bootstrapped from there."""
-        seen = final if self._observations is None else self._observations.apply(final)
-        for r, n in zip(*np.nonzero(cut), strict=True):
-            cuts.setdefault(int(r), []).append((t, int(n), seen[r, n].copy()))
 
-
-def _stack_cuts(cuts: dict[int, list[tuple[int, int, Array]]]) -> dict[int, tuple[Array, Array, Array]]:
-    stacked = {}
-    for r, own in cuts.items():
-        times, copies, finals = zip(*own, strict=True)
-        stacked[r] = (np.array(times), np.array(copies), np.stack(finals))
-    return stacked
-
-
-def estimate(algorithm: Algorithm, network: ActorCritic, params: Array, experience: Experience) -> Rollout:
+def estimate(algorithm: Algorithm, network: Network, params: Any, experience: Experience) -> Rollout:
     """Return the samples of a rollout with the algorithm's advantages and value targets, n = T N per replica."""
     return samples(algorithm, experience, trajectory(network, params, experience))
 
 
-def trajectory(network: ActorCritic, params: Array, experience: Experience) -> Trajectory:
-    """Return rewards and ends of a rollout with the values that the networks `params` `[R, P]` give its states."""
+def trajectory(network: Network, params: Any, experience: Experience) -> Trajectory:
+    """Return rewards and ends of a rollout with the values that the networks `params` `[R, P]` give its states.
+
+    Where an episode terminated, the next value is that of the next episode's first state; its weight is zero.
+    """
     time_steps, replicas, copies = experience.reward.shape
-    value = network.forward(params, _flat(experience.observation), policy=False).value  # [R, T N]
+    value = network.values(params, _flat(experience.observation))  # [R, T N]
     values = value.reshape(replicas, time_steps, copies).transpose(1, 0, 2)  # [T, R, N]
+    following = np.concatenate([values[1:], network.values(params, experience.last_observation)[None]])
+    if isinstance(network, ActorCritic):
+        for r, (times, at, finals) in experience.truncations.items():
+            # One replica at a time: how many truncations others have must not decide how this one's products round.
+            following[times, r, at] = network.values(params[r : r + 1], finals[None])[0]
+    elif experience.truncations:
+        # Of every step, whether it was cut or not, so that shapes do not depend on what happened.
+        successor = np.concatenate([experience.observation[1:], experience.last_observation[None]])
+        for r, (times, at, finals) in experience.truncations.items():
+            successor[times, r, at] = finals
+        value = network.values(params, _flat(successor)).reshape(replicas, time_steps, copies)
+        for r, (times, at, _) in experience.truncations.items():
+            following[times, r, at] = value[r, times, at]
     return Trajectory(
         reward=_tensor(experience.reward),
         value=_tensor(values),
-        next_value=_tensor(_next_values(network, params, experience, values)),
+        next_value=_tensor(following),
         terminated=_tensor(experience.terminated),
         ended=_tensor(experience.ended),
     )
@@ -172,26 +208,13 @@ def samples(algorithm: Algorithm, experience: Experience, trajectory: Trajectory
     with torch.no_grad():
         estimates = Estimates(*algorithm.advantages(trajectory))
         advantage, target, value = (
-            _tensor(_flat(one.numpy())) for one in (estimates.advantage, estimates.target, trajectory.value)
+            _tensor(_flat(x.numpy())) for x in (estimates.advantage, estimates.target, trajectory.value)
         )
         weight = None if estimates.weight is None else _tensor(_flat(estimates.weight.numpy()))
         if algorithm.normalize_advantage == "batch":
             advantage = standardise(advantage, weight)
-    observation, action = _flat(experience.observation), _tensor(_flat(experience.action))
+    observation, action = _tensor(_flat(experience.observation)), _tensor(_flat(experience.action))
     return Rollout(observation, action, advantage, target, value, weight)
-
-
-def _next_values(network: ActorCritic, params: Array, experience: Experience, values: Array) -> Array:
-    """Return V of every true successor `[T, R, N]`: the next state, or the final observation where an episode was cut.
-
-    Where an episode terminated, the number is that of the next episode's first state; its weight is zero.
-    """
-    last = network.forward(params, experience.last_observation, policy=False).value  # [R, N]
-    following = np.concatenate([values[1:], last[None]])
-    for r, (times, copies, finals) in experience.cuts.items():
-        # One replica at a time: how many cuts others have must not decide how this one's products round.
-        following[times, r, copies] = network.forward(params[r : r + 1], finals[None], policy=False).value[0]
-    return following
 
 
 def _flat(array: Array) -> Array:

@@ -1,8 +1,8 @@
 """The state of one replica as named arrays: what a checkpoint holds, and how it gets back to where it was.
 
 Whatever lasts from rollout to rollout has a pair `state(replica)` and `restore(replica, state)`, many of them those of
-`Saved`. Names of parts are
-joined by dots. Numbers keep their bits; what is no array travels as JSON, whose integers are exact.
+`Saved`. Names of parts are joined by dots. Numbers keep their bits; what is no array travels as JSON, whose
+integers are exact.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
-from rlbench.functional.distributions import family
-from rlbench.functional.optimizers import AdamState
-from rlbench.improve.compiled import Problem
-from rlbench.improve.diagnostics import measure_update
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import BLOCK
-from rlbench.training import envs as environments
 from rlbench.training.checkpoints import Checkpoints, Resumption
 from rlbench.training.devices import resolve
-from rlbench.training.loop import Array, Loop
-from rlbench.training.networks import has_own_network, initial, layout
-from rlbench.training.noise import Streams
-from rlbench.training.rollout import Collector, Experience, estimate
+from rlbench.training.engines import Training, engine_of
+
+__all__ = ["Training", "blocks", "train"]
 
 
 def train(
@@ -48,7 +41,7 @@ def train(
     short is collected, so that budgets are exact, but not learnt from.
 
     The built-in network trains on the CPU with its derivatives written out and compiled; an algorithm with a `network`
-    of its own, and everything on another `device` ("cpu", "cuda", "cuda:1" or "auto"), trains by autograd.
+    of its own, and everything on another `device` ("cpu", "cuda" or "cuda:1"), trains by autograd.
 
     With `checkpoints` of as many cells, every run goes on from the latest checkpoint that can be used, and writes more
     on its way, to the same record bit for bit.
@@ -62,7 +55,7 @@ def train(
             f"{first.name} on {environment.label}: steps={steps} must be a multiple of num_envs={first.num_envs} and "
             f"at least one rollout of {first.samples_per_update} steps."
         )
-    device = resolve(device, [environment], len(seeds))
+    device = resolve(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pack = _Pack(algorithms, environment, steps, seeds, device, Resumption(checkpoints, len(seeds)))
@@ -91,12 +84,16 @@ class _Pack:
         waiting = deque(self._blocks(range(len(self.seeds))))
         while waiting:
             block = waiting.popleft()
-            with contextlib.closing(self._engine(block)) as training:
+            algorithms, seeds = [self.algorithms[r] for r in block], [self.seeds[r] for r in block]
+            engine = engine_of(algorithms[0], self.environment, self.device)
+            with contextlib.closing(
+                engine(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
+            ) as training:
                 if not self.resumption.restore(training, block):
                     waiting.extendleft(reversed(self._blocks(block)))
                     continue
-                told = _in_whole(on_progress, len(records), len(block), len(self.seeds))
-                ended = training.run(told, partial(self.resumption.write, training, block))
+                report = _of_all(on_progress, len(records), len(block), len(self.seeds))
+                ended = training.run(report, partial(self.resumption.write, training, block))
                 records |= zip(block, ended, strict=True)
                 if waiting:
                     self.resumption.write_at_end(training, block)
@@ -111,10 +108,6 @@ class _Pack:
             for part in blocks(len(group), BLOCK if self.device == "cpu" else len(group))
         ]
 
-    def _engine(self, block: Sequence[int]) -> Loop[Any]:
-        algorithms, seeds = [self.algorithms[one] for one in block], [self.seeds[one] for one in block]
-        return engine_for(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
-
 
 def blocks(count: int, largest: int) -> list[slice]:
     """Return slices of `range(count)` of nearly equal length, at most `largest` each."""
@@ -123,87 +116,15 @@ def blocks(count: int, largest: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def _in_whole(
+def _of_all(
     on_progress: Callable[[Progress], None] | None, before: int, block: int, replicas: int
 ) -> Callable[[Progress], None] | None:
     """Return what a block of replicas calls, to tell how far all of them are; those of `before` blocks are done."""
     if on_progress is None:
         return None
 
-    def told(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         begun, done = ((before * progress.total + block * step) // replicas for step in (progress.begun, progress.step))
         on_progress(Progress(done, progress.total, replicas, progress.mean_return, begun))
 
-    return told
-
-
-def engine_for(
-    algorithms: Sequence[Algorithm],
-    environment: Environment,
-    steps: int,
-    seeds: Sequence[int],
-    device: str,
-    *,
-    remember: bool = False,
-) -> Loop[Any]:
-    """Return the training of a pack by the engine that is fastest of those that can do it.
-
-    Only with `remember` may it be asked for its states.
-    """
-    if device == "cpu" and not has_own_network(algorithms[0], environment):
-        return Training(algorithms, environment, steps, seeds, remember=remember)
-    from rlbench.training.tensor.training import TensorTraining
-
-    return TensorTraining(algorithms, environment, steps, seeds, torch.device(device), remember=remember)
-
-
-class Training(Loop[Experience]):
-    """One pack in training by the compiled engine: the built-in network, on the CPU."""
-
-    MOMENTS = ("first", "second", "steps")
-
-    collector: Collector
-
-    def __init__(
-        self,
-        algorithms: Sequence[Algorithm],
-        environment: Environment,
-        steps: int,
-        seeds: Sequence[int],
-        *,
-        remember: bool = False,
-    ) -> None:
-        super().__init__(algorithms, steps, "cpu, compiled")
-        first = algorithms[0]
-        self.envs = environments.make(environment, self.replicas, first.num_envs, remember=remember)
-        self.family = family(self.envs.action.kind, self.envs.action.sizes)
-        self.network = layout(first, self.envs.observation_size, self.family)
-        self.streams = Streams(seeds)
-        self.params = initial(self.network, algorithms, self.streams)
-        self.optimizer = AdamState.zeros(self.replicas, self.network.size, self.network.policy_size)
-        self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)
-
-    def collect(self, horizon: int) -> Experience:
-        """Return the experience of `horizon` steps of every copy, and note which replicas it ends."""
-        experience = self.collector.collect(self.params, horizon, self.outcomes.alive)
-        self.outcomes.check_experience(self.envs.failures, experience, self.collector.step)
-        return experience
-
-    def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
-        """Improve all replicas on one rollout and record what happened."""
-        algorithm, rate = self.algorithm, self.rate(progress)
-        rollout = estimate(algorithm, self.network, self.params, experience)
-        problem = Problem(
-            algorithm, self.network, self.family, self.params, self.optimizer, rollout,
-            lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
-        )  # fmt: skip
-        new = algorithm.improve(problem)
-        self.note_update(problem.meter, rollout, mean_return, rate, measure_update(problem, new))
-        self.params = new.numpy()
-        self.outcomes.check_divergence(self.params, self.optimizer, self.collector.step)
-        self.outcomes.check_overflow(problem.meter, self.collector.step)
-        self.adapt()
-
-    def close(self) -> None:
-        """Close the environments."""
-        self.envs.close()
+    return report

@@ -8,9 +8,8 @@ from rlbench.algorithms.ppo_adaptive import PPOAdaptive
 from rlbench.algorithms.ppo_penalty import PPOPenalty
 
 from rlbench import Stats
-from rlbench.algorithm import stack
+from rlbench.algorithm import configure, stack
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure
 
 TARGET = 0.01
 KLS = [0.0, 0.00666, 0.00667, 0.01, 0.01499, 0.01501, 9.0]

@@ -9,10 +9,9 @@ import torch
 from rlbench.algorithms.reinforce import Reinforce
 
 from rlbench import Environment, Problem, Trajectory
-from rlbench.algorithm import stack
+from rlbench.algorithm import configure, stack
 from rlbench.data import Params
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure
 from rlbench.improve import first_order
 from rlbench.training.trainer import train
 

@@ -11,9 +11,8 @@ from rlbench.algorithms.random_policy import RandomPolicy
 from rlbench.algorithms.trpo import TRPO
 
 from rlbench import Environment
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, configure
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure
 from rlbench.records import RunRecord
 from rlbench.training.trainer import train
 

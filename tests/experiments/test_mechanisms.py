@@ -36,13 +36,13 @@ def test_segments_are_the_rollouts_that_training_collects_one_after_the_other(id
         one = collector.collect(policy.tiled(3), length, np.ones(3, bool))
         rows = [4 * r + s for r in range(3)]
         for field in fields(one):
-            if field.name in ("last_observation", "cuts"):
+            if field.name in ("last_observation", "truncations"):
                 continue
             np.testing.assert_array_equal(getattr(cut, field.name)[:, rows], getattr(one, field.name), field.name)
         np.testing.assert_array_equal(cut.last_observation[rows], one.last_observation)
-        assert [r for r in range(3) if rows[r] in cut.cuts] == sorted(one.cuts)
-        for r, parts in one.cuts.items():
-            for left, right in zip(cut.cuts[rows[r]], parts, strict=True):
+        assert [r for r in range(3) if rows[r] in cut.truncations] == sorted(one.truncations)
+        for r, parts in one.truncations.items():
+            for left, right in zip(cut.truncations[rows[r]], parts, strict=True):
                 np.testing.assert_array_equal(left, right)
 
 
@@ -64,7 +64,7 @@ def test_the_gradient_is_that_of_autograd_through_a_policy_written_anew(
 def by_autograd(policy: Any, rollout: Any, r: int) -> np.ndarray[Any, Any]:
     """Return the gradient of the mean of log pi(a|s) A in double precision."""
     flat = torch.from_numpy(policy.params[0, : policy.network.policy_size].astype(np.float64)).requires_grad_()
-    x, at = torch.from_numpy(rollout.observation[r].astype(np.float64)), 0
+    x, at = rollout.observation[r].double(), 0
     shapes = policy.network.policy.shapes
     for k, (inputs, outputs) in enumerate(shapes):
         weight = flat[at : at + inputs * outputs].reshape(inputs, outputs)

@@ -75,9 +75,7 @@ def test_a_thinned_fisher_product_is_that_of_every_tenth_sample() -> None:
     thinned.__dict__.update(every.__dict__, calls=cost.Counter())
     tenth = policies.some(rollout, slice(None))
     for name in ("action", "advantage", "target", "old_value", "observation"):
-        setattr(tenth, name, np.ascontiguousarray(getattr(rollout, name)[:, ::10]))
-        if name != "observation":
-            setattr(tenth, name, torch.from_numpy(getattr(tenth, name)))
+        setattr(tenth, name, getattr(rollout, name)[:, ::10].contiguous())
     reference = policies.problem_of(policy, tenth)
     vector = torch.from_numpy(np.random.default_rng(0).standard_normal(policy.params.shape).astype(np.float32))
     found = thinned.fisher(thinned.params, thinned.full())(vector)

@@ -15,8 +15,9 @@ from rlbench.algorithms.ppo_penalty import PPOPenalty
 from rlbench.algorithms.trpo import TRPO
 
 from rlbench import Algorithm, Environment, Problem, RlbenchError, Trajectory, hyper, static
+from rlbench.algorithm import configure
 from rlbench.checks import check_algorithm
-from rlbench.fields import configure, fields_of
+from rlbench.fields import fields_of
 from rlbench.functional import gae
 from rlbench.records import RunRecord
 from rlbench.training.trainer import train

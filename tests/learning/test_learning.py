@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.training.trainer import train
 
 CLEANRL: dict[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.training import trainer
 from rlbench.training.envs.probes import register_probes
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlbench import registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store.runs import COSTS
 from rlbench.study import limits

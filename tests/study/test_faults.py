@@ -21,7 +21,7 @@ import pytest
 from gymnasium import spaces
 
 from rlbench import Algorithm, Environment, hyper, static
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.records import Progress, RunRecord, empty_episodes
 from rlbench.study.executors import Job, Results
 from rlbench.study.executors.launcher import Launcher

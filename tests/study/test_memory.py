@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from rlbench import registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.study import limits
 
 MEASURE = """
 import json, sys
 from rlbench import registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.records import Environment
 from rlbench.study import limits
 from rlbench.training.trainer import train

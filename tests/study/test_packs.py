@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlbench import registry
-from rlbench.algorithm import pack_key
-from rlbench.fields import configure
+from rlbench.algorithm import configure, pack_key
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.study.plan import Cell, training
 from rlbench.study.schedule import Costs, make_packs, rule_of_thumb

@@ -17,7 +17,6 @@ from rlbench.study import limits
 from rlbench.study.plan import Plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Costs, Placement, default_workers, make_packs, place
-from rlbench.training.devices import AUTO_REPLICAS
 
 
 def fake(*arguments: Any, device: str = "cpu", on_progress: Any = None) -> list[RunRecord]:
@@ -35,30 +34,23 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_the_cpu_nothing_is_changed() -> None:
-    where = place("cpu", [], 2)
+    where = place("cpu", 2)
     assert where == Placement("cpu", "cpu", 2)
-    assert (place("cpu", [], None).workers, place("cpu", [], 0).at_once) == (default_workers(), 1)
+    assert (place("cpu", None).workers, place("cpu", 0).at_once) == (default_workers(), 1)
     assert (where.trainer(None), where.trainer(fake)) == (None, fake)
     assert where.room() == pytest.approx(limits.room(2), rel=0.2)
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_gpu_takes_one_process_and_large_packs(tiny_plan: Callable[..., Plan]) -> None:
-    where = place("cuda", tiny_plan().cells, None)
+def test_a_gpu_takes_one_process_and_large_packs() -> None:
+    where = place("cuda", None)
     assert (where.device, where.label) == ("cuda", "cuda (Model)")
     assert where.workers == 1
     assert where.room() == 1e9
-    assert place("cuda", [], 2).room() == 5e8
+    assert place("cuda", 2).room() == 5e8
     trainer = where.trainer(fake)
     assert isinstance(trainer, partial)
     assert trainer.keywords == {"device": "cuda"}
-
-
-@pytest.mark.usefixtures("gpu")
-def test_auto_looks_at_the_largest_pack(tiny_plan: Callable[..., Plan]) -> None:
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS).cells, None).device == "cuda"
-    assert place("auto", tiny_plan(seeds=AUTO_REPLICAS - 1).cells, None).device == "cpu"
-    assert place("auto", [], None).device == "cpu"
 
 
 @pytest.mark.usefixtures("gpu")

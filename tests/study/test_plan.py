@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rlbench import registry
-from rlbench.fields import configure, fields_of
+from rlbench.algorithm import configure
+from rlbench.fields import fields_of
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.study.plan import Cell, Plan, to_do, training

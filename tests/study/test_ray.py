@@ -407,8 +407,8 @@ def test_what_the_cluster_cannot_do_is_said(
     cluster: Ray, tiny_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = tiny_plan().cells
-    with pytest.raises(RlbenchError, match="the device is cpu or cuda, not auto"):
-        cluster.place("auto", cells)
+    with pytest.raises(RlbenchError, match="the device is cpu or cuda, not cuda:1"):
+        cluster.place("cuda:1", cells)
     cluster.prepare()
     monkeypatch.setattr(cluster, "nodes", lambda: [Node("x", "x", cpus=1.0, gpus=0.0, memory=2.0**30)])
     with pytest.raises(RlbenchError, match="device=cuda needs a GPU, but no node"):

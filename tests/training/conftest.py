@@ -36,6 +36,12 @@ class Walk(gymnasium.Env[Any, Any]):
         self.place += 0.3 * push + 0.2 * self.np_random.normal()
         return self._observe(), 1.0 - self.place**2, abs(self.place) > 2, False, {}
 
+    def get_state(self) -> Any:
+        return [self.place, self.time]
+
+    def set_state(self, state: Any) -> None:
+        self.place, self.time = state
+
     def _observe(self) -> Any:
         if self.discrete:
             return int(np.clip(np.floor(2 * self.place + 4.5), 0, 8))
@@ -54,6 +60,13 @@ class Fragile(Walk):
         if seed is not None:
             self.fragile = seed in self.cursed
         return super().reset(seed=seed, options=options)
+
+    def get_state(self) -> Any:
+        return [self.fragile, self.total, *super().get_state()]
+
+    def set_state(self, state: Any) -> None:
+        self.fragile, self.total, *walk = state
+        super().set_state(walk)
 
     def step(self, action: Any) -> Any:
         self.total += 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure, fields_of
+from rlbench.algorithm import Algorithm, configure
+from rlbench.fields import fields_of
 
 # Batches of 20 and 100 samples: no multiples of a vector register, where unequal rounding would show.
 SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}

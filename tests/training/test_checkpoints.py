@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import torch
 
 from rlbench import Environment, registry
 from rlbench.records import RunRecord
@@ -26,7 +23,7 @@ from tests.training.interruption import STEPS, UPDATES, interrupted, named, resu
 from tests.training.small import make
 
 NORMALISED = {"normalize_observation": True, "normalize_reward": True}
-# A compiled environment, another with all running statistics, and one that draws in every step and reset.
+# A compiled environment, another with all running statistics, and one that draws in every step and gives its state.
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("CartPole-v1", {}),
     ("Pendulum-v1", NORMALISED),
@@ -96,126 +93,60 @@ def test_runs_that_ended_early_stay_as_they_ended(tmp_path: Path, same_runs: Sam
     same_runs(record, expected)
     assert record.detail.splitlines()[-1] == expected.detail.splitlines()[-1] == "RuntimeError: the motor is on fire"
 
-    wild, pendulum = make("ppo-clip", lr=1e30), Environment("Pendulum-v1")
-    expected = whole(wild, pendulum, (1,))[0]
+    diverging, pendulum = make("ppo-clip", lr=1e30), Environment("Pendulum-v1")
+    expected = whole(diverging, pendulum, (1,))[0]
     assert expected.status == "diverged"
     folder = tmp_path / "diverged"
     checkpoints = Checkpoints(folder, ("a",), 0.0)
-    trainer.train([wild], pendulum, STEPS, (1,), checkpoints=checkpoints)
+    trainer.train([diverging], pendulum, STEPS, (1,), checkpoints=checkpoints)
     assert checkpoints.step("a") == expected.steps
-    same_runs(trainer.train([wild], pendulum, STEPS, (1,), checkpoints=checkpoints)[0], expected)
+    same_runs(trainer.train([diverging], pendulum, STEPS, (1,), checkpoints=checkpoints)[0], expected)
 
 
-def test_an_environment_that_hides_what_it_is_like_starts_from_the_beginning(
-    tmp_path: Path, same_runs: Same, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`Fragile` counts its steps over all episodes, which nobody could know from the one under way."""
-    environment = Environment("rlbench-train/Fragile-v0", {"broken_seed": 3, "at": 260, "how": "inf"})
-    algorithm = make("ppo-clip")
-    expected = whole(algorithm, environment, (3,))[0]
-    assert expected.status == "failed"
-    interrupted(algorithm, environment, (3,), tmp_path, 3)
-    (record,), told = resumed(algorithm, environment, (3,), tmp_path)
-    same_runs(record, expected)
-    assert told[0] == 100
-    assert "its environment does not repeat itself" in capsys.readouterr().err
+class Stateless(Walk):
+    """A walk that cannot be asked for its state."""
+
+    get_state = set_state = None  # type: ignore[assignment]
 
 
-class Changing(Walk):
-    """A walk that keeps, from episode to episode, what does not show before a later one."""
+class Partial(Walk):
+    """A walk that does not take back all of its state."""
 
-    def __init__(self, how: str) -> None:
-        super().__init__()
-        self.how, self.turn = how, itertools.count() if how == "counter of C" else None
-        self.others: Any = None
+    def get_state(self) -> Any:
+        return [self.place, self.time, id(self)]
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        if seed is not None:
-            makers: dict[str, Callable[[], Any]] = {
-                "random.Random": lambda: random.Random(seed).random,
-                "RandomState": lambda: (lambda own: lambda: own.random())(np.random.RandomState(seed)),
-                "slots": lambda: Slotted().count,
-                "closure": lambda: counter(),
-                "tensor": lambda: torch.zeros(1).add_,
-                "space": lambda: self.action_space.sample,
-                "counter of C": lambda: self.turn.__next__,  # type: ignore[union-attr]
-            }
-            self.action_space.seed(0)
-            self.others = makers[self.how]()
-        self.others(1) if self.how == "tensor" else self.others()
-        return super().reset(seed=seed, options=options)
+    def set_state(self, state: Any) -> None:
+        super().set_state(state[:2])
 
 
-class Slotted:
-    """Counts where there is no dictionary of attributes."""
+class Unwritable(Walk):
+    """A walk whose state is no array and no JSON."""
 
-    __slots__ = ("counted",)
-
-    def __init__(self) -> None:
-        self.counted = 0
-
-    def count(self) -> None:
-        self.counted += 1
-
-
-def counter() -> Callable[[], None]:
-    """Return a function that counts in its closure."""
-    counted = 0
-
-    def count() -> None:
-        nonlocal counted
-        counted += 1
-
-    return count
+    def get_state(self) -> Any:
+        return object()
 
 
 @pytest.mark.parametrize(
-    ("how", "why"),
+    ("environment", "why"),
     [
-        *((how, "does not repeat itself") for how in ("random.Random", "RandomState", "slots", "closure", "tensor")),
-        ("space", "draws from one of its spaces"),
-        ("counter of C", "which may hide its state"),
+        (Stateless, "its environment is not Gymnasium's own and has no get_state and set_state"),
+        (Partial, "its environment does not take back its state"),
+        (Unwritable, "its environment cannot be written down (TypeError)"),
     ],
 )
-def test_what_an_environment_keeps_from_episode_to_episode_is_seen(
-    how: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_environment_that_cannot_be_brought_back_starts_from_the_beginning(
+    environment: type[Walk], why: str, tmp_path: Path, same_runs: Same, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gymnasium.register("rlbench-train/Changing-v0", entry_point=Changing, max_episode_steps=11)
+    gymnasium.register("rlbench-train/Other-v0", entry_point=environment, max_episode_steps=11)
     try:
-        environment = Environment("rlbench-train/Changing-v0", {"how": how})
-        interrupted(make("ppo-clip"), environment, (3,), tmp_path, 3)
-        _, told = resumed(make("ppo-clip"), environment, (3,), tmp_path)
+        other = Environment("rlbench-train/Other-v0")
+        interrupted(make("ppo-clip"), other, (3,), tmp_path, 3)
+        (record,), told = resumed(make("ppo-clip"), other, (3,), tmp_path)
+        same_runs(record, whole(make("ppo-clip"), other, (3,))[0])
     finally:
-        del gymnasium.registry["rlbench-train/Changing-v0"]
+        del gymnasium.registry["rlbench-train/Other-v0"]
     assert told[0] == 100
     assert why in capsys.readouterr().err
-
-
-class Forgetful(Walk):
-    """A walk whose steps depend on the process: another life of it is another walk."""
-
-    lives = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        type(self).lives += 1
-        self.drift = (lambda drift: lambda: drift)(0.01 * self.lives)  # hidden in a function
-
-    def step(self, action: Any) -> Any:
-        observation, *rest = super().step(action)
-        return observation + np.float32(self.drift()), *rest
-
-
-def test_what_an_environment_answers_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gymnasium.register("rlbench-train/Forgetful-v0", entry_point=Forgetful, max_episode_steps=11)
-    try:
-        environment = Environment("rlbench-train/Forgetful-v0")
-        interrupted(make("ppo-clip"), environment, (3,), tmp_path, 3)
-        _, told = resumed(make("ppo-clip"), environment, (3,), tmp_path)
-    finally:
-        del gymnasium.registry["rlbench-train/Forgetful-v0"]
-    assert told[0] == 100
-    assert "its environment does not repeat itself" in capsys.readouterr().err
 
 
 def test_one_run_without_a_checkpoint_keeps_none_of_the_others_from_going_on(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm, stack
-from rlbench.fields import configure
+from rlbench.algorithm import Algorithm, configure, stack
 from rlbench.functional.networks import ActorCritic
 from rlbench.training.rollout import Experience, estimate
 
@@ -36,7 +35,7 @@ def experience(replicas: int = 1) -> Experience:
     observation = np.array([10, 20, 30, 40, 50], np.float32).reshape(5, 1, 1, 1).repeat(replicas, 1)
     terminated, ended = np.zeros((5, replicas, 1), bool), np.zeros((5, replicas, 1), bool)
     terminated[1] = ended[1] = ended[3] = True
-    cuts = {r: (np.array([3]), np.array([0]), np.array([[1000.0]], np.float32)) for r in range(replicas)}
+    truncations = {r: (np.array([3]), np.array([0]), np.array([[1000.0]], np.float32)) for r in range(replicas)}
     return Experience(
         observation=observation,
         action=np.zeros((5, replicas, 1), np.int64),
@@ -44,7 +43,7 @@ def experience(replicas: int = 1) -> Experience:
         terminated=terminated,
         ended=ended,
         last_observation=np.full((replicas, 1, 1), 70, np.float32),
-        cuts=cuts,
+        truncations=truncations,
     )
 
 
@@ -69,7 +68,7 @@ def test_lambda_one_stops_at_both_kinds_of_end() -> None:
 def test_a_cut_concerns_its_own_replica_and_copy() -> None:
     both = experience(2)
     both.ended[3, 1] = False
-    del both.cuts[1]
+    del both.truncations[1]
     rollout = estimate(stack([make()] * 2), network(), params(2), both)
     assert rollout.target[0].tolist() == [11, 1, 21, 501, 36]
     assert rollout.target[1].tolist() == [11, 1, 21, 1 + 25, 36]
@@ -85,7 +84,7 @@ def test_time_and_copies_are_flattened_in_one_order_for_every_quantity() -> None
         terminated=np.ones((4, 3, 2), bool),
         ended=np.ones((4, 3, 2), bool),
         last_observation=rng.random((3, 2, 1)).astype(np.float32),
-        cuts={},
+        truncations={},
     )
     rollout = estimate(stack([make()] * 3), network(), params(3), many)
     for r in range(3):
@@ -129,13 +128,13 @@ def test_the_collector_hands_over_the_final_observation(name: str) -> None:
     collector = Collector(batch, chosen, network(), [make()] * 2, [0, 1], Streams([0, 1]))
     seen = collector.collect(params(2), 12, np.ones(2, bool))
     if name == "Discount":  # both ends are terminations
-        assert seen.cuts == {}
+        assert seen.truncations == {}
         np.testing.assert_array_equal(seen.terminated, seen.ended)
         np.testing.assert_array_equal(seen.observation[:, 0, 0, 0], [0, 1] * 6)
         return
     assert not seen.terminated.any()
     for r in range(2):
-        times, copies, finals = seen.cuts[r]
+        times, copies, finals = seen.truncations[r]
         assert times.tolist() == [4] * 3 + [9] * 3
         assert copies.tolist() == [0, 1, 2] * 2
         assert finals.shape == (6, 1)
@@ -157,7 +156,7 @@ def test_final_observations_are_normalised_like_the_others() -> None:
     collector = Collector(batch, family("gaussian", (1,)), wide, [algorithm], [0], Streams([0]))
     flat = np.zeros((1, wide.size), np.float32)
     seen = collector.collect(flat, 200, np.ones(1, bool))
-    times, _, finals = seen.cuts[0]
+    times, _, finals = seen.truncations[0]
     assert times.tolist() == [199] * 4
     # The state before the end is a time step away; raw angular velocities would be up to 8, these are about 1.
     np.testing.assert_allclose(finals, seen.observation[199, 0], atol=1.0)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure
+from rlbench.algorithm import Algorithm, configure
 from rlbench.records import RunRecord, idle_updates
 
 FRAGILE = "rlbench-train/Fragile-v0"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.training.recording import EpisodeLog
 from rlbench.training.rollout import Collector
 from rlbench.training.trainer import Training
@@ -37,7 +37,7 @@ def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, shared: bo
     environment = ENVIRONMENTS[case]
     (whole, params), (single, _) = (collector(environment, shared_trunk=shared) for _ in range(2))
     alive, walked = np.ones(3, bool), []
-    monkeypatch.setattr(single, "_play", lambda envs, sampler, *rest: walked.append(1) or single._walk(*rest))
+    monkeypatch.setattr(single, "_fused", lambda *rest: walked.append(1) or single._stepwise(*rest))
     for _ in range(3):  # the second rollout begins within episodes, and start states are drawn anew
         ours, theirs = whole.collect(params, 150, alive), single.collect(params, 150, alive)
         for name in ("observation", "action", "reward", "terminated", "ended", "last_observation"):
@@ -45,9 +45,9 @@ def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, shared: bo
             assert (one.dtype, one.shape) == (other.dtype, other.shape), name
             np.testing.assert_array_equal(one, other, err_msg=name)
         assert ours.ended.sum() >= 18
-        assert sorted(ours.cuts) == sorted(theirs.cuts)
-        for r, parts in ours.cuts.items():
-            for one, other in zip(parts, theirs.cuts[r], strict=True):
+        assert sorted(ours.truncations) == sorted(theirs.truncations)
+        for r, parts in ours.truncations.items():
+            for one, other in zip(parts, theirs.truncations[r], strict=True):
                 np.testing.assert_array_equal(one, other)
     assert len(walked) == 3
     for r in range(3):
@@ -57,17 +57,17 @@ def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, shared: bo
 
 
 @pytest.mark.parametrize("settings", [{"normalize_observation": True}, {"normalize_reward": True}])
-def test_normalised_rollouts_are_walked(settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normalised_rollouts_go_step_by_step(settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, params = collector(ENVIRONMENTS["CartPole"], **settings)
-    monkeypatch.setattr(chosen, "_play", None)  # calling it would raise
+    monkeypatch.setattr(chosen, "_fused", None)  # calling it would raise
     assert chosen.collect(params, 150, np.ones(3, bool)).ended.any()
 
 
-def test_a_family_without_compiled_sampler_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_without_compiled_sampler_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, params = collector(ENVIRONMENTS["CartPole"])
     monkeypatch.setattr(chosen._family, "sampler", None, raising=True)
     monkeypatch.setattr(chosen._family, "sample", lambda head, noise: np.argmax(head + noise, -1))
-    monkeypatch.setattr(chosen, "_play", None)
+    monkeypatch.setattr(chosen, "_fused", None)
     assert chosen.collect(params, 150, np.ones(3, bool)).ended.any()
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, configure
 from rlbench.errors import RlbenchError
-from rlbench.fields import configure
 from rlbench.records import Progress
-from rlbench.training import trainer
+from rlbench.training import loop
 from rlbench.training.trainer import train
 
 CARTPOLE = Environment("CartPole-v1")
@@ -137,7 +136,7 @@ def test_static_fields_must_agree_within_a_pack() -> None:
 
 def test_environments_are_closed_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
-    real = trainer.environments.make
+    real = loop.environments.make
 
     def watched(*args: Any, **options: Any) -> Any:
         batch = real(*args, **options)
@@ -147,7 +146,7 @@ def test_environments_are_closed_whatever_happens(monkeypatch: pytest.MonkeyPatc
     def broken(self: Any, stats: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(trainer.environments, "make", watched)
+    monkeypatch.setattr(loop.environments, "make", watched)
     monkeypatch.setattr(registry.load("ppo-clip"), "adapt", broken)
     with pytest.raises(ZeroDivisionError):
         train([make()], CARTPOLE, 128, [0])

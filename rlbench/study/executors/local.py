@@ -23,7 +23,6 @@ from rlbench.study.queue import Attempt, PackResult, RetryQueue
 from rlbench.training.limits import shortage
 
 if TYPE_CHECKING:
-    from rlbench.study.plan import Cell
     from rlbench.study.schedule import Pack, Placement
 
 
@@ -48,7 +47,7 @@ class InProcess:
     def place(self, device: str, cells: Sequence[Cell]) -> Placement:
         from rlbench.study.schedule import place
 
-        return place(device, cells, 0)
+        return place(device, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
         job.meanwhile()
@@ -72,7 +71,7 @@ class Workers:
     def place(self, device: str, cells: Sequence[Cell]) -> Placement:
         from rlbench.study.schedule import place
 
-        placement = place(device, cells, self._workers)
+        placement = place(device, self._workers)
         self._workers = placement.workers
         return placement
 

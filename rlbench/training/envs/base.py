@@ -65,26 +65,21 @@ class EnvBatch(Protocol):
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
-        ...
 
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
-        ...
 
     def state(self, replica: int) -> State:
         """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""
-        ...
 
     def restore(self, replica: int, state: State) -> None:
         """Bring the copies of one replica, after a reset from the same seed, to where `state` found them.
 
         UnusableError where they do not get there.
         """
-        ...
 
     def close(self) -> None:
         """Release what the environments hold."""
-        ...
 
 
 def copy_seeds(seed: int, num_envs: int) -> list[int]:

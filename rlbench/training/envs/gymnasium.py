@@ -1,7 +1,8 @@
-"""The episode under way in an environment whose insides nobody knows: how to live through it again.
+"""Environments of Gymnasium, stepped one by one, and how the episode under way is lived through again.
 
-An environment cannot be saved in general, but most can be brought back: reset as it was, with its generator where it
-was then, and given the same actions. Whether it really is where it was is checked and never assumed.
+An environment cannot be saved in general. Those of Gymnasium itself can be brought back: reset as they were, with the
+generator where it was then, and given the same actions; what they answer is compared. Others must have `get_state` and
+`set_state`; a run in any other starts over.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import hashlib
 import importlib
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import Environment
 from rlbench.training.envs.base import Failure, Observations, Step, copy_seeds
-from rlbench.training.envs.fingerprint import fingerprint, generators_of_spaces, worlds
 from rlbench.training.envs.spaces import LARGEST, ActionSpec, ObservationEncoder, UnusableValue, action_spec
 from rlbench.training.limits import Call, Hanging, caller, plainly, shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
@@ -34,31 +35,22 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._action = action
         self._before: Mapping[str, Any] | None = None  # the generator before the reset; None where a seed set it
+        self._seeded = True
         self._actions = bytearray()
         self._answers = hashlib.sha256()
-        self._worlds: list[Any] = []
-        self._old_world = False  # whether a simulated world is older than the episode
-        self._still: Set[str] = frozenset()  # where the generators of its spaces were after the reset with a seed
+        self._old_world = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
-        generator = self._generator() if seed is None else None
-        self._before = None if generator is None else generator.bit_generator.state
-        self._seeded = seed is not None
+        self._seeded, self._before = seed is not None, _drawn(self.env) if seed is None else None
         self._actions.clear()
-        self._answers = hashlib.sha256()
-        before = self._worlds
+        world = getattr(self.env.unwrapped, "world", None)
         observation, info = self.env.reset(seed=seed, options=options)
-        if self._seeded or before:  # most have none, and need not be asked after every episode
-            self._worlds = worlds(self.env)
-            self._old_world = not self._seeded and any(one is other for one in self._worlds for other in before)
-        if self._seeded:
-            self._still = generators_of_spaces(self.env)
-        self._answers.update(np.asarray(observation).tobytes())
+        # What happens in a world of Box2D depends on all that ever did, and does not show.
+        self._old_world = world is not None and not self._seeded and self.env.unwrapped.world is world  # type: ignore[attr-defined]
+        self._answers = hashlib.sha256(np.asarray(observation).tobytes())
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step, and note it."""
         self._actions += np.asarray(action, self._action.dtype).tobytes()
         outcome = self.env.step(action)
         self._answers.update(np.asarray(outcome[0]).tobytes())
@@ -69,16 +61,11 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Return how to get to where the environment is; UnusableError if that cannot be told."""
         if self._old_world:
             raise UnusableError("its environment simulates every episode in one world, which may hide its state")
-        try:
-            return {
-                "start": from_document({"seeded": self._seeded, "generator": self._before}),
-                "actions": np.frombuffer(bytes(self._actions), np.uint8),
-                "here": np.frombuffer(self._where(), np.uint8),
-            }
-        except UnusableError:
-            raise
-        except Exception as problem:  # what an environment holds may raise anything when it is looked at
-            raise UnusableError(f"its environment cannot be written down ({type(problem).__name__})") from problem
+        return {
+            "start": from_document({"seeded": self._seeded, "generator": self._before}),
+            "actions": np.frombuffer(bytes(self._actions), np.uint8),
+            "here": self._here(),
+        }
 
     def restore(self, state: State, call: Call = plainly) -> None:
         """Live through the episode in `state`, after a reset from the seed of the run; UnusableError if it differs.
@@ -86,36 +73,89 @@ class Episode(gymnasium.Wrapper[Any, Any, Any, Any]):
         `call` is what the environment is called with.
         """
         start = to_document(state["start"])
-        try:
+        actions = np.frombuffer(state["actions"].tobytes(), self._action.dtype).copy()
+        with _repeating():
             if not start["seeded"]:
-                generator = self._generator()
-                if generator is not None and start["generator"] is not None:
-                    generator.bit_generator.state = start["generator"]
+                _draw_from(self.env, start["generator"])
                 call(self.reset)
-            for action in self._sent(state["actions"]):
+            for action in actions.reshape(-1, *self._action.shape):
                 call(self.step, action)
-            here = self._where()
-        except UnusableError:
-            raise
-        except (Exception, Hanging) as problem:  # an environment may raise anything
-            raise UnusableError(f"its environment raised {type(problem).__name__} where it did not before") from problem
-        if here != state["here"].tobytes():
+        if not np.array_equal(self._here(), state["here"]):
             raise UnusableError("its environment does not repeat itself")
 
-    def _generator(self) -> np.random.Generator | None:
-        """Return the environment's generator, without making one where it has none."""
-        generator = getattr(self.env.unwrapped, "_np_random", None)
-        return generator if isinstance(generator, np.random.Generator) else None
-
-    def _sent(self, actions: np.ndarray[Any, Any]) -> Any:
-        """Return the actions as the environment receives them."""
-        return np.frombuffer(actions.tobytes(), self._action.dtype).copy().reshape(-1, *self._action.shape)
-
-    def _where(self) -> bytes:
-        """Return a hash of what the environment answered so far, and of all that can be seen of its inside."""
+    def _here(self) -> npt.NDArray[Any]:
+        """Return a hash of what the environment answered so far, and of where its generator is."""
         seen = self._answers.copy()
-        seen.update(fingerprint(self.env, self._still).encode())
-        return seen.digest()
+        seen.update(from_document(_drawn(self.env)).tobytes())
+        return np.frombuffer(seen.digest(), np.uint8)
+
+
+class Snapshot:
+    """Asks an environment for its own state, an array or what JSON can hold, and gives it back."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        self._env, self._inner = env, env.unwrapped
+        self._limits = [layer for layer in _layers(env) if isinstance(layer, TimeLimit)]
+
+    def state(self) -> State:
+        """Return what the environment says, where its generator is, and the steps of the episode under way."""
+        outside = {"generator": _drawn(self._env), "elapsed": [limit._elapsed_steps for limit in self._limits]}
+        return {"outside": from_document(outside), **self._inside()}
+
+    def restore(self, state: State, call: Call = plainly) -> None:
+        """Put the environment, after a reset, where `state` found it; UnusableError if it does not get there."""
+        outside = to_document(state["outside"])
+        with _repeating():
+            call(self._inner.set_state, state["array"] if "array" in state else to_document(state["document"]))  # type: ignore[attr-defined]
+        _draw_from(self._env, outside["generator"])
+        for limit, elapsed in zip(self._limits, outside["elapsed"], strict=True):
+            limit._elapsed_steps = elapsed
+        if any(not np.array_equal(array, state.get(name, ())) for name, array in self._inside().items()):
+            raise UnusableError("its environment does not take back its state")
+
+    def _inside(self) -> State:
+        try:
+            found = self._inner.get_state()  # type: ignore[attr-defined]
+            return {"array": found.copy()} if isinstance(found, np.ndarray) else {"document": from_document(found)}
+        except Exception as problem:  # an environment may raise anything
+            raise UnusableError(f"its environment cannot be written down ({type(problem).__name__})") from problem
+
+
+def keeper(env: gymnasium.Env[Any, Any], action: ActionSpec) -> Episode | Snapshot | None:
+    """Return what brings an environment back into the midst of an episode; None where nothing does."""
+    layers = list(_layers(env))
+    if all(type(layer).__module__.split(".")[0] == "gymnasium" for layer in layers):
+        return Episode(env, action)
+    known = all(isinstance(layer, OrderEnforcing | PassiveEnvChecker | TimeLimit) for layer in layers[:-1])
+    able = all(callable(getattr(layers[-1], name, None)) for name in ("get_state", "set_state"))
+    return Snapshot(env) if known and able else None
+
+
+def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+    """Yield the wrappers of an environment, the outermost first, and what is inside."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
+def _drawn(env: gymnasium.Env[Any, Any]) -> Mapping[str, Any] | None:
+    """Return where an environment's generator is, without making one where it has none."""
+    generator = getattr(env.unwrapped, "_np_random", None)
+    return generator.bit_generator.state if isinstance(generator, np.random.Generator) else None
+
+
+def _draw_from(env: gymnasium.Env[Any, Any], drawn: Mapping[str, Any] | None) -> None:
+    if drawn is not None:
+        env.unwrapped.np_random.bit_generator.state = drawn
+
+
+@contextlib.contextmanager
+def _repeating() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, Hanging) as problem:  # an environment may raise anything
+        raise UnusableError(f"its environment raised {type(problem).__name__} where it did not before") from problem
 
 
 def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
@@ -197,15 +237,15 @@ class GymBatch:
         self.failures: dict[int, Failure] = {}
         self._call = caller()
         self._copies = [made[replica * num_envs :][:num_envs] for replica in range(replicas)]
-        self._episodes: list[list[Episode]] = []
+        self._keepers: list[list[Episode | Snapshot | None]] = []
 
     def remember(self) -> None:
         """Note from the next reset on what `state` needs, which costs some microseconds a step."""
-        self._episodes = [[Episode(env, self.action) for env in row] for row in self._copies]
-        self._copies = [[*row] for row in self._episodes]
+        self._keepers = [[keeper(env, self.action) for env in row] for row in self._copies]
+        for row, keepers in zip(self._copies, self._keepers, strict=True):
+            row[:] = [kept if isinstance(kept, Episode) else env for env, kept in zip(row, keepers, strict=True)]
 
     def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         self.failures.clear()
         observation = np.zeros((self.replicas, self.num_envs, self.observation_size), np.float32)
         for replica, row in enumerate(self._copies):
@@ -218,7 +258,6 @@ class GymBatch:
         return observation
 
     def step(self, action: npt.NDArray[Any]) -> Step:
-        """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action)
         shape = (self.replicas, self.num_envs)
         observation = np.zeros((*shape, self.observation_size), np.float32)
@@ -253,25 +292,26 @@ class GymBatch:
         outcome.observation[at] = observation
 
     def state(self, replica: int) -> State:
-        """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""
         failure = {"failure": from_document(self.failures.get(replica))}
         if replica in self.failures:
             return failure
-        if not self._episodes:
+        if not self._keepers:
             raise UnusableError("what happened to the environments was not noted")
-        return failure | joined(**{str(n): one.state() for n, one in enumerate(self._episodes[replica])})
+        states = {}
+        for n, kept in enumerate(self._keepers[replica]):
+            if kept is None:
+                raise UnusableError("its environment is not Gymnasium's own and has no get_state and set_state")
+            states[str(n)] = kept.state()
+        return failure | joined(**states)
 
     def restore(self, replica: int, state: State) -> None:
-        """Bring the copies of one replica, after a reset from the same seed, to where `state` found them.
-
-        UnusableError where they do not get there.
-        """
         failure = to_document(state["failure"])
         if failure is not None:
             self.failures[replica] = Failure(*failure)
             return
-        for n, episode in enumerate(self._episodes[replica]):
-            episode.restore(part(state, str(n)), self._call)
+        for n, kept in enumerate(self._keepers[replica]):
+            assert kept is not None  # or there were no state
+            kept.restore(part(state, str(n)), self._call)
 
     def close(self) -> None:
         """Close all copies; an error while closing cannot undo what was computed, so it is passed over."""

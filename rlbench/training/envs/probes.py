@@ -40,7 +40,6 @@ class Probe(gymnasium.Env[Observation, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode at observation 0."""
         super().reset(seed=seed)
         return _observe(0.0), {}
 
@@ -49,7 +48,6 @@ class ConstantReward(Probe):
     """Reward 1 and the end, whatever the action: the value of the only state is 1."""
 
     def step(self, action: Any) -> Outcome:
-        """End with reward 1."""
         return _observe(0.0), 1.0, True, False, {}
 
 
@@ -59,12 +57,10 @@ class Discount(Probe):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode at observation 0."""
         self._second = False
         return super().reset(seed=seed)
 
     def step(self, action: Any) -> Outcome:
-        """Go on to observation 1 without a reward, then end with reward 1."""
         ended, self._second = self._second, True
         return _observe(1.0), float(ended), ended, False, {}
 
@@ -73,7 +69,6 @@ class Action(Probe):
     """Reward 1 for action 1 and -1 for action 0."""
 
     def step(self, action: Any) -> Outcome:
-        """End with the action's reward."""
         return _observe(0.0), 1.0 if action == 1 else -1.0, True, False, {}
 
 
@@ -83,13 +78,11 @@ class Context(Probe):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode at observation -1 or 1."""
         super().reset(seed=seed)
         self._right = int(self.np_random.integers(2))
         return _observe(2.0 * self._right - 1.0), {}
 
     def step(self, action: Any) -> Outcome:
-        """End with reward 1 if the action agrees with the observation."""
         return _observe(0.0), 1.0 if action == self._right else -1.0, True, False, {}
 
 
@@ -100,7 +93,6 @@ class Truncation(Probe):
     """
 
     def step(self, action: Any) -> Outcome:
-        """Go on with reward 1."""
         return _observe(0.0), 1.0, False, False, {}
 
 
@@ -112,7 +104,6 @@ class Continuous(Probe):
         self.action_space = Box(-1.0, 1.0, (1,), np.float32)
 
     def step(self, action: Any) -> Outcome:
-        """End with the action's reward."""
         return _observe(0.0), -float((action[0] - 0.5) ** 2), True, False, {}
 
 

@@ -324,7 +324,8 @@ def test_a_replica_goes_on_from_its_state_in_another_batch(steps: int) -> None:
     other.reset([7, 6])
     other.restore(1, batch.state(1))
     np.testing.assert_equal(stepped(other, 50, 1), stepped(batch, 50, 1))
-    other.reset([7, 8])
+    batch.reset([5, 6])
+    other.reset([7, 8])  # the first episode depends on the seed of the reset
     with pytest.raises(UnusableError, match="does not repeat itself"):
         other.restore(1, batch.state(0))
     forgetful = make(environment, 2, 3)

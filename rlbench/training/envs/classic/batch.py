@@ -24,7 +24,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, com
 
 from rlbench.training.envs.base import Failure, Flags, Observations, Step, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
-from rlbench.training.envs.classic.play import Copies, Policy, Record, player
+from rlbench.training.envs.classic.fused import Copies, Policy, Record, compiled_rollout
 from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import State, from_generators, joined, part, put, to_generators
 
@@ -149,12 +149,10 @@ class Starts:
         return self.states[copies, at], self.observations[copies, at]
 
     def state(self, own: slice) -> State:
-        """Return what some copies' next start states are."""
         arrays = {name: getattr(self, name)[own].copy() for name in _QUEUES}
         return arrays | {"generators": from_generators(self._generators[own])}
 
     def restore(self, own: slice, state: State) -> None:
-        """Let these copies draw their start states from where `state` found them."""
         for name in _QUEUES:
             put(getattr(self, name), own, state[name], name)
         to_generators(state["generators"], self._generators[own])
@@ -182,7 +180,6 @@ class ClassicBatch:
         self._starts: Starts
 
     def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start all copies anew, from one seed per replica; return the observations [R, N, O]."""
         copies = [seed for replica in range(self.replicas) for seed in copy_seeds(seeds[replica], self.num_envs)]
         self._starts = Starts(self._dynamics, copies, self.observation_size)
         self._elapsed[:] = 0
@@ -201,7 +198,6 @@ class ClassicBatch:
         return self._dynamics.observe(self._state).reshape(*self._shape, -1)
 
     def step(self, action: npt.NDArray[Any]) -> Step:
-        """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
         sent = self.action.to_environment(action).astype(np.float64).reshape(len(self._elapsed), -1)
         following = np.empty((len(self._elapsed), self.observation_size), np.float32)
         reward, terminated = np.empty(len(self._elapsed)), np.empty(len(self._elapsed), np.bool_)
@@ -223,7 +219,7 @@ class ClassicBatch:
             truncated.reshape(self._shape),
         )
 
-    def play(
+    def rollout(
         self,
         forward: Callable[..., None],
         sample: Callable[..., None],
@@ -232,21 +228,21 @@ class ClassicBatch:
         head_size: int,
         now: Observations,
     ) -> Record:
-        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.play`.
+        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.fused`.
 
         `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after.
         """
         horizon, many = len(noise), len(self._elapsed)
         width = 1 if self.action.kind == "categorical" else self.action.sizes[0]
-        cuts = many * (horizon // self._limit + 1)
+        truncations = many * (horizon // self._limit + 1)
         record = Record(
             np.empty((horizon, many, self.observation_size), np.float32),
             np.empty((horizon, many, width)),
             np.empty((horizon, many)),
             np.empty((horizon, many), np.bool_),
             np.empty((horizon, many), np.bool_),
-            np.empty(cuts, np.int64),
-            np.empty((cuts, self.observation_size), np.float32),
+            np.empty(truncations, np.int64),
+            np.empty((truncations, self.observation_size), np.float32),
             np.zeros(1, np.int64),
         )
         low, high = self.action.low, self.action.high
@@ -258,19 +254,17 @@ class ClassicBatch:
         head, flat_noise, reached = np.empty((many, head_size), np.float32), noise.reshape(horizon, many, -1), 0
         while reached < horizon:
             self._starts.refill()
-            reached = player()(
+            reached = compiled_rollout()(
                 forward, sample, self._dynamics.advance, reached, policy, copies, flat_noise, now, head, record
             )
         return record
 
     def state(self, replica: int) -> State:
-        """Return where the copies of one replica are."""
         own = self._own(replica)
         here = {"state": self._state[own].copy(), "elapsed": self._elapsed[own].copy()}
         return here | joined(starts=self._starts.state(own))
 
     def restore(self, replica: int, state: State) -> None:
-        """Put the copies of one replica, after a reset, where `state` found them."""
         own = self._own(replica)
         put(self._state, own, state["state"], "state")
         put(self._elapsed, own, state["elapsed"], "elapsed")

@@ -65,12 +65,7 @@ def rounds_as_numpy() -> bool:
 
 @exact
 def _advance_cartpole(
-    state: Floats,
-    action: Floats,
-    constants: Floats,
-    observation: Observations,
-    reward: Floats,
-    terminated: Flags,
+    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
 ) -> None:
     """Take one Euler step of `tau` seconds; every step that does not end the episode is worth the same."""
     gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning, on_way, at_end = constants
@@ -98,7 +93,6 @@ class CartPole(Dynamics):
     advance = staticmethod(_advance_cartpole)
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Read the constants from `env`."""
         names = (
             *("gravity", "masspole", "total_mass", "length", "polemass_length", "force_mag", "tau"),
             *("x_threshold", "theta_threshold_radians"),
@@ -108,11 +102,9 @@ class CartPole(Dynamics):
         self.constants = np.array([*(getattr(env, name) for name in names), *rewards], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the four variables uniformly from [-0.05, 0.05]."""
         return generator.uniform(low=-0.05, high=0.05, size=(4,))
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
-        """Return the state itself."""
         return state.astype(np.float32)
 
 
@@ -133,12 +125,7 @@ def _move(position: Real, velocity: Real, bounds: npt.NDArray[Any]) -> tuple[Rea
 
 @exact
 def _advance_mountain_car(
-    state: Floats,
-    action: Floats,
-    constants: Floats,
-    observation: Observations,
-    reward: Floats,
-    terminated: Flags,
+    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
 ) -> None:
     """Push left, not at all or right; each step costs 1."""
     force, gravity = constants[5:]
@@ -152,12 +139,7 @@ def _advance_mountain_car(
 
 @exact
 def _advance_continuous(
-    state: Floats,
-    action: Floats,
-    constants: Floats,
-    observation: Observations,
-    reward: Floats,
-    terminated: Flags,
+    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
 ) -> None:
     """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action.
 
@@ -189,12 +171,10 @@ class _MountainCar(Dynamics):
     _engine: ClassVar[tuple[str, ...]]
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Read the constants from `env`."""
         bounds = ("max_speed", "min_position", "max_position", "goal_position", "goal_velocity")
         self.constants = np.array([getattr(env, name) for name in (*bounds, *self._engine)], np.float64)
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
-        """Return position and velocity."""
         return state[:, :2].astype(np.float32)
 
 
@@ -205,7 +185,6 @@ class MountainCar(_MountainCar):
     _engine = ("force", "gravity")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the position uniformly from [-0.6, -0.4]; the car stands still."""
         return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0])
 
 
@@ -220,18 +199,12 @@ class MountainCarContinuous(_MountainCar):
     _engine = ("min_action", "max_action", "power")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the position uniformly from [-0.6, -0.4]; the car stands still."""
         return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0, 1.0])
 
 
 @exact
 def _advance_pendulum(
-    state: Floats,
-    action: Floats,
-    constants: Floats,
-    observation: Observations,
-    reward: Floats,
-    terminated: Flags,
+    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
 ) -> None:
     """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it.
 
@@ -261,19 +234,16 @@ class Pendulum(Dynamics):
     advance = staticmethod(_advance_pendulum)
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Read the constants from `env`."""
         c: Any = env
         motion = (3 * c.g / (2 * c.l), c.dt, c.max_speed, TWO)
         engine = (c.max_torque, 3.0 / (c.m * c.l**2), 0.001, TWO)
         self.constants = np.array([*motion, *engine], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the angle uniformly from [-pi, pi] and the velocity from [-1, 1]."""
         high = np.array([np.pi, 1.0])
         return generator.uniform(low=-high, high=high)
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
-        """Return cosine and sine of the angle, and the velocity."""
         observation = np.empty((len(state), 3), np.float32)
         observation[:, 0] = np.cos(state[:, 0])
         observation[:, 1] = np.sin(state[:, 0])
@@ -319,12 +289,7 @@ def _wrap(angle: float) -> float:
 
 @exact
 def _advance_acrobot(
-    state: Floats,
-    action: Floats,
-    constants: Floats,
-    observation: Observations,
-    reward: Floats,
-    terminated: Flags,
+    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
 ) -> None:
     """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
     dt, fastest1, fastest2 = constants[13:16]
@@ -358,7 +323,6 @@ class Acrobot(Dynamics):
     advance = staticmethod(_advance_acrobot)
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Read the constants from `env` and fold those that Gymnasium multiplies first."""
         c: Any = env
         m1, m2, l1 = c.LINK_MASS_1, c.LINK_MASS_2, c.LINK_LENGTH_1
         lc1, lc2, inertia = c.LINK_COM_POS_1, c.LINK_COM_POS_2, c.LINK_MOI
@@ -369,11 +333,9 @@ class Acrobot(Dynamics):
         self.constants = np.array([*masses, *factors, *spins, TWO, *bounds, *c.AVAIL_TORQUE], np.float64)
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
-        """Draw the four variables uniformly from [-0.1, 0.1], in single precision."""
         return generator.uniform(low=-0.1, high=0.1, size=(4,)).astype(np.float32)
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
-        """Return cosine and sine of each angle and the velocities; computed in the dtype of `state`."""
         observation = np.empty((len(state), 6), np.float32)
         observation[:, 0:4:2] = np.cos(state[:, :2])
         observation[:, 1:4:2] = np.sin(state[:, :2])

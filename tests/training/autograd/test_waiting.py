@@ -1,4 +1,4 @@
-"""No environment step and no gradient step asks the device for a number, on which the CPU would have to wait.
+"""No gradient step asks the device for a number, on which the CPU would have to wait.
 
 Tensors on the device "meta" have shapes and no numbers: whatever asks for one raises, and so does most of what mixes
 devices. So this stands for a GPU where there is none.
@@ -17,17 +17,13 @@ from rlbench import first_order
 from rlbench.functional.distributions import family
 from rlbench.functional.optimizers import TensorAdamState
 from rlbench.functional.torch_networks import ModuleNetwork, TensorActorCritic, TensorNetwork, build_modules
-from rlbench.improve.autograd import TensorProblem
-from rlbench.improve.minibatches import TensorRollout
-from rlbench.records import Environment
-from rlbench.training.envs.gymnasium import make_one
-from rlbench.training.networks import layout
+from rlbench.improve.autograd import AutogradProblem
+from rlbench.improve.minibatches import Rollout
+from rlbench.training.engines import layout
 from rlbench.training.noise import Streams
-from rlbench.training.tensor.envs import ResidentBatch
-from rlbench.training.tensor.normalize import TensorObservationNormalizer, TensorRewardNormalizer
 
 META = torch.device("meta")
-REPLICAS, COPIES, SIZE, OBS = 3, 2, 40, 3
+REPLICAS, SIZE, OBS = 3, 40, 3
 KINDS = {"categorical": (4,), "multicategorical": (2, 3), "gaussian": (2,)}
 
 
@@ -59,9 +55,9 @@ def test_gradient_steps_do_not_wait(weighted: bool, name: str, kind: str, make: 
         params = torch.empty(REPLICAS, network.size, device=META)
         numbers = [torch.empty(shape, device=META) for _ in range(3)]
         weight = torch.empty(shape, device=META) if weighted else None
-        problem: Any = TensorProblem(
+        problem: Any = AutogradProblem(
             algorithm, network, actions, params, TensorAdamState.zeros(params, network.policy_size),
-            TensorRollout(torch.empty(*shape, OBS, device=META), drawn.to(META), *numbers, weight),
+            Rollout(torch.empty(*shape, OBS, device=META), drawn.to(META), *numbers, weight),
             lr=torch.empty(REPLICAS, 1, device=META), alive=torch.ones(REPLICAS, dtype=torch.bool, device=META),
             permute=Streams(range(REPLICAS)).permute,
         )  # fmt: skip
@@ -69,27 +65,3 @@ def test_gradient_steps_do_not_wait(weighted: bool, name: str, kind: str, make: 
         assert (after.device, after.shape) == (META, params.shape)
         with pytest.raises(NotImplementedError, match="no data"):
             problem.meter.mean("value_loss")  # here it would wait, and is not asked before the update ends
-
-
-@pytest.mark.parametrize(
-    "identifier", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
-)
-def test_environment_steps_do_not_wait(identifier: str) -> None:
-    envs = ResidentBatch(make_one(Environment(identifier)), REPLICAS, COPIES, META)
-    actions = family(envs.action.kind, envs.action.sizes)
-    observations = TensorObservationNormalizer(REPLICAS, envs.observation_size, META)
-    rewards = TensorRewardNormalizer(COPIES, [0.99] * REPLICAS, META)
-    shape = (REPLICAS, COPIES)
-    noise = torch.from_numpy(actions.draw_noise(np.random.default_rng(0), shape)).to(META)
-    now = envs.reset(range(REPLICAS))
-    for _ in range(60):  # fewer than initial states are drawn ahead
-        head = torch.empty(*shape, actions.head_size, device=META)
-        step = envs.step(actions.sample_tensor(head, noise))
-        now = observations.update_and_apply(step.observation)
-        scaled = rewards.apply(step.reward, step.terminated | step.truncated)
-        assert {one.device for one in (now, scaled, *step)} == {META}
-    assert now.shape == (*shape, envs.observation_size)
-    for _ in range(3):
-        envs.step(actions.sample_tensor(head, noise))
-    with pytest.raises(NotImplementedError, match="no data"):  # now it would wait, to draw initial states anew
-        envs.step(actions.sample_tensor(head, noise))

@@ -13,9 +13,7 @@ from torch import nn
 from rlbench import Algorithm, Environment, hyper, registry, static
 from rlbench.checks import check_algorithm
 from rlbench.errors import RlbenchError
-from rlbench.training.networks import has_own_network
-from rlbench.training.tensor.training import TensorTraining
-from rlbench.training.trainer import Training, engine_for
+from rlbench.training.engines import AutogradTraining, Training, engine_of, has_own_network
 
 CLIP = registry.load("ppo-clip")
 
@@ -99,24 +97,22 @@ def test_alone_and_in_a_pack_of_5(
     assert not np.array_equal(packed[0].updates["entropy"], alone.updates["entropy"])
 
 
-def test_theengine_for_is_chosen_by_what_network_returns(make: Any) -> None:
-    cartpole, device = Environment("CartPole-v1"), "cpu"
+def test_the_engine_is_chosen_by_what_network_returns(make: Any) -> None:
+    cartpole = Environment("CartPole-v1")
     for algorithm, expected in (
         (make("ppo-clip"), Training),
         (make(Joint, own=False), Training),
-        (make(Joint), TensorTraining),
-        (make(Attentive), TensorTraining),
+        (make(Joint), AutogradTraining),
+        (make(Attentive), AutogradTraining),
     ):
-        assert has_own_network(algorithm, cartpole) == (expected is TensorTraining)
-        loop = engine_for([algorithm], cartpole, 100, [0], device)
-        loop.close()
-        assert type(loop) is expected
+        assert has_own_network(algorithm, cartpole) == (expected is AutogradTraining)
+        assert engine_of(algorithm, cartpole, "cpu") is expected
 
 
 def test_weights_follow_the_seed_and_not_the_global_generator(make: Any) -> None:
     def weights(seeds: list[int]) -> torch.Tensor:
         torch.rand(3)
-        loop = TensorTraining([make(Joint)] * len(seeds), Environment("CartPole-v1"), 100, seeds, torch.device("cpu"))
+        loop = AutogradTraining([make(Joint)] * len(seeds), Environment("CartPole-v1"), 100, seeds)
         loop.close()
         return loop.params
 
@@ -150,7 +146,7 @@ def test_a_module_of_the_built_in_shape_learns_alike(make: Any, train_tensor: An
             return module
 
     algorithm = make("ppo-clip", hidden=(16,))
-    loop = TensorTraining([algorithm], Environment("CartPole-v1"), 100, [3], torch.device("cpu"))
+    loop = AutogradTraining([algorithm], Environment("CartPole-v1"), 100, [3])
     loop.close()
     flat = loop.params[0]
     (ours,), (theirs,) = train_on([make(Tanh)], "CartPole-v1", 2, [3]), train_on([algorithm], "CartPole-v1", 2, [3])

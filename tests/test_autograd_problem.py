@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench import Problem, Samples, first_order, registry
-from rlbench.algorithm import Algorithm, stack
-from rlbench.fields import configure
+from rlbench import Samples, first_order, registry
+from rlbench.algorithm import Algorithm, configure, stack
 from rlbench.functional import weighted_mean
 from rlbench.functional.distributions import family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, TensorAdamState
 from rlbench.functional.torch_networks import TensorActorCritic
-from rlbench.improve.autograd import TensorProblem
-from rlbench.improve.autograd import measure_update as measure_on_device
-from rlbench.improve.diagnostics import measure_update
-from rlbench.improve.minibatches import Rollout, TensorRollout
+from rlbench.improve.autograd import AutogradProblem
+from rlbench.improve.compiled import CompiledProblem
+from rlbench.improve.minibatches import Rollout
 from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3
@@ -40,7 +38,7 @@ def make(name: str = "ppo-clip", **settings: Any) -> Algorithm:
 
 def problems(
     algorithms: list[Algorithm], kind: str = "categorical", weight: torch.Tensor | None = None, one_by_one: bool = True
-) -> tuple[Problem, TensorProblem]:
+) -> tuple[CompiledProblem, AutogradProblem]:
     """Return one problem twice: with derivatives written out, and by autograd."""
     replicas, first = len(algorithms), algorithms[0]
     rng = np.random.default_rng(0)
@@ -60,18 +58,18 @@ def problems(
     normal = [torch.from_numpy(rng.standard_normal((replicas, SIZE)).astype(np.float32)) for _ in range(2)]
     old_value = torch.from_numpy(output.value.copy())
     lr = np.array([[one.lr] for one in algorithms], np.float32)
-    written_out = Problem(
+    rollout = Rollout(torch.from_numpy(observation), action, *normal, old_value, weight)
+    written_out = CompiledProblem(
         stack(algorithms), network, actions, params.copy(),
         AdamState.zeros(replicas, network.size, network.policy_size),
-        Rollout(observation, action, *normal, old_value, weight),
-        lr=lr, alive=np.ones(replicas, bool), permute=Streams(range(replicas)).permute,
+        rollout, lr=lr, alive=np.ones(replicas, bool), permute=Streams(range(replicas)).permute,
     )  # fmt: skip
     flat = torch.from_numpy(params)
-    by_autograd = TensorProblem(
+    by_autograd = AutogradProblem(
         stack(algorithms), TensorActorCritic(network, one_by_one=one_by_one), actions, flat,
         TensorAdamState.zeros(flat, network.policy_size),
-        TensorRollout(torch.from_numpy(observation), action, *normal, old_value, weight),
-        lr=torch.from_numpy(lr), alive=torch.ones(replicas, dtype=torch.bool), permute=Streams(range(replicas)).permute,
+        rollout, lr=torch.from_numpy(lr), alive=torch.ones(replicas, dtype=torch.bool),
+        permute=Streams(range(replicas)).permute,
     )  # fmt: skip
     return written_out, by_autograd
 
@@ -124,7 +122,7 @@ def test_before_the_first_step_every_ratio_is_exactly_one(kind: str, minibatches
         assert x.ratio.shape == (REPLICAS, SIZE // minibatches)
         assert bool((x.ratio == 1).all())
         assert not x.kl.any()
-    measured = measure_on_device(problem, problem.params)
+    measured = problem.measure(problem.params)
     assert not measured["kl"].any()
     assert (measured["ratio_max"] == 1).all()
 
@@ -135,12 +133,12 @@ def test_a_whole_improvement_step_is_that_written_out(name: str, kind: str) -> N
     weight = SOME if name == "reinforce" else None
     pack = [make(name, lr=lr, target_kl=target) for lr, target in ((1e-3, 0.01), (3e-3, 1e-4), (3e-3, float("inf")))]
     ours, theirs = problems(pack, kind, weight)
-    expected, got = (problem.algorithm.improve(problem) for problem in (ours, theirs))  # type: ignore[arg-type]
+    expected, got = (problem.algorithm.improve(problem) for problem in (ours, theirs))
     change = (expected - ours.params).abs().max()
     assert change > 1e-3
     assert (got - expected).abs().max() < 1e-3 * change
-    measured = measure_on_device(theirs, got)
-    for key, value in measure_update(ours, expected).items():
+    measured = theirs.measure(got)
+    for key, value in ours.measure(expected).items():
         np.testing.assert_allclose(measured[key], value, rtol=5e-3, atol=1e-6, err_msg=key)
     np.testing.assert_array_equal(theirs.meter.count("samples"), ours.meter.count("samples"))
 
@@ -153,7 +151,7 @@ def test_a_replica_does_not_depend_on_the_others(name: str) -> None:
         getattr(packed._rollout, one)[2] = getattr(alone._rollout, one)[0]
     packed.params[2] = alone.params[0]
     alone._permute, packed._permute = Streams([7]).permute, Streams([5, 6, 7, 8, 9]).permute
-    single, several = (problem.algorithm.improve(problem) for problem in (alone, packed))  # type: ignore[arg-type]
+    single, several = (problem.algorithm.improve(problem) for problem in (alone, packed))
     assert not torch.equal(single[0], alone.params[0])
     assert torch.equal(single[0], several[2])
 
@@ -161,7 +159,7 @@ def test_a_replica_does_not_depend_on_the_others(name: str) -> None:
 def test_dead_replicas_and_the_network_that_takes_no_part_are_left_alone() -> None:
     _, problem = problems([make()] * REPLICAS)
     problem.alive = torch.tensor([True, False, True])
-    after = first_order(problem, policy=False)  # type: ignore[arg-type]
+    after = first_order(problem, policy=False)
     changed = after != problem.params
     assert not changed[1].any()
     assert not changed[:, : problem.policy_size].any()

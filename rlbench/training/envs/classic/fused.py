@@ -53,8 +53,8 @@ class Copies(NamedTuple):
 class Record(NamedTuple):
     """What happened: observation `[T, M, O]`, action `[T, M, K]`, reward, terminated and ended `[T, M]`.
 
-    `cut_at` holds t M + m of the episodes that the time limit cut, `cut_observation` `[C, O]` their final
-    observations, `cuts` `[1]` how many there are.
+    `truncated_at` holds t M + m of the episodes that the time limit cut, `final_observation` `[C, O]` their final
+    observations, `truncations` `[1]` how many there are.
     """
 
     observation: Array
@@ -62,9 +62,9 @@ class Record(NamedTuple):
     reward: Array
     terminated: Array
     ended: Array
-    cut_at: Array
-    cut_observation: Array
-    cuts: Array
+    truncated_at: Array
+    final_observation: Array
+    truncations: Array
 
 
 def _array(kind: Any, dimensions: int) -> Any:
@@ -96,7 +96,7 @@ _RECORD = _named(
 )
 
 
-def _play(
+def _rollout(
     forward: Any,
     sample: Any,
     advance: Any,
@@ -108,7 +108,7 @@ def _play(
     head: Array,
     record: Record,
 ) -> int:
-    """Play on from step `first` of a rollout; return the step reached, before T where a copy's starts are used up.
+    """Go on from step `first` of a rollout; return the step reached, before T where a copy's starts are used up.
 
     `noise` is `[T, M, Z]`, `now` `[R, N, O]` where the policy acts next, before and after, `head` `[M, H]` scratch.
     """
@@ -142,12 +142,12 @@ def _play(
         for m in range(many):
             r, n = m // each, m % each
             copies.elapsed[m] += 1
-            cut = copies.elapsed[m] >= copies.limit
-            record.ended[t, m] = terminated[m] or cut
-            if cut and not terminated[m]:
-                record.cut_at[record.cuts[0]] = t * many + m
-                record.cut_observation[record.cuts[0]] = following[m]
-                record.cuts[0] += 1
+            truncated = copies.elapsed[m] >= copies.limit
+            record.ended[t, m] = terminated[m] or truncated
+            if truncated and not terminated[m]:
+                record.truncated_at[record.truncations[0]] = t * many + m
+                record.final_observation[record.truncations[0]] = following[m]
+                record.truncations[0] += 1
             if record.ended[t, m]:
                 copies.elapsed[m] = 0
                 copies.state[m] = copies.starts[m, copies.used[m]]
@@ -159,8 +159,8 @@ def _play(
 
 
 @cache
-def player() -> Callable[..., int]:
-    """Return `_play`, compiled; only when it is needed, since loading it takes a third of a second.
+def compiled_rollout() -> Callable[..., int]:
+    """Return `_rollout`, compiled; only when it is needed, since loading it takes a third of a second.
 
     Its signature is given so that functions are arguments like others; without one it would be compiled anew for each.
     """
@@ -168,5 +168,5 @@ def player() -> Callable[..., int]:
         *(_FORWARD, _SAMPLE, _ADVANCE, _I8, _POLICY, _COPIES),
         *(_array(_F4, 3), _array(_F4, 3), _array(_F4, 2), _RECORD),
     )
-    compiled: Callable[..., int] = njit(_I8(*arguments), cache=True, nogil=True, error_model="numpy")(_play)
+    compiled: Callable[..., int] = njit(_I8(*arguments), cache=True, nogil=True, error_model="numpy")(_rollout)
     return compiled

@@ -1,4 +1,4 @@
-"""The torch engine goes on from checkpoints, too: with networks of one's own, and with environments on the device."""
+"""The autograd engine goes on from checkpoints, too, with networks of one's own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from rlbench import Algorithm, Environment
-from rlbench.fields import configure
+from rlbench.algorithm import configure
 from rlbench.records import Progress, RunRecord
 from rlbench.training import trainer
 from rlbench.training.checkpoints import Checkpoints, say_once
-from rlbench.training.tensor.training import TensorTraining
+from rlbench.training.engines import AutogradTraining
 from tests.training.interruption import STEPS, UPDATES, interrupted, resumed, whole
 from tests.training.small import SMALL, make
 
@@ -69,24 +69,13 @@ def test_networks_of_ones_own(identifier: str, settings: dict[str, Any], tmp_pat
     goes_on(configure(Own, SMALL | settings, "test"), identifier, tmp_path, same_runs)
 
 
-def by_torch(*pack: Any, remember: bool) -> TensorTraining:
-    """Stand in for `engine_for`."""
-    *what, device = pack
-    return TensorTraining(*what, torch.device(device), remember=remember)
+def by_autograd(*_: object) -> type[AutogradTraining]:
+    """Stand in for `engine_of`."""
+    return AutogradTraining
 
 
-@cases("CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0")
-@pytest.mark.usefixtures("resident")
-def test_environments_on_the_device(
-    identifier: str, settings: dict[str, Any], tmp_path: Path, same_runs: Same, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer, "engine_for", by_torch)
-    goes_on(make("ppo-adaptive", **settings), identifier, tmp_path, same_runs)
-
-
-@pytest.mark.usefixtures("resident")
 def test_asking_for_the_state_changes_nothing(tmp_path: Path, same_runs: Same, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "engine_for", by_torch)
+    monkeypatch.setattr(trainer, "engine_of", by_autograd)
     algorithm, environment = make("ppo-clip"), Environment("CartPole-v1")
     records, _ = resumed(algorithm, environment, SEEDS, tmp_path)  # with a checkpoint after every rollout
     for record, expected in zip(records, whole(algorithm, environment, SEEDS), strict=True):
@@ -98,7 +87,7 @@ def test_a_run_does_not_go_on_in_another_engine(
 ) -> None:
     algorithm, environment = make("ppo-clip"), Environment("CartPole-v1")
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "engine_for", by_torch)
+        patch.setattr(trainer, "engine_of", by_autograd)
         interrupted(algorithm, environment, SEEDS[:1], tmp_path, 3)
     (record,), told = resumed(algorithm, environment, SEEDS[:1], tmp_path)
     assert told[0] == STEPS // UPDATES

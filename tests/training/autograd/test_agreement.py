@@ -1,4 +1,4 @@
-"""The torch engine follows the compiled one: the same noise, the same permutations, the same numbers to rounding."""
+"""The autograd engine follows the compiled one: the same noise, the same permutations, the same numbers to rounding."""
 
 from __future__ import annotations
 
@@ -67,21 +67,6 @@ def test_several_updates_stay_close(make: Any, train_on: Any, train_tensor: Any)
     agree(train_tensor(pack, "Pendulum-v1", 5, [3, 4]), train_on(pack, "Pendulum-v1", 5, [3, 4]), 5, rtol=1e-2)
 
 
-@pytest.mark.usefixtures("resident")
-@pytest.mark.parametrize(
-    "identifier", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
-)
-@pytest.mark.parametrize("normalised", [False, True])
-def test_environments_in_torch(normalised: bool, identifier: str, make: Any, train_on: Any, train_tensor: Any) -> None:
-    switches = {"normalize_observation": normalised, "normalize_reward": normalised, "horizon": 100}
-    pack = [make("ppo-clip", **switches)] * 2
-    records = train_tensor(pack, identifier, 2, [3, 4], max_episode_steps=30)
-    expected = train_on(pack, identifier, 2, [3, 4], max_episode_steps=30)
-    agree(records, expected, 1)
-    assert all(len(record.episodes["return"]) >= 6 for record in records)
-
-
-@pytest.mark.usefixtures("resident")
 @pytest.mark.parametrize("identifier", [pytest.param("CartPole-v1", marks=pytest.mark.slow), "Pendulum-v1"])
 @pytest.mark.parametrize("name", NAMES)
 def test_alone_and_in_a_pack_of_5(name: str, identifier: str, make: Any, train_tensor: Any, same_runs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trainings by the torch engine, whatever the device is and wherever the environments are."""
+"""Trainings by the autograd engine, whatever the device is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import pytest
 import torch
 
 from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm
-from rlbench.fields import configure, fields_of
+from rlbench.algorithm import Algorithm, configure
+from rlbench.fields import fields_of
 from rlbench.records import RunRecord
-from rlbench.training.envs.gymnasium import make_one
-from rlbench.training.tensor import training
-from rlbench.training.tensor.envs import ResidentBatch
-from rlbench.training.tensor.training import TensorTraining
+from rlbench.training.engines import AutogradTraining
 
 CPU = torch.device("cpu")
 SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
@@ -41,7 +38,7 @@ def make() -> Any:
 
 @pytest.fixture
 def train_tensor() -> Any:
-    """Return a function that trains by the torch engine for some updates on an environment by id."""
+    """Return a function that trains by autograd for some updates on an environment by id."""
 
     def train(
         algorithms: Sequence[Algorithm],
@@ -52,7 +49,7 @@ def train_tensor() -> Any:
         **options: Any,
     ) -> list[RunRecord]:
         steps = updates * algorithms[0].samples_per_update
-        loop = TensorTraining(algorithms, Environment(identifier, options), steps, seeds, device)
+        loop = AutogradTraining(algorithms, Environment(identifier, options), steps, seeds, device)
         try:
             with np.errstate(all="ignore"):
                 return loop.run(None)
@@ -60,13 +57,3 @@ def train_tensor() -> Any:
             loop.close()
 
     return train
-
-
-@pytest.fixture
-def resident(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Step the environments in torch on the CPU, too, as they are on a GPU."""
-
-    def make(environment: Environment, replicas: int, num_envs: int, device: torch.device, **_: Any) -> ResidentBatch:
-        return ResidentBatch(make_one(environment), replicas, num_envs, device)
-
-    monkeypatch.setattr(training, "make", make)

@@ -1,0 +1,151 @@
+"""The two engines: the built-in network compiled, on the CPU; any network by autograd, on any device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlbench.algorithm import Algorithm
+from rlbench.errors import RlbenchError
+from rlbench.fields import fields_of
+from rlbench.functional.distributions import Family, family
+from rlbench.functional.networks import ActorCritic
+from rlbench.functional.optimizers import AdamState, TensorAdamState
+from rlbench.functional.torch_networks import (
+    ModuleError,
+    ModuleNetwork,
+    TensorActorCritic,
+    build_modules,
+    seeded,
+)
+from rlbench.improve.autograd import AutogradProblem
+from rlbench.improve.compiled import CompiledProblem
+from rlbench.improve.minibatches import Rollout
+from rlbench.records import Environment
+from rlbench.training import envs as environments
+from rlbench.training.devices import describe
+from rlbench.training.loop import Array, Loop
+from rlbench.training.noise import Streams
+from rlbench.training.rollout import Experience
+
+
+def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:
+    """Return the engine that is fastest of those that can train an algorithm on an environment."""
+    return Training if device == "cpu" and not has_own_network(algorithm, environment) else AutogradTraining
+
+
+def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
+    """Return whether `algorithm.network` gives a module for this environment; RlbenchError if it cannot be made."""
+    if type(algorithm).network is Algorithm.network:
+        return False
+    with contextlib.closing(environments.make(environment, 1, 1)) as envs:
+        outputs = _outputs(family(envs.action.kind, envs.action.sizes))
+        return seeded(0, lambda: algorithm.network(envs.observation_size, outputs)) is not None
+
+
+class Training(Loop):
+    """One pack in training by the compiled engine."""
+
+    MOMENTS = ("first", "second", "steps")
+
+    @property
+    def place(self) -> str:
+        return "cpu, compiled"
+
+    def begin(self, algorithms: Sequence[Algorithm]) -> tuple[ActorCritic, Array, AdamState]:
+        network = layout(algorithms[0], self.envs.observation_size, self.family)
+        optimizer = AdamState.zeros(self.replicas, network.size, network.policy_size)
+        return network, initial(network, algorithms, self.streams), optimizer
+
+    def problem(self, rollout: Rollout, rate: Array, progress: float) -> CompiledProblem:
+        return CompiledProblem(
+            self.algorithm, self.network, self.family, self.params, self.optimizer, rollout,
+            lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
+        )  # fmt: skip
+
+
+class AutogradTraining(Loop):
+    """One pack in training by autograd; parameters and samples lie on `device`."""
+
+    MOMENTS = ("first", "second", "decay1", "decay2")
+
+    @property
+    def place(self) -> str:
+        return f"{describe(str(self.device))}, torch"
+
+    def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, torch.Tensor, TensorAdamState]:
+        with _naming(self.algorithm):
+            network, params = self._network(algorithms)
+        params = params.to(self.device)
+        return network, params, TensorAdamState.zeros(params, network.policy_size)
+
+    def problem(self, rollout: Rollout, rate: Array, progress: float) -> AutogradProblem:
+        hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
+        algorithm = self.algorithm.replace(**{name: getattr(self.algorithm, name).to(self.device) for name in hypers})
+        return AutogradProblem(
+            algorithm, self.network, self.family, self.params, self.optimizer, rollout.to(self.device),
+            lr=torch.from_numpy(rate).to(self.device),
+            alive=torch.from_numpy(self.outcomes.alive).to(self.device),
+            permute=self.streams.permute, progress=progress,
+        )  # fmt: skip
+
+    def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
+        with _naming(self.algorithm):
+            super().update(experience, mean_return, progress)
+
+    def _network(self, algorithms: Sequence[Algorithm]) -> tuple[ModuleNetwork | TensorActorCritic, torch.Tensor]:
+        """Return the network and its initial parameters `[R, P]`: modules of the algorithm's own, or the built-in."""
+        one_by_one = self.device.type == "cpu"
+        observations, outputs = self.envs.observation_size, _outputs(self.family)
+        if type(algorithms[0]).network is not Algorithm.network:
+            makers = [partial(algorithm.network, observations, outputs) for algorithm in algorithms]
+            modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
+            if modules:
+                free = self.family.log_std_size
+                network = ModuleNetwork(modules, observations, outputs, free, one_by_one=one_by_one)
+                params = network.initial(modules, [algorithm.initial_log_std for algorithm in algorithms])
+                return network.to(self.device), params
+        built_in = layout(algorithms[0], observations, self.family)
+        params = torch.from_numpy(initial(built_in, algorithms, self.streams))
+        return TensorActorCritic(built_in, one_by_one=one_by_one), params
+
+
+def layout(algorithm: Algorithm, observations: int, actions: Family) -> ActorCritic:
+    """Return the built-in network as the algorithm's fields describe it."""
+    return ActorCritic(
+        observations=observations,
+        outputs=_outputs(actions),
+        log_std=actions.log_std_size,
+        hidden=algorithm.hidden,
+        activation=algorithm.activation,
+        shared=algorithm.shared_trunk,
+    )
+
+
+def initial(network: ActorCritic, algorithms: Sequence[Algorithm], streams: Streams) -> Array:
+    """Return the initial parameters of the built-in network, `[R, P]`."""
+    return np.stack(
+        [
+            network.init(rng, orthogonal=algorithm.orthogonal_init, log_std=algorithm.initial_log_std)
+            for rng, algorithm in zip(streams.weights, algorithms, strict=True)
+        ]
+    )
+
+
+def _outputs(actions: Family) -> int:
+    """Return how many numbers of the head are the network's; the others are free parameters."""
+    return actions.head_size - actions.log_std_size
+
+
+@contextlib.contextmanager
+def _naming(algorithm: Algorithm) -> Iterator[None]:
+    """Say whose module cannot be trained."""
+    try:
+        yield
+    except ModuleError as error:
+        raise RlbenchError(f"{algorithm.name}: {error}.") from error
