@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from rlbench.study.limits import IMPORTED, SHARE
 from rlbench.study.provenance import differences, installed, worker_environment
 
 if TYPE_CHECKING:
+    from rlbench.study.plan import Cell
     from rlbench.study.schedule import Placement
 
 

@@ -23,6 +23,7 @@ from rlbench.study.queue import Attempt, PackResult, RetryQueue
 from rlbench.training.limits import shortage
 
 if TYPE_CHECKING:
+    from rlbench.study.plan import Cell
     from rlbench.study.schedule import Pack, Placement
 
 
