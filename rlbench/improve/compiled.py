@@ -14,8 +14,7 @@ from rlbench.functional.losses import value_loss
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, norms
 from rlbench.improve.diagnostics import Meter, measure_arrays
-from rlbench.improve.differentiation import Differentiation, Objective, samples
-from rlbench.improve.leaves import Leaves
+from rlbench.improve.differentiation import Differentiation, Objective, SurrogateInputs, samples
 from rlbench.improve.minibatches import BaseProblem, Batch, Rollout, standardise_, take
 
 if TYPE_CHECKING:
@@ -77,8 +76,8 @@ class CompiledProblem(BaseProblem):
         leaves = self._leaves(batch, output.head, output.value, live=True)
         result = self._differentiate(batch, leaves, objective) if policy else torch.zeros((len(flat), 1))
         bonus = self._entropy_coef * batch.shares if entropy and self._has_bonus else None
-        at_head = leaves.pull(bonus)
-        at_value = leaves.slope("value")
+        at_head = leaves.vjp(bonus)
+        at_value = leaves.grad("value")
         if value:
             loss, by_loss = value_loss(output.value, batch.old_value, batch.target, self._value_clip, batch.shares)
             self.meter.add("value_loss", loss, counted)
@@ -88,7 +87,7 @@ class CompiledProblem(BaseProblem):
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
         if policy:
             self.meter.add_policy_step(
-                leaves.array("log_prob"), batch.old_log_prob, leaves.slope("log_prob"), batch.advantage, batch.weight,
+                leaves.array("log_prob"), batch.old_log_prob, leaves.grad("log_prob"), batch.advantage, batch.weight,
                 self.band, norms(grad[:, : self.policy_size]), counted,
             )  # fmt: skip
         return result, torch.from_numpy(grad), samples(batch, leaves)
@@ -131,14 +130,16 @@ class CompiledProblem(BaseProblem):
             log_prob, kl, entropy = (leaves.array(name) for name in ("log_prob", "kl", "entropy"))
             yield log_prob, batch.old_log_prob, kl, entropy, surrogate
 
-    def _policy_leaves(self, params: Params, batch: Batch) -> Leaves:
+    def _policy_leaves(self, params: Params, batch: Batch) -> SurrogateInputs:
         """Return the terms of a batch under the policy of `params`, without gradient; `value` is the old one."""
         head = self._network.forward(params.numpy(), batch.observation, value=False).head
         return self._leaves(batch, head, batch.old_value, live=False)
 
-    def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> Leaves:
+    def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> SurrogateInputs:
         likelihood = self._family.likelihood
-        return Leaves(lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action, value, live=live)
+        return SurrogateInputs(
+            lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action, value, live=live
+        )
 
     def _own(self, tensor: torch.Tensor) -> Array:
         own: Array = tensor.numpy()

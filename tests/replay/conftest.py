@@ -14,14 +14,14 @@ from rlbench import Algorithm, Samples, hyper
 
 Array = npt.NDArray[Any]
 Surrogate = Callable[[Any, Samples], torch.Tensor]
-LEAVES = ("log_prob", "entropy", "kl", "value")
+INPUTS = ("log_prob", "entropy", "kl", "value")
 
 
-class Leaves:
-    """Terms that are given; those that were asked for are in `used`."""
+class Given:
+    """Terms that are given."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.tensors = {name: tensors[name].requires_grad_() for name in LEAVES}
+        self.tensors = {name: tensors[name].requires_grad_() for name in INPUTS}
 
     def __getattr__(self, name: str) -> Callable[[], torch.Tensor]:
         return lambda: self.tensors[name]
@@ -52,7 +52,7 @@ def draw() -> Callable[..., dict[str, Array]]:
     def make(replicas: int, size: int, *, weighted: bool = False, ties: bool = False) -> dict[str, Array]:
         rng = np.random.default_rng(size)
         # A replica's samples are the same however many there are.
-        names = (*LEAVES, "old_log_prob", "old_value", "target", "advantage")
+        names = (*INPUTS, "old_log_prob", "old_value", "target", "advantage")
         normal = [rng.standard_normal((len(names), size)) for _ in range(replicas)]
         samples = {name: np.stack([one[k] for one in normal]) for k, name in enumerate(names)}
         for name in ("entropy", "kl"):
@@ -75,13 +75,13 @@ def autograd() -> Callable[..., tuple[Array, dict[str, Array]]]:
 
     def run(algorithm: Algorithm, inputs: Mapping[str, Array], upstream: Array) -> tuple[Array, dict[str, Array]]:
         tensors = {name: torch.from_numpy(values.copy()) for name, values in inputs.items()}
-        leaves = Leaves(tensors)
-        given = {name: tensor for name, tensor in tensors.items() if name not in LEAVES}
-        surrogate = algorithm.surrogate(Samples(**given, terms=leaves))  # type: ignore[arg-type]
+        terms = Given(tensors)
+        given = {name: tensor for name, tensor in tensors.items() if name not in INPUTS}
+        surrogate = algorithm.surrogate(Samples(**given, terms=terms))  # type: ignore[arg-type]
         if surrogate.requires_grad:
             surrogate.backward(torch.from_numpy(upstream).expand(surrogate.shape))
-        slopes = {name: leaf.grad.numpy() for name, leaf in leaves.tensors.items() if leaf.grad is not None}
-        return surrogate.detach().numpy(), slopes
+        grads = {name: x.grad.numpy() for name, x in terms.tensors.items() if x.grad is not None}
+        return surrogate.detach().numpy(), grads
 
     return run
 

@@ -15,8 +15,7 @@ import torch
 from rlbench import Algorithm, hyper, registry
 from rlbench.algorithm import stack
 from rlbench.functional import clip
-from rlbench.improve.replay import Replay
-from rlbench.improve.replay.replay import attempt
+from rlbench.improve.replay import Replay, record
 
 Array = npt.NDArray[Any]
 Run = Callable[..., tuple[Array, dict[str, Array]]]
@@ -43,7 +42,7 @@ def varied(kind: type[Algorithm], replicas: int) -> Algorithm:
 
 
 def recorded(algorithm: Algorithm, size: int, *, weighted: bool = False) -> Replay:
-    replay = attempt(algorithm, size, weighted=weighted)
+    replay = record(algorithm, size, weighted=weighted)
     assert isinstance(replay, Replay), replay
     return replay
 
@@ -80,7 +79,7 @@ def test_replay_is_autograd(
     replay = recorded(algorithm, size, weighted=weighted)
     found = replay(algorithm, inputs, upstream)
     compare(found, autograd(algorithm, inputs, upstream))
-    assert set(found[1]) == set(replay.leaves)
+    assert set(found[1]) == set(replay.grads)
 
 
 @pytest.mark.parametrize("size", [50, 64])  # 50: no multiple of a vector register, where unequal rounding shows
@@ -92,7 +91,7 @@ def test_a_replica_is_the_same_to_the_bit_in_any_company(
     inputs = draw(replicas, size, weighted=weighted)
     upstream = share(replicas, size, weighted=weighted)
     replay = recorded(varied(kind, replicas), size, weighted=weighted)
-    whole, slopes = replay(varied(kind, replicas), inputs, upstream)
+    whole, grads = replay(varied(kind, replicas), inputs, upstream)
     for r in range(replicas):
         own = slice(r, r + 1)
         columns = {
@@ -101,18 +100,18 @@ def test_a_replica_is_the_same_to_the_bit_in_any_company(
         alone = varied(kind, replicas).replace(**columns)
         part, partial = replay(alone, {name: values[own] for name, values in inputs.items()}, upstream[own])
         assert np.array_equal(part, whole[own], equal_nan=True)
-        for name in replay.leaves:
-            assert np.array_equal(partial[name], slopes[name][own], equal_nan=True)
+        for name in replay.grads:
+            assert np.array_equal(partial[name], grads[name][own], equal_nan=True)
 
 
 def test_a_nan_stays_in_its_replica(kind: type[Algorithm], draw: Draw) -> None:
     algorithm, inputs, upstream = varied(kind, 3), draw(3, 16), share(3, 16, weighted=False)
     replay = recorded(algorithm, 16)
-    clean, slopes = replay(algorithm, inputs, upstream)
+    clean, grads = replay(algorithm, inputs, upstream)
     for values in inputs.values():
         values[1] = np.nan
     dirty, stained = replay(algorithm, inputs, upstream)
-    for one, other in ((clean, dirty), *((slopes[name], stained[name]) for name in slopes)):
+    for one, other in ((clean, dirty), *((grads[name], stained[name]) for name in grads)):
         np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
 
 
@@ -120,11 +119,11 @@ def test_what_is_returned_is_kept(kind: type[Algorithm], draw: Draw) -> None:
     algorithm, inputs, upstream = varied(kind, 3), draw(3, 16), share(3, 16, weighted=False)
     replay = recorded(algorithm, 16)
     before = {name: values.copy() for name, values in inputs.items()}
-    first, slopes = replay(algorithm, inputs, upstream)
-    kept = [one.copy() for one in (first, *slopes.values())]
+    first, grads = replay(algorithm, inputs, upstream)
+    kept = [one.copy() for one in (first, *grads.values())]
     replay(algorithm, draw(3, 16, ties=True), 2 * upstream)
-    np.testing.assert_array_equal([first, *slopes.values()], kept)
-    for values in (first, *slopes.values()):
+    np.testing.assert_array_equal([first, *grads.values()], kept)
+    for values in (first, *grads.values()):
         values[:] = 7.0  # the caller's own
     for name, values in inputs.items():
         np.testing.assert_array_equal(values, before[name])
@@ -162,10 +161,10 @@ def test_static_fields_and_sizes_are_recorded_anew(draw: Draw, autograd: Run, pl
 
 def test_a_recording_serves_all_that_differ_in_hyper_fields_only() -> None:
     kind = registry.load("ppo-clip")
-    replay = Replay.record(varied(kind, 2), 32, weighted=False)
-    assert replay is not None
-    assert Replay.record(varied(kind, 5), 32, weighted=False) is replay
-    assert Replay.record(varied(kind, 5), 32, weighted=True) is not replay
+    replay = record(varied(kind, 2), 32, weighted=False)
+    assert isinstance(replay, Replay)
+    assert record(varied(kind, 5), 32, weighted=False) is replay
+    assert record(varied(kind, 5), 32, weighted=True) is not replay
 
 
 def test_a_formula_may_take_many_hyper_fields(draw: Draw, autograd: Run) -> None:
@@ -186,8 +185,8 @@ def test_recording_is_light() -> None:
     """Parts of torch that trace and compile take longer to import than many a training takes."""
     code = (
         "import sys; from rlbench import registry; from rlbench.algorithm import stack;"
-        "from rlbench.improve.replay import Replay;"
-        "assert Replay.record(stack([registry.load('ppo-clip')()] * 2), 8, weighted=False);"
+        "from rlbench.improve.replay import Replay, record;"
+        "assert isinstance(record(stack([registry.load('ppo-clip')()] * 2), 8, weighted=False), Replay);"
         "print(*{'sympy', 'torch._dynamo'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from rlbench import Algorithm, Samples, hyper, static
 from rlbench.algorithm import stack
-from rlbench.improve.replay import Replay
-from rlbench.improve.replay.replay import attempt
+from rlbench.improve.replay import Replay, record
 
 Array = npt.NDArray[Any]
 Tensor = torch.Tensor
@@ -82,11 +81,11 @@ class Composed(Algorithm):
 
 def by_autograd(algorithm: Algorithm, inputs: dict[str, Array], upstream: Array) -> tuple[Array, dict[str, Array]]:
     tensors = {name: torch.from_numpy(values.copy()) for name, values in inputs.items()}
-    leaves = {name: tensors[name].requires_grad_() for name in ("log_prob", "value")}
+    by = {name: tensors[name].requires_grad_() for name in ("log_prob", "value")}
 
     class Given:
         def __getattr__(self, name: str) -> Callable[[], Tensor]:
-            return lambda: leaves[name]
+            return lambda: by[name]
 
     rest = {name: tensors[name] for name in ("advantage", "target")}
     zero = torch.zeros_like(rest["target"])
@@ -94,15 +93,15 @@ def by_autograd(algorithm: Algorithm, inputs: dict[str, Array], upstream: Array)
     surrogate = algorithm.surrogate(x)
     if surrogate.requires_grad:
         surrogate.backward(torch.from_numpy(upstream).expand(surrogate.shape))
-    slopes = {name: leaf.grad.numpy() for name, leaf in leaves.items() if leaf.grad is not None}
-    return surrogate.detach().numpy(), slopes
+    grads = {name: x.grad.numpy() for name, x in by.items() if x.grad is not None}
+    return surrogate.detach().numpy(), grads
 
 
 @settings(max_examples=150)
 @given(st.lists(steps, min_size=1, max_size=12), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_compositions_are_autograd_to_the_bit(formula: list[Step], summed: int, seed: int) -> None:
     algorithm = stack([Composed(steps=tuple(formula), summed=summed, low=-0.5 * r, scale=r) for r in range(REPLICAS)])
-    replay = attempt(algorithm, SIZE, weighted=False)
+    replay = record(algorithm, SIZE, weighted=False)
     assert isinstance(replay, Replay), replay
     rng = np.random.default_rng(seed)
     special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float32)
@@ -112,9 +111,9 @@ def test_compositions_are_autograd_to_the_bit(formula: list[Step], summed: int, 
         values = np.round(2 * rng.standard_normal((REPLICAS, SIZE))).astype(np.float32) / 2
         inputs[name] = np.where(rng.random(values.shape) < 0.05, rng.choice(special, values.shape), values)
     upstream = rng.uniform(0.5, 1.5, (REPLICAS, 1)).astype(np.float32)
-    surrogate, slopes = replay(algorithm, inputs, upstream)
-    expected, gradients = by_autograd(algorithm, inputs, upstream)
+    surrogate, grads = replay(algorithm, inputs, upstream)
+    expected, expected_grads = by_autograd(algorithm, inputs, upstream)
     np.testing.assert_array_equal(surrogate, expected)
-    assert slopes.keys() == gradients.keys()
-    for name in slopes:
-        np.testing.assert_array_equal(slopes[name], gradients[name])
+    assert grads.keys() == expected_grads.keys()
+    for name in grads:
+        np.testing.assert_array_equal(grads[name], expected_grads[name])

@@ -12,8 +12,7 @@ import torch
 
 from rlbench import Algorithm, Samples
 from rlbench.algorithm import stack
-from rlbench.improve.replay import Replay
-from rlbench.improve.replay.replay import attempt
+from rlbench.improve.replay import Replay, record
 
 Make = Callable[[Any], type[Algorithm]]
 OUTSIDE = torch.tensor(0.5)
@@ -28,8 +27,8 @@ class Doubled(torch.autograd.Function):
         return 2 * x
 
     @staticmethod
-    def backward(ctx: Any, *slopes: torch.Tensor) -> torch.Tensor:
-        return 2 * slopes[0]
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return 2 * grads[0]
 
 
 def counted(self: Any, x: Samples) -> torch.Tensor:
@@ -61,7 +60,7 @@ def assigned(self: Any, x: Samples) -> torch.Tensor:
 
 
 def hooked(self: Any, x: Samples) -> torch.Tensor:
-    x.ratio.register_hook(lambda slope: 2 * slope)
+    x.ratio.register_hook(lambda grad: 2 * grad)
     return x.ratio
 
 
@@ -106,10 +105,13 @@ REFUSED: dict[str, tuple[Callable[[Any, Samples], Any], str]] = {
     "power": (lambda self, x: x.ratio**1.7, "the power 1.7"),
     "exponents": (lambda self, x: x.ratio**self.clip, "aten.pow.Tensor_Tensor"),
     "own derivative": (lambda self, x: Doubled.apply(x.ratio), "autograd.Function"),
+    "own derivative inside": (lambda self, x: 1 + Doubled.apply(x.ratio) * x.advantage, "autograd.Function"),
     "hook": (hooked, "register_hook"),
     "swallowed": (swallowed, "gives Python a ndarray"),
     "raises": (lambda self, x: x.ratios, "AttributeError"),
     "one number per replica": (lambda self, x: x.ratio.mean(-1, keepdim=True), "not one number per sample"),
+    "one sample": (lambda self, x: x.ratio[:, :1], "not one number per sample"),
+    "double at the end": (lambda self, x: x.ratio.double(), "float64"),
     "no tensor": (lambda self, x: 1.0, "not one number per sample"),
     "truth values": (lambda self, x: x.ratio > 1, "torch.bool"),
 }
@@ -118,24 +120,22 @@ REFUSED: dict[str, tuple[Callable[[Any, Samples], Any], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str, plugin: Make) -> None:
     function, reason = REFUSED[name]
-    algorithm = stack([plugin(function)()] * 3)
-    found = attempt(algorithm, 8, weighted=False)
-    assert isinstance(found, str)
-    assert reason in found
-    assert Replay.record(algorithm, 8, weighted=False) is None
+    answer = record(stack([plugin(function)()] * 3), 8, weighted=False)
+    assert isinstance(answer, str)
+    assert reason in answer
 
 
 @pytest.mark.parametrize("column", [torch.full((3, 1), 0.2, dtype=torch.float64), torch.full((3,), 0.2)])
 def test_a_field_of_another_type_is_refused(column: torch.Tensor, plugin: Make) -> None:
     algorithm = stack([plugin(lambda self, x: x.ratio * self.clip)()] * 3)
-    assert Replay.record(algorithm, 8, weighted=False) is not None
-    assert "the field clip is" in str(attempt(algorithm.replace(clip=column), 8, weighted=False))
+    assert isinstance(record(algorithm, 8, weighted=False), Replay)
+    assert "the field clip is" in str(record(algorithm.replace(clip=column), 8, weighted=False))
 
 
 def test_a_field_that_is_a_number_is_recorded_as_one(plugin: Make) -> None:
     algorithm = stack([plugin(lambda self, x: x.ratio * self.clip)()] * 2).replace(clip=2.0)
-    replay = Replay.record(algorithm, 1, weighted=False)
-    assert replay is not None
+    replay = record(algorithm, 1, weighted=False)
+    assert isinstance(replay, Replay)
     zero, one = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
     surrogate, _ = replay(algorithm, {"log_prob": zero, "old_log_prob": zero}, one)
     assert surrogate.tolist() == [[2.0], [2.0]]
@@ -144,15 +144,15 @@ def test_a_field_that_is_a_number_is_recorded_as_one(plugin: Make) -> None:
 def test_where_numpy_and_torch_disagree_autograd_stays(plugin: Make) -> None:
     # The derivative of a fast wave turns the last place of exp into another number.
     steep = plugin(lambda self, x: (x.ratio - x.log_ratio.detach().exp() + 1e-9).sign() * x.log_prob * x.log_ratio)
-    assert isinstance(attempt(stack([steep()] * 2), 8, weighted=False), Replay)
+    assert isinstance(record(stack([steep()] * 2), 8, weighted=False), Replay)
     rough = plugin(lambda self, x: torch.tanh(1e7 * (x.log_ratio.exp().log() - x.log_ratio)) * x.log_prob)
-    assert attempt(stack([rough()] * 2), 64, weighted=False) == "numpy and torch disagree"
+    assert record(stack([rough()] * 2), 64, weighted=False) == "numpy and torch disagree"
 
 
 def test_a_refused_surrogate_runs_as_ever(plugin: Make) -> None:
     """Watching leaves no trace: not on the algorithm, nor in torch's modes."""
     algorithm = stack([plugin(branching)()] * 2)
-    assert Replay.record(algorithm, 8, weighted=False) is None
+    assert isinstance(record(algorithm, 8, weighted=False), str)
     assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()
     x = torch.ones(2, 2, requires_grad=True)
     (2 * x).sum().backward()
