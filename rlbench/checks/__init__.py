@@ -1,4 +1,4 @@
-"""The contract suite: what every algorithm must keep, ours and anybody's; `rlbench check` runs it."""
+"""The contract suite: what every algorithm must keep, rlbench's and anybody's; `rlbench check` runs it."""
 
 from __future__ import annotations
 
@@ -35,17 +35,22 @@ def check_algorithm(cls: type[Algorithm]) -> Iterator[CheckResult]:
     if not built.passed:
         return
     algorithm = configure(cls, {}, cls.name)
-    for name, check in _CHECKS.items():
+    for name, check in formulas.CHECKS.items():
+        yield _result(name, partial(check, algorithm))
+    # Imported here, since it loads the engine, which a process that asks for `broken_promise` may not need.
+    from rlbench.checks import trainings
+
+    for name, check in trainings.CHECKS.items():
         yield _result(name, partial(check, algorithm))
 
 
 def broken_promise(algorithm: Algorithm) -> str:
-    """Return in one sentence how formulas mix replicas or differ from one time to the next; nothing where they do not.
+    """Return in one sentence how formulas mix replicas or differ from one time to the next; "" where they do not.
 
     A part of the contract suite, for one setting of an algorithm, in a fraction of a second. What raises is left to
     training, which records it.
     """
-    for check in (formulas.check_same_twice, formulas.check_replicas, formulas.check_alone, formulas.check_adapt):
+    for check in formulas.PROMISES:
         try:
             check(algorithm)
         except Broken as broken:
@@ -72,24 +77,3 @@ def _check_constructs(cls: type[Algorithm]) -> None:
     except RlbenchError as error:
         raise Broken(f"Its own defaults are refused: {error}") from error
     cls()
-
-
-def _by_training(check: str, algorithm: Algorithm) -> None:
-    # Imported where it is needed: it loads the engine, which who asks for `broken_promise` may leave to its workers.
-    from rlbench.checks import trainings
-
-    getattr(trainings, check)(algorithm)
-
-
-_CHECKS: dict[str, Callable[[Algorithm], None]] = {
-    "surrogate is one finite number per sample": formulas.check_surrogate,
-    "advantages keep their shape": formulas.check_advantages,
-    "the same numbers twice": formulas.check_same_twice,
-    "replicas are independent": formulas.check_replicas,
-    "stacked equals single": formulas.check_stacking,
-    "policy gradient at ratio 1": formulas.check_policy_gradient,
-    "adapt keeps class, static fields and shapes": formulas.check_adapt,
-    "one seed, one result": partial(_by_training, "check_repeats"),
-    "alone equals in a pack": partial(_by_training, "check_packs"),
-    "solves a probe environment": partial(_by_training, "check_learns"),
-}

@@ -1,4 +1,4 @@
-"""What the checks are made on: samples of a policy that moved, and the way to say what is wrong."""
+"""Checks of an algorithm's formulas, on samples of a policy that moved and on the trajectory of a small rollout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from rlbench.fields import Field, fields_of
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution
 from rlbench.functional.losses import mean
 
-REPLICAS, SAMPLES, ACTIONS = 3, 50, 4  # 50: no multiple of a vector register, where unequal rounding shows
+_REPLICAS, _ACTIONS = 3, 4
+_SAMPLES = 50  # no multiple of a vector register, where unequal rounding shows
 
 
 class Broken(Exception):
@@ -30,25 +31,26 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Samples with what they were made of."""
+    """Samples of `[..., B]`, with the policy heads that they come from."""
 
-    x: Samples
+    build: Callable[[torch.Tensor], Distribution]
     head: torch.Tensor
     old_head: torch.Tensor
     action: torch.Tensor
+    advantage: torch.Tensor
 
-    def replica(self, r: int) -> Samples:
-        """Return the samples of one replica, without the leading axis."""
-        return Samples.from_heads(
-            Categorical, self.head[r].detach(), self.old_head[r], self.action[r], self.x.advantage[r]
-        )
+    def __post_init__(self) -> None:
+        self.head.requires_grad_()
 
-    def alone(self, r: int, build: Callable[[torch.Tensor], Distribution]) -> Samples:
-        """Return the samples of one replica as it has them where it trains alone, `[1, B]`."""
-        own = slice(r, r + 1)
-        return Samples.from_heads(
-            build, self.head[own].detach(), self.old_head[own], self.action[own], self.x.advantage[own]
-        )
+    @property
+    def x(self) -> Samples:
+        """The samples, computed anew."""
+        return Samples.from_heads(self.build, self.head, self.old_head, self.action, self.advantage)
+
+    def replica(self, r: int | slice) -> Case:
+        """Return the case of one replica: `[B]`, or `[1, B]` for a slice."""
+        head = self.head[r].detach().clone()
+        return Case(self.build, head, self.old_head[r], self.action[r], self.advantage[r])
 
 
 def make_case(
@@ -57,262 +59,33 @@ def make_case(
     *,
     moved: float = 0.3,
     changed: int | None = None,
-    samples: int = SAMPLES,
+    samples: int = _SAMPLES,
 ) -> Case:
     """Return samples of a policy that moved away from the old one; `[B]` tensors without `replicas`, else `[R, B]`.
 
-    The replica `changed`, if there is one, saw something else than it did without.
+    The replica `changed`, if any, has other samples than without.
     """
     lead = (samples,) if replicas is None else (replicas, samples)
-    rng, other = np.random.default_rng(0), np.random.default_rng(1)
+    generators = np.random.default_rng(0), np.random.default_rng(1)
 
     def normal(*shape: int) -> torch.Tensor:
-        numbers, others = (one.standard_normal(shape).astype(np.float32) for one in (rng, other))
+        numbers, others = (rng.standard_normal(shape).astype(np.float32) for rng in generators)
         if changed is not None:
             numbers[changed] = others[changed]
         return torch.from_numpy(numbers)
 
-    old_head = normal(*lead, ACTIONS)
-    head = (old_head + moved * normal(*lead, ACTIONS)).requires_grad_()
+    old_head = normal(*lead, _ACTIONS)
+    head = old_head + moved * normal(*lead, _ACTIONS)
     if build is Categorical:
-        action = torch.from_numpy(rng.integers(ACTIONS, size=lead))
+        action = torch.from_numpy(generators[0].integers(_ACTIONS, size=lead))
     else:
         center, log_std = old_head.chunk(2, -1)
-        action = center + log_std.exp() * normal(*lead, ACTIONS // 2)
-    return Case(Samples.from_heads(build, head, old_head, action, normal(*lead)), head, old_head, action)
-
-
-_SEEN = ("reward", "value", "next_value", "terminated", "ended")
-
-
-def check_surrogate(algorithm: Algorithm) -> None:
-    """The surrogate returns one finite number per sample."""
-    for build in (Categorical, DiagonalGaussian):
-        for replicas in (None, REPLICAS):
-            x = make_case(build, replicas).x
-            one = algorithm if replicas is None else stack([algorithm] * replicas)
-            value = one.surrogate(x)
-            require(
-                value.shape == x.advantage.shape,
-                f"surrogate must return one number per sample, {tuple(x.advantage.shape)}, not {tuple(value.shape)}; "
-                "reduce only with rlbench.functional.mean, which keeps the axis.",
-            )
-            require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
-
-
-def check_same_twice(algorithm: Algorithm) -> None:
-    """The formulas return the same numbers for the same numbers."""
-    whole, x, trajectory = stack([algorithm] * REPLICAS), make_case(Categorical, REPLICAS).x, _trajectory((REPLICAS,))
-    for name, compute in (
-        ("surrogate", lambda: (whole.surrogate(x),)),
-        ("advantages", lambda: Estimates(*whole.advantages(trajectory))),
-    ):
-        require(
-            _equal(compute(), compute()),
-            f"{name} must return the same numbers for the same samples: draw no random numbers, keep no state.",
-        )
-
-
-def check_replicas(algorithm: Algorithm) -> None:
-    """No replica's surrogate or advantages depend on what another replica saw."""
-    whole = stack([algorithm] * REPLICAS)
-
-    def surrogate(changed: int | None) -> list[torch.Tensor]:
-        return list(whole.surrogate(make_case(Categorical, REPLICAS, changed=changed).x))
-
-    def advantages(changed: int | None) -> list[torch.Tensor]:
-        parts = [part for part in whole.advantages(_trajectory((REPLICAS,), changed=changed)) if part is not None]
-        return list(torch.stack(parts).movedim(2, 0))
-
-    for name, compute, hint in (
-        ("surrogate", surrogate, "a leading axis; reduce over the last axis only, with rlbench.functional.mean."),
-        (
-            "advantages",
-            advantages,
-            "the axis between time and copies; reduce over the first and the last axis only, as "
-            "rlbench.functional.rollout_mean does.",
-        ),
-    ):
-        before = compute(None)
-        for r in range(REPLICAS):
-            after = compute(r)
-            require(
-                _equal(before[:r] + before[r + 1 :], after[:r] + after[r + 1 :]),
-                f"{name} mixes replicas: a reduction runs over {hint}",
-            )
-    _check_slopes(whole)
-
-
-def check_alone(algorithm: Algorithm) -> None:
-    """A replica among others with other hyper-parameters has the numbers that it has alone, but for rounding.
-
-    Made on several numbers of samples, since a formula may take only some, and on both kinds of policies. Where it
-    takes none of them, its exception is raised.
-    """
-    variants = _variants(algorithm)
-    together = stack(variants)
-    raised: list[Exception] = []
-    sizes = [SAMPLES, 64, algorithm.samples_per_update // algorithm.minibatches]
-    for build, samples in itertools.product((Categorical, DiagonalGaussian), sizes):
-        case = make_case(build, len(variants), samples=samples)
-        try:
-            whole = together.surrogate(case.x)
-            parts = [stack([one]).surrogate(case.alone(r, build)) for r, one in enumerate(variants)]
-        except Exception as error:  # a plugin may raise anything
-            raised.append(error)
-            continue
-        require(
-            all(
-                torch.allclose(whole[r], part[0], rtol=1e-3, atol=1e-5, equal_nan=True) for r, part in enumerate(parts)
-            ),
-            "surrogate mixes replicas: a run has other numbers alone than in a pack; reduce over the last axis only, "
-            "with rlbench.functional.mean, and use no number of replicas, no generator, no other's hyper-parameters.",
-        )
-    if len(raised) == 2 * len(sizes):
-        raise raised[0]
-    trajectory = _trajectory((len(variants),))
-    estimates = Estimates(*together.advantages(trajectory))
-    for r, one in enumerate(variants):
-        own = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}
-        alone = stack([one]).advantages(Trajectory(**own))
-        require(
-            all(
-                torch.allclose(part[:, r], other[:, 0], rtol=1e-3, atol=1e-5, equal_nan=True)
-                for part, other in zip(estimates, Estimates(*alone), strict=True)
-                if part is not None and other is not None
-            ),
-            "advantages mixes replicas: a run has other numbers alone than in a pack; reduce over the first and the "
-            "last axis only, as rlbench.functional.rollout_mean does, and use hyper-parameters as they are, [..., 1].",
-        )
-
-
-def _check_slopes(whole: Algorithm) -> None:
-    """No derivative of one replica's surrogate depends on another replica, where the value itself may not show it."""
-    case = make_case(Categorical, REPLICAS)
-    value = whole.surrogate(case.x)
-    for r in range(REPLICAS if value.requires_grad else 0):
-        (slope,) = torch.autograd.grad(value[r].sum(), case.head, retain_graph=True)
-        require(
-            not bool(torch.cat([slope[:r], slope[r + 1 :]]).nan_to_num().any()),  # what is NaN alone shows nothing
-            "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
-            "rlbench.functional.mean.",
-        )
-
-
-def _equal(some: Iterable[torch.Tensor | None], others: Iterable[torch.Tensor | None]) -> bool:
-    """Return whether tensors, or their absence, are equal to the bit."""
-    pairs = zip(some, others, strict=True)
-    return all(
-        a is b or (a is not None and b is not None and bool(a.eq(b).logical_or(a.isnan() & b.isnan()).all()))
-        for a, b in pairs
-    )
-
-
-def check_stacking(algorithm: Algorithm) -> None:
-    """Hyper-parameters `[R, 1]` give what floats give."""
-    variants = _variants(algorithm)
-    case = make_case(Categorical, len(variants))
-    together = stack(variants).surrogate(case.x)
-    for r, one in enumerate(variants):
-        alone = one.surrogate(case.replica(r))
-        require(
-            torch.allclose(together[r], alone, rtol=1e-4, atol=1e-5),
-            "surrogate gives other numbers for hyper-parameters [R, 1] than for floats; use tensor operations that "
-            "broadcast, such as rlbench.functional.clip.",
-        )
-
-
-def _variants(algorithm: Algorithm) -> list[Algorithm]:
-    """Return copies whose hyper fields differ a little, within their ranges."""
-    hypers = [field for field in fields_of(type(algorithm)).values() if field.is_hyper]
-
-    def varied(field: Field, factor: float) -> float:
-        value = getattr(algorithm, field.name)
-        other = value * factor if value else 1 - factor
-        inside = (field.low is None or other >= field.low) and (field.high is None or other <= field.high)
-        return float(other if inside else value)
-
-    return [algorithm.replace(**{field.name: varied(field, factor) for field in hypers}) for factor in (1.0, 0.9, 0.8)]
-
-
-def check_policy_gradient(algorithm: Algorithm) -> None:
-    """At ratio 1 the surrogate's gradient is the policy gradient."""
-    if not algorithm.is_policy_gradient:
-        return
-    case = make_case(Categorical, None, moved=0.0)
-    x = case.x
-    value = mean(algorithm.surrogate(x)).sum()
-    require(
-        value.requires_grad,
-        "The surrogate does not depend on the policy; use x.ratio, x.log_prob, x.entropy or x.kl, or declare "
-        "is_policy_gradient = False on the class if that is intended.",
-    )
-    (slope,) = torch.autograd.grad(value, case.head, retain_graph=True)
-    (expected,) = torch.autograd.grad(mean(x.log_prob * x.advantage).sum(), case.head)
-    require(
-        torch.allclose(slope, expected, rtol=1e-4, atol=1e-6),
-        "At ratio 1 the surrogate's gradient is not the policy gradient of log_prob * advantage; correct it, or "
-        "declare is_policy_gradient = False on the class if that is intended.",
-    )
-
-
-def check_adapt(algorithm: Algorithm) -> None:
-    """`adapt` keeps class, static fields and shapes, and decides for each replica by itself."""
-    kls = (0.0, 1e-4, 0.05, 5.0)
-    for kl in kls:
-        _check_adapted(algorithm, stack([algorithm] * REPLICAS), _stats([kl] * REPLICAS))
-    variants = [*_variants(algorithm), algorithm]
-    together, again = (stack(variants).adapt(_stats(kls)) for _ in range(2))
-    hypers = [name for name, field in fields_of(type(algorithm)).items() if field.is_hyper]
-    require(
-        all(torch.equal(getattr(together, name), getattr(again, name)) for name in hypers),
-        "adapt must return the same numbers for the same statistics: draw no random numbers, keep no state.",
-    )
-    for r, kl in enumerate(kls):
-        alone = stack([variants[r]]).adapt(_stats([kl]))
-        for name, field in fields_of(type(algorithm)).items():
-            if field.is_hyper:
-                require(
-                    torch.equal(getattr(together, name)[r], getattr(alone, name)[0]),
-                    f"adapt mixes replicas: the field {name} of one depends on the others' statistics; decide per "
-                    "replica, with torch.where instead of if and mean.",
-                )
-
-
-def _stats(kls: Sequence[float]) -> Stats:
-    column = torch.tensor(kls)[:, None]
-    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
-
-
-def _check_adapted(algorithm: Algorithm, stacked: Algorithm, stats: Stats) -> None:
-    new = stacked.adapt(stats)
-    require(isinstance(new, type(algorithm)), "adapt must return an algorithm of the same class, by self.replace.")
-    require(pack_key(new) == pack_key(stacked), "adapt must not change static fields; make the field a hyper.")
-    for name, field in fields_of(type(algorithm)).items():
-        if field.is_hyper:
-            value = getattr(new, name)
-            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            require(
-                shape == (REPLICAS, 1),
-                f"adapt made the field {name} {shape}; every hyper-parameter must stay [..., 1], one per replica.",
-            )
-
-
-def check_advantages(algorithm: Algorithm) -> None:
-    """`advantages` keeps shapes and gives finite numbers."""
-    for lead, one in (((), algorithm), ((REPLICAS,), stack([algorithm] * REPLICAS))):
-        trajectory = _trajectory(lead)
-        shape = tuple(trajectory.reward.shape)
-        estimates = Estimates(*one.advantages(trajectory))
-        for name, tensor in estimates._asdict().items():
-            if tensor is None:
-                continue
-            require(tensor.shape == shape, f"advantages must return {name} {shape}, not {tuple(tensor.shape)}.")
-            require(bool(torch.isfinite(tensor).all()), f"advantages must return a finite {name}.")
+        action = center + log_std.exp() * normal(*lead, _ACTIONS // 2)
+    return Case(build, head, old_head, action, normal(*lead))
 
 
 def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Trajectory:
-    """Return what a rollout of 20 steps and 2 copies may have seen; another one for the replica `changed`."""
+    """Return a rollout of 20 steps and 2 copies, `[20, *lead, 2]`; another one for the replica `changed`."""
 
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         shape = (20, *lead, 2)
@@ -323,5 +96,235 @@ def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Traject
     if changed is not None:
         for part, other in zip(parts, draw(np.random.default_rng(1)), strict=True):
             part[:, changed] = other[:, changed]
-    reward, value, following, terminated, truncated = parts
-    return Trajectory(reward, value, following, terminated, terminated | truncated)
+    reward, value, next_value, terminated, truncated = parts
+    return Trajectory(reward, value, next_value, terminated, terminated | truncated)
+
+
+def _stats(kls: Sequence[float]) -> Stats:
+    column = torch.tensor(kls)[:, None]
+    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
+
+
+def _hypers(algorithm: Algorithm) -> list[Field]:
+    return [field for field in fields_of(type(algorithm)).values() if field.is_hyper]
+
+
+def _variants(algorithm: Algorithm) -> list[Algorithm]:
+    """Return copies whose hyper fields differ a little, within their ranges."""
+
+    def varied(field: Field, factor: float) -> float:
+        value = getattr(algorithm, field.name)
+        other = value * factor if value else 1 - factor
+        inside = (field.low is None or other >= field.low) and (field.high is None or other <= field.high)
+        return float(other if inside else value)
+
+    hypers = _hypers(algorithm)
+    return [algorithm.replace(**{field.name: varied(field, factor) for field in hypers}) for factor in (1.0, 0.9, 0.8)]
+
+
+def _equal(some: Iterable[torch.Tensor | None], others: Iterable[torch.Tensor | None]) -> bool:
+    """Return whether tensors, or their absence, are equal to the bit."""
+    return all(
+        a is b or (a is not None and b is not None and bool(a.eq(b).logical_or(a.isnan() & b.isnan()).all()))
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Return whether tensors are equal but for rounding."""
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _check_surrogate(algorithm: Algorithm) -> None:
+    for build in (Categorical, DiagonalGaussian):
+        for replicas in (None, _REPLICAS):
+            x = make_case(build, replicas).x
+            value = (algorithm if replicas is None else stack([algorithm] * replicas)).surrogate(x)
+            require(
+                value.shape == x.advantage.shape,
+                f"surrogate must return one number per sample, {tuple(x.advantage.shape)}, not {tuple(value.shape)}; "
+                "reduce only with rlbench.functional.mean, which keeps the axis.",
+            )
+            require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
+
+
+def _check_advantages(algorithm: Algorithm) -> None:
+    for lead, each in (((), algorithm), ((_REPLICAS,), stack([algorithm] * _REPLICAS))):
+        trajectory = _trajectory(lead)
+        shape = tuple(trajectory.reward.shape)
+        for name, tensor in Estimates(*each.advantages(trajectory))._asdict().items():
+            if tensor is not None:
+                require(tensor.shape == shape, f"advantages must return {name} {shape}, not {tuple(tensor.shape)}.")
+                require(bool(torch.isfinite(tensor).all()), f"advantages must return a finite {name}.")
+
+
+def _check_same_twice(algorithm: Algorithm) -> None:
+    whole = stack([algorithm] * _REPLICAS)
+    x, trajectory = make_case(Categorical, _REPLICAS).x, _trajectory((_REPLICAS,))
+    for name, compute in (
+        ("surrogate", lambda: (whole.surrogate(x),)),
+        ("advantages", lambda: Estimates(*whole.advantages(trajectory))),
+    ):
+        require(
+            _equal(compute(), compute()),
+            f"{name} must return the same numbers for the same samples: draw no random numbers, keep no state.",
+        )
+
+
+def _check_replicas(algorithm: Algorithm) -> None:
+    whole = stack([algorithm] * _REPLICAS)
+
+    def surrogate(changed: int | None) -> Iterable[torch.Tensor]:
+        return whole.surrogate(make_case(Categorical, _REPLICAS, changed=changed).x)
+
+    def advantages(changed: int | None) -> Iterable[torch.Tensor]:
+        parts = [part for part in whole.advantages(_trajectory((_REPLICAS,), changed=changed)) if part is not None]
+        return torch.stack(parts).movedim(2, 0)
+
+    mixed = (
+        "surrogate mixes replicas: a reduction runs over a leading axis; reduce over the last axis only, with "
+        "rlbench.functional.mean."
+    )
+    _require_independent(surrogate, mixed)
+    _require_independent(
+        advantages,
+        "advantages mixes replicas: a reduction runs over the axis between time and copies; reduce over the first and "
+        "the last axis only, as rlbench.functional.rollout_mean does.",
+    )
+    # The gradient may depend on another replica where the value itself does not show it.
+    case = make_case(Categorical, _REPLICAS)
+    value = whole.surrogate(case.x)
+    for r in range(_REPLICAS if value.requires_grad else 0):
+        (gradient,) = torch.autograd.grad(value[r].sum(), case.head, retain_graph=True)
+        others = torch.cat([gradient[:r], gradient[r + 1 :]])
+        require(not bool(others.nan_to_num().any()), mixed)  # NaN alone shows nothing
+
+
+def _require_independent(compute: Callable[[int | None], Iterable[torch.Tensor]], message: str) -> None:
+    """Require that what is computed for one replica does not depend on what another one saw."""
+    before = list(compute(None))
+    for r in range(_REPLICAS):
+        after = list(compute(r))
+        require(_equal(before[:r] + before[r + 1 :], after[:r] + after[r + 1 :]), message)
+
+
+def _check_alone(algorithm: Algorithm) -> None:
+    """A replica among others with other hyper-parameters has the numbers that it has alone, but for rounding.
+
+    Made on several numbers of samples, since a formula may take only some, and on both kinds of policies. Where it
+    takes none of them, its exception is raised.
+    """
+    variants = _variants(algorithm)
+    together = stack(variants)
+    raised: list[Exception] = []
+    sizes = [_SAMPLES, 64, algorithm.samples_per_update // algorithm.minibatches]
+    for build, samples in itertools.product((Categorical, DiagonalGaussian), sizes):
+        case = make_case(build, len(variants), samples=samples)
+        try:
+            whole = together.surrogate(case.x)
+            parts = [stack([each]).surrogate(case.replica(slice(r, r + 1)).x) for r, each in enumerate(variants)]
+        except Exception as error:  # a plugin may raise anything
+            raised.append(error)
+            continue
+        require(
+            all(_close(whole[r], part[0]) for r, part in enumerate(parts)),
+            "surrogate mixes replicas: a run has other numbers alone than in a pack; reduce over the last axis only, "
+            "with rlbench.functional.mean, and use no number of replicas, no generator, no other's hyper-parameters.",
+        )
+    if len(raised) == 2 * len(sizes):
+        raise raised[0]
+    trajectory = _trajectory((len(variants),))
+    estimates = Estimates(*together.advantages(trajectory))
+    for r, each in enumerate(variants):
+        seen = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}
+        alone = Estimates(*stack([each]).advantages(Trajectory(**seen)))
+        require(
+            all(
+                _close(part[:, r], other[:, 0])
+                for part, other in zip(estimates, alone, strict=True)
+                if part is not None and other is not None
+            ),
+            "advantages mixes replicas: a run has other numbers alone than in a pack; reduce over the first and the "
+            "last axis only, as rlbench.functional.rollout_mean does, and use hyper-parameters as they are, [..., 1].",
+        )
+
+
+_SEEN = ("reward", "value", "next_value", "terminated", "ended")
+
+
+def _check_stacking(algorithm: Algorithm) -> None:
+    variants = _variants(algorithm)
+    case = make_case(Categorical, len(variants))
+    together = stack(variants).surrogate(case.x)
+    for r, each in enumerate(variants):
+        require(
+            torch.allclose(together[r], each.surrogate(case.replica(r).x), rtol=1e-4, atol=1e-5),
+            "surrogate gives other numbers for hyper-parameters [R, 1] than for floats; use tensor operations that "
+            "broadcast, such as rlbench.functional.clip.",
+        )
+
+
+def _check_policy_gradient(algorithm: Algorithm) -> None:
+    if not algorithm.is_policy_gradient:
+        return
+    case = make_case(Categorical, None, moved=0.0)
+    x = case.x
+    value = mean(algorithm.surrogate(x)).sum()
+    require(
+        value.requires_grad,
+        "The surrogate does not depend on the policy; use x.ratio, x.log_prob, x.entropy or x.kl, or declare "
+        "is_policy_gradient = False on the class if that is intended.",
+    )
+    (gradient,) = torch.autograd.grad(value, case.head, retain_graph=True)
+    (expected,) = torch.autograd.grad(mean(x.log_prob * x.advantage).sum(), case.head)
+    require(
+        torch.allclose(gradient, expected, rtol=1e-4, atol=1e-6),
+        "At ratio 1 the surrogate's gradient is not the policy gradient of log_prob * advantage; correct it, or "
+        "declare is_policy_gradient = False on the class if that is intended.",
+    )
+
+
+def _check_adapt(algorithm: Algorithm) -> None:
+    kls = (0.0, 1e-4, 0.05, 5.0)
+    hypers = [field.name for field in _hypers(algorithm)]
+    stacked = stack([algorithm] * _REPLICAS)
+    for kl in kls:
+        new = stacked.adapt(_stats([kl] * _REPLICAS))
+        require(isinstance(new, type(algorithm)), "adapt must return an algorithm of the same class, by self.replace.")
+        require(pack_key(new) == pack_key(stacked), "adapt must not change static fields; make the field a hyper.")
+        for name in hypers:
+            value = getattr(new, name)
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            require(
+                shape == (_REPLICAS, 1),
+                f"adapt made the field {name} {shape}; every hyper-parameter must stay [..., 1], one per replica.",
+            )
+    variants = [*_variants(algorithm), algorithm]
+    together, again = (stack(variants).adapt(_stats(kls)) for _ in range(2))
+    require(
+        all(torch.equal(getattr(together, name), getattr(again, name)) for name in hypers),
+        "adapt must return the same numbers for the same statistics: draw no random numbers, keep no state.",
+    )
+    for r, kl in enumerate(kls):
+        alone = stack([variants[r]]).adapt(_stats([kl]))
+        for name in hypers:
+            require(
+                torch.equal(getattr(together, name)[r], getattr(alone, name)[0]),
+                f"adapt mixes replicas: the field {name} of one depends on the others' statistics; decide per "
+                "replica, with torch.where instead of if and mean.",
+            )
+
+
+CHECKS: dict[str, Callable[[Algorithm], None]] = {
+    "surrogate is one finite number per sample": _check_surrogate,
+    "advantages keep their shape": _check_advantages,
+    "the same numbers twice": _check_same_twice,
+    "replicas are independent": _check_replicas,
+    "stacked equals single": _check_stacking,
+    "policy gradient at ratio 1": _check_policy_gradient,
+    "adapt keeps class, static fields and shapes": _check_adapt,
+}
+"""The checks by name, in the order in which they are made."""
+
+PROMISES = (_check_same_twice, _check_replicas, _check_alone, _check_adapt)
+"""The checks of what every run relies on: it has the same numbers in every pack and every time."""

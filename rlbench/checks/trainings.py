@@ -7,7 +7,6 @@ import torch
 
 from rlbench.algorithm import Algorithm, stack
 from rlbench.checks.formulas import Broken, make_case, require
-from rlbench.data import Samples
 from rlbench.functional.distributions import Categorical
 from rlbench.records import Environment, RunRecord
 from rlbench.training.envs.probes import register_probes
@@ -26,21 +25,18 @@ def _train(algorithm: Algorithm, environment: str, updates: int, seeds: list[int
 
 
 def _same(a: RunRecord, b: RunRecord) -> bool:
-    tables = ((a.episodes, b.episodes), (a.updates, b.updates))
     return all(
         left.keys() == right.keys() and all(np.array_equal(left[k], right[k], equal_nan=True) for k in left)
-        for left, right in tables
+        for left, right in ((a.episodes, b.episodes), (a.updates, b.updates))
     )
 
 
-def check_repeats(algorithm: Algorithm) -> None:
-    """One seed gives one result."""
+def _check_repeats(algorithm: Algorithm) -> None:
     first, second = (_train(algorithm, "CartPole-v1", 2, [3])[0] for _ in range(2))
     require(_same(first, second), "Two trainings with one seed differ: draw no random numbers in the algorithm.")
 
 
-def check_packs(algorithm: Algorithm) -> None:
-    """A run has the same numbers alone and in a pack."""
+def _check_packs(algorithm: Algorithm) -> None:
     alone = _train(algorithm, "CartPole-v1", 2, [3])[0]
     packed = _train(algorithm, "CartPole-v1", 2, [7, 3, 5])[1]
     require(
@@ -55,26 +51,23 @@ def _rounds_alike(algorithm: Algorithm) -> bool:
     """Return whether the surrogate and its gradient are the same to the bit alone and in a pack."""
     whole = make_case(Categorical, MANY)
     values = stack([algorithm] * MANY).surrogate(whole.x)
-    slopes = _slope(values, whole.head)
+    gradients = _gradient(values, whole.head)
     for r in range(MANY):
-        part = slice(r, r + 1)
-        head = whole.head[part].detach().clone().requires_grad_()
-        x = Samples.from_heads(Categorical, head, whole.old_head[part], whole.action[part], whole.x.advantage[part])
-        value = stack([algorithm]).surrogate(x)
-        if not (torch.equal(value, values[part]) and torch.equal(_slope(value, head), slopes[part])):
+        part = whole.replica(slice(r, r + 1))
+        value = stack([algorithm]).surrogate(part.x)
+        if not (torch.equal(value[0], values[r]) and torch.equal(_gradient(value, part.head)[0], gradients[r])):
             return False
     return True
 
 
-def _slope(value: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+def _gradient(value: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
     if not value.requires_grad:
         return torch.zeros_like(head)
-    (slope,) = torch.autograd.grad(value.sum(), head)
-    return slope
+    (gradient,) = torch.autograd.grad(value.sum(), head)
+    return gradient
 
 
-def check_learns(algorithm: Algorithm) -> None:
-    """Training solves a probe environment."""
+def _check_learns(algorithm: Algorithm) -> None:
     if not algorithm.learns:
         return
     register_probes()
@@ -89,3 +82,11 @@ def check_learns(algorithm: Algorithm) -> None:
         f"It does not solve the probe (act by the sign of the observation): return {reached:.2f} at the end, best 1; "
         "check the sign of the surrogate, or declare learns = False on the class."
     )
+
+
+CHECKS = {
+    "one seed, one result": _check_repeats,
+    "alone equals in a pack": _check_packs,
+    "solves a probe environment": _check_learns,
+}
+"""The checks by name, in the order in which they are made."""

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from rlbench.cli.algorithms import algorithms, check, new
+from rlbench.cli.compare import compare
 from rlbench.cli.figures import figures
 from rlbench.cli.plan import plan
-from rlbench.cli.run import compare, report, run
+from rlbench.cli.report import agreement, report
+from rlbench.cli.run import run
 from rlbench.cli.status import status
-from rlbench.cli.suites import agreement
 from rlbench.errors import RlbenchError, shortened
 from rlbench.study.startup import leave_quickly
 
@@ -24,7 +25,7 @@ _LONGEST = 1200  # characters of a message
 
 
 class Unwritable(OSError):
-    """The output cannot be written. Without a number, since click passes over what says that a pipe is closed."""
+    """The output cannot be written. It has no errno, since click ignores an error that says that a pipe is closed."""
 
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
@@ -34,7 +35,7 @@ class Commands(click.Group):
     """Says every error in one line; `--debug` shows the traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command and turn what it raises into a message and an exit code."""
+        """Run a command; turn what it raises into a message and an exit status."""
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -43,31 +44,24 @@ class Commands(click.Group):
         except RlbenchError as error:
             self._leave(ctx, f"error: {error}", BAD_INPUT)
         except KeyboardInterrupt as error:
-            said = str(error) or "Interrupted; what is stored stays, the same command continues from there."
-            self._leave(ctx, said, INTERRUPTED)
+            default = "Interrupted; what is stored stays, the same command continues from there."
+            self._leave(ctx, str(error) or default, INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
                 raise Unwritable(error.strerror) from None
             first = (str(error).splitlines() or [""])[0]
-            self._leave(
-                ctx,
-                f"error: unexpected {type(error).__name__}: {first} (`rlbench --debug ...` shows where)",
-                UNEXPECTED,
-            )
+            message = f"error: unexpected {type(error).__name__}: {first} (`rlbench --debug ...` shows where)"
+            self._leave(ctx, message, UNEXPECTED)
 
     def _leave(self, ctx: click.Context, message: str, code: int) -> None:
         if ctx.params.get("debug"):
             click.echo(traceback.format_exc().rstrip(), err=True)
-        click.echo(_one_line(message), err=True)
+        # One line that a terminal can show, whatever names and texts of a file are quoted in it.
+        line = "".join(character if character.isprintable() else " " for character in " ".join(message.split()))
+        click.echo(shortened(line, _LONGEST), err=True)
         ctx.exit(code)
-
-
-def _one_line(message: str) -> str:
-    """Return a message as one line that a terminal can show, whatever names and texts of a file are quoted in it."""
-    line = "".join(one if one.isprintable() else " " for one in " ".join(message.split()))
-    return shortened(line, _LONGEST)
 
 
 @click.group(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rlbench.cli.options import option
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm
     from rlbench.fields import Field
 
 FAILED_CHECK = 1
@@ -52,12 +52,13 @@ class {cls}(Algorithm):
 
 
 @click.command()
-@click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable.")
+@option("plugin")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the fields, with defaults and ranges.")
 @click.pass_context
 def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> None:
-    """List the known algorithms, where each is defined, and plugins that are broken."""
+    """List the known algorithms with the files that define them, and plugins that are broken."""
     from rlbench import registry
+    from rlbench.fields import fields_of
 
     for file in plugin:
         registry.add_file(file)
@@ -65,10 +66,12 @@ def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> No
     width = max(map(len, names), default=0)
     for name in names:
         cls = registry.load(name)
-        click.echo(f"{name:{width}}  {_first_line(cls)}")
+        summary, _, _ = (inspect.getdoc(cls) or "").partition("\n")
+        click.echo(f"{name:{width}}  {summary}")
         click.echo(f"{'':{width}}  {_short(registry.origin(cls))}")
         if verbose:
-            _show_fields(cls)
+            for field in fields_of(cls).values():
+                click.echo(f"    {field.name} = {_value(field.default)}  ({field.kind}{_range(field)})  {field.doc}")
     for origin, trace in registry.broken().items():
         reason = trace.strip().splitlines()[-1]
         click.echo(f"broken: {origin}: {reason}", err=True)
@@ -78,7 +81,7 @@ def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> No
 
 @click.command()
 @click.argument("algorithm", metavar="NAME|FILE")
-@click.option("--plugin", multiple=True, metavar="FILE", help="Python file with algorithms; repeatable.")
+@option("plugin")
 @click.pass_context
 def check(ctx: click.Context, algorithm: str, plugin: tuple[str, ...]) -> None:
     """Check that an algorithm keeps the contract; each failed check says what to change.
@@ -92,13 +95,12 @@ def check(ctx: click.Context, algorithm: str, plugin: tuple[str, ...]) -> None:
 
     for file in plugin:
         registry.add_file(file)
-    named = algorithm.endswith(".py")
     fine = True
-    for cls in registry.add_file(algorithm) if named else [registry.load(algorithm)]:
+    for cls in registry.add_file(algorithm) if algorithm.endswith(".py") else [registry.load(algorithm)]:
         click.echo(cls.name)
         for result in check_algorithm(cls):
-            said = f": {result.message}" if result.message and not result.passed else ""
-            click.echo(f"  {'ok    ' if result.passed else 'FAILED'}  {result.name}{said}")
+            outcome = f"ok      {result.name}" if result.passed else f"FAILED  {result.name}: {result.message}"
+            click.echo(f"  {outcome}")
             fine = fine and result.passed
     if not fine:
         ctx.exit(FAILED_CHECK)
@@ -132,21 +134,9 @@ def new(name: str) -> None:
     click.echo(f"Wrote {path}. Next: rlbench check {path}")
 
 
-def _first_line(cls: type[Algorithm]) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
-
-
 def _short(path: str) -> str:
-    """Return a path relative to the working folder where it lies inside it."""
     relative = os.path.relpath(path) if os.path.isabs(path) else path
     return path if relative.startswith("..") else relative
-
-
-def _show_fields(cls: type[Algorithm]) -> None:
-    from rlbench.fields import fields_of
-
-    for field in fields_of(cls).values():
-        click.echo(f"    {field.name} = {_value(field.default)}  ({field.kind}{_range(field)})  {field.doc}")
 
 
 def _value(value: Any) -> str:
@@ -154,7 +144,7 @@ def _value(value: Any) -> str:
 
 
 def _range(field: Field) -> str:
-    """Return what a field accepts: `, 0 to 1`, `, at least 0`, or its choices."""
+    # `, 0 to 1`, `, at least 0`, or the choices
     if field.choices:
         return f", one of {', '.join(map(str, field.choices))}"
     low, high = (None if bound is None or math.isinf(bound) else f"{bound:g}" for bound in (field.low, field.high))

@@ -1,95 +1,152 @@
-"""The options that say how runs are trained, in one place for all commands that train."""
+"""The options of the commands that deal with runs, and the record of them that the commands work with."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import click
 
+from rlbench.errors import RlbenchError
+from rlbench.files import folder
 from rlbench.training import INTERVAL
 
-if TYPE_CHECKING:
-    from rlbench.study.plan import Plan
-    from rlbench.study.sinks import Feed
+Command = Callable[..., None]
+Option = Callable[[Command], Command]
 
 
-_OPTIONS = ("workers", "device", "checkpoint_every", "time_limit")
-TRAINING = (*_OPTIONS, "executor", "address")
-"""The names of all parameters that `training` adds."""
+def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the folder that an option names; BadParameter where the system cannot take the name."""
+    try:
+        if value is not None:
+            os.stat(value)
+    except (FileNotFoundError, NotADirectoryError):  # reported where the folder is needed
+        pass
+    except OSError as problem:
+        raise click.BadParameter(f"{problem.strerror or problem}.", ctx, parameter) from problem
+    except ValueError as problem:
+        raise click.BadParameter("A folder's name cannot hold this.", ctx, parameter) from problem
+    return value
 
 
-def training(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options to a command."""
-    for option in (
-        click.option(
-            "--device",
-            default="cpu",
-            show_default=True,
-            metavar="cpu|cuda|cuda:N",
-            help="Where runs train; environments are stepped on the CPU.",
-        ),
-        click.option(
-            "--checkpoint-every",
-            type=click.FloatRange(min=0),
-            default=INTERVAL,
-            show_default=True,
-            metavar="SECONDS",
-            help="How often runs in training are saved, to go on from there when interrupted; 0: never.",
-        ),
-        click.option(
-            "--time-limit",
-            type=float,
-            metavar="SECONDS",
-            help="How long a step of an environment may take, default 60, and a tenth of how long a worker may give no "
-            "sign of life: what takes longer is ended, and failed. 0: for ever.",
-        ),
-        click.option("--address", metavar="HOST:PORT", help="Ray cluster of --executor ray; default: the one running."),
-        click.option(
-            "--executor",
-            default="local",
-            show_default=True,
-            metavar="local|ray|NAME",
-            help="What trains: processes of this machine, the nodes of a Ray cluster, or an installed executor.",
-        ),
-        click.option("--workers", type=int, help="Worker processes; default: one per CPU. 0: train in this process."),
-    ):
-        command = option(command)
-    return command
+def make_folder(path: Path, results: str) -> Path:
+    """Make a folder inside the results folder and return it; RlbenchError where a link would lead out of it."""
+    try:
+        return folder(path, inside=results)
+    except OSError as problem:
+        raise RlbenchError(f"Cannot write to {path}: {problem.strerror or problem}.") from problem
 
 
-def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a command's parameters those that `rlbench.study.run.execute_all` takes."""
-    return {name: given[name] for name in _OPTIONS}
+def _option(*flags: str, default: Any = None, **details: Any) -> Any:
+    """Return a field with its command line option; what is declared here is the option's default and its help."""
+    return field(default=default, metadata={"option": click.option(*flags, default=default, **details)})
 
 
-def watching(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say where else runs are shown."""
-    for option in (
-        click.option(
-            "--wandb", is_flag=True, help="Also write runs for Weights & Biases; WANDB_MODE=offline without an account."
-        ),
-        click.option(
-            "--tensorboard", is_flag=True, help="Also write events for TensorBoard: RESULTS/NAME/tensorboard."
-        ),
-    ):
-        command = option(command)
-    return command
+def _flag(name: str, text: str) -> Any:
+    return _option(name, is_flag=True, default=False, help=text)
 
 
-@contextlib.contextmanager
-def watched(plans: Sequence[Plan], given: Mapping[str, Any]) -> Iterator[Sequence[Feed]]:
-    """Give the sinks that the options ask for, and say where to look."""
-    asked = [name for name in ("tensorboard", "wandb") if given.get(name)]
-    if not asked:
-        yield ()
-        return
-    from rlbench.study.sinks import open_sinks
-    from rlbench.study.sinks.feed import folder_of
+@dataclass(frozen=True)
+class RunOptions:
+    """Which runs a command line means, how they are trained, and where else they are shown."""
 
-    with open_sinks(plans, given["results"], tensorboard="tensorboard" in asked, wandb="wandb" in asked) as sinks:
-        folders = dict.fromkeys(str(folder_of(plan, given["results"])) for plan in plans)
-        for name in asked:
-            click.echo(f"{name}: {', '.join(f'{folder}/{name}' for folder in folders)}")
-        yield sinks
+    settings: tuple[str, ...] = _option(
+        "--set",
+        "settings",
+        multiple=True,
+        default=(),
+        metavar="ARM.FIELD=VALUE",
+        help="Set a field of an arm, such as ppo-clip.clip=0.1; repeatable. Several values (0.1,0.2) make an arm each.",
+    )
+    plugin: tuple[str, ...] = _option(
+        "--plugin", multiple=True, default=(), metavar="FILE", help="Python file with algorithms; repeatable."
+    )
+    results: str = _option(
+        "--results", default="results", callback=usable_folder, show_default=True, help="Folder of the stored runs."
+    )
+    seeds: int | None = _option("--seeds", type=int, help="Number of seeds, instead of the file's.")
+    first_seed: int | None = _option(
+        "--first-seed", type=int, help="Use the seeds from this number on: --seeds of them, or as many as the file has."
+    )
+    steps: int | None = _option("--steps", type=int, help="Environment steps per run, instead of the file's.")
+    quick: bool = _flag("--quick", "Of a DIR: only what its suite.py calls quick, with few seeds.")
+    only: tuple[str, ...] = _option(
+        "--only", multiple=True, default=(), metavar="NAME", help="Of a DIR: only this experiment; repeatable."
+    )
+
+    until_decided: bool = _flag("--until-decided", "Add seeds in stages, and stop each arm that is decided.")
+    stage: int = _option("--stage", default=5, show_default=True, help="Seeds per stage of --until-decided.")
+    workers: int | None = _option(
+        "--workers", type=int, help="Number of worker processes; default: one per CPU. 0: train in this process."
+    )
+    executor: str = _option(
+        "--executor",
+        default="local",
+        show_default=True,
+        metavar="local|ray|NAME",
+        help="Where the workers run: on this machine, on the nodes of a Ray cluster, or with an installed executor.",
+    )
+    address: str | None = _option(
+        "--address", metavar="HOST:PORT", help="Address of the Ray cluster; default: the cluster that is running."
+    )
+    time_limit: float | None = _option(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="Maximum seconds for one step or reset of an environment; default: 60. A worker that reports nothing for "
+        "ten times as long is ended and its runs are marked failed. 0: no limit.",
+    )
+    checkpoint_every: float = _option(
+        "--checkpoint-every",
+        type=click.FloatRange(min=0),
+        default=INTERVAL,
+        show_default=True,
+        metavar="SECONDS",
+        help="Seconds between two checkpoints of a run, from which it continues after an interruption. 0: none.",
+    )
+    device: str = _option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="cpu|cuda|cuda:N",
+        help="Device to train on; environments are stepped on the CPU.",
+    )
+
+    tensorboard: bool = _flag("--tensorboard", "Also write the runs for TensorBoard, to RESULTS/NAME/tensorboard.")
+    wandb: bool = _flag("--wandb", "Also write the runs for Weights & Biases; WANDB_MODE=offline needs no account.")
+    debug: bool = False
+
+
+CHANGES = ("settings", "plugin", "results")
+CHOICE = ("seeds", "first_seed", "steps", "quick", "only")
+TRAINING = ("workers", "executor", "address", "time_limit", "checkpoint_every", "device")
+
+
+def option(name: str) -> Option:
+    """Return what adds the option of a field of RunOptions to a command."""
+    added: Option = RunOptions.__dataclass_fields__[name].metadata["option"]
+    return added
+
+
+def takes(*options: str | Option) -> Option:
+    """Add options to a command, which gets them in one argument, `options: RunOptions`.
+
+    A name stands for the option of that field; an option with the parameter's name may take its place.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            named = {field.name: given.pop(field.name) for field in fields(RunOptions) if field.name in given}
+            command(options=RunOptions(**named, debug=click.get_current_context().obj["debug"]), **given)
+
+        decorated: Command = call
+        for each in reversed(options):
+            decorated = (option(each) if isinstance(each, str) else each)(decorated)
+        return decorated
+
+    return decorate

@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""How far training is, in numbers, on the terminal and for other processes; and what became of the runs."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _WINDOW_SECONDS = 20.0  # over which steps per second are measured
 
 
 class Meter:
-    """What is shown, in numbers: runs done, share of the work, steps per second, the latest return.
+    """Progress in numbers: runs done, share of the work, steps per second, the latest return, what trains now.
 
-    It counts runs, not packs, since a pack may be trained in parts: without runs that somebody else trained meanwhile,
-    or again without one that failed.
+    It counts runs, not packs, since a pack may be trained in parts: without runs that another process trained
+    meanwhile, or again without a run that failed.
     """
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         self.runs = sum(len(pack.cells) for pack in packs)
         self.done = 0
         self.latest = ""
-        self._cells = [cell for pack in packs for cell in pack.cells]  # held, since they are told apart by `id`
-        self._weight = {id(cell): pack.cost / len(pack.cells) for pack in packs for cell in pack.cells}
+        self._training: dict[Pack, Progress] = {}
+        self._weight = {cell: pack.cost / len(pack.cells) for pack in packs for cell in pack.cells}
         self._total = sum(pack.cost for pack in packs)
-        self._share: dict[int, float] = dict.fromkeys(self._weight, 0.0)
-        self._given = dict(self._share)  # what an earlier command did, which took this one no time
-        self._step: dict[int, int] = dict.fromkeys(self._weight, 0)
+        self._share: dict[Cell, float] = dict.fromkeys(self._weight, 0.0)
+        self._given = dict(self._share)  # what an earlier command did, which took this command no time
+        self._step: dict[Cell, int] = dict.fromkeys(self._weight, 0)
         self._started = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._steps = 0
@@ -56,10 +56,10 @@ class Meter:
     def seconds_left(self) -> float | None:
         """Time left, judged by the time taken so far; None while nothing is known."""
         elapsed = time.monotonic() - self._started
-        own = self.share - self._weighted(self._given)
-        if own < 0.01 and elapsed < 60:
+        here = self.share - self._weighted(self._given)
+        if here < 0.01 and elapsed < 60:
             return None
-        return elapsed * (1 - self.share) / max(own, 1e-6)
+        return elapsed * (1 - self.share) / max(here, 1e-6)
 
     @property
     def left(self) -> str:
@@ -70,8 +70,8 @@ class Meter:
         """Take in the progress of a pack."""
         if event.pack is None or event.progress is None:
             return
-        progress = event.progress
-        for cell in map(id, event.pack.cells):
+        progress = self._training[event.pack] = event.progress
+        for cell in event.pack.cells:
             # A pack that is tried again starts at 0; what it had done does not count twice.
             before = max(self._step[cell], progress.begun)
             self._given[cell] += (before - self._step[cell]) / progress.total
@@ -82,15 +82,39 @@ class Meter:
             self.latest = f"{event.pack.title}: return {progress.mean_return:.4g}"
 
     def ended(self, pack: Pack) -> None:
-        """Take in the end of a pack."""
+        """Take in the end of a pack, which may be a part of the pack that made progress."""
+        for other in [other for other in self._training if not {*other.cells}.isdisjoint(pack.cells)]:
+            del self._training[other]
         self.done += len(pack.cells)
         self._advance(pack, 1.0)
 
-    def _weighted(self, shares: Mapping[int, float]) -> float:
+    def document(self) -> dict[str, Any]:
+        """Return runs done and planned, seconds left (None: not known) and each pack that trains, as JSON.
+
+        It may be called from another thread.
+        """
+        return {
+            "done": self.done,
+            "runs": self.runs,
+            "share": self.share,
+            "seconds_left": self.seconds_left,
+            "packs": [
+                {
+                    "title": pack.title,
+                    "runs": len(pack.cells),
+                    "step": progress.step,
+                    "total": progress.total,
+                    "mean_return": progress.mean_return if math.isfinite(progress.mean_return) else None,
+                }
+                for pack, progress in list(self._training.items())
+            ],
+        }
+
+    def _weighted(self, shares: Mapping[Cell, float]) -> float:
         return sum(self._weight[cell] * share for cell, share in shares.items()) / self._total
 
     def _advance(self, pack: Pack, share: float) -> None:
-        self._share.update(dict.fromkeys(map(id, pack.cells), share))
+        self._share.update(dict.fromkeys(pack.cells, share))
         now = time.monotonic()
         self._seen.append((now, self._steps))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
@@ -98,21 +122,32 @@ class Meter:
 
 
 class Display:
-    """Shows nothing; the base of the two that do."""
+    """Keeps the numbers and shows nothing; the base of the two that show them."""
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         self.meter = Meter(packs)
 
     def event(self, event: Event) -> None:
-        """Show a sign of life, or a line that a worker printed."""
+        """Show the progress of a pack, or a line that a worker printed."""
         self.meter.event(event)
+        if event.line:
+            self._show_line(event.line)
+        else:
+            self._show_numbers(_LINE_SECONDS)
 
     def ended(self, pack: Pack) -> None:
         """Show that a pack ended."""
         self.meter.ended(pack)
+        self._show_numbers(0.0 if self.meter.done == self.meter.runs else _LINE_SECONDS / 5)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+
+    def _show_line(self, line: str) -> None:
+        pass
+
+    def _show_numbers(self, after: float) -> None:
+        """Show the numbers; in a log only `after` seconds after the last time."""
 
 
 class Lines(Display):
@@ -122,32 +157,16 @@ class Lines(Display):
         super().__init__(packs)
         self._last = time.monotonic()
 
-    def event(self, event: Event) -> None:
-        """Print a worker's line; print the state where the last line is long ago."""
-        super().event(event)
-        if event.line:
-            _show(event.line)
-        elif time.monotonic() - self._last > _LINE_SECONDS:
-            self._print()
+    def _show_line(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a log that cannot be written is no reason to stop training
+            print(line, file=sys.stderr, flush=True)
 
-    def ended(self, pack: Pack) -> None:
-        """Print the state, unless a line was printed just before."""
-        super().ended(pack)
-        if self.meter.done == self.meter.runs or time.monotonic() - self._last > _LINE_SECONDS / 5:
-            self._print()
-
-    def _print(self) -> None:
-        self._last = time.monotonic()
-        meter = self.meter
-        _show(
-            f"{meter.done}/{meter.runs} runs, {meter.share:.0%}, {meter.rate:,.0f} steps/s, "
-            f"{meter.left} left; {meter.latest}"
-        )
-
-
-def _show(line: str) -> None:
-    with contextlib.suppress(OSError):  # a log that cannot be written is no reason to train no further
-        print(line, file=sys.stderr, flush=True)
+    def _show_numbers(self, after: float) -> None:
+        if time.monotonic() - self._last >= after:
+            self._last = time.monotonic()
+            meter = self.meter
+            numbers = f"{meter.done}/{meter.runs} runs, {meter.share:.0%}, {meter.rate:,.0f} steps/s"
+            self._show_line(f"{numbers}, {meter.left} left; {meter.latest}")
 
 
 class Bar(Display):
@@ -173,23 +192,13 @@ class Bar(Display):
         )
         self._live.start()
 
-    def event(self, event: Event) -> None:
-        """Move the bar; a worker's line goes above it."""
-        super().event(event)
-        if event.line:
-            self._live.console.print(event.line, markup=False, highlight=False)
-        self._update()
-
-    def ended(self, pack: Pack) -> None:
-        """Move the bar."""
-        super().ended(pack)
-        self._update()
-
     def close(self) -> None:
-        """Remove the bar."""
         self._live.stop()
 
-    def _update(self) -> None:
+    def _show_line(self, line: str) -> None:
+        self._live.console.print(line, markup=False, highlight=False)
+
+    def _show_numbers(self, after: float) -> None:
         meter = self.meter
         runs, rate = f"{meter.done}/{meter.runs}", f"{meter.rate:,.0f}"
         self._bar.update(self._task, completed=meter.share, runs=runs, rate=rate, left=meter.left)
@@ -201,43 +210,6 @@ def display_for(packs: Sequence[Pack], *, show: bool) -> Display:
     if not show:
         return Display(packs)
     return Bar(packs) if sys.stderr.isatty() else Lines(packs)
-
-
-class Snapshot:
-    """How far the packs are that train, and the whole; written and read by different threads."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._packs: dict[Pack, Progress] = {}
-
-    def event(self, event: Event) -> None:
-        """Take in the progress of a pack."""
-        if event.pack is not None and event.progress is not None:
-            self._packs[event.pack] = event.progress
-
-    def ended(self, pack: Pack) -> None:
-        """Take in the end of a pack, which may be a part of one that was heard of."""
-        for one in [one for one in list(self._packs) if not {*one.cells}.isdisjoint(pack.cells)]:
-            del self._packs[one]
-
-    def document(self) -> dict[str, Any]:
-        """Return runs done and planned, seconds left (None: not known) and each pack that trains, as JSON."""
-        return {
-            "done": self._meter.done,
-            "runs": self._meter.runs,
-            "share": self._meter.share,
-            "seconds_left": self._meter.seconds_left,
-            "packs": [
-                {
-                    "title": pack.title,
-                    "runs": len(pack.cells),
-                    "step": progress.step,
-                    "total": progress.total,
-                    "mean_return": progress.mean_return if math.isfinite(progress.mean_return) else None,
-                }
-                for pack, progress in list(self._packs.items())
-            ],
-        }
 
 
 @dataclass
@@ -258,11 +230,11 @@ class Summary:
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    _idle: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _idle: dict[str, tuple[int, int]] = field(default_factory=dict)  # and all updates, by arm and environment
 
     @property
     def idle(self) -> list[str]:
-        """What is to be said of arms that had nothing to learn from in many of their updates."""
+        """Warnings about arms that had nothing to learn from in many of their updates."""
         return [idle(where, few, many) for where, (few, many) in self._idle.items() if few and few >= IDLE * many]
 
     @property

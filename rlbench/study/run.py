@@ -36,7 +36,7 @@ from rlbench.study.executors import Event, Executor, Job, Train, executor_for
 from rlbench.study.limits import Limits
 from rlbench.study.plan import Cell, Plan, cells_of, to_do
 from rlbench.study.process import left_as_found
-from rlbench.study.progress import Snapshot, Summary, display_for
+from rlbench.study.progress import Summary, display_for
 from rlbench.study.provenance import provenance
 from rlbench.study.queue import ClaimQueue, Elsewhere
 from rlbench.study.schedule import Costs, Pack, make_packs
@@ -44,7 +44,7 @@ from rlbench.training import INTERVAL
 from rlbench.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
-    from rlbench.study.sinks.feed import Feed
+    from rlbench.study.sinks import Sink
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,7 +67,7 @@ def execute_all(
     executor: Executor | None = None,
     meanwhile: Callable[[], None] = lambda: None,
     checkpoint_every: float = INTERVAL,
-    sinks: Sequence[Feed] = (),
+    sinks: Sequence[Sink] = (),
     time_limit: float | None = None,
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
@@ -130,7 +130,7 @@ class Session:
         self._unrepeatable: set[str] = set()  # environments, by their keys
 
     def train_all(
-        self, about: dict[str, Any], meanwhile: Callable[[], None], sinks: Sequence[Feed], *, show: bool
+        self, about: dict[str, Any], meanwhile: Callable[[], None], sinks: Sequence[Sink], *, show: bool
     ) -> None:
         """See to it that every cell is stored: train what no other process trains, and wait for the rest.
 
@@ -140,8 +140,7 @@ class Session:
             self._vet(lease)
             packs = self._packs(lease, self._cells)
             display = display_for(packs, show=show)
-            snapshot = Snapshot(display.meter)
-            lease.describe = snapshot.document
+            lease.describe = display.meter.document
 
             def elsewhere(outcomes: list[Elsewhere]) -> None:
                 for cell, manifest in outcomes:
@@ -150,7 +149,6 @@ class Session:
 
             def on_event(event: Event) -> None:
                 display.event(event)
-                snapshot.event(event)
                 if event.pack is not None and event.progress is not None:
                     for sink in sinks:
                         sink.progress(event.pack, event.progress)
@@ -176,7 +174,6 @@ class Session:
                         for pack, records in results:
                             self._keep(pack, records, made_by, sinks)
                             display.ended(pack)
-                            snapshot.ended(pack)
                             claims.stored(pack.cells)
                     if claims.done:
                         break
@@ -185,7 +182,7 @@ class Session:
                 display.close()
                 self._costs.save()
 
-    def _keep(self, pack: Pack, records: Sequence[RunRecord], made_by: dict[str, Any], sinks: Sequence[Feed]) -> None:
+    def _keep(self, pack: Pack, records: Sequence[RunRecord], made_by: dict[str, Any], sinks: Sequence[Sink]) -> None:
         """Store what a pack gave, and show it."""
         for cell, record in zip(pack.cells, records, strict=True):
             about: dict[str, Any] = {"replicas": len(pack.cells)}

@@ -41,7 +41,7 @@ def test_a_report_by_name_needs_no_experiment_file(
     assert result.exit_code == 0, result.output
     (by_file, document, folder), (by_name, same, elsewhere) = reports
     assert (folder, elsewhere) == (Path("results/tiny"), tmp_path / "elsewhere")
-    assert same == json.loads(json.dumps(document))
+    assert same.json == json.loads(json.dumps(document.json))
     pd.testing.assert_frame_equal(by_name.runs, by_file.runs)
     pd.testing.assert_frame_equal(by_name.episodes, by_file.episodes)
 
@@ -122,8 +122,8 @@ def test_compare_takes_runs_that_were_trained_elsewhere(cli: Cli, reports: list[
     assert "On E, mine is better than theirs. Mean score: 53.5 against 13.5, a difference of +40.0" in result.stdout
     cli("compare", "theirs", "mine", "--from", "runs.csv", "--out", "there")
     (_, first, folder), (_, second, other) = reports
-    assert (first["baseline"], folder) == ("theirs", Path("results/runs"))
-    assert (second["baseline"], other) == ("mine", Path("there"))
+    assert (first.baseline, folder) == ("theirs", Path("results/runs"))
+    assert (second.baseline, other) == ("mine", Path("there"))
 
 
 def test_compare_says_over_which_steps_and_at_which_points(cli: Cli, reports: list[Any], tmp_path: Path) -> None:

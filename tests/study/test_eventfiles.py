@@ -19,7 +19,7 @@ from rlbench.study.plan import Plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Pack
 from rlbench.study.sinks import open_sinks
-from rlbench.study.sinks.feed import places_of
+from rlbench.study.sinks.sink import places_of
 from rlbench.study.sinks.tensorboard_files import EventFiles
 
 pytest.importorskip("tensorboard")
@@ -31,7 +31,7 @@ Points = dict[str, tuple[list[int], list[float]]]
 def go(plan: Plan, folder: Path, *, shown: bool = True) -> list[str]:
     """Train what is left of a plan and return what was said of the sink."""
     said: list[str] = []
-    with open_sinks([plan], folder, tensorboard=shown, say=said.append) as sinks:
+    with open_sinks([plan], folder, ["tensorboard"] if shown else [], said.append) as sinks:
         assert execute(plan, folder, workers=0, progress=False, sinks=sinks).fine
     return said
 
@@ -60,8 +60,9 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def written(record: RunRecord, plan: Plan, folder: Path) -> Points:
-    sink = EventFiles(places_of([plan], folder), folder / "tiny")
+    sink = EventFiles(places_of([plan], folder), folder / "tiny", print)
     sink.stored(plan.cells[0], record)
+    sink.close()
     return read(folder / "tiny/tensorboard/tiny/ppo-clip/CartPole-v1/0")
 
 
@@ -157,7 +158,7 @@ def test_names_cannot_leave_their_folder_nor_meet(tiny_plan: MakePlan, tmp_path:
     plan = tiny_plan(arms=arms, seeds=1, environments=[Environment("CartPole-v1", {"sutton_barto_reward": True})])
     folder = tmp_path / "deep/er"
     said: list[str] = []
-    with open_sinks([plan], folder, tensorboard=True, say=said.append) as (sink,):
+    with open_sinks([plan], folder, ["tensorboard"], said.append) as (sink,):
         for cell in plan.cells:
             sink.stored(cell, RunRecord("finished", "", 32, empty_episodes(), {}))
     assert said == []
@@ -173,7 +174,7 @@ def test_a_run_that_experiments_share_is_in_both(tiny_plan: MakePlan, tmp_path: 
 
     plans = [replace(tiny_plan(), suite="suite")]
     plans.append(replace(plans[0], experiment=replace(plans[0].experiment, name="other")))
-    with open_sinks(plans, tmp_path, tensorboard=True) as (sink,):
+    with open_sinks(plans, tmp_path, ["tensorboard"]) as (sink,):
         sink.stored(plans[0].cells[0], RunRecord("finished", "", 32, empty_episodes(), {}))
     names = [Path(path).parts[:4] for path in sorted(files(tmp_path / "suite/tensorboard"))]
     assert names == [(name, "ppo-clip", "CartPole-v1", "0") for name in ("other", "tiny")]
@@ -182,20 +183,22 @@ def test_a_run_that_experiments_share_is_in_both(tiny_plan: MakePlan, tmp_path: 
 def test_a_pack_that_trains_has_a_curve_until_its_runs_are_there(tiny_plan: MakePlan, tmp_path: Path) -> None:
     plan = tiny_plan()
     pack, live = Pack(plan.cells[:2]), tmp_path / "tiny/tensorboard/_live"
-    sink = EventFiles(places_of([plan], tmp_path), tmp_path / "tiny")
+    sink = EventFiles(places_of([plan], tmp_path), tmp_path / "tiny", print)
 
     def curves() -> list[tuple[list[int], list[float]]]:
         return [read(folder)["live/mean_return"] for folder in live.iterdir()]
 
-    sink.progress(pack, Progress(16, 32, 2, 1.5))
+    sink._add_point(pack, Progress(16, 32, 2, 1.5))
     assert curves() == [([16], [1.5])]
-    sink.progress(pack, Progress(32, 32, 2, 2.5))
+    sink._add_point(pack, Progress(32, 32, 2, 2.5))
     assert curves() == [([16, 32], [1.5, 2.5])]
-    sink.progress(pack, Progress(16, 32, 2, 3.5))  # its worker died, and it is tried again
+    sink._add_point(pack, Progress(16, 32, 2, 3.5))  # its worker died, and it is tried again
     assert curves() == [([16], [3.5])]
-    sink.ended(pack)
+    for cell in pack.cells:
+        assert len(curves()) == 1
+        sink._show(cell, RunRecord("finished", "", 32, empty_episodes(), {}))
     assert curves() == []
-    sink.progress(pack, Progress(16, 32, 2, 1.5))
+    sink._add_point(Pack(plan.cells[2:]), Progress(16, 32, 2, 1.5))
     sink.close()
     assert not live.exists()
 
@@ -207,7 +210,7 @@ def test_curves_of_killed_processes_are_swept_and_those_that_grow_are_not(tiny_p
         file.parent.mkdir(parents=True)
         file.touch()
         os.utime(file, (time.time() - age,) * 2)
-    EventFiles(places_of([plan], tmp_path), tmp_path / "tiny").close()
+    EventFiles(places_of([plan], tmp_path), tmp_path / "tiny", print).close()
     assert [path.name for path in live.iterdir()] == ["alive"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,36 +15,45 @@ from rlbench.store import Store
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.run import Interrupted, execute
 from rlbench.study.schedule import Pack
-from rlbench.study.sinks import Feed, open_sinks
+from rlbench.study.sinks import Sink, open_sinks
+from rlbench.study.sinks.sink import Place
 
 MakePlan = Callable[..., Plan]
 
 
-class Noting:
-    """A sink that notes what it is told; `broken` is the method that fails, `gate` what it waits for."""
+class Noting(Sink):
+    """A sink that notes what it is told; `broken` is what fails, `gate` what it waits for."""
 
     title = "Noting"
 
-    def __init__(self, broken: str = "", gate: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        warn: Callable[[str], None] = print,
+        *,
+        broken: str = "",
+        gate: threading.Event | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         self.calls: list[tuple[str, object]] = []
         self._broken, self._gate = broken, gate
+        super().__init__({cell.id: [Place(Path(), "", cell.arm, ())] for cell in cells}, warn, seconds)
 
-    def progress(self, pack: Pack, progress: Progress) -> None:
-        self._note("progress", progress.step)
+    def _begin(self, pack: Pack) -> Curve:
+        self.note("begin", pack)
+        return Curve(self)
 
-    def ended(self, pack: Pack) -> None:
-        self._note("ended", len(pack.cells))
+    def _has(self, place: Place, cell: Cell, status: str) -> bool:
+        return ("write", cell.id) in self.calls
 
-    def has(self, cell: Cell, status: str) -> bool:
-        return ("stored", cell.id) in self.calls
+    def _write(self, place: Place, cell: Cell, record: RunRecord) -> None:
+        self.note("write", cell.id)
 
-    def stored(self, cell: Cell, record: RunRecord) -> None:
-        self._note("stored", cell.id)
+    def _end(self) -> None:
+        super()._end()
+        self.note("close", None)
 
-    def close(self) -> None:
-        self._note("close", None)
-
-    def _note(self, what: str, which: object) -> None:
+    def note(self, what: str, which: object) -> None:
         if self._gate:
             assert self._gate.wait(10)
         self.calls.append((what, which))
@@ -52,16 +61,27 @@ class Noting:
             raise OSError(28, "No space left on device")
 
 
+class Curve:
+    def __init__(self, sink: Noting) -> None:
+        self._sink = sink
+
+    def add(self, progress: Progress) -> None:
+        self._sink.note("add", progress.step)
+
+    def close(self) -> None:
+        self._sink.note("end", None)
+
+
 RECORD = RunRecord("finished", "", 32, empty_episodes(), {})
 
 
 def test_every_run_is_told_once_and_then_the_end(tiny_plan: MakePlan, tmp_path: Path) -> None:
-    plan, sink, said = tiny_plan(), Noting(), []
-    feed = Feed(sink, said.append)
-    assert execute(plan, tmp_path, workers=1, progress=False, sinks=[feed]).finished == 4
-    feed.fill_in(plan.cells, tmp_path)
-    feed.close()
-    assert sorted(sink.calls[:-1]) == sorted(("stored", cell.id) for cell in plan.cells)
+    plan, said = tiny_plan(), []
+    sink = Noting(plan.cells, said.append, seconds=60.0)
+    assert execute(plan, tmp_path, workers=1, progress=False, sinks=[sink]).finished == 4
+    sink.fill_in(plan.cells, tmp_path)
+    sink.close()
+    assert sorted(sink.calls[:-1]) == sorted(("write", cell.id) for cell in plan.cells)
     assert sink.calls[-1] == ("close", None)
     assert said == []
 
@@ -70,13 +90,13 @@ def test_what_was_stored_before_is_told_as_it_was_recorded(tiny_plan: MakePlan, 
     plan, told = tiny_plan(), {}
 
     class Keeping(Noting):
-        def stored(self, cell: Cell, record: RunRecord) -> None:
+        def _write(self, place: Place, cell: Cell, record: RunRecord) -> None:
             told.setdefault(cell.id, []).append(record)
 
-    first = Feed(Keeping(), print)
+    first = Keeping(plan.cells)
     execute(plan, tmp_path, workers=0, progress=False, sinks=[first])
     first.close()
-    later = Feed(Keeping(), print)
+    later = Keeping(plan.cells)
     later.fill_in(plan.cells, tmp_path)
     later.close()
     for fresh, read in told.values():
@@ -88,51 +108,49 @@ def test_what_was_stored_before_is_told_as_it_was_recorded(tiny_plan: MakePlan, 
             assert getattr(fresh, name) == getattr(read, name)
 
 
-@pytest.mark.parametrize("broken", ["progress", "ended", "stored", "close"])
+@pytest.mark.parametrize("broken", ["begin", "add", "write", "end", "close"])
 def test_one_that_fails_is_switched_off_and_says_so_once(tiny_plan: MakePlan, tmp_path: Path, broken: str) -> None:
-    plan, sink, said = tiny_plan(), Noting(broken), []
-    feed, sound = Feed(sink, said.append, seconds=0.0), Noting()
-    other = Feed(sound, said.append, seconds=0.0)
-    assert execute(plan, tmp_path, workers=0, progress=False, sinks=[feed, other]).finished == 4
-    feed.close()
-    other.close()
+    plan, said = tiny_plan(), []
+    sink, sound = (Noting(plan.cells, said.append, broken=what) for what in (broken, ""))
+    assert execute(plan, tmp_path, workers=0, progress=False, sinks=[sink, sound]).finished == 4
+    sink.close()
+    sound.close()
     assert len(said) == 1
     assert said[0].startswith("Noting was switched off: OSError: [Errno 28] No space left on device. Runs are stored")
-    assert len([what for what, _ in sound.calls if what == "stored"]) == len(Store(tmp_path).list()) == 4
+    assert len([what for what, _ in sound.calls if what == "write"]) == len(Store(tmp_path).list()) == 4
     assert [what for what, _ in sink.calls].count(broken) == 1 + (broken == "close")  # tried once more, in silence
 
 
 def test_signs_of_life_are_passed_on_now_and_then(tiny_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("rlbench.study.sinks.feed.time.monotonic", lambda: now[0])
-    sink, pack = Noting(), Pack(tiny_plan().cells)
-    feed = Feed(sink, print)
+    monkeypatch.setattr("rlbench.study.sinks.sink.time.monotonic", lambda: now[0])
+    pack = Pack(tiny_plan().cells)
+    sink = Noting(pack.cells, seconds=1.0)
     for step in range(31):
         now[0] = step / 10
-        feed.progress(pack, Progress(step, 100, 4, float("nan") if step == 10 else 1.0))
-    feed.close()
+        sink.progress(pack, Progress(step, 100, 4, float("nan") if step == 10 else 1.0))
+    sink.close()
     # Not at once, since most packs are short; not what no episode has ended of.
-    assert [step for what, step in sink.calls if what == "progress"] == [11, 21]
+    assert [step for what, step in sink.calls if what == "add"] == [11, 21]
 
 
 def test_a_pack_ends_when_its_last_run_is_stored_in_whichever_part(tiny_plan: MakePlan) -> None:
-    cells, sink = tiny_plan().cells, Noting()
-    feed = Feed(sink, print, seconds=0.0)
-    feed.progress(Pack(cells[:3]), Progress(1, 32, 3, 1.0))
+    cells = tiny_plan().cells
+    sink = Noting(cells)
+    sink.progress(Pack(cells[:3]), Progress(1, 32, 3, 1.0))
     for cell in cells[::-1]:
-        feed.stored(cell, RECORD)
-    feed.close()
-    assert [what for what, _ in sink.calls] == ["progress", *["stored"] * 4, "ended", "close"]
+        sink.stored(cell, RECORD)
+    sink.close()
+    assert [what for what, _ in sink.calls] == ["begin", "add", *["write"] * 4, "end", "close"]
 
 
 def test_training_does_not_wait_for_a_slow_sink(tiny_plan: MakePlan, tmp_path: Path) -> None:
-    gate = threading.Event()
-    sink = Noting(gate=gate)
-    feed = Feed(sink, print)
-    execute(tiny_plan(), tmp_path, workers=0, progress=False, sinks=[feed])
+    gate, plan = threading.Event(), tiny_plan()
+    sink = Noting(plan.cells, gate=gate, seconds=60.0)
+    execute(plan, tmp_path, workers=0, progress=False, sinks=[sink])
     assert sink.calls == []
     gate.set()
-    feed.close()
+    sink.close()
     assert len(sink.calls) == 5
 
 
@@ -148,7 +166,7 @@ def test_after_an_interruption_what_is_stored_is_shown(tiny_plan: MakePlan, tmp_
 
     with (
         pytest.raises(Interrupted, match="2 of 4 runs are stored"),
-        open_sinks([plan], tmp_path, tensorboard=True) as sinks,
+        open_sinks([plan], tmp_path, ["tensorboard"]) as sinks,
     ):
         execute(plan, tmp_path, workers=0, progress=False, train=train, sinks=sinks)
     assert len(list((tmp_path / "tiny/tensorboard").rglob("*tfevents*"))) == 2
@@ -161,5 +179,5 @@ def test_a_missing_package_is_said_before_anything_trains(
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else find(name))
     said = rf"--{package} needs the package {package}: `pip install 'rlbench\[{package}\]'`"
-    with pytest.raises(RlbenchError, match=said), open_sinks([tiny_plan()], tmp_path, **{package: True}):
+    with pytest.raises(RlbenchError, match=said), open_sinks([tiny_plan()], tmp_path, [package]):
         pass

@@ -21,7 +21,7 @@ from rlbench.study.experiment import Arm
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Pack
-from rlbench.study.sinks.feed import places_of
+from rlbench.study.sinks.sink import places_of
 from rlbench.study.sinks.wandb_runs import WandbRuns
 from rlbench.study.suites import load_experiment
 
@@ -170,13 +170,14 @@ def test_names_that_wandb_does_not_take_and_packs_that_train(
     labels = ["a/b:c#?%", "x" * 290]
     arms = [Arm("ppo-clip", label=label, clip=0.1 + i, horizon=16, minibatches=1) for i, label in enumerate(labels)]
     plan = tiny_plan(arms=arms, seeds=1)
-    sink, pack = WandbRuns(places_of([plan], tmp_path), live=True), Pack(plan.cells)
-    sink.progress(pack, Progress(16, 32, 2, 1.5))
+    places, pack = places_of([plan], tmp_path), Pack(plan.cells)
+    sink = WandbRuns(places, print)
+    sink._add_point(pack, Progress(16, 32, 2, 1.5))
+    sink._add_point(pack, Progress(32, 32, 2, 2.5))
     for cell, status in zip(plan.cells, ("finished", "failed"), strict=True):
-        sink.stored(cell, RunRecord(status, "why", 32, empty_episodes(), {}))
-        assert [sink.has(cell, one) for one in ("finished", "failed")] == [status == "finished", status == "failed"]
-    sink.progress(pack, Progress(32, 32, 2, 2.5))
-    sink.ended(pack)
+        sink._show(cell, RunRecord(status, "why", 32, empty_episodes(), {}))
+        shown = [sink._has(places[cell.id][0], cell, one) for one in ("finished", "failed")]
+        assert shown == [status == "finished", status == "failed"]
     sink.close()
     found = offline(tmp_path / "tiny/wandb")
     codes = [[one.exit.exit_code for one in records(found.pop(cell.id)) if one.HasField("exit")] for cell in plan.cells]

@@ -1,0 +1,126 @@
+"""The experiments that a command line names: by file, by a suite's folder, or by the name under which they were run.
+
+Every command takes the same way: `load` the experiments, plan them with `make_plans`, train or open their runs.
+A file is a suite of one experiment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from rlbench.cli.options import RunOptions
+from rlbench.errors import RlbenchError
+
+if TYPE_CHECKING:
+    from rlbench.results import Results
+    from rlbench.study.executors import Executor
+    from rlbench.study.experiment import Investigation
+    from rlbench.study.plan import Plan
+    from rlbench.study.suites import LoadedSuite
+
+Chosen = Sequence[tuple["Investigation", str]]
+"""Experiments as they are to be run, each with the name of its suite, or none."""
+
+
+def is_file(what: str) -> bool:
+    """Return whether a command line names a file, and neither a folder nor an experiment that was run."""
+    return not os.path.isdir(what) and (what.endswith(".py") or os.path.isfile(what))
+
+
+def check_options(paths: Sequence[str], options: RunOptions) -> None:
+    """Refuse options that do not go with what is named."""
+    folders = [path for path in paths if os.path.isdir(path)]
+    if (options.quick or options.only) and len(folders) < len(paths):
+        raise click.UsageError(f"--{'quick' if options.quick else 'only'} chooses among the experiments of a folder.")
+    if folders and options.settings:
+        raise click.UsageError("--set goes with files: the experiments of a folder have different arms.")
+    if folders and options.until_decided:
+        raise click.UsageError("--until-decided goes with files, not with folders.")
+
+
+def load(paths: Sequence[str], options: RunOptions) -> tuple[Chosen, list[LoadedSuite]]:
+    """Return the experiments of files and folders as they are to be run, and the suites among them."""
+    from rlbench.study.suites import load_experiment, load_suite
+
+    chosen: list[tuple[Investigation, str]] = []
+    suites: list[LoadedSuite] = []
+    for path in paths:
+        if os.path.isdir(path):
+            suite = load_suite(path)
+            suites.append(suite)
+            members = suite.chosen(options.only, quick=options.quick)
+            chosen += [(changed(member, options, suite), suite.name) for member in members]
+        else:
+            chosen.append((changed(load_experiment(path), options), ""))
+    seen: set[tuple[str, str]] = set()
+    for experiment, suite_name in chosen:
+        if (experiment.name, suite_name) in seen:
+            raise RlbenchError(f"Two experiments are called {experiment.name!r}; run one of them, or rename it.")
+        seen.add((experiment.name, suite_name))
+    return chosen, suites
+
+
+def changed(experiment: Investigation, options: RunOptions, suite: LoadedSuite | None = None) -> Investigation:
+    """Return an experiment with the seeds and steps of the command line; in a suite, steps are for what trains.
+
+    Its settings come later, in `make_plans`: they need the algorithms.
+    """
+    from rlbench.study.suites import override, shifted
+
+    if suite and options.quick and options.seeds is None:
+        experiment = override(experiment, seeds=experiment.seeds[: suite.suite.quick_seeds])
+    steps = None if suite and not experiment.trains else options.steps
+    return override(experiment, (), shifted(experiment, options.seeds, options.first_seed), steps)
+
+
+def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
+    """Let the executor begin before this process imports anything heavy, unless all seems to be stored already."""
+    from rlbench.store.folders import seems_stored
+
+    stored = (seems_stored(options.results, experiment.document(), suite) for experiment, suite in chosen)
+    if options.workers != 0 and (options.settings or not all(stored)):
+        executor.prepare()
+
+
+def make_plans(chosen: Chosen, options: RunOptions) -> list[Plan]:
+    """Return the plans of experiments, with the plugins and settings of the command line."""
+    from rlbench.study.startup import uncollected
+
+    with uncollected():
+        from rlbench import registry
+        from rlbench.study.plan import make_plan
+        from rlbench.study.suites import override
+
+    for file in options.plugin:
+        registry.add_file(file)
+    return [replace(make_plan(override(one, options.settings)), suite=suite) for one, suite in chosen]
+
+
+def register(suite: LoadedSuite, plans: Sequence[Plan], options: RunOptions) -> None:
+    """Register the claims of all experiments of a suite, also of those that are not chosen and have no plan here."""
+    from rlbench.study.plan import make_plan
+    from rlbench.study.suites import register_suite
+
+    chosen = {plan.experiment.name: plan for plan in plans if plan.suite == suite.name}
+    planned = [(one, chosen.get(one.name) or make_plan(changed(one, options, suite))) for one in suite.experiments]
+    register_suite(options.results, suite, [(one, plan.planned) for one, plan in planned])
+
+
+def stored_results(what: str, options: RunOptions) -> Results:
+    """Return the results of the experiment of a file or a name; RlbenchError where none of its runs is stored."""
+    from rlbench.results import load_results, open_results
+
+    if is_file(what):
+        (plan,) = make_plans(load([what], options)[0], options)
+        results = open_results(plan.document(), plan.planned, options.results)
+    else:
+        results = load_results(what, options.results)
+    if (results.runs["status"] == "missing").all():
+        name = results.experiment.name
+        raise RlbenchError(f"No run of {name!r} is stored in {options.results}; `rlbench run` comes first.")
+    return results

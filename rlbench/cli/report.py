@@ -1,0 +1,151 @@
+"""`rlbench report` of an experiment or a suite, and `rlbench agreement` of two reports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlbench.cli.experiments import check_options, load, make_plans, stored_results
+from rlbench.cli.options import CHANGES, CHOICE, RunOptions, make_folder, takes, usable_folder
+
+if TYPE_CHECKING:
+    from rlbench.analysis.judge.judged import JudgedResults
+    from rlbench.analysis.report import SuiteResults
+
+NOT_COMPUTED = 1
+
+
+@click.command()
+@click.argument("experiment", metavar="FILE|DIR|NAME")
+@takes(*CHANGES, *CHOICE)
+@click.option(
+    "--out",
+    callback=usable_folder,
+    help="Folder of the report; default: RESULTS/NAME, of a part of a folder RESULTS/NAME-part.",
+)
+@click.pass_context
+def report(ctx: click.Context, experiment: str, out: str | None, options: RunOptions) -> None:
+    """Write the report of an experiment, or of all experiments of a DIR: an HTML page, figures and tables.
+
+    NAME is an experiment that was run; its file is then not needed. For other runs than those of the file, repeat the
+    options of `rlbench run`. The report of a DIR gives a verdict on every claim, also while some runs are missing.
+
+    \b
+    rlbench report experiments/ppo_vs_reinforce.py
+    rlbench report ppo-vs-reinforce --out /tmp/report
+    rlbench report experiments/lecture --quick
+    """
+    from rlbench.store.folders import home
+
+    check_options([experiment], options)
+    if os.path.isdir(experiment):
+        problems = _report_suite(experiment, out, options)
+        if problems:
+            ctx.exit(NOT_COMPUTED)
+        return
+    results = stored_results(experiment, options)
+    folder = Path(out) if out else make_folder(home(options.results, results.experiment.name), options.results)
+    click.echo(f"Report: {results.report(folder)}")
+
+
+def _report_suite(folder: str, out: str | None, options: RunOptions) -> Sequence[str]:
+    """Write the report of a suite and return what on it could not be computed."""
+    from rlbench.analysis.report import write_suite_report
+    from rlbench.analysis.report.suite_page import summary
+
+    suite = _suite_results(folder, options)
+    # Beside the report of everything, which that of a part must not replace.
+    part = "-quick" if options.quick else "-part" if options.only else ""
+    path = Path(out) if out else make_folder(Path(options.results) / f"{suite.name}{part}", options.results)
+    written = write_suite_report(suite, path, _show_progress)
+    for problem in written.problems:
+        click.echo(f"warning: {problem}", err=True)
+    click.echo(" ".join(summary(suite, written.entries)))
+    click.echo(f"Report: {written.page}")
+    return written.problems
+
+
+def _suite_results(folder: str, options: RunOptions) -> SuiteResults:
+    """Return the suite of a folder with all of its runs that are stored."""
+    from rlbench.analysis.report import SuiteResults
+    from rlbench.analysis.report.archive import is_archived, read_archive
+    from rlbench.results import open_results
+    from rlbench.store.folders import read_register
+    from rlbench.store.runs import STORE
+
+    chosen, (suite,) = load([folder], options)
+    published = Path(options.results) / suite.name
+    # An archive has neither other seeds nor other budgets than those that were published.
+    whole = not options.quick and options.seeds is options.first_seed is options.steps is None
+    members: list[JudgedResults] = []
+    archived = None
+    if whole and is_archived(published) and not (Path(options.results) / STORE).exists():
+        archived = published
+        click.echo(f"There is no store: experiments and runs are those archived in {archived}.", err=True)
+        names = {experiment.name for experiment, _ in chosen}
+        members += [member for member in read_archive(archived) if member.experiment.name in names]
+    else:
+        plans = make_plans(chosen, options)
+        for done, plan in enumerate(plans, start=1):
+            members.append(open_results(plan.document(), plan.planned, options.results, suite=plan.suite))
+            _show_progress("experiments read", done, len(plans))
+    return SuiteResults(
+        suite.name,
+        suite.suite,
+        members,
+        register=read_register(published),
+        claimed=[claim.document() for experiment in suite.experiments for claim in experiment.claims],
+        quick=options.quick,
+        designed={experiment.name: len(experiment.seeds) for experiment in suite.experiments},
+        provenance=[] if archived else _provenance(members, options.results),
+        archived=archived,
+    )
+
+
+def _provenance(members: Sequence[JudgedResults], results: str) -> list[dict[str, Any]]:
+    """Return what the manifests say of code, packages and machines, one document per stored run."""
+    from rlbench.store.runs import Store
+
+    store = Store(results)
+    stored = (member.runs["cell"][member.runs["status"] != "missing"] for member in members)
+    manifests = (store.manifest(cell) for cell in dict.fromkeys(cell for cells in stored for cell in cells))
+    return [manifest["provenance"] for manifest in manifests if manifest is not None]
+
+
+def _show_progress(what: str, done: int, total: int) -> None:
+    """Count in one line on a terminal; elsewhere print a line at the end."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {total}", nl=done == total, err=True)
+    elif done == total:
+        click.echo(f"{what}: {total}", err=True)
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+def agreement(first: str, second: str) -> None:
+    """Say how many of the claims that are decided in report A have the same verdict in report B.
+
+    A and B are folders of reports, or their verdicts.json: of the same suite with other seeds.
+
+    \b
+    rlbench agreement results/lecture /tmp/replication
+    """
+    from rlbench.analysis.report.archive import agreement as compare
+    from rlbench.analysis.report.archive import read_verdicts
+
+    result = compare(read_verdicts(first), read_verdicts(second))
+    compared = result.decided - len(result.absent)
+    share = f" ({100 * result.same / compared:.0f} %)" if compared else ""
+    click.echo(
+        f"{result.same} of {compared} claims that are decided in {first} have the same verdict in {second}{share}."
+    )
+    for number, statement, verdict, other in result.differing:
+        click.echo(f"{number or '-'}: {verdict}, then {other}: {statement}")
+    if result.absent:
+        click.echo(f"Not in {second}: {', '.join(result.absent)}.")
