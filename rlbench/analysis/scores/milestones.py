@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.scores.references import Reference, normalise, reference
-from rlbench.analysis.scores.scores import WINDOW
+from rlbench.analysis.scores.scores import STOPPED, WINDOW
 from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, Estimate
 from rlbench.analysis.stats.proportions import wilson
 from rlbench.analysis.stats.statistics import Array
@@ -34,7 +34,6 @@ from rlbench.errors import RlbenchError
 DROP = 0.5  # share of the highest so far that must be lost
 DURATION = 0.1  # share of the training for which it must be lost
 HEIGHT = 0.25  # normalised return that must have been reached
-_STOPPED = ("failed", "diverged")
 
 
 class _Run(NamedTuple):
@@ -79,7 +78,7 @@ def collapses(
     for run in _runs(curves, references):
         full = _first_full(run.step)
         late = np.concatenate([np.full(full, -np.inf), run.value[full:]])
-        lost = run.status in _STOPPED or bool(collapsed(late, drop, duration, height))
+        lost = run.status in STOPPED or bool(collapsed(late, drop, duration, height))
         rows.append((*run.key, lost))
     return pd.DataFrame(rows, columns=["arm", "environment", "seed", "collapsed"])
 

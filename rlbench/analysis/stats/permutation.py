@@ -1,4 +1,4 @@
-"""Permuting runs between arms: one studentised statistic, one engine for pairs, families and stages.
+"""Permuting runs between arms: one studentised statistic, for pairs, families and stages of seeds.
 
 A hypothesis says that two arms have the same distribution of scores in some environments. Where several are true
 together, the arms they connect are exchangeable within each environment, so runs are permuted among all of them at
@@ -114,7 +114,7 @@ def blocks(hypotheses: Sequence[Hypothesis]) -> list[Block]:
 
 
 def rearrangements(data: Data, block: Block, paired: bool) -> int:
-    """Return in how many ways the runs of a block can be dealt to its arms."""
+    """Return in how many ways the runs of a block can be assigned to its arms."""
     sizes = [data[block.environment, arm].size for arm in block.arms]
     if paired:
         return int(factorial(len(sizes)) ** sizes[0])
@@ -138,7 +138,7 @@ def all_rows(data: Data, block: Block, paired: bool, centre: float) -> Sums:
         values = np.stack(groups, axis=1)[None].repeat(len(ways), axis=0)  # [rows, seeds, arms]
         return _paired_sums(np.take_along_axis(values, each[ways], axis=2), block.arms)
     sizes = [group.size for group in groups]
-    rows = np.array([list(row) for row in _deals(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
+    rows = np.array([list(row) for row in _assignments(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
     return _sums(np.sort(np.concatenate(groups))[rows], block.arms, sizes)
 
 
@@ -206,6 +206,20 @@ def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> floa
     return max(sum(n - 1 if paired else n + m - 2 for n, m in counts), 1)
 
 
+def smallest_p(sizes: Sequence[tuple[int, int]], *, paired: bool = False) -> float:
+    """Return the smallest two-sided p-value that so many runs of two arms can give; `sizes` per environment.
+
+    With equal numbers each split has a mirror image of the same size, so that at least two are as extreme. 1 with one
+    run against one, NaN without runs on a side.
+    """
+    if min(map(min, sizes)) == 0:
+        return float("nan")
+    ways = prod(2**n if paired else comb(n + m, n) for n, m in sizes)
+    if ways > EXACT_LIMIT:
+        return 1.0 / (REPETITIONS + 1)
+    return (2.0 if all(n == m for n, m in sizes) else 1.0) / ways
+
+
 def check_paired(data: Data, block: Block) -> None:
     """Raise RlbenchError unless every arm of the block has the same number of seeds."""
     sizes = {arm: data[block.environment, arm].size for arm in block.arms}
@@ -216,14 +230,14 @@ def check_paired(data: Data, block: Block) -> None:
         )
 
 
-def _deals(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield every way to deal `runs` to groups of `sizes`, each as one tuple, group after group."""
+def _assignments(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every assignment of `runs` to groups of `sizes`, each as one tuple, group after group."""
     if len(sizes) == 1:
         yield runs
         return
     for chosen in combinations(runs, sizes[0]):
         left = tuple(run for run in runs if run not in chosen)
-        for rest in _deals(left, sizes[1:]):
+        for rest in _assignments(left, sizes[1:]):
             yield chosen + rest
 
 
