@@ -109,7 +109,7 @@ def compare_all(results: Results, pairs: Sequence[tuple[str, str]], metric: str 
         if arm == baseline:
             raise RlbenchError(f"The arm {arm!r} cannot be compared with itself.")
     plain, normalised = (Values(results, name, arms, results.environments) for name in (metric, f"{metric}_normalised"))
-    estimands = [one for pair in pairs for one in _differences(results, plain, normalised, *pair)]
+    estimands = [estimand for pair in pairs for estimand in _differences(results, plain, normalised, *pair)]
     # Tested together, scores are normalised where comparisons over all need it; t does not depend on the scale.
     data = {
         (name, arm): (normalised if normalised.known([name]) else plain).runs(name, arm)
@@ -119,8 +119,8 @@ def compare_all(results: Results, pairs: Sequence[tuple[str, str]], metric: str 
     tested = step_down(data, estimands, seed=results.seed)
     comparisons = int(np.isfinite(tested.p).sum())  # NaN where an arm has no run
     return [
-        _comparison(results, one, metric, float(p), float(adjusted), comparisons)
-        for one, p, adjusted in zip(estimands, tested.p, tested.adjusted, strict=True)
+        _comparison(results, estimand, metric, float(p), float(adjusted), comparisons)
+        for estimand, p, adjusted in zip(estimands, tested.p, tested.adjusted, strict=True)
     ]
 
 
@@ -150,20 +150,19 @@ def sensitivity(results: Results, comparisons: Sequence[Comparison]) -> list[Sen
     if not comparisons or not results.scores["status"].isin(STOPPED).any():
         return []
     metric = comparisons[0].metric
-    pairs = list(dict.fromkeys((one.arm, one.baseline) for one in comparisons))
-    if (
-        results.experiment.sequential
-    ):  # both as if the number of runs had been fixed: they must differ in one thing only
+    pairs = list(dict.fromkeys((each.arm, each.baseline) for each in comparisons))
+    if results.experiment.sequential:
+        # Both as if the number of runs had been fixed, also where it was not: they must differ in nothing else.
         comparisons = compare_all(results, pairs, metric)
     worst = results.with_scores(failures_as_worst(results.scores, [metric], results.references))
-    others = {(one.arm, one.baseline, one.environment): one for one in compare_all(worst, pairs, metric)}
-    keys = ((one, (one.arm, one.baseline, one.environment)) for one in comparisons)
-    return [Sensitivity(one, others[key]) for one, key in keys if key in others]
+    others = {(other.arm, other.baseline, other.environment): other for other in compare_all(worst, pairs, metric)}
+    again = [others.get((each.arm, each.baseline, each.environment)) for each in comparisons]
+    return [Sensitivity(each, other) for each, other in zip(comparisons, again, strict=True) if other]
 
 
-def warning(one: Sensitivity) -> str:
+def warning(changed: Sensitivity) -> str:
     """Say that a verdict depends on how failures count."""
-    before, after = one.finished, one.with_failures
+    before, after = changed.finished, changed.with_failures
     failed = (after.n_arm - before.n_arm) + (after.n_baseline - before.n_baseline)
     return (
         f"{before.arm} against {before.baseline} on {before.environment} is {before.verdict} for the runs that "
@@ -185,40 +184,40 @@ def _differences(results: Results, plain: Values, normalised: Values, arm: str, 
 
 
 def _comparison(
-    results: Results, one: Difference, metric: str, p: float, adjusted: float, comparisons: int
+    results: Results, estimand: Difference, metric: str, p: float, adjusted: float, comparisons: int
 ) -> Comparison:
     scores, seed = results.scores, results.seed
-    here = scores["environment"].isin(one.environments)
-    planned_arm, planned_baseline = (int((here & (scores["arm"] == arm)).sum()) for arm in (one.arm, one.baseline))
-    (n_arm, n_baseline), normalised = one.counts, len(one.environments) > 1
-    difference = one.interval(LEVEL, seed)
+    here = scores["environment"].isin(estimand.environments)
+    planned_arm, planned_baseline = (int((here & (scores["arm"] == arm)).sum()) for arm in estimand.arms)
+    (n_arm, n_baseline), normalised = estimand.counts, len(estimand.environments) > 1
+    difference = estimand.interval(LEVEL, seed)
     verdict: Verdict = "undecided"
-    if one.identical:
+    if estimand.identical:
         difference, verdict = exactly(difference), "identical"
     elif adjusted < ALPHA and difference.low > 0:
         verdict = "better"
     elif adjusted < ALPHA and difference.high < 0:
         verdict = "worse"
     return Comparison(
-        arm=one.arm,
-        baseline=one.baseline,
-        environment=one.environment,
-        environments=one.environments,
+        arm=estimand.arm,
+        baseline=estimand.baseline,
+        environment=estimand.environment,
+        environments=estimand.environments,
         metric=metric,
         normalised=normalised,
         planned_arm=planned_arm,
         planned_baseline=planned_baseline,
         n_arm=n_arm,
         n_baseline=n_baseline,
-        mean_arm=mean_interval(one.x, seed=seed, possible=one.possible),
-        mean_baseline=mean_interval(one.y, seed=seed, possible=one.possible),
+        mean_arm=mean_interval(estimand.x, seed=seed, possible=estimand.possible),
+        mean_baseline=mean_interval(estimand.y, seed=seed, possible=estimand.possible),
         difference=difference,
-        improvement=improvement_interval(one.x, one.y),
+        improvement=improvement_interval(estimand.x, estimand.y),
         p_value=p,
         p_adjusted=adjusted,
-        smallest_p=smallest_p([(len(x), len(y)) for x, y in zip(one.x, one.y, strict=True)]),
-        fewest=one.least(ALPHA),
-        detectable=detectable_effect(one.spread(), *one.per_task, alpha=ALPHA / max(comparisons, 1)),
+        smallest_p=smallest_p([(len(x), len(y)) for x, y in zip(estimand.x, estimand.y, strict=True)]),
+        fewest=estimand.least(ALPHA),
+        detectable=detectable_effect(estimand.spread(), *estimand.per_task, alpha=ALPHA / max(comparisons, 1)),
         comparisons=comparisons,
         verdict=verdict,
     )
@@ -237,10 +236,12 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
         (row["arm"], row["baseline"], frozenset(row["environments"]), record["metric"]): row["outcome"]
         for row in record["decisions"]
     }
-    keys = ((one, (one.arm, one.baseline, frozenset(one.environments), one.metric)) for one in comparisons)
-    return [
-        one if one.verdict == "identical" else replace(one, verdict=outcomes.get(key, "undecided")) for one, key in keys
-    ]
+    staged = []
+    for each in comparisons:
+        key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
+        verdict: Verdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
+        staged.append(replace(each, verdict=verdict))
+    return staged
 
 
 def interim_warnings(record: Mapping[str, Any] | None) -> list[str]:

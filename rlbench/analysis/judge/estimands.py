@@ -34,13 +34,11 @@ from rlbench.analysis.stats.permutation import Hypothesis
 from rlbench.analysis.stats.power import Spread
 from rlbench.analysis.stats.statistics import Array
 from rlbench.analysis.stats.trends import contrast_test, linear_changes, page_test, rank_correlation
-from rlbench.claims import BOUNDED, Claim
+from rlbench.claims import BOUNDED, INNER, TRENDS, Claim
 from rlbench.errors import RlbenchError, nearest
 
 if TYPE_CHECKING:
     from rlbench.analysis.scores.results import Results
-
-TRENDS = ("increasing", "decreasing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,13 +236,13 @@ def one_sided(estimands: Sequence[Estimand], threshold: float, above: bool, seed
     All estimands are of one kind. Of a difference the arm's runs are moved by the threshold and then permuted: exact
     where the distributions differ by a shift alone. NaN where an arm has no run.
     """
-    differences = [one for one in estimands if isinstance(one, Difference)]
+    differences = [estimand for estimand in estimands if isinstance(estimand, Difference)]
     if not differences:
-        return np.minimum(2 * holm([one.p_value(threshold, above, seed) for one in estimands]), 1.0)
+        return np.minimum(2 * holm([estimand.p_value(threshold, above, seed) for estimand in estimands]), 1.0)
     data: dict[tuple[str, str], Array] = {}
-    for one in differences:
-        for name, x, y in zip(one.environments, one.x, one.y, strict=True):
-            data |= {(name, one.arm): x - threshold, (name, one.baseline): y}
+    for estimand in differences:
+        for name, x, y in zip(estimand.environments, estimand.x, estimand.y, strict=True):
+            data |= {(name, estimand.arm): x - threshold, (name, estimand.baseline): y}
     side: Alternative = "greater" if above else "less"
     tested = step_down(data, differences, paired=differences[0].paired, alternative=side, seed=seed)
     return np.minimum(2 * tested.adjusted, 1.0)
@@ -381,13 +379,15 @@ def estimands_of(claim: Claim, results: Results) -> Estimands:
     places = [names] if claim.over == "mean" else [(name,) for name in names]
     families: list[list[Estimand]]
     if claim.direction in BOUNDED:
-        share = claim.condition is not None
-        families = [[values.share(*one, claim) if share else values.mean(*one) for one in product(arms, places)]]
+        event = claim.condition is not None
+        families = [
+            [values.share(arm, place, claim) if event else values.mean(arm, place) for arm in arms for place in places]
+        ]
     elif claim.direction in TRENDS:
         families = [[values.change(place) for place in places]]
     else:
         pairs = [list(product(arms[:1], arms[1:]))]
-        if claim.direction in ("peak", "dip"):  # both ends must be beaten: each end is a family of its own
+        if claim.direction in INNER:  # both ends must be beaten: each end is a family of its own
             pairs = [[(str(claim.best), end)] for end in (arms[0], arms[-1])]
         families = [
             [values.difference(*pair, place, paired=claim.paired) for pair in group for place in places]

@@ -56,9 +56,10 @@ def seeds_for(
         raise RlbenchError(f"There is no score {metric!r}; known: auc, final, last100, and each with _normalised.")
     if not results.comparisons:
         raise RlbenchError("Nothing is compared here: seeds are planned for comparisons of arms with a baseline.")
-    comparisons = [one for one in results.comparisons if metric.endswith("_normalised") or one.environment != ALL]
+    scaled = metric.endswith("_normalised")
+    comparisons = [comparison for comparison in results.comparisons if scaled or comparison.environment != ALL]
     alpha = ALPHA / len(comparisons)
-    return [_wanted(results, one, effect, metric, alpha, power) for one in comparisons]
+    return [_wanted(results, comparison, effect, metric, alpha, power) for comparison in comparisons]
 
 
 def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float]:
@@ -66,7 +67,7 @@ def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float
 
     Every arm runs in every environment; seconds are the pilot's mean per run. Infinite where no number will do.
     """
-    known = [one.needed.n for one in wanted if np.isfinite(one.needed.n)]
+    known = [need.needed.n for need in wanted if np.isfinite(need.needed.n)]
     if len(known) < len(wanted):
         return float("inf"), float("inf")
     used = results.scores[results.scores["used"].astype(bool)].groupby(["arm", "environment"]).size()
@@ -76,19 +77,19 @@ def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float
     return more, more * float(seconds.mean())
 
 
-def _wanted(results: JudgedResults, one: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
-    values = Values(results, metric, [one.arm, one.baseline], one.environments)
-    if not values.known(one.environments):
+def _wanted(results: JudgedResults, pair: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
+    values = Values(results, metric, [pair.arm, pair.baseline], pair.environments)
+    if not values.known(pair.environments):
         raise RlbenchError(
-            f"No reference returns are known for {one.environment}, so its scores are not normalised; plan with the "
+            f"No reference returns are known for {pair.environment}, so its scores are not normalised; plan with the "
             "metric auc, in units of the return."
         )
-    difference = values.difference(one.arm, one.baseline, one.environments)
+    difference = values.difference(pair.arm, pair.baseline, pair.environments)
     spread, (n, m) = difference.spread(), difference.per_task
     return Wanted(
-        one.arm,
-        one.baseline,
-        one.environment,
+        pair.arm,
+        pair.baseline,
+        pair.environment,
         n,
         m,
         float(np.sqrt(np.mean(np.square([*spread.arm, *spread.baseline])))),

@@ -174,35 +174,34 @@ def _judge(claim: Claim, results: Results) -> Verdict:
             side: one_sided(group, side.limit(claim), side.above, results.seed)
             for side in {*rule.support, *rule.refute}
         }
-        parts += [
-            _part(claim, one, level, {side: float(p[index]) for side, p in tests.items()}, asked.empty, results.seed)
-            for index, one in enumerate(group)
-        ]
+        for index, estimand in enumerate(group):
+            p_values = {side: float(p[index]) for side, p in tests.items()}
+            parts.append(_part(claim, estimand, level, p_values, asked.empty, results.seed))
     verdicts = {part.verdict for part in parts}
     order: tuple[Outcome, ...] = ("refuted", "inconclusive", "undecidable", "supported")
-    outcome: Outcome = next((one for one in order if one in verdicts), "inconclusive")
+    outcome: Outcome = next((verdict for verdict in order if verdict in verdicts), "inconclusive")
     return Verdict(claim, outcome, tuple(parts), asked.planned, asked.left_out)
 
 
 def _part(
     claim: Claim,
-    one: Estimand,
+    estimand: Estimand,
     level: float,
-    tests: Mapping[_Side, float],
+    p_values: Mapping[_Side, float],
     empty: Mapping[tuple[str, str], str],
     seed: int,
 ) -> Part:
-    """Return the verdict on an estimand; `tests` are its p-values, `empty` says where more runs would give no value."""
-    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, one.interval(level, seed)
+    """Return the verdict on an estimand; `empty` says where more runs would give no value."""
+    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, estimand.interval(level, seed)
     supports, refutes = regions(claim)
     first, second = (max, min) if rule.every else (min, max)
-    p, p_against = first(tests[side] for side in rule.support), second(tests[side] for side in rule.refute)
-    (n, m), (least, other) = one.counts, one.per_task
-    note = one.refusal(alpha) if n else f"No run of {one.arm} on {one.environment} can be used."
-    size_name, size = one.size(claim.level, seed)
-    why = [empty[key] for key in product(one.environments, (one.arm, one.baseline)) if key in empty]
+    p, p_against = first(p_values[side] for side in rule.support), second(p_values[side] for side in rule.refute)
+    (n, m), (least, other) = estimand.counts, estimand.per_task
+    note = estimand.refusal(alpha) if n else f"No run of {estimand.arm} on {estimand.environment} can be used."
+    size_name, size = estimand.size(claim.level, seed)
+    why = [empty[key] for key in product(estimand.environments, estimand.arms) if key in empty]
     verdict: Outcome = "inconclusive"
-    if one.identical:
+    if estimand.identical:
         effect, p, p_against, size_name, size = exactly(effect), nan, nan, "", None
         verdict = "supported" if clearance(effect, supports) > 0 else "refuted"
     elif clearance(effect, supports) > 0 and p <= alpha:
@@ -213,13 +212,13 @@ def _part(
         verdict, note = "undecidable", f"It cannot be decided: {why[0]}."
     needed = None
     if verdict == "inconclusive" and not isnan(effect.point):
-        distance = min(abs(effect.point - side.limit(claim)) for side in tests)
-        needed = seeds_needed(one.spread(), distance, alpha=1 - level, least=one.least(alpha))
+        distance = min(abs(effect.point - side.limit(claim)) for side in p_values)
+        needed = seeds_needed(estimand.spread(), distance, alpha=1 - level, least=estimand.least(alpha))
     return Part(
-        arm=one.arm,
-        other=one.other,
-        environment=one.environment,
-        environments=one.environments,
+        arm=estimand.arm,
+        other=estimand.other,
+        environment=estimand.environment,
+        environments=estimand.environments,
         n_arm=n,
         n_other=m,
         effect=effect,
@@ -227,7 +226,7 @@ def _part(
         p_against=p_against,
         size_name=size_name,
         size=size,
-        detectable=detectable_effect(one.spread(), least, other or least, alpha=1 - level),
+        detectable=detectable_effect(estimand.spread(), least, other or least, alpha=1 - level),
         needed=needed,
         verdict=verdict,
         note=note,

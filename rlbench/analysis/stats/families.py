@@ -77,15 +77,15 @@ def step_down(
     p, adjusted = np.full((2, len(hypotheses)), np.nan)
     known = [
         index
-        for index, one in enumerate(hypotheses)
-        if all(data[name, arm].size for name in one.environments for arm in (one.arm, one.baseline))
+        for index, hypothesis in enumerate(hypotheses)
+        if all(data[name, arm].size for name in hypothesis.environments for arm in hypothesis.arms)
     ]
     for group in [[index] for index in known] + ([known] if len(known) > 1 else []):
         tested = [hypotheses[index] for index in group]
-        found = _adjusted(tested, _Permutations(data, tested, paired, alternative, seed, repetitions))
-        adjusted[group] = np.fmax(adjusted[group], found)
+        p_values = _adjusted(tested, _Permutations(data, tested, paired, alternative, seed, repetitions))
+        adjusted[group] = np.fmax(adjusted[group], p_values)
         if len(group) == 1:
-            p[group] = found
+            p[group] = p_values
     return StepDown(p, adjusted)
 
 
@@ -146,10 +146,10 @@ class _Permutations:
         if paired:
             for block in structure:
                 check_paired(data, block)
-        self.tie = tie_of(np.concatenate([data[one.environment, arm] for arm in one.arms]) for one in structure)
-        self._places = {name: number for number, name in enumerate(sorted({one.environment for one in structure}))}
+        self.tie = tie_of(np.concatenate([data[block.environment, arm] for arm in block.arms]) for block in structure)
+        self._places = {name: number for number, name in enumerate(sorted({block.environment for block in structure}))}
         self._arms = sorted({arm for block in structure for arm in block.arms})
-        self._degrees_of_freedom = {one: degrees_of_freedom(data, one, paired) for one in hypotheses}
+        self._degrees_of_freedom = {each: degrees_of_freedom(data, each, paired) for each in hypotheses}
         self._uneven = len(set(self._degrees_of_freedom.values())) > 1
         self._sums: dict[Block, Sums] = {}
         self._columns: dict[tuple[Hypothesis, tuple[Block, ...]], Array] = {}
@@ -160,7 +160,7 @@ class _Permutations:
         for block in blocks(hypotheses):
             sums = observed(self._data, block, self._paired, centre_of(self._data, block))
             seen |= {(block.environment, arm): sums for arm in block.arms}
-        return np.concatenate([self._scaled(statistic(seen, one), one) for one in hypotheses])
+        return np.concatenate([self._scaled(statistic(seen, each), each) for each in hypotheses])
 
     def permuted(self, hypotheses: Sequence[Hypothesis]) -> tuple[Array, bool]:
         """Return the statistics if all blocks are permuted together, `[rows, hypotheses]`, and whether that is all."""
@@ -169,18 +169,20 @@ class _Permutations:
         exact = prod(ways) <= EXACT_LIMIT
         if exact:
             grid = np.indices(ways).reshape(len(ways), -1)
-            every = [all_rows(self._data, one, self._paired, centre_of(self._data, one)) for one in structure]
-            drawn = {one: sums.take(rows) for one, sums, rows in zip(structure, every, grid, strict=True)}
+            every = [all_rows(self._data, each, self._paired, centre_of(self._data, each)) for each in structure]
+            drawn = {block: sums.take(rows) for block, sums, rows in zip(structure, every, grid, strict=True)}
         else:
             drawn = self._sums = {block: self._sums.get(block) or self._draw(block) for block in structure}
         sums = {(block.environment, arm): (block, part) for block, part in drawn.items() for arm in block.arms}
         columns: dict[tuple[Hypothesis, tuple[Block, ...]], Array] = {}
-        for one in hypotheses:
-            drawn_for = [sums[name, one.arm] for name in one.environments]
-            key = (one, tuple(block for block, _ in drawn_for))
-            known = None if exact else self._columns.get(key)
-            parts = {(block.environment, one.arm): part for block, part in drawn_for}
-            columns[key] = self._scaled(statistic(parts, one), one) if known is None else known
+        for each in hypotheses:
+            parts = [sums[name, each.arm] for name in each.environments]
+            key = (each, tuple(block for block, _ in parts))
+            if exact or key not in self._columns:
+                by_arm = {(block.environment, each.arm): part for block, part in parts}
+                columns[key] = self._scaled(statistic(by_arm, each), each)
+            else:
+                columns[key] = self._columns[key]
         self._columns = {} if exact else columns
         return np.stack(list(columns.values()), axis=1), exact
 

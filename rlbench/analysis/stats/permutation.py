@@ -49,6 +49,11 @@ class Hypothesis:
     baseline: str
     environments: tuple[str, ...]
 
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The arm and its baseline."""
+        return self.arm, self.baseline
+
 
 @dataclass(frozen=True)
 class Block:
@@ -101,16 +106,16 @@ class Sums:
 
 def blocks(hypotheses: Sequence[Hypothesis]) -> list[Block]:
     """Return the connected arms of every environment, sorted: what may be permuted if all hypotheses are true."""
-    found = []
-    for environment in sorted({name for one in hypotheses for name in one.environments}):
+    connected = []
+    for environment in sorted({name for hypothesis in hypotheses for name in hypothesis.environments}):
         groups: list[set[str]] = []
-        for one in hypotheses:
-            if environment in one.environments:
-                joined = {one.arm, one.baseline}
+        for hypothesis in hypotheses:
+            if environment in hypothesis.environments:
+                joined = set(hypothesis.arms)
                 apart = [group for group in groups if not group & joined]
                 groups = [*apart, joined.union(*(group for group in groups if group & joined))]
-        found += [Block(environment, tuple(sorted(group))) for group in groups]
-    return sorted(found, key=lambda block: (block.environment, block.arms))
+        connected += [Block(environment, tuple(sorted(group))) for group in groups]
+    return sorted(connected, key=lambda block: (block.environment, block.arms))
 
 
 def rearrangements(data: Data, block: Block, paired: bool) -> int:
@@ -168,8 +173,8 @@ def statistic(sums: Mapping[tuple[str, str], Sums], hypothesis: Hypothesis) -> A
     """
     parts = [sums[name, hypothesis.arm] for name in hypothesis.environments]
     moved = [part.difference(hypothesis.arm, hypothesis.baseline) for part in parts]
-    shift = reduce(np.add, [one for one, _ in moved])
-    variance = reduce(np.add, [one for _, one in moved])
+    shift = reduce(np.add, [difference for difference, _ in moved])
+    variance = reduce(np.add, [error for _, error in moved])
     tolerance = 1e-12 * np.sqrt(sum(part.scale**2 for part in parts))
     shift = np.where(np.abs(shift) <= tolerance, 0.0, shift)
     certain = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
@@ -200,24 +205,26 @@ def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TI
 
 def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:
     """Return the pooled degrees of freedom of a hypothesis, at least 1."""
-    counts = [
-        (data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments
-    ]
-    return max(sum(n - 1 if paired else n + m - 2 for n, m in counts), 1)
+    return max(sum(n - 1 if paired else n + m - 2 for n, m in sizes(data, hypothesis)), 1)
 
 
-def smallest_p(sizes: Sequence[tuple[int, int]], *, paired: bool = False) -> float:
-    """Return the smallest two-sided p-value that so many runs of two arms can give; `sizes` per environment.
+def sizes(data: Data, hypothesis: Hypothesis) -> list[tuple[int, int]]:
+    """Return the numbers of runs of both arms in every environment of a hypothesis."""
+    return [(data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments]
+
+
+def smallest_p(counts: Sequence[tuple[int, int]], *, paired: bool = False) -> float:
+    """Return the smallest two-sided p-value that so many runs of two arms can give; `counts` per environment.
 
     With equal numbers each split has a mirror image of the same size, so that at least two are as extreme. 1 with one
     run against one, NaN without runs on a side.
     """
-    if min(map(min, sizes)) == 0:
+    if min(map(min, counts)) == 0:
         return float("nan")
-    ways = prod(2**n if paired else comb(n + m, n) for n, m in sizes)
+    ways = prod(2**n if paired else comb(n + m, n) for n, m in counts)
     if ways > EXACT_LIMIT:
         return 1.0 / (REPETITIONS + 1)
-    return (2.0 if all(n == m for n, m in sizes) else 1.0) / ways
+    return (2.0 if all(n == m for n, m in counts) else 1.0) / ways
 
 
 def check_paired(data: Data, block: Block) -> None:
@@ -258,5 +265,5 @@ def _paired_sums(values: Array, arms: tuple[str, ...]) -> Sums:
     moved = [values[:, :, i] - values[:, :, j] for i, j in pairs]
     names = tuple((arms[i], arms[j]) for i, j in pairs)
     counts = np.full(len(pairs), values.shape[1])
-    total, square = (np.stack([(one**power).sum(1) for one in moved], axis=1) for power in (1, 2))
+    total, square = (np.stack([(pair**power).sum(1) for pair in moved], axis=1) for power in (1, 2))
     return Sums(names, counts, total, square, float(np.abs(values[0]).max()), True)

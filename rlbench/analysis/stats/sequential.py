@@ -35,6 +35,7 @@ from rlbench.analysis.stats.permutation import (
     degrees_of_freedom,
     observed,
     random_rows,
+    sizes,
     statistic,
     tie_of,
 )
@@ -118,10 +119,10 @@ def in_play(decisions: Sequence[Decision]) -> set[tuple[str, str]]:
     """Return the (environment, arm) that an undecided comparison still needs runs of."""
     return {
         (name, arm)
-        for one in decisions
-        if one.outcome == "undecided"
-        for name in one.hypothesis.environments
-        for arm in (one.hypothesis.arm, one.hypothesis.baseline)
+        for decision in decisions
+        if decision.outcome == "undecided"
+        for name in decision.hypothesis.environments
+        for arm in decision.hypothesis.arms
     }
 
 
@@ -137,7 +138,7 @@ def _rejected(interim: _Interim, spent: Sequence[float]) -> list[int]:
         allowed = int(np.floor(share * largest.shape[1] + 1e-9)) - crossed
         boundary = _boundary(largest[look, alive], allowed)
         if largest[look, 0] >= boundary:
-            return [int(one) for one in np.flatnonzero(np.round(interim.seen[look], interim.digits) >= boundary)]
+            return np.flatnonzero(np.round(interim.seen[look], interim.digits) >= boundary).tolist()
         over = alive & (largest[look] >= boundary)
         crossed += int(over.sum())
         alive &= ~over
@@ -169,13 +170,13 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
                 permuted[key] = permuted[key] + rows if number else rows
                 seen[key] = seen[key] + here if number else here
         pooled = _pooled(stages[: number + 1], hypotheses)
-        enough = [min(min(pair) for pair in _counts(pooled, one)) >= 2 for one in hypotheses]
-        df = np.array([degrees_of_freedom(pooled, one, False) for one in hypotheses], np.float64)
-        sides = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
-        sizes = [normal_scale(np.abs(one), df) if (df != df[0]).any() else np.abs(one) for one in sides]
-        t.append(sides[0][0])
-        scaled.append(sizes[0])
-        drawn.append(sizes[1])
+        enough = [min(map(min, sizes(pooled, each))) >= 2 for each in hypotheses]
+        df = np.array([degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
+        both = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
+        t.append(both[0][0])
+        both = [normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
+        scaled.append(both[0])
+        drawn.append(both[1])
     tie = tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
     return _Interim(np.stack(t), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
@@ -183,13 +184,13 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
 def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:
     """Return the statistics, `[rows, hypotheses]`; 0 where an arm has fewer than two runs somewhere."""
     rows = len(next(iter(sums.values())).total)
-    columns = [statistic(sums, one) if can else np.zeros(rows) for one, can in zip(hypotheses, enough, strict=True)]
+    columns = [statistic(sums, each) if can else np.zeros(rows) for each, can in zip(hypotheses, enough, strict=True)]
     return np.stack(columns, axis=1)
 
 
 def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Decision:
-    counts = _counts(_pooled(stages, [hypothesis]), hypothesis)
-    enough = min(min(pair) for pair in counts) >= 2
+    counts = sizes(_pooled(stages, [hypothesis]), hypothesis)
+    enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
     return Decision(hypothesis, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
@@ -197,10 +198,5 @@ def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Deci
 
 def _pooled(stages: Sequence[Data], hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], Array]:
     """Return the scores of all stages together; an arm that was stopped lacks scores in later ones."""
-    keys = {(name, arm) for one in hypotheses for name in one.environments for arm in (one.arm, one.baseline)}
+    keys = {(name, arm) for each in hypotheses for name in each.environments for arm in each.arms}
     return {key: np.concatenate([stage.get(key, np.empty(0)) for stage in stages]) for key in keys}
-
-
-def _counts(data: Data, hypothesis: Hypothesis) -> list[tuple[int, int]]:
-    """Return the numbers of runs of both arms in every environment of a hypothesis."""
-    return [(data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments]
