@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.scores.results import Results
 
 ALPHA = 0.05
-Verdict = Literal["better", "worse", "undecided", "identical"]
+ComparisonVerdict = Literal["better", "worse", "undecided", "identical"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Comparison:
     fewest: int
     detectable: float
     comparisons: int
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
 
 class Sensitivity(NamedTuple):
@@ -191,7 +191,7 @@ def _comparison(
     planned_arm, planned_baseline = (int((here & (scores["arm"] == arm)).sum()) for arm in estimand.arms)
     (n_arm, n_baseline), normalised = estimand.counts, len(estimand.environments) > 1
     difference = estimand.interval(LEVEL, seed)
-    verdict: Verdict = "undecided"
+    verdict: ComparisonVerdict = "undecided"
     if estimand.identical:
         difference, verdict = exactly(difference), "identical"
     elif adjusted < ALPHA and difference.low > 0:
@@ -239,7 +239,7 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
     staged = []
     for each in comparisons:
         key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
-        verdict: Verdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
+        verdict: ComparisonVerdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
         staged.append(replace(each, verdict=verdict))
     return staged
 
