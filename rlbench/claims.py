@@ -37,7 +37,9 @@ from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_number, is_text
 
 COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-greater")
-ORDERED = ("increasing", "decreasing", "peak", "dip")
+TRENDS = ("increasing", "decreasing")
+INNER = ("peak", "dip")
+ORDERED = (*TRENDS, *INNER)
 BOUNDED = ("above", "below", "within")
 DIRECTIONS = (*COMPARING, *ORDERED, *BOUNDED)
 DESCRIBING = ("id", "source", "known")
@@ -177,9 +179,9 @@ class Claim:
         if len(self.arms) < least:
             yield f"{brief(self.direction)} needs at least {least} arms, not {len(self.arms)}."
         inner = self.arms[1:-1]
-        if self.direction in ("peak", "dip") and self.best not in inner:
+        if self.direction in INNER and self.best not in inner:
             yield f"best must be one of the inner arms {', '.join(inner)}, not {brief(self.best)}."
-        if self.direction not in ("peak", "dip") and self.best is not None:
+        if self.direction not in INNER and self.best is not None:
             yield "best goes with peak and dip only."
         if self.event is not None and self.bound is not None and not 0 <= self.bound <= 1:
             yield f"the bound of a share lies between 0 and 1, not at {self.bound}."

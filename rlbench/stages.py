@@ -89,12 +89,12 @@ def planned_looks(plan: Plan, stage: int) -> list[int]:
 
 def _look(part: Plan, results_dir: str | Path, looks: Sequence[int], number: int) -> tuple[Results, list[Decision]]:
     """Return the results so far and the decisions of look `number`, from the stored scores alone."""
-    from rlbench.analysis.judge.estimands import sequential_data
+    from rlbench.analysis.judge.estimands import staged_data
     from rlbench.analysis.stats.sequential import decide
 
     results = open_results(part.document(), part.planned, results_dir, staged=False)
     stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
-    data, hypotheses = sequential_data(results, stages, METRIC)
+    data, hypotheses = staged_data(results, stages, METRIC)
     return results, decide(data, hypotheses, looks)
 
 

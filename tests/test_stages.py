@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rlbench import Arm, Experiment
-from rlbench.analysis.judge.compare import looks_of
+from rlbench.analysis.judge.compare import interim_warnings
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord
 from rlbench.results import STAGES, Results, open_results
@@ -123,7 +123,7 @@ def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
     results = open_results(made.document(), made.planned, tmp_path)
     assert len(results.runs) == 45
     assert [one.verdict for one in results.comparisons] == ["better", "undecided"]
-    (said,) = looks_of(results.experiment.sequential)
+    (said,) = interim_warnings(results.experiment.sequential)
     assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
     assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
     assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
@@ -136,7 +136,7 @@ def test_changing_the_looks_afterwards_is_said(tmp_path: Path) -> None:
     go(tmp_path, Fake(), plan(10))
     results, _ = go(tmp_path, Fake(), plan(20))
     assert results.experiment.sequential["earlier"] == 1
-    assert "looked at before in 1 other design of the looks" in looks_of(results.experiment.sequential)[1]
+    assert "looked at before in 1 other design of the looks" in interim_warnings(results.experiment.sequential)[1]
 
 
 def test_an_experiment_run_as_a_whole_is_reported_as_one(tmp_path: Path) -> None:

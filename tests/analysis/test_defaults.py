@@ -9,9 +9,9 @@ import pytest
 
 from rlbench.analysis.stats import families, intervals, power, selection, sequential, survival, tails, trends
 
-MODULES = [intervals, trends, families, intervals, power, selection, sequential, survival, tails, trends]
+MODULES = [families, intervals, power, selection, sequential, survival, tails, trends]
 DEFAULTS = {"seed": 0, "level": 0.95, "alpha": 0.05, "power": 0.8, "paired": False, "simultaneous": False}
-DEFAULTS |= {"target": 1.0, "margin": 0.0, "increasing": True, "tasks": 1}
+DEFAULTS |= {"increasing": True, "tasks": 1}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

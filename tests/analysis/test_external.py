@@ -139,6 +139,17 @@ def test_a_curve_that_stops_early_is_a_failed_run(file):
     ]
 
 
+def test_a_failed_run_outside_of_the_compared_steps_has_no_score(file):
+    table = curves()
+    first = (table["algorithm"] == "sac") & (table["seed"] == "run2")
+    late = table[~((table["step"] < 2000) & ~first) & ~(first & (table["step"] > 1000))]
+    results = read_results(file(late))
+    one = results.scores[(results.scores["arm"] == "sac") & (results.scores["seed"] == 2)].iloc[0]
+    assert (one["status"], one["used"]) == ("failed", False)
+    assert np.isnan([one["auc"], one["final"]]).all()
+    assert results.experiment.compared["Hopper-v5"][0] == 2000
+
+
 def test_a_missing_cell_and_unequal_runs_are_said(file, tmp_path):
     table = frame()
     table = table[~((table["algorithm"] == "sac") & (table["environment"] == "Hopper-v5"))]

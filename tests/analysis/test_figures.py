@@ -18,7 +18,7 @@ from rlbench.analysis import draw
 from rlbench.analysis.draw.annotate import run_counts
 from rlbench.analysis.draw.files import Picture, drawn, save
 from rlbench.analysis.draw.style import FIXED, arm_styles, rlbench_style
-from rlbench.analysis.judge.compare import compare_all
+from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.scores import scores
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
@@ -34,7 +34,7 @@ class Data:
         self.curves = scores.curves(self.tables)
         self.scores = scores.scores(self.tables)
         self.arms = list(arms)
-        self.comparisons = compare_all(self.scores, baseline) if baseline else []
+        self.comparisons = JudgedResults({"baseline": baseline}, self.tables).comparisons
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from rlbench.errors import RlbenchError
 
 SCORES = [
     lambda x, y, **more: iv.bootstrap([x, y], **more),
-    lambda x, y, **more: iv.bootstrap_difference(x, y, **more),
     lambda x, y, **more: iv.mean_interval([x, y], **more),
     lambda x, y, **more: iv.difference_interval(x, y, **more),
 ]
@@ -45,14 +44,11 @@ def test_a_higher_level_is_wider_and_holds_the_point(interval):
 
 
 def test_percentile_bootstrap_agrees_with_scipy():
-    x, y = data(12)
-    ours = iv.bootstrap_difference(x, y, st.mean, repetitions=20_000)
+    x, _ = data(12)
+    ours = iv.bootstrap(x, st.mean, repetitions=20_000)
+    level = 1 - 2 * iv.tail_share(0.95, [12])
     theirs = stats.bootstrap(
-        (np.sort(x), np.sort(y)),
-        lambda x, y, axis: np.mean(x, axis) - np.mean(y, axis),
-        method="percentile",
-        n_resamples=20_000,
-        rng=3,
+        (np.sort(x),), np.mean, method="percentile", confidence_level=level, n_resamples=20_000, rng=3
     ).confidence_interval
     assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=0.05)
     assert ours.method == "percentile bootstrap"
@@ -152,11 +148,10 @@ def test_winning_every_pair_is_not_certainty():
 
 
 def test_tails_move_out_as_hesterberg_says():
-    one = iv.tail_share(0.95, [10], several_tasks=False, difference=False)
+    one = iv.tail_share(0.95, [10])
     assert one == pytest.approx(stats.norm.cdf(-stats.t.ppf(0.975, 9)))
-    many = iv.tail_share(0.95, [10, 10, 8], several_tasks=True, difference=False)
+    many = iv.tail_share(0.95, [10, 10, 8])
     assert many == pytest.approx(stats.norm.cdf(-stats.t.ppf(0.975, 25) * np.sqrt(8 / 7)))
-    assert iv.tail_share(0.9, [10, 10], several_tasks=False, difference=True) == pytest.approx(0.05)
 
 
 def test_three_runs_have_the_t_of_their_mean():
@@ -166,17 +161,15 @@ def test_three_runs_have_the_t_of_their_mean():
     assert one.method == "trimmed t"
 
 
-@pytest.mark.parametrize(("n", "m"), [(3, 3), (3, 4), (4, 4), (4, 9), (20, 4)])
-def test_few_runs_have_yuens_interval(n, m):
+@pytest.mark.parametrize("n", [3, 4])
+def test_few_runs_have_yuens_interval(n):
     rng = np.random.default_rng(n)
-    x, y = rng.lognormal(size=n), rng.normal(size=m)
-    for other, estimate in ((y, iv.bootstrap_difference(x, y)), (1e-9 * y, iv.bootstrap(x))):  # of one arm: the limit
-        if estimate.method != "trimmed t":
-            assert n == 20
-            continue
-        yuen = stats.ttest_ind(x, other, equal_var=False, trim=0.25)
-        half = stats.t.ppf(0.975, yuen.df) * estimate.point / yuen.statistic
-        assert [estimate.low, estimate.high] == pytest.approx([estimate.point - half, estimate.point + half], rel=1e-6)
+    x = rng.lognormal(size=n)
+    estimate = iv.bootstrap(x)
+    yuen = stats.ttest_ind(x, 1e-9 * rng.normal(size=n), equal_var=False, trim=0.25)  # of one arm: the limit
+    half = stats.t.ppf(0.975, yuen.df) * estimate.point / yuen.statistic
+    assert [estimate.low, estimate.high] == pytest.approx([estimate.point - half, estimate.point + half], rel=1e-6)
+    assert estimate.method == "trimmed t"
 
 
 def test_a_middle_without_spread_says_so():
@@ -193,18 +186,6 @@ def test_the_iqm_of_resampled_runs_needs_no_sorting():
     assert fast.quantity == "IQM"
 
 
-def test_the_optimality_gap_has_the_interval_of_the_mean_gap():
-    for scores, gaps in (([0.2, 0.3, 0.4], [0.8, 0.7, 0.6]), ([1.0, 1.9, 2.5], [0.0, 0.0, 0.0])):
-        gap = iv.optimality_gap_interval(scores)
-        ends = stats.ttest_1samp(gaps, 0).confidence_interval(0.95) if any(gaps) else (0, 0)
-        assert [gap.point, gap.low, gap.high] == pytest.approx([np.mean(gaps), *ends])
-    beyond = iv.optimality_gap_interval([0.5, 3.0, 1.7], target=2.0)
-    low, high = stats.ttest_1samp([1.5, 0.0, 0.3], 0).confidence_interval(0.95)
-    assert low < 0
-    assert [beyond.point, beyond.low, beyond.high] == pytest.approx([0.6, 0, high])  # no gap is negative
-    assert beyond.quantity == "optimality gap"
-
-
 def test_intervals_stay_in_the_possible_range():
     full, low = np.array([500.0] * 9 + [400.0]), np.array([9.0, 9.5, 10.0, 30.0, 9.1])
     for estimate in (iv.mean_interval(full, possible=(0, 500)), iv.mean_interval(low, possible=(9, 500))):
@@ -212,10 +193,6 @@ def test_intervals_stay_in_the_possible_range():
     difference = iv.difference_interval(full, full - 400, possible=(0, 500))
     assert -500 <= difference.low < difference.high <= 500
     assert iv.difference_interval(full, low, possible=(0, 500)).high <= 500
-    # Runs that all miss the target: the best possible score sets the smallest gap, the worst one the largest.
-    gap = iv.optimality_gap_interval([0.2, 0.5, 0.9], possible=(0, 0.9))
-    assert [gap.low, gap.high] == pytest.approx([0.1, 1.0])
-    assert iv.optimality_gap_interval(full / 500, possible=(0, 1)).low == 0
     assert iv.bootstrap(low, st.median, possible=(9.2, 500)).low == 9.2
 
 

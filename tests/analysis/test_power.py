@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.families import smallest_p
-from rlbench.analysis.stats.power import Spread, detectable_effect, fewest_runs, refusal, seeds_needed, smallest_level
+from rlbench.analysis.stats.permutation import smallest_p
+from rlbench.analysis.stats.power import Spread, detectable_effect, fewest_runs, refusal, seeds_needed
 from rlbench.errors import RlbenchError
 
 UNIT = Spread((1.0,), (1.0,))
@@ -36,7 +36,7 @@ def test_several_environments_and_one_mean():
 
 
 def test_a_small_pilot_leaves_much_open():
-    few, many = (seeds_needed(Spread((1.0,), (1.0,), freedom), 1.0) for freedom in (4.0, 100.0))
+    few, many = (seeds_needed(Spread((1.0,), (1.0,), df), 1.0) for df in (4.0, 100.0))
     assert few.n == many.n == 17
     assert few.low < many.low < 17 < many.high < few.high
     # The chi-square interval of a variance by four degrees of freedom holds it with probability 0.8.
@@ -52,7 +52,7 @@ def test_the_spread_of_runs():
     spread = Spread.of([x, x], [y, y])
     assert spread.arm == pytest.approx((x.std(ddof=1),) * 2)
     assert spread.baseline == pytest.approx((y.std(ddof=1),) * 2)
-    assert 3 < spread.freedom < 10
+    assert 3 < spread.degrees_of_freedom < 10
     assert np.isnan(Spread.of([1.0], [1.0, 2.0]).arm[0])
 
 
@@ -67,10 +67,7 @@ def test_unknown_and_no_spread_and_effects_out_of_reach():
 
 def test_the_fewest_runs_of_a_permutation_test():
     assert [fewest_runs(0.05), fewest_runs(0.05, paired=True), fewest_runs(0.05, tasks=2)] == [4, 6, 3]
-    assert [smallest_level(n) for n in (3, 4, 5)] == [0.1, 2 / 70, 2 / 252]
-    for n, tasks, paired in ((3, 1, False), (5, 2, False), (12, 1, False), (5, 1, True)):
-        scores = [np.zeros(n)] * tasks
-        assert smallest_level(n, tasks=tasks, paired=paired) == smallest_p(scores, scores, paired=paired)
+    assert [smallest_p([(n, n)]) for n in (3, 4, 5)] == [0.1, 2 / 70, 2 / 252]
     with pytest.raises(RlbenchError, match=r"no p can be below 0\.0001"):
         fewest_runs(1e-5)
     assert refusal(4, 4, 0.05) == ""

@@ -1,10 +1,10 @@
-"""Picking the best of a sweep, and judging it on fresh seeds."""
+"""Picking the best of a sweep."""
 
 import numpy as np
 import pytest
 
 from rlbench.analysis.stats import intervals
-from rlbench.analysis.stats.selection import fresh_estimate, pick_best
+from rlbench.analysis.stats.selection import pick_best
 from rlbench.errors import RlbenchError
 
 
@@ -51,13 +51,6 @@ def test_the_order_of_settings_and_runs_does_not_matter():
     other = {name: runs[name][::-1] for name in reversed(runs)}
     assert pick_best(other, seed=2) == pick_best(runs, seed=2)
     assert pick_best(runs, seed=3) != pick_best(runs, seed=2)
-
-
-def test_fresh_seeds_must_be_fresh():
-    scores = np.arange(5.0)
-    assert fresh_estimate(range(10), range(10, 15), scores) == intervals.mean_interval(scores)
-    with pytest.raises(RlbenchError, match="Seed 9 was used to pick"):
-        fresh_estimate(range(10), range(9, 14), scores)
 
 
 @pytest.mark.parametrize("runs", [{"a": [1.0, 2.0]}, {"a": [1.0, 2.0], "b": [1.0]}])

@@ -2,9 +2,14 @@
 
 import numpy as np
 
-from rlbench.analysis.judge.compare import compare_all
-from rlbench.analysis.judge.sensitivity import failures_as_worst, sensitivity, warning
-from tests.analysis.test_compare import table
+from rlbench.analysis.judge.compare import sensitivity, warning
+from rlbench.analysis.scores.scores import failures_as_worst
+from tests.analysis.test_compare import results, table
+
+
+def compared(scores):
+    made = results(scores)
+    return sensitivity(made, made.compare(baseline="reinforce"))
 
 
 def scores(failed, environment="CartPole-v1"):
@@ -38,8 +43,7 @@ def test_missing_runs_are_no_failures():
 
 def test_a_verdict_that_depends_on_failures_is_flagged():
     before = scores(4)
-    comparisons = compare_all(before, "reinforce")
-    found = sensitivity(before, comparisons)
+    found = compared(before)
     assert [one.changed for one in found] == [True]
     assert (found[0].finished.verdict, found[0].with_failures.verdict) == ("better", "undecided")
     assert warning(found[0]) == (
@@ -50,13 +54,13 @@ def test_a_verdict_that_depends_on_failures_is_flagged():
 
 def test_without_failures_there_is_nothing_to_say():
     before = scores(0)
-    assert sensitivity(before, compare_all(before, "reinforce")) == []
+    assert compared(before) == []
 
 
 def test_one_failure_of_many_changes_no_verdict():
     rng = np.random.default_rng(0)
     runs = {("ppo", "CartPole-v1"): rng.normal(480, 5, 20), ("reinforce", "CartPole-v1"): rng.normal(100, 10, 20)}
     before = table(runs, {("ppo", "CartPole-v1", 3)})
-    found = sensitivity(before, compare_all(before, "reinforce"))
+    found = compared(before)
     assert [one.changed for one in found] == [False]
     assert found[0].with_failures.n_arm == 20

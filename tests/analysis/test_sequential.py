@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.stats.permutation import Hypothesis
-from rlbench.analysis.stats.sequential import _boundary, _Looks, _rejected, _statistics, decide, in_play
+from rlbench.analysis.stats.sequential import _boundary, _Interim, _rejected, _statistics, decide, in_play
 from rlbench.errors import RlbenchError
 
 E = ("E",)
@@ -51,7 +51,7 @@ def test_permutations_that_an_earlier_look_stopped_count_no_more():
 
     def looks(t):
         columns = np.stack([first, t])[:, :, None]
-        return _Looks(columns[:, 0], columns[:, 0], columns[:, 1:], 9)
+        return _Interim(columns[:, 0], columns[:, 0], columns[:, 1:], 9)
 
     assert _rejected(looks(second), [0.2, 0.4]) == [0]  # 9 and 8 were stopped: of those left, 7 and 6 are the largest
     assert _rejected(looks(np.where(second == 6, 2.5, second)), [0.2, 0.4]) == []

@@ -70,16 +70,6 @@ def test_pseudo_times_by_hand():
     assert survival.pseudo_times(time, reached, 5.0) == pytest.approx(expected)
 
 
-def test_the_difference_is_between_arms_and_ignores_the_order():
-    first, second = censored(12, 1), censored(9, 2)
-    forward = survival.restricted_mean_difference(first, second, 9.0)
-    order = np.random.default_rng(0).permutation(12)
-    again = survival.restricted_mean_difference((first[0][order], first[1][order]), second, 9.0)
-    assert forward == again
-    means = [survival.pseudo_times(*one, 9.0).mean() for one in (first, second)]
-    assert forward.point == pytest.approx(means[0] - means[1])
-
-
 def test_what_cannot_be_said():
     with pytest.raises(RlbenchError, match="watched for 9 steps"):
         survival.restricted_mean([1.0, 5.0], [True, False], 9.0)

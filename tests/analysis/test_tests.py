@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.families import holm, permutation_test, smallest_p
+from rlbench.analysis.stats.families import holm
+from rlbench.analysis.stats.permutation import smallest_p
 from rlbench.analysis.stats.trends import contrast_test
-from rlbench.errors import RlbenchError
+from tests.statistics.two_arms import permutation_test
 
 
 def absolute_t(a, b, axis):
@@ -34,19 +35,17 @@ def test_many_runs_are_sampled_close_to_the_truth_and_by_seed():
 def test_separated_samples_reach_the_smallest_p_and_no_less():
     for n, m in ((3, 3), (4, 4), (3, 5), (5, 5)):
         x, y = np.arange(n) + 100.0, np.arange(m) * 1.0
-        assert permutation_test(x, y) == pytest.approx(smallest_p(x, y)) or n != m
-        assert permutation_test(x, y) >= smallest_p(x, y) * (1 - 1e-12)
-    assert smallest_p(np.zeros(3), np.zeros(3)) == pytest.approx(0.1)
-    assert smallest_p(np.zeros(4), np.zeros(4)) == pytest.approx(2 / 70)
-    assert smallest_p(np.zeros(1), np.zeros(1)) == 1.0
-    assert smallest_p(np.zeros(10), np.zeros(10)) == 1e-4
+        assert permutation_test(x, y) == pytest.approx(smallest_p([(n, m)])) or n != m
+        assert permutation_test(x, y) >= smallest_p([(n, m)]) * (1 - 1e-12)
+    found = [smallest_p([(n, n)]) for n in (3, 4, 1, 10)]
+    assert found == pytest.approx([0.1, 2 / 70, 1.0, 1e-4])
 
 
 def test_environments_are_strata():
     x, y = np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.1, 0.2])
     # All of 20 x 20 splits within the environments; both separated: only the observed and its mirror are as extreme.
     assert permutation_test([x, x + 100], [y, y + 100]) == pytest.approx(2 / 400)
-    assert smallest_p([x, x], [y, y]) == pytest.approx(2 / 400)
+    assert smallest_p([(3, 3), (3, 3)]) == pytest.approx(2 / 400)
     # The level of the environments does not enter: mixing them would drown the difference.
     assert permutation_test([x, x + 1e6], [y, y + 1e6]) == pytest.approx(2 / 400)
 
@@ -57,11 +56,9 @@ def test_equal_runs():
     assert permutation_test([500.0] * 3, [500.0, 500.0, 499.0]) == 1.0
 
 
-def test_no_run_and_wrong_tasks():
+def test_without_runs_on_a_side_there_is_no_p_value():
     assert np.isnan(permutation_test([], [1.0]))
-    assert np.isnan(smallest_p([], [1.0]))
-    with pytest.raises(RlbenchError, match="same environments"):
-        permutation_test([[1.0], [2.0]], [[1.0]])
+    assert np.isnan(smallest_p([(0, 1)]))
 
 
 def test_the_level_is_held_where_nothing_differs():

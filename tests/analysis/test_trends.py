@@ -1,4 +1,4 @@
-"""Trend tests and the interior optimum: against scipy, by full enumeration, and in odd data."""
+"""Trend tests: against scipy, by full enumeration, and in odd data."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.families import permutation_test
-from rlbench.analysis.stats.trends import (
-    _student,
-    contrast_test,
-    interior_test,
-    linear_changes,
-    page_test,
-    rank_correlation,
-)
+from rlbench.analysis.stats.trends import _student, contrast_test, linear_changes, page_test, rank_correlation
 from rlbench.errors import RlbenchError
 
 
@@ -96,23 +88,12 @@ def test_a_change_that_is_rounding_is_none():
     assert _student(np.array([[third, 0.3, 0.3], [-0.3, -third, -0.3], [0, 0, 0]])).tolist() == [np.inf, -np.inf, 0]
 
 
-def test_the_inner_arm_must_beat_both_ends():
-    rng = np.random.default_rng(1)
-    low, best, high = rng.normal(0, 1, 6), rng.normal(4, 1, 6), rng.normal(2, 1, 6)
-    p = interior_test([low, best, high], 1)
-    assert p == max(permutation_test(best, end, alternative="greater") for end in (low, high))
-    assert p < 0.05 < interior_test([low, best, best + 0.1], 1)
-    assert interior_test([low, best, high], 1, margin=1.5) > p
-    assert interior_test([low, best, high], 1, paired=True) >= 1 / 2**6
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: page_test(np.ones((1, 3))), "at least two seeds and three ordered arms"),
         (lambda: contrast_test(np.ones((4, 2))), r"not an array of shape \(4, 2\)"),
         (lambda: page_test([[1, np.nan, 2], [1, 2, 3]]), "NaN"),
-        (lambda: interior_test([[1.0], [2.0], [3.0]], 2), "must be an inner one, not number 3"),
     ],
 )
 def test_what_is_no_trend_is_refused(call, message):

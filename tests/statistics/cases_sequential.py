@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlbench.analysis.stats.families import permutation_test
 from rlbench.analysis.stats.permutation import Hypothesis
 from rlbench.analysis.stats.sequential import Decision, decide
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution
+from tests.statistics.two_arms import permutation_test
 
 STAGES = 4
 ROWS = 199

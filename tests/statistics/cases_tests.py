@@ -1,4 +1,4 @@
-"""False positives and power of the tests of two arms, of families, of equivalence, of trends and of an inner optimum.
+"""False positives and power of the tests of two arms, of families and of trends.
 
 `n` are runs per arm and environment. With 199 permutations a p of 0.05 is reached by exactly 5 % of them.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
-from rlbench.analysis.stats.families import family, holm, permutation_test
+from rlbench.analysis.stats.families import holm, step_down
 from rlbench.analysis.stats.permutation import Hypothesis
-from rlbench.analysis.stats.trends import contrast_test, equivalence_test, interior_test, page_test
+from rlbench.analysis.stats.trends import contrast_test, page_test
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
-from tests.statistics.distributions import ALL, LOGNORMAL, NORMAL, SATURATED, SIZES, Array, Distribution
+from tests.statistics.distributions import ALL, SIZES, Array, Distribution
+from tests.statistics.two_arms import permutation_test
 
 ALPHA = 0.05
 ROWS = 199
@@ -66,7 +67,7 @@ def _family(far: float, distribution: Distribution, rng: np.random.Generator, n:
     if far:
         data |= {(name, "d"): data[name, "d"] + far for name in places}
     asked = [Hypothesis(arm, "a", names) for arm in "bcd" for names in (("E",), ("F",), places)]
-    adjusted = family(data, asked, seed=seed, repetitions=ROWS).adjusted
+    adjusted = step_down(data, asked, seed=seed, repetitions=ROWS).adjusted
     return float(adjusted[:6].min() if far else adjusted.min())
 
 
@@ -79,33 +80,6 @@ def families(simulations: int) -> Iterator[Row]:
                 yield rejected(name, distribution, n, simulations, lambda *a, far=far: _family(far, *a))
 
 
-def _equivalence(distribution: Distribution, rng: np.random.Generator, n: int, seed: int) -> float:
-    """Two arms that differ by exactly the margin, which is so large that the other side does not matter."""
-    margin = 3 * float(np.std(distribution.quantile((np.arange(1000) + 0.5) / 1000)))
-    x, y = distribution.draw(rng, (2, n))
-    return equivalence_test(x + margin, y, margin, seed=seed, repetitions=ROWS)
-
-
-def _hard(distribution: Distribution, rng: np.random.Generator, n: int, seed: int) -> float:
-    """An arm at its ceiling against one with a long upper tail, whose true means differ by exactly the margin."""
-    x, y = SATURATED.draw(rng, (n,)) - _MEANS[0], LOGNORMAL.draw(rng, (n,)) - _MEANS[1]
-    return equivalence_test(x - 6, y, 6, seed=seed, repetitions=ROWS)
-
-
-_MEANS = (SATURATED.between(0, 1), LOGNORMAL.between(0, 1))
-
-
-@case(full=1_500, fast=60)
-def equivalence(simulations: int) -> Iterator[Row]:
-    """False equivalence (TOST) of arms that differ by the margin; the last row breaks its assumption of one shape."""
-    for distribution in ALL:
-        for n in SIZES:
-            yield rejected("equivalence at the margin", distribution, n, simulations, _equivalence)
-    for n in SIZES:
-        found = rejected("equivalence at the margin", NORMAL, n, simulations, _hard)
-        yield found._replace(data="saturated against lognormal", nominal=float("nan"))
-
-
 def _page(distribution: Distribution, rng: np.random.Generator, n: int, seed: int) -> float:
     return page_test(distribution.draw(rng, (n, 4)))
 
@@ -114,19 +88,12 @@ def _contrast(distribution: Distribution, rng: np.random.Generator, n: int, seed
     return contrast_test(distribution.draw(rng, (n, 4)), seed=seed, repetitions=ROWS)
 
 
-def _interior(distribution: Distribution, rng: np.random.Generator, n: int, seed: int) -> float:
-    """The inner arm is as good as one end and far better than the other: the least favourable truth."""
-    low, best, high = distribution.draw(rng, (3, n))
-    return interior_test([low - 50, best, high], 1, seed=seed, repetitions=ROWS)
-
-
 @case(full=1_000, fast=60)
 def ordered_arms(simulations: int) -> Iterator[Row]:
-    """Trends over four equal settings, and an inner optimum that is as good as one end."""
+    """Trends over four equal settings."""
     tests: dict[str, Test] = {
         "Page's trend test, 4 settings": _page,
         "permuted linear contrast, 4 settings": _contrast,
-        "inner setting beats both ends": _interior,
     }
     for name, test in tests.items():
         for distribution in ALL:
@@ -147,7 +114,7 @@ def power_on_normal_scores(simulations: int) -> Iterator[Row]:
             rng = np.random.default_rng([n, simulation])
             arms = dict(zip("abcd", rng.normal(size=(4, n)) + effect * np.array([[0], [1], [1], [1]]), strict=True))
             data = {("E", arm): values for arm, values in arms.items()}
-            ours = family(data, [Hypothesis(arm, "a", ("E",)) for arm in "bcd"], seed=simulation, repetitions=ROWS)
+            ours = step_down(data, [Hypothesis(arm, "a", ("E",)) for arm in "bcd"], seed=simulation, repetitions=ROWS)
             theirs = np.array([_welch(arms[arm], arms["a"]) for arm in "bcd"])
             hits += [
                 int(ours.p[0] <= ALPHA),

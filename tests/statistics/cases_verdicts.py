@@ -25,7 +25,7 @@ MARGIN = 1.0
 class Scores(Results):
     """Results that are given as scores, `[runs]` per arm."""
 
-    def __init__(self, arms: dict[str, Array]) -> None:
+    def __init__(self, arms: dict[str, Array], seed: int) -> None:
         rows = [
             {"cell": f"{arm}{seed}", "arm": arm, "environment": "E", "seed": seed, "used": True, "status": "finished"}
             | {"auc": value}
@@ -33,8 +33,8 @@ class Scores(Results):
             for seed, value in enumerate(values)
         ]
         table = pd.DataFrame(rows)
-        super().__init__({"arms": [], "environments": []}, Tables(table, pd.DataFrame(), pd.DataFrame()))
-        self.__dict__["scores"] = table  # in place of what is computed from episodes
+        tables = Tables(table, pd.DataFrame(), pd.DataFrame())
+        super().__init__({"arms": [], "environments": []}, tables, seed=seed, scores=table)
 
 
 @cache
@@ -48,7 +48,7 @@ def _verdicts(claim: Claim, x: Distribution, y: Distribution, shift: float, n: i
     for simulation in range(simulations):
         rng = np.random.default_rng([n, simulation])
         arms = {"a": x.draw(rng, (n,)) - means[0] + shift, "b": y.draw(rng, (n,)) - means[1]}
-        said.append(judge(claim, Scores(arms), seed=simulation).verdict)
+        said.append(judge(claim, Scores(arms, simulation)).verdict)
     return said
 
 

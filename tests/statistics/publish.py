@@ -1,8 +1,8 @@
 """Measures everything and publishes it: `python -m tests.statistics.publish [PART OF A CASE'S NAME ...]`.
 
-Writes `rlbench/analysis/calibration.csv`, from which intervals are named, and `docs/calibration.md`. With names only
-the matching cases are measured and their rows replaced; with one that matches none, the page is written anew from the
-file. One process, about fifteen minutes for all.
+Writes `rlbench/analysis/stats/calibration.csv`, from which intervals are named, and `docs/calibration.md`. With names
+only the matching cases are measured and their rows replaced; with one that matches none, the page is written anew from
+the file. One process, about fifteen minutes for all.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tests.statistics.calibration import FALSE_POSITIVES, Row, row
 from tests.statistics.publish import read
 
 ALARM = 1e-4  # probability that one case is found wrong although it is not
-LEVELS = ("two_arms", "families", "equivalence", "ordered_arms", "group_sequential", "verdicts_at_the_limit")
+LEVELS = ("two_arms", "families", "ordered_arms", "group_sequential", "verdicts_at_the_limit")
 
 
 def within_the_level(rows: Sequence[Row]) -> None:

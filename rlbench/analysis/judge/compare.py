@@ -1,4 +1,4 @@
-"""Does one arm beat another, by how much, and how sure: pairwise comparisons, their verdicts and sentences.
+"""Does one arm beat another, by how much, and how sure: comparisons with a baseline and their verdicts.
 
 The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
 of the largest |t| for all comparisons made in the same call (`families`), is below 0.05 and the 95 % interval of the
@@ -9,30 +9,37 @@ Comparisons are per environment, in units of the episode return, and with severa
 of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
 that row is left out if an environment has no reference. Only `used` runs enter (`scores`); the others are
 counted.
+
+A run that failed or diverged has no score of its whole budget. Where runs fail because of the algorithm, leaving them
+out flatters it. So every comparison is made a second time with these runs as the worst possible score
+(`Sensitivity`). The truth lies between the two; where their verdicts differ, the data do not carry either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.scores.identity import exactly, identical
-from rlbench.analysis.scores.references import Reference, possible_range
-from rlbench.analysis.scores.scores import ALL, METRICS
-from rlbench.analysis.stats import families, intervals
-from rlbench.analysis.stats.estimates import Estimate
-from rlbench.analysis.stats.families import family
-from rlbench.analysis.stats.permutation import Data, Hypothesis
-from rlbench.analysis.stats.power import Spread, detectable_effect, fewest_runs
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.judge.estimands import Difference, Values
+from rlbench.analysis.scores.identity import exactly
+from rlbench.analysis.scores.references import possible_range
+from rlbench.analysis.scores.scores import METRICS, STOPPED, failures_as_worst
+from rlbench.analysis.stats.estimates import LEVEL, Estimate
+from rlbench.analysis.stats.families import step_down
+from rlbench.analysis.stats.intervals import improvement_interval, mean_interval
+from rlbench.analysis.stats.permutation import smallest_p
+from rlbench.analysis.stats.power import detectable_effect
 from rlbench.errors import RlbenchError, nearest
 
+if TYPE_CHECKING:
+    from rlbench.analysis.scores.results import Results
+
 ALPHA = 0.05
-Verdict = Literal["better", "worse", "undecided", "identical"]
+ComparisonVerdict = Literal["better", "worse", "undecided", "identical"]
 
 
 @dataclass(frozen=True)
@@ -68,71 +75,52 @@ class Comparison:
     fewest: int
     detectable: float
     comparisons: int
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
 
-@dataclass(frozen=True)
-class _Question:
-    """One comparison to be made, and the scores for it: per environment `[runs]`."""
+class Sensitivity(NamedTuple):
+    """One comparison of the runs that finished, and the same with failures as the worst score."""
 
-    arm: str
-    baseline: str
-    environment: str
-    environments: tuple[str, ...]
-    x: list[Array]
-    y: list[Array]
-    planned_arm: int
-    planned_baseline: int
-    identical: bool
+    finished: Comparison
+    with_failures: Comparison
+
+    @property
+    def changed(self) -> bool:
+        """Whether the verdict depends on how failures count."""
+        return self.finished.verdict != self.with_failures.verdict
 
 
-def compare(
-    scores: pd.DataFrame,
-    arm: str,
-    baseline: str,
-    metric: str = "auc",
-    seed: int = 0,
-    references: Mapping[str, Reference] | None = None,
-    traces: pd.Series | None = None,
-) -> list[Comparison]:
-    """Compare one arm with another on each environment and over all of them: `compare_all` of one pair."""
-    pairs = [(arm, baseline)]
-    return compare_all(scores, pairs=pairs, metric=metric, seed=seed, references=references, traces=traces)
+def compare_all(results: Results, pairs: Sequence[tuple[str, str]], metric: str = "auc") -> list[Comparison]:
+    """Compare each pair (arm, baseline). All comparisons returned by one call are one family for the correction.
 
-
-def compare_all(
-    scores: pd.DataFrame,
-    baseline: str | None = None,
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    metric: str = "auc",
-    seed: int = 0,
-    references: Mapping[str, Reference] | None = None,
-    traces: pd.Series | None = None,
-) -> list[Comparison]:
-    """Compare every other arm with `baseline`, or each pair (arm, baseline) of `pairs`.
-
-    `scores` is the table of `scores.scores`; its row order does not matter. All comparisons returned by one
-    call are one family for the correction. Per pair the environments in alphabetical order, then `ALL`.
-    `references` say which scores are possible, which no interval leaves, and `traces` which runs are the same
-    (`identity.traces`); without them the scores themselves do.
+    Per pair the environments that both arms were planned for, in alphabetical order, then `ALL`.
 
     Raises:
-        RlbenchError: an unknown arm or metric, an arm compared with itself, or neither baseline nor pairs
-        given.
+        RlbenchError: an unknown arm or metric, or an arm compared with itself.
     """
-    if metric not in METRICS or metric not in scores:
-        known = [name for name in METRICS if name in scores]
+    if metric not in METRICS or metric not in results.scores:
+        known = [name for name in METRICS if name in results.scores]
         raise RlbenchError(f"There is no score {metric!r}.{nearest(metric, known)}")
-    pairs = _pairs(scores, baseline, pairs)
-    traced = scores.assign(trace=np.nan if traces is None else scores["cell"].map(traces))
-    questions = [question for arm, other in pairs for question in _questions(traced, arm, other, metric)]
-    hypotheses = [Hypothesis(one.arm, one.baseline, one.environments) for one in questions]
-    tested = family(_data(scores, hypotheses, metric), hypotheses, seed=seed)
+    arms = sorted({arm for pair in pairs for arm in pair})
+    for arm in arms:
+        if arm not in results.arms:
+            raise RlbenchError(f"There is no arm {arm!r} in these results.{nearest(arm, sorted(results.arms))}")
+    for arm, baseline in pairs:
+        if arm == baseline:
+            raise RlbenchError(f"The arm {arm!r} cannot be compared with itself.")
+    plain, normalised = (Values(results, name, arms, results.environments) for name in (metric, f"{metric}_normalised"))
+    estimands = [estimand for pair in pairs for estimand in _differences(results, plain, normalised, *pair)]
+    # Tested together, scores are normalised where comparisons over all need it; t does not depend on the scale.
+    data = {
+        (name, arm): (normalised if normalised.known([name]) else plain).runs(name, arm)
+        for name in results.environments
+        for arm in arms
+    }
+    tested = step_down(data, estimands, seed=results.seed)
     comparisons = int(np.isfinite(tested.p).sum())  # NaN where an arm has no run
     return [
-        _answer(question, metric, seed, float(p), float(corrected), comparisons, references)
-        for question, p, corrected in zip(questions, tested.p, tested.adjusted, strict=True)
+        _comparison(results, estimand, metric, float(p), float(adjusted), comparisons)
+        for estimand, p, adjusted in zip(estimands, tested.p, tested.adjusted, strict=True)
     ]
 
 
@@ -154,169 +142,128 @@ def to_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _pairs(
-    scores: pd.DataFrame, baseline: str | None, pairs: Sequence[tuple[str, str]] | None
-) -> list[tuple[str, str]]:
-    """Return the pairs to compare, checked."""
-    arms = sorted(scores["arm"].unique())
-    if pairs is None:
-        if baseline is None:
-            raise RlbenchError("A comparison needs a baseline arm, or the pairs of arms to compare.")
-        pairs = [(arm, baseline) for arm in arms if arm != baseline]
-    for name in [*(arm for pair in pairs for arm in pair), *([baseline] if baseline is not None else [])]:
-        if name not in arms:
-            raise RlbenchError(f"There is no arm {name!r} in these results.{nearest(name, arms)}")
-    for arm, other in pairs:
-        if arm == other:
-            raise RlbenchError(f"The arm {arm!r} cannot be compared with itself.")
-    return list(pairs)
+def sensitivity(results: Results, comparisons: Sequence[Comparison]) -> list[Sensitivity]:
+    """Return every comparison beside the same one with failures as the worst score; nothing if no run failed.
 
-
-def _questions(scores: pd.DataFrame, arm: str, baseline: str, metric: str) -> list[_Question]:
-    """Return the questions of one pair: each environment planned for both arms, then all together."""
-    planned = scores[scores["arm"].isin([arm, baseline])]
-    shared = planned.groupby("environment")["arm"].nunique()
-    labels = tuple(sorted(shared.index[shared == 2]))
-
-    def ask(name: str, environments: tuple[str, ...], column: str) -> _Question:
-        sides = []
-        for side in (arm, baseline):
-            rows = planned[(planned["arm"] == side) & planned["environment"].isin(environments)]
-            used = rows[rows["used"].astype(bool)]
-            values = [used.loc[used["environment"] == label, column].to_numpy(float) for label in environments]
-            sides.append((values, len(rows)))
-        (x, planned_arm), (y, planned_baseline) = sides
-        same = all(
-            identical(planned[planned["environment"] == label].assign(value=planned[column]), (arm, baseline))
-            for label in environments
-        )
-        return _Question(arm, baseline, name, environments, x, y, planned_arm, planned_baseline, same)
-
-    questions = [ask(label, (label,), metric) for label in labels]
-    if len(labels) > 1:
-        used = planned[planned["used"].astype(bool) & planned["environment"].isin(labels)]
-        if used[f"{metric}_normalised"].notna().all():
-            questions.append(ask(ALL, labels, f"{metric}_normalised"))
-    return questions
-
-
-def _data(scores: pd.DataFrame, hypotheses: Sequence[Hypothesis], metric: str) -> Data:
-    """Return the used scores of all hypotheses, so that they can be permuted together.
-
-    Normalised where an environment has a reference, as comparisons over all need it; t does not depend on the scale.
+    `comparisons` are those of one call of `compare_all` of the same results, and remain one family.
     """
-    used = scores[scores["used"].astype(bool)]
-    data: dict[tuple[str, str], Array] = {}
-    for environment in sorted({name for one in hypotheses for name in one.environments}):
-        here = used[used["environment"] == environment]
-        known = here[f"{metric}_normalised"].notna().all()
-        column = f"{metric}_normalised" if known else metric
-        for arm in {arm for one in hypotheses for arm in (one.arm, one.baseline)}:
-            data[environment, arm] = np.sort(here.loc[here["arm"] == arm, column].to_numpy(np.float64))
-    return data
+    if not comparisons or not results.scores["status"].isin(STOPPED).any():
+        return []
+    metric = comparisons[0].metric
+    pairs = list(dict.fromkeys((each.arm, each.baseline) for each in comparisons))
+    if results.experiment.sequential:
+        # Both as if the number of runs had been fixed, also where it was not: they must differ in nothing else.
+        comparisons = compare_all(results, pairs, metric)
+    worst = results.with_scores(failures_as_worst(results.scores, [metric], results.references))
+    others = {(other.arm, other.baseline, other.environment): other for other in compare_all(worst, pairs, metric)}
+    again = [others.get((each.arm, each.baseline, each.environment)) for each in comparisons]
+    return [Sensitivity(each, other) for each, other in zip(comparisons, again, strict=True) if other]
 
 
-def _answer(
-    question: _Question,
-    metric: str,
-    seed: int,
-    p: float,
-    adjusted: float,
-    comparisons: int,
-    references: Mapping[str, Reference] | None,
+def warning(changed: Sensitivity) -> str:
+    """Say that a verdict depends on how failures count."""
+    before, after = changed.finished, changed.with_failures
+    failed = (after.n_arm - before.n_arm) + (after.n_baseline - before.n_baseline)
+    return (
+        f"{before.arm} against {before.baseline} on {before.environment} is {before.verdict} for the runs that "
+        f"finished, but {after.verdict} if the {failed} that failed or diverged count as the worst possible score."
+    )
+
+
+def _differences(results: Results, plain: Values, normalised: Values, arm: str, baseline: str) -> list[Difference]:
+    """Return the estimands of a pair: each environment planned for both arms, then all together."""
+    shared = plain.table[plain.table["arm"].isin([arm, baseline])].groupby("environment")["arm"].nunique()
+    names = tuple(sorted(shared.index[shared == 2]))
+    single = [
+        plain.difference(arm, baseline, (name,), possible=possible_range([name], results.references)) for name in names
+    ]
+    if len(names) < 2 or not normalised.known(names, [arm, baseline]):
+        return single
+    possible = possible_range(names, results.references, normalised=True)
+    return [*single, normalised.difference(arm, baseline, names, possible=possible)]
+
+
+def _comparison(
+    results: Results, estimand: Difference, metric: str, p: float, adjusted: float, comparisons: int
 ) -> Comparison:
-    x, y = question.x, question.y
-    smallest = [min(task.size for task in side) for side in (x, y)]
-    possible = possible_range(question.environments, references, normalised=question.environment == ALL)
-    difference = intervals.difference_interval(x, y, seed=seed, possible=possible)
-    verdict: Verdict = "undecided"
-    if question.identical:
+    scores, seed = results.scores, results.seed
+    here = scores["environment"].isin(estimand.environments)
+    planned_arm, planned_baseline = (int((here & (scores["arm"] == arm)).sum()) for arm in estimand.arms)
+    (n_arm, n_baseline), normalised = estimand.counts, len(estimand.environments) > 1
+    difference = estimand.interval(LEVEL, seed)
+    verdict: ComparisonVerdict = "undecided"
+    if estimand.identical:
         difference, verdict = exactly(difference), "identical"
     elif adjusted < ALPHA and difference.low > 0:
         verdict = "better"
     elif adjusted < ALPHA and difference.high < 0:
         verdict = "worse"
     return Comparison(
-        arm=question.arm,
-        baseline=question.baseline,
-        environment=question.environment,
-        environments=question.environments,
+        arm=estimand.arm,
+        baseline=estimand.baseline,
+        environment=estimand.environment,
+        environments=estimand.environments,
         metric=metric,
-        normalised=question.environment == ALL,
-        planned_arm=question.planned_arm,
-        planned_baseline=question.planned_baseline,
-        n_arm=sum(task.size for task in x),
-        n_baseline=sum(task.size for task in y),
-        mean_arm=intervals.mean_interval(x, seed=seed, possible=possible),
-        mean_baseline=intervals.mean_interval(y, seed=seed, possible=possible),
+        normalised=normalised,
+        planned_arm=planned_arm,
+        planned_baseline=planned_baseline,
+        n_arm=n_arm,
+        n_baseline=n_baseline,
+        mean_arm=mean_interval(estimand.x, seed=seed, possible=estimand.possible),
+        mean_baseline=mean_interval(estimand.y, seed=seed, possible=estimand.possible),
         difference=difference,
-        improvement=intervals.improvement_interval(x, y),
+        improvement=improvement_interval(estimand.x, estimand.y),
         p_value=p,
         p_adjusted=adjusted,
-        smallest_p=families.smallest_p(x, y),
-        fewest=fewest_runs(ALPHA, tasks=len(x)),
-        detectable=detectable_effect(Spread.of(x, y), *smallest, alpha=ALPHA / max(comparisons, 1)),
+        smallest_p=smallest_p([(len(x), len(y)) for x, y in zip(estimand.x, estimand.y, strict=True)]),
+        fewest=estimand.least(ALPHA),
+        detectable=detectable_effect(estimand.spread(), *estimand.per_task, alpha=ALPHA / max(comparisons, 1)),
         comparisons=comparisons,
         verdict=verdict,
     )
 
 
-# Reports of runs that were made in stages: how often was looked, and which verdicts that leaves.
-#
-# Runs that stopped when they decided something look more decided than they are: an interval or p-value computed as if
-# their number had been fixed is too good. So only the group-sequential test's own decisions count as verdicts.
-#
-# The record (`sequential` in an experiment's document, `rlbench.api`) holds `looks` (numbers of seeds planned),
-# `looked`, `earlier` (other designs that were looked at before), `metric`, and `decisions`: arm, baseline,
-# environments, outcome, look, n_arm, n_baseline.
+def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any] | None) -> list[Comparison]:
+    """Return comparisons with the verdicts of the interim analyses, where seeds were added in stages.
 
-
-def decided(comparisons: Sequence[Comparison], record: Mapping[str, Any] | None) -> list[Comparison]:
-    """Return comparisons with the verdicts of the looks, where runs were made in stages; all others are undecided.
-
-    Identical runs are no matter of chance, and remain so.
+    Runs that stopped when they decided something look more decided than they are: an interval or p-value computed as if
+    their number had been fixed is too good. So only the decisions of the group-sequential test, which the `record`
+    holds, count as verdicts; all others are undecided. Identical runs are no matter of chance, and remain so.
     """
     if not record:
         return list(comparisons)
     outcomes = {
-        (one["arm"], one["baseline"], frozenset(one["environments"]), record["metric"]): one["outcome"]
-        for one in record["decisions"]
+        (row["arm"], row["baseline"], frozenset(row["environments"]), record["metric"]): row["outcome"]
+        for row in record["decisions"]
     }
-    return [
-        one
-        if one.verdict == "identical"
-        else replace(
-            one, verdict=outcomes.get((one.arm, one.baseline, frozenset(one.environments), one.metric), "undecided")
-        )
-        for one in comparisons
-    ]
+    staged = []
+    for each in comparisons:
+        key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
+        verdict: ComparisonVerdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
+        staged.append(replace(each, verdict=verdict))
+    return staged
 
 
-def looks_of(record: Mapping[str, Any] | None) -> list[str]:
+def interim_warnings(record: Mapping[str, Any] | None) -> list[str]:
     """Return what a reader must know of runs that were made in stages, one sentence each; nothing otherwise."""
     if not record:
         return []
-    looks, looked = record["looks"], record["looked"]
-    often = f"{looked} time{'s' if looked != 1 else ''} of at most {len(looks)}"
-    said = [
-        f"Seeds were added in stages until the comparisons were decided: the runs were looked at {often} "
-        f"(planned after {', '.join(map(str, looks))} seeds); none was trained twice. Verdicts "
+    planned, done, outcomes = record["looks"], record["looked"], []
+    for row in record["decisions"]:
+        where = f" on {row['environments'][0]}" if len(row["environments"]) == 1 else " over all environments"
+        end = f"at look {row['look']}" if row["look"] else "to the end"
+        outcomes.append(f"{row['arm']} against {row['baseline']}{where}: {row['outcome']} {end}")
+    sentences = [
+        "Seeds were added in stages until the comparisons were decided: the runs were looked at "
+        f"{done} time{'s' if done != 1 else ''} of at most {len(planned)} "
+        f"(planned after {', '.join(map(str, planned))} seeds); none was trained twice. Verdicts "
         "are those of a group-sequential permutation test, which holds 5 % for any false decision over all looks and "
-        f"comparisons; what it did not test has none. {_outcomes(record['decisions'])} All intervals and p-values, and "
-        "the verdicts on claims, are computed as if the number of runs had been fixed: they are too sure."
+        f"comparisons; what it did not test has none. {'; '.join(outcomes)}{'.' if outcomes else ''} All intervals and "
+        "p-values, and the verdicts on claims, are computed as if the number of runs had been fixed: they are too sure."
     ]
     if record.get("earlier"):
-        said.append(
+        sentences.append(
             f"The same experiment was looked at before in {record['earlier']} other "
             f"design{'s' if record['earlier'] > 1 else ''} of the looks, so its error rate is no longer held."
         )
-    return said
-
-
-def _outcomes(decisions: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
-    for one in decisions:
-        where = f" on {one['environments'][0]}" if len(one["environments"]) == 1 else " over all environments"
-        end = f"at look {one['look']}" if one["look"] else "to the end"
-        parts.append(f"{one['arm']} against {one['baseline']}{where}: {one['outcome']} {end}")
-    return f"{'; '.join(parts)}." if parts else ""
+    return sentences

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from rlbench.analysis.judge import compare as comparing
-from rlbench.analysis.judge.compare import Comparison, decided
-from rlbench.analysis.judge.sensitivity import Sensitivity, sensitivity
+from rlbench.analysis.judge.compare import Comparison, Sensitivity, compare_all, interim_verdicts, sensitivity
 from rlbench.analysis.judge.verdicts import Verdict, judge
 from rlbench.analysis.scores.results import Results
 from rlbench.claims import Claim
@@ -24,21 +22,14 @@ class JudgedResults(Results):
         Per environment and over all of them; see `rlbench.analysis.judge.compare`. `metric` is the primary one if
         None. Where seeds were added in stages, only what the interim analyses decided has a verdict.
         """
-        baseline, metric = baseline or self.baseline, metric or self.metrics[0]
+        baseline = baseline or self.baseline
         if arm is not None and baseline is None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
         if baseline is None:
             return []
-        return decided(self._fixed_comparisons(baseline, metric, arm), self.experiment.sequential)
-
-    def _fixed_comparisons(self, baseline: str, metric: str, arm: str | None = None) -> list[Comparison]:
-        """Compare as if the number of runs had been fixed, in the order of the experiment."""
-        pairs = [(other, baseline) for other in ([arm] if arm is not None else self.arms) if other != baseline or arm]
-        if not pairs:
-            return []
-        return comparing.compare_all(
-            self.scores, pairs=pairs, metric=metric, seed=self.seed, references=self.references, traces=self.traces
-        )
+        pairs = [(other, baseline) for other in (self.arms if arm is None else [arm]) if other != baseline or arm]
+        compared = compare_all(self, pairs, metric or self.metrics[0]) if pairs else []
+        return interim_verdicts(compared, self.experiment.sequential)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -52,13 +43,9 @@ class JudgedResults(Results):
 
     def judge(self, claim: Claim) -> Verdict:
         """Return what the runs say of a claim, also of one that the experiment does not make."""
-        return judge(claim, self, seed=self.seed)
+        return judge(claim, self)
 
     @cached_property
     def sensitivity(self) -> list[Sensitivity]:
         """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
-        # Both as if the number of runs had been fixed, also where it was not: the two must differ in one thing only.
-        compared = self.comparisons
-        if self.experiment.sequential and self.baseline:
-            compared = self._fixed_comparisons(self.baseline, self.metrics[0])
-        return sensitivity(self.scores, compared, seed=self.seed, references=self.references, traces=self.traces)
+        return sensitivity(self, self.comparisons)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbench.analysis.judge.compare import ALPHA, Comparison
+from rlbench.analysis.judge.estimands import Values
 from rlbench.analysis.scores.scores import ALL
-from rlbench.analysis.stats.power import POWER, Seeds, Spread, detectable_effect, fewest_runs, seeds_needed
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.power import POWER, Seeds, detectable_effect, seeds_needed
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def seeds_for(
         raise RlbenchError(f"The power must be at least 0.5 and below 1, not {power}.")
     if metric not in results.scores:
         raise RlbenchError(f"There is no score {metric!r}; known: auc, final, last100, and each with _normalised.")
-    comparisons: Sequence[Comparison] = results.comparisons
-    if not comparisons:
+    if not results.comparisons:
         raise RlbenchError("Nothing is compared here: seeds are planned for comparisons of arms with a baseline.")
-    comparisons = [one for one in comparisons if metric.endswith("_normalised") or one.environment != ALL]
+    scaled = metric.endswith("_normalised")
+    comparisons = [comparison for comparison in results.comparisons if scaled or comparison.environment != ALL]
     alpha = ALPHA / len(comparisons)
-    return [_wanted(results, one, effect, metric, alpha, power) for one in comparisons]
+    return [_wanted(results, comparison, effect, metric, alpha, power) for comparison in comparisons]
 
 
 def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float
 
     Every arm runs in every environment; seconds are the pilot's mean per run. Infinite where no number will do.
     """
-    known = [one.needed.n for one in wanted if np.isfinite(one.needed.n)]
+    known = [need.needed.n for need in wanted if np.isfinite(need.needed.n)]
     if len(known) < len(wanted):
         return float("inf"), float("inf")
     used = results.scores[results.scores["used"].astype(bool)].groupby(["arm", "environment"]).size()
@@ -77,29 +77,22 @@ def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float
     return more, more * float(seconds.mean())
 
 
-def _wanted(results: JudgedResults, one: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
-    scores = results.scores[results.scores["used"].astype(bool)]
-    sides: list[list[Array]] = [
-        [
-            scores.loc[(scores["arm"] == arm) & (scores["environment"] == name), metric].to_numpy(np.float64)
-            for name in one.environments
-        ]
-        for arm in (one.arm, one.baseline)
-    ]
-    if np.isnan(np.concatenate([*sides[0], *sides[1]])).any():
+def _wanted(results: JudgedResults, pair: Comparison, effect: float, metric: str, alpha: float, power: float) -> Wanted:
+    values = Values(results, metric, [pair.arm, pair.baseline], pair.environments)
+    if not values.known(pair.environments):
         raise RlbenchError(
-            f"No reference returns are known for {one.environment}, so its scores are not normalised; plan with the "
+            f"No reference returns are known for {pair.environment}, so its scores are not normalised; plan with the "
             "metric auc, in units of the return."
         )
-    spread = Spread.of(*sides)
-    n, m = (min(task.size for task in side) for side in sides)
+    difference = values.difference(pair.arm, pair.baseline, pair.environments)
+    spread, (n, m) = difference.spread(), difference.per_task
     return Wanted(
-        one.arm,
-        one.baseline,
-        one.environment,
+        pair.arm,
+        pair.baseline,
+        pair.environment,
         n,
         m,
         float(np.sqrt(np.mean(np.square([*spread.arm, *spread.baseline])))),
         detectable_effect(spread, n, m, alpha=alpha, power=power),
-        seeds_needed(spread, effect, alpha=alpha, power=power, least=fewest_runs(ALPHA, tasks=len(one.environments))),
+        seeds_needed(spread, effect, alpha=alpha, power=power, least=difference.least(ALPHA)),
     )

@@ -16,8 +16,7 @@ Intervals are adjusted for the number of parts (Bonferroni's level), p-values by
 of "the inner setting beats both ends" are not corrected for being two: both must hold (intersection-union).
 
 Where runs of a claim's arms failed or diverged and the claim is about returns, it is judged a second time with these
-runs as the worst possible score (`rlbench.analysis.judge.sensitivity`); a share of runs counts them against the claim
-anyway.
+runs as the worst possible score, as comparisons are (`compare`); a share of runs counts them against the claim anyway.
 """
 
 from __future__ import annotations
@@ -30,19 +29,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from rlbench.analysis.judge.estimands import Question, ask, one_sided
-from rlbench.analysis.judge.sensitivity import STOPPED, failures_as_worst
+from rlbench.analysis.judge.estimands import Estimand, estimands_of, one_sided
 from rlbench.analysis.scores.identity import exactly
+from rlbench.analysis.scores.scores import STOPPED, failures_as_worst
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.power import Seeds, detectable_effect, seeds_needed
-from rlbench.analysis.stats.statistics import Array
 from rlbench.claims import RETURNS, Claim
 
 if TYPE_CHECKING:
     from rlbench.analysis.scores.results import Results
 
-
 Outcome = Literal["supported", "refuted", "inconclusive", "undecidable"]
+Places = list[tuple[float, float]]
 
 
 class _Side(NamedTuple):
@@ -51,40 +49,40 @@ class _Side(NamedTuple):
     above: bool
     margins: int
 
+    def limit(self, claim: Claim) -> float:
+        return (claim.bound or 0.0) + self.margins * claim.smallest_effect
+
 
 class _Rule(NamedTuple):
-    """What supports and what refutes a direction: all, or any, of these sides."""
+    """What supports and what refutes a direction: all of the first sides and any of the second, or the other way."""
 
     support: tuple[_Side, ...]
-    all_support: bool
     refute: tuple[_Side, ...]
-    all_refute: bool
+    every: bool = True
 
 
-_MORE = _Rule((_Side(True, 1),), True, (_Side(False, 1),), True)
-_LESS = _Rule((_Side(False, -1),), True, (_Side(True, -1),), True)
+_MORE = _Rule((_Side(True, 1),), (_Side(False, 1),))
+_LESS = _Rule((_Side(False, -1),), (_Side(True, -1),))
 _INSIDE, _OUTSIDE = (_Side(True, -1), _Side(False, 1)), (_Side(True, 1), _Side(False, -1))
-_SAME = _Rule(_INSIDE, True, _OUTSIDE, False)
 _RULES = {
     **dict.fromkeys(("greater", "increasing", "peak", "above"), _MORE),
     **dict.fromkeys(("less", "decreasing", "dip", "below"), _LESS),
-    **dict.fromkeys(("equivalent", "within"), _SAME),
-    "different": _Rule(_OUTSIDE, False, (_Side(False, 1), _Side(True, -1)), True),
-    "not-less": _Rule((_Side(True, -1),), True, (_Side(False, -1),), True),
-    "not-greater": _Rule((_Side(False, 1),), True, (_Side(True, 1),), True),
+    **dict.fromkeys(("equivalent", "within"), _Rule(_INSIDE, _OUTSIDE)),
+    "different": _Rule(_OUTSIDE, _INSIDE, every=False),
+    "not-less": _Rule((_Side(True, -1),), (_Side(False, -1),)),
+    "not-greater": _Rule((_Side(False, 1),), (_Side(True, 1),)),
 }
 
 
-def regions(claim: Claim) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+def regions(claim: Claim) -> tuple[Places, Places]:
     """Return where an interval must lie to support the claim, and where to refute it: in one of these open ranges."""
-    rule, origin = _RULES[claim.direction], claim.bound or 0.0
+    rule = _RULES[claim.direction]
 
-    def ranges(sides: tuple[_Side, ...], every: bool) -> list[tuple[float, float]]:
-        places = [(origin + side.margins * claim.smallest_effect, side.above) for side in sides]
-        rays = [(at, inf) if above else (-inf, at) for at, above in places]
+    def ranges(sides: tuple[_Side, ...], every: bool) -> Places:
+        rays = [(side.limit(claim), inf) if side.above else (-inf, side.limit(claim)) for side in sides]
         return [(max(low for low, _ in rays), min(high for _, high in rays))] if every else rays
 
-    return ranges(rule.support, rule.all_support), ranges(rule.refute, rule.all_refute)
+    return ranges(rule.support, rule.every), ranges(rule.refute, not rule.every)
 
 
 def clearance(effect: Estimate, places: Sequence[tuple[float, float]]) -> float:
@@ -96,7 +94,7 @@ def clearance(effect: Estimate, places: Sequence[tuple[float, float]]) -> float:
 class Part:
     """The verdict on one arm, or pair of arms, on one environment.
 
-    `other` is empty where the arm is held against a number, and `environment` is `compare.ALL` for the mean over
+    `other` is empty where the arm is held against a number, and `environment` is `ALL` for the mean over
     `environments`. `n_arm` and `n_other` count runs (of a trend: complete seeds). `effect` is theta with its interval
     at the adjusted level: a difference of means, a mean, a share or a linear change, in units of the metric. `p` is
     the adjusted p-value against the claim being false here, `p_against` against its being true. `size` is an effect
@@ -150,99 +148,77 @@ class Verdict:
         return max(counts, default=float("nan"))
 
 
-def judge(claim: Claim, results: Results, seed: int = 0) -> Verdict:
+def judge(claim: Claim, results: Results) -> Verdict:
     """Return the verdict of the runs on a claim.
 
     Raises:
         RlbenchError: the claim names an arm, environment or metric that the results do not have.
     """
-    worst = _failures_as_worst(claim, results)
-    verdict = _judge(claim, results, seed)
-    return verdict if worst is None else replace(verdict, with_failures=_judge(claim, worst, seed).verdict)
-
-
-def _failures_as_worst(claim: Claim, results: Results) -> Results | None:
-    """Return the results with failed and diverged runs as the worst score; None if the claim has none of a return."""
     metric, scores = claim.metric.removesuffix("_normalised"), results.scores
     stopped = scores["status"].isin(STOPPED) & scores["arm"].isin(claim.arms)
     if claim.environments:
         stopped &= scores["environment"].isin(claim.environments)
+    verdict = _judge(claim, results)
     if not stopped.any() or metric not in RETURNS or claim.event is not None:
-        return None
-    return results.with_scores(failures_as_worst(scores, [metric], results.references))
+        return verdict
+    worst = results.with_scores(failures_as_worst(scores, [metric], results.references))
+    return replace(verdict, with_failures=_judge(claim, worst).verdict)
 
 
-def _judge(claim: Claim, results: Results, seed: int) -> Verdict:
-    asked = ask(claim, results)
+def _judge(claim: Claim, results: Results) -> Verdict:
+    rule, asked = _RULES[claim.direction], estimands_of(claim, results)
     parts: list[Part] = []
-    # Both ends of an interior optimum must be beaten: each end is a family of its own.
     for group in asked.families:
         level = 1 - (1 - claim.level) / max(len(group), 1)
-        origin = claim.bound or 0.0
-        tests = _tests(claim, group, origin, seed)
-        parts += [
-            _possible(_part(claim, one, level, origin, tests, index, seed), asked.empty)
-            for index, one in enumerate(group)
-        ]
+        tests = {
+            side: one_sided(group, side.limit(claim), side.above, results.seed)
+            for side in {*rule.support, *rule.refute}
+        }
+        for index, estimand in enumerate(group):
+            p_values = {side: float(p[index]) for side, p in tests.items()}
+            parts.append(_part(claim, estimand, level, p_values, asked.empty, results.seed))
     verdicts = {part.verdict for part in parts}
     order: tuple[Outcome, ...] = ("refuted", "inconclusive", "undecidable", "supported")
-    outcome: Outcome = next((one for one in order if one in verdicts), "inconclusive")
+    outcome: Outcome = next((verdict for verdict in order if verdict in verdicts), "inconclusive")
     return Verdict(claim, outcome, tuple(parts), asked.planned, asked.left_out)
 
 
-def _possible(part: Part, empty: Mapping[tuple[str, str], str]) -> Part:
-    """Return a part, as undecidable where it has no effect and `empty` says that more runs would give none."""
-    why = [empty[key] for key in product(part.environments, (part.arm, part.other)) if key in empty]
-    if not why or not isnan(part.effect.point):
-        return part
-    return replace(part, verdict="undecidable", note=f"It cannot be decided: {why[0]}.")
-
-
-def _tests(claim: Claim, group: Sequence[Question], origin: float, seed: int) -> dict[_Side, Array]:
-    """Return the adjusted p-values of every side that the claim's rule asks for, `[questions]` each."""
-    rule = _RULES[claim.direction]
-    return {
-        side: one_sided(group, origin + side.margins * claim.smallest_effect, side.above, seed)
-        for side in {*rule.support, *rule.refute}
-    }
-
-
 def _part(
-    claim: Claim, question: Question, level: float, origin: float, tests: dict[_Side, Array], index: int, seed: int
+    claim: Claim,
+    estimand: Estimand,
+    level: float,
+    p_values: Mapping[_Side, float],
+    empty: Mapping[tuple[str, str], str],
+    seed: int,
 ) -> Part:
-    """Return the verdict on one question."""
-    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, question.interval(level, seed)
-    margin = claim.smallest_effect
-
-    def holds(sides: tuple[_Side, ...], every: bool) -> tuple[bool, float]:
-        """Return whether the interval lies there, and the p-value for it."""
-        places = [origin + side.margins * margin for side in sides]
-        inside = [effect.low > at if side.above else effect.high < at for side, at in zip(sides, places, strict=True)]
-        p = [float(tests[side][index]) for side in sides]
-        return (all(inside), max(p)) if every else (any(inside), min(p))
-
-    support, p = holds(rule.support, rule.all_support)
-    refute, p_against = holds(rule.refute, rule.all_refute)
+    """Return the verdict on an estimand; `empty` says where more runs would give no value."""
+    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, estimand.interval(level, seed)
+    supports, refutes = regions(claim)
+    first, second = (max, min) if rule.every else (min, max)
+    p, p_against = first(p_values[side] for side in rule.support), second(p_values[side] for side in rule.refute)
+    (n, m), (least, other) = estimand.counts, estimand.per_task
+    note = estimand.refusal(alpha) if n else f"No run of {estimand.arm} on {estimand.environment} can be used."
+    size_name, size = estimand.size(claim.level, seed)
+    why = [empty[key] for key in product(estimand.environments, estimand.arms) if key in empty]
     verdict: Outcome = "inconclusive"
-    if support and p <= alpha:
+    if estimand.identical:
+        effect, p, p_against, size_name, size = exactly(effect), nan, nan, "", None
+        verdict = "supported" if clearance(effect, supports) > 0 else "refuted"
+    elif clearance(effect, supports) > 0 and p <= alpha:
         verdict = "supported"
-    elif refute and p_against <= alpha:
+    elif clearance(effect, refutes) > 0 and p_against <= alpha:
         verdict = "refuted"
-    if question.identical:
-        effect = exactly(effect)
-        support, _ = holds(rule.support, rule.all_support)
-        verdict, p, p_against = "supported" if support else "refuted", nan, nan
-    (n, m), spread = question.counts, question.spread()
-    limits = [origin + side.margins * margin for side in {*rule.support, *rule.refute}]
-    distance = min(abs(effect.point - at) for at in limits)
-    least, other = question.per_task
-    note = question.refusal(alpha) if n else f"No run of {question.arm} on {question.environment} can be used."
-    size_name, size = ("", None) if question.identical else question.size(claim.level, seed)
+    elif isnan(effect.point) and why:
+        verdict, note = "undecidable", f"It cannot be decided: {why[0]}."
+    needed = None
+    if verdict == "inconclusive" and not isnan(effect.point):
+        distance = min(abs(effect.point - side.limit(claim)) for side in p_values)
+        needed = seeds_needed(estimand.spread(), distance, alpha=1 - level, least=estimand.least(alpha))
     return Part(
-        arm=question.arm,
-        other=question.other,
-        environment=question.environment,
-        environments=question.environments,
+        arm=estimand.arm,
+        other=estimand.other,
+        environment=estimand.environment,
+        environments=estimand.environments,
         n_arm=n,
         n_other=m,
         effect=effect,
@@ -250,10 +226,8 @@ def _part(
         p_against=p_against,
         size_name=size_name,
         size=size,
-        detectable=detectable_effect(spread, least, other or least, alpha=1 - level),
-        needed=None
-        if isnan(distance) or verdict != "inconclusive"
-        else seeds_needed(spread, distance, alpha=1 - level, least=question.least(alpha)),
+        detectable=detectable_effect(estimand.spread(), least, other or least, alpha=1 - level),
+        needed=needed,
         verdict=verdict,
         note=note,
     )

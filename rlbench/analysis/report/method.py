@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbench.analysis.format import form_of, steps
-from rlbench.analysis.judge.compare import ALPHA, looks_of
-from rlbench.analysis.judge.sensitivity import warning
+from rlbench.analysis.judge.compare import ALPHA, interim_warnings, warning
 from rlbench.analysis.report.registration import of_experiment
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.scores import POINTS
@@ -67,7 +66,7 @@ def warnings(results: JudgedResults) -> list[str]:
     said += results.experiment.notes
     said += [warning(one) for one in results.sensitivity if one.changed]
     said += _few_runs(results)
-    said += looks_of(results.experiment.sequential)
+    said += interim_warnings(results.experiment.sequential)
     written, early = of_experiment(results)
     if results.claims and not early:
         said.append(" ".join(written))

@@ -1,4 +1,26 @@
-"""Reads a tidy table of runs from a file, and says in a sentence what is wrong with it; see `external`."""
+"""Runs that were trained elsewhere: a tidy table in a file becomes `Results`, with the same statistics and report.
+
+The file (CSV, or Parquet, which its first bytes tell; regular, at most 1 GiB) has one row per run, with the columns
+`algorithm`, `environment`, `seed` and `score`; or, with a column `step` more, one row per point of a run's learning
+curve. Other columns are ignored, and the order of the rows changes nothing. Names and seeds are taken as they are
+written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
+
+* A score is one number per run, higher is better, in any unit. It is normalised only by `references` that are given:
+  an environment's name does not say that its scores are the returns that rlbench knows references for.
+* Steps may be counted in anything, whole or not. Curves are compared over the steps that all runs of an environment
+  have, along straight lines: `auc` is the area over the width, `final` the mean over the last tenth. Taken as it is,
+  the same curve has a smaller area the less often it was written down; so all curves are read at common points. Between
+  a common point and the next every curve has a point, and no curve is read inside a wider gap between two of its
+  points. Where curves begin or end at different steps, or were written down at different ones, `notes` say so; where
+  they have less than a tenth of the longest one in common, nothing is compared.
+* A row without a score is no point of a curve, and counted. A run without any score, or with an infinite one, has
+  failed. So has a run whose curve does not get past the middle of its algorithm's (from the median of their first
+  steps to the median of their last ones, on its environment), or begins only there: it would leave the others little
+  to be compared over. A failed run is counted, and shown where it can be, but enters no average.
+* Runs of different algorithms are not paired: the numbers of runs may differ, and what a seed is called does not
+  matter. Seeds that are not all whole numbers are numbered in their order.
+* Two rows for the same run (and step), a missing column, a name, seed or step that is empty: refused, in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +29,10 @@ import os
 import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.format import steps as shown
@@ -20,6 +40,7 @@ from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.references import Reference
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, with_normalised
+from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_label
 from rlbench.records import cause
@@ -27,333 +48,15 @@ from rlbench.store import Tables
 
 KEYS = ("algorithm", "environment", "seed")
 LARGEST_FILE = 2**30  # bytes
+SHARED = 0.1  # share of the longest curve that all must have
+_ALIKE = 1e-9  # of the longest curve: steps that differ by less do not differ
+_ROUNDING = 1e-9  # of a gap: the same steps in another unit give the same points
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})  # a score that is written so is none
 _NEEDED = "It needs the columns algorithm, environment, seed and score, and step too for learning curves"
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return the table in a file, unchecked: Parquet if it begins like one, otherwise CSV, every cell as it is written.
-
-    Raises:
-        RlbenchError: it is not a regular file of at most `LARGEST_FILE` bytes, cannot be read, or holds no table.
-    """
-    try:
-        with _opened(path) as file:
-            begins = file.read(4)
-            file.seek(0)
-            if begins.startswith(_GZIP):
-                raise RlbenchError(f"{path} is compressed: unpack it first.")
-            if begins == _PARQUET:
-                return pd.read_parquet(file)
-            # The header is read as a row: pandas renames columns of one name, and shifts rows that are too long.
-            rows = pd.read_csv(file, header=None, skipinitialspace=True, dtype=str, keep_default_na=False)
-            return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
-    except pd.errors.EmptyDataError as problem:
-        raise RlbenchError(f"{path} is empty. {_NEEDED}.") from problem
-    except (ValueError, UnicodeError) as problem:  # those of pandas and pyarrow too
-        first = (str(problem).splitlines() or [""])[0]
-        raise RlbenchError(f"{path} is not a table that can be read: {first}") from problem
-
-
-def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the columns that count, of the right types and in an order that does not depend on the rows'.
-
-    A score that is missing is NaN. Seeds are integers, and stand for what is written: see `_seeds`.
-
-    Raises:
-        RlbenchError: what is wrong with the table called `name`.
-    """
-    table = _columns(table.rename(columns=lambda column: str(column).strip().lower()), name)
-    keys = list(table.columns[:-1])
-    for column in KEYS:
-        table[column] = _names(table, column, name)
-    if (table["environment"] == ALL).any():
-        raise RlbenchError(
-            f"{name} has an environment called {ALL!r}, by which all of them together are meant; rename it."
-        )
-    table["seed"] = _seeds(table["seed"])
-    table["score"] = _numbers(table, "score", name)
-    size = table["score"].abs()
-    wrong = np.isfinite(size) & (size > LARGEST)
-    if wrong.any():
-        raise RlbenchError(f"{name} has a score in row {_row(wrong)} that is too large to compute with.")
-    largest = size[np.isfinite(size)].groupby(table["environment"]).transform("max")
-    if ((largest > 0) & (largest < 1 / LARGEST)).any():
-        raise RlbenchError(f"{name} has scores that are all too small to compute with; write them in another unit.")
-    if "step" in table:
-        table["step"] = _numbers(table, "step", name)
-        wrong = ~((table["step"] >= 0) & (table["step"] <= LARGEST))
-        if wrong.any():
-            raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is missing, negative or not finite.")
-    points = table[table["score"].notna()] if "step" in table else table
-    if points.duplicated(keys).any():
-        first = points[points.duplicated(keys)].iloc[0]
-        what = ", ".join(f"{key} {first[key]:.10g}" if key == "step" else f"{key} {first[key]}" for key in keys)
-        hint = "" if "step" in table else " For learning curves, add a column 'step'."
-        raise RlbenchError(f"{name} has more than one row for {what}.{hint}")
-    return table.sort_values([*keys, "score"], ignore_index=True)
-
-
-def _opened(path: Path) -> IO[bytes]:
-    """Open a regular file; a pipe or a device is not waited for."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    status = os.fstat(handle)
-    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    if not stat.S_ISREG(status.st_mode):
-        raise RlbenchError(f"{path} is no regular file, and a table of runs is read from nothing else.")
-    raise RlbenchError(
-        f"{path} has {status.st_size / 2**30:.1f} GiB, and a table of runs may have {LARGEST_FILE / 2**30:g}: leave "
-        "out columns that are not needed, or points of the curves."
-    )
-
-
-def _columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the columns that are needed, each of which must be there once."""
-    columns = list(table.columns)
-    for column in (*KEYS, "score"):
-        if column not in columns:
-            raise RlbenchError(f"{name} has no column {column!r}. {_NEEDED}; it has {', '.join(columns) or 'none'}.")
-    wanted = [*KEYS, *(["step"] if "step" in columns else []), "score"]
-    twice = [column for column in wanted if columns.count(column) > 1]
-    if twice:
-        raise RlbenchError(f"{name} has two columns {twice[0]!r}.")
-    if table.empty:
-        raise RlbenchError(f"{name} has no rows.")
-    return table[wanted].reset_index(drop=True)
-
-
-def _names(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
-    """Return a column as names, each a line that can be shown, just as they are written."""
-    names = _texts(table[column])
-    if (names == "").any():
-        raise RlbenchError(f"{name} has no {column} in row {_row(names == '')}.")
-    wrong = ~names.isin([one for one in names.unique() if is_label(one)])
-    if wrong.any():
-        shown = brief(names[wrong].iloc[0])
-        raise RlbenchError(f"{name} has {shown} as {column} in row {_row(wrong)}, which is no line that can be shown.")
-    return names
-
-
-def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
-    """Return a column as numbers, NaN where nothing stands."""
-    cells = table[column]
-    if pd.api.types.is_any_real_numeric_dtype(cells):
-        return pd.Series(cells.to_numpy(np.float64, na_value=np.nan), table.index)
-    texts = _texts(cells).str.lower()
-    known = texts.mask(texts.isin(_EMPTY), "nan").replace({"true": "1", "false": "0"}).to_numpy(object)
-    try:
-        return pd.Series(known.astype(np.float64), table.index)
-    except ValueError:
-        row = next(row for row, text in enumerate(known) if not _is_number(text))
-    shown = brief(cells.iloc[row])
-    raise RlbenchError(f"{name} has {shown} as {column} in row {row + 2}, which is no number.")
-
-
-def _texts(cells: pd.Series[Any]) -> pd.Series[str]:
-    """Return cells as they are written, empty where there is none."""
-    return cells.astype(object).map(str).str.strip().mask(cells.isna(), "")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _row(wrong: pd.Series[bool]) -> int:
-    """Return the number of the first row that is wrong, as an editor counts lines below a header."""
-    return int(np.flatnonzero(wrong.to_numpy())[0]) + 2
-
-
-def _seeds(names: pd.Series[str]) -> pd.Series[int]:
-    """Return seeds as integers: the ones that are written, or the places of what is written in its order.
-
-    Whatever is written differently is another run: 1, 01 and 1.0 are three.
-    """
-    known = {name: _number(name) for name in names.unique()}
-    if all(isinstance(number, int) and name == str(number) for name, number in known.items()):
-        return names.map(known).astype(np.int64)
-    ordered = sorted(known, key=lambda name: (np.inf if (number := known[name]) is None else number, name))
-    return names.map({name: place for place, name in enumerate(ordered)}).astype(np.int64)
-
-
-def _number(name: str) -> int | float | None:
-    """Return the number that a text is, whole where it has at most 64 bits; None for any other text."""
-    try:
-        whole = int(name)
-        if -(2**63) <= whole < 2**63:
-            return whole
-    except ValueError:
-        pass
-    try:
-        number = float(name)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
-
-
-# Curves that were written down at different steps, brought to common points.
-#
-# A curve is a straight line between its points. Taken as it is, the same curve has a smaller area the less often it was
-# written down; so all curves are read at the same points. Between one of these and the next, every curve has a point of
-# its own, and no curve is read inside a gap of its own that is wider than that. So a curve that was written down often
-# and the same one written down seldom are the same, and those of which no two points agree nearly so.
-
-Array = npt.NDArray[np.float64]
-
-_ROUNDING = 1e-9  # of a gap: the same steps in another unit give the same points
-
-
-def common_points(curves: Sequence[Array]) -> Array:
-    """Return the common points of curves, each given by its steps in order: `[points]`, from where all have begun.
-
-    The first is the latest first step and the last one the earliest last step; each one between is the first step of
-    any curve that will do. Fewer than two where the curves have no range in common.
-    """
-    lines = [list(one) for one in {tuple(steps.tolist()) for steps in curves}]  # equal ones once
-    steps = sorted({step for line in lines for step in line})
-    at, end = max(line[0] for line in lines), min(line[-1] for line in lines)
-    points = [at] if at <= end else []
-    while points and at < end:
-        start, at = at, max(line[bisect_right(line, at)] for line in lines)
-        while at < end and (wanted := max(_readable(line, start, at) for line in lines)) > at:
-            at = steps[bisect_left(steps, wanted)]
-        at = min(at, end)
-        points.append(at)
-    return np.array(points, np.float64)
-
-
-def _readable(line: Sequence[float], start: float, at: float) -> float:
-    """Return the step from which on a curve can be read, `at` the earliest, after a point at `start`."""
-    above = bisect_left(line, at)
-    if line[above] == at:
-        return at
-    gap = (1 - _ROUNDING) * (line[above] - line[above - 1])
-    return max(at, min(start + gap, line[above]))
-
-
-def read_at(points: Array, steps: Array, values: Array) -> Array:
-    """Return a curve at `points`; NaN outside its own steps, both in order."""
-    if not steps.size:
-        return np.full(points.shape, np.nan)
-    return np.asarray(np.interp(points, steps, values, left=np.nan, right=np.nan))
-
-
-def mean_from(low: float, steps: Array, values: Array) -> float:
-    """Return the mean of a curve from the step `low` on: the area below it over its width; NaN without a width."""
-    if not low < steps[-1]:
-        return float("nan")
-    at = np.concatenate([[low], steps[steps > low]])
-    return float(np.trapezoid(np.interp(at, steps, values), at) / (at[-1] - low))
-
-
-# Runs that were trained elsewhere: a tidy table in a file becomes `Results`, with the same statistics and report.
-#
-# The file (CSV, or Parquet, which its first bytes tell; regular, at most 1 GiB) has one row per run, with the columns
-# `algorithm`, `environment`, `seed` and `score`; or, with a column `step` more, one row per point of a run's learning
-# curve. Other columns are ignored, and the order of the rows changes nothing. Names and seeds are taken as they are
-# written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
-#
-# * A score is one number per run, higher is better, in any unit. It is normalised only by `references` that are given:
-#   an environment's name does not say that its scores are the returns that rlbench knows references for.
-# * Steps may be counted in anything, whole or not. Curves are compared over the steps that all runs of an environment
-#   have, at common points (`grids`), along straight lines: `auc` is the area over the width, `final` the mean over the
-#   last tenth. Where curves begin or end at different steps, or were written down at different ones, `notes` say so;
-#   where they have less than a tenth of the longest one in common, nothing is compared.
-# * A row without a score is no point of a curve, and counted. A run without any score, or with an infinite one, has
-#   failed. So has a run whose curve does not get past the middle of its algorithm's (from the median of their first
-#   steps to the median of their last ones, on its environment), or begins only there: it would leave the others little
-#   to be compared over. A failed run is counted, and shown where it can be, but enters no average.
-# * Runs of different algorithms are not paired: the numbers of runs may differ, and what a seed is called does not
-#   matter. Seeds that are not all whole numbers are numbered in their order.
-# * Two rows for the same run (and step), a missing column, a name, seed or step that is empty: refused, in a sentence.
-
-SHARED = 0.1  # share of the longest curve that all must have
-_ALIKE = 1e-9  # of the longest curve: steps that differ by less do not differ
 _RUN = ["cell", "arm", "algorithm", "environment", "seed", "steps", "status"]
-
-
-class _Curves:
-    """Learning curves of runs made elsewhere, compared over the steps that they have in common."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.runs, self.episodes = tables.runs, tables.episodes
-
-    @cached_property
-    def points(self) -> dict[str, Array]:
-        """The common points of each environment's curves; none where no run is used."""
-        found = {}
-        for environment in sorted(self.runs["environment"].unique()):
-            own = self.runs[(self.runs["environment"] == environment) & (self.runs["status"] == "finished")]
-            curves = [self._lines[cell][0] for cell in own["cell"]]
-            found[environment] = common_points(curves) if curves else np.empty(0)
-        return found
-
-    def scores(self, references: Mapping[str, Reference]) -> pd.DataFrame:
-        """Return one row per run: auc and final, the same normalised, and whether the run is used.
-
-        A failed run has the scores of the part that it has.
-        """
-        table = self.runs[_RUN].assign(used=self.runs["status"] == "finished")
-        rows = [self._score(cell, name) for cell, name in zip(table["cell"], table["environment"], strict=True)]
-        table[["auc", "final"]] = np.array(rows, np.float64).reshape(-1, 2)
-        return with_normalised(table, ("auc", "final"), references)
-
-    def curves(self) -> pd.DataFrame:
-        """Learning curves at equal distances over the compared steps; NaN where a failed run has none."""
-        frames = []
-        for run in self.runs.to_dict("records"):
-            points = self.points[run["environment"]]
-            if not points.size:
-                continue
-            at = points[0] + (points[-1] - points[0]) * np.arange(1, POINTS + 1) / POINTS
-            at[-1] = points[-1]
-            value = read_at(at, *self._common(run["cell"], points))
-            seen = {"step": at, "return": value, "observed": np.isfinite(value), "status": run["status"]}
-            named = {name: run[name] for name in ("arm", "environment", "seed")}
-            frames.append(pd.DataFrame(named | seen | {"used": run["status"] == "finished"}))
-        return pd.concat(frames, ignore_index=True) if frames else _no_curves()
-
-    @cached_property
-    def _lines(self) -> dict[str, tuple[Array, Array]]:
-        """Steps and scores of every run that has any, by cell."""
-        return {
-            str(cell): (own["step"].to_numpy(np.float64), own["return"].to_numpy(np.float64))
-            for cell, own in self.episodes.groupby("cell")
-        }
-
-    def _common(self, cell: str, points: Array) -> tuple[Array, Array]:
-        """Return the common points that a run has, its own ends among them, and its curve there; nothing without."""
-        if cell not in self._lines:
-            return np.empty(0), np.empty(0)
-        steps, values = self._lines[cell]
-        low, high = max(points[0], steps[0]), min(points[-1], steps[-1])
-        at = np.unique(np.concatenate([[low], points[(points > low) & (points < high)], [high]][: 3 * (low <= high)]))
-        return at, read_at(at, steps, values)
-
-    def _score(self, cell: str, environment: str) -> tuple[float, float]:
-        """Return auc and final of a run."""
-        points = self.points[environment]
-        steps, values = self._common(cell, points) if points.size else (points, points)
-        if not steps.size:
-            return float("nan"), float("nan")
-        late = steps[-1] - WINDOW * (points[-1] - points[0])
-        return mean_from(steps[0], steps, values), mean_from(max(late, steps[0]), steps, values)
-
-
-def _scores(tables: Tables, references: Mapping[str, Reference]) -> pd.DataFrame:
-    """Return the scores of runs of which only one score each is known."""
-    table = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished")
-    table["score"] = table["cell"].map(tables.episodes.set_index("cell")["return"]).to_numpy(np.float64)
-    return with_normalised(table, ("score",), references)
+_CURVE = ["arm", "environment", "seed", "step", "return", "observed", "status", "used"]
 
 
 def external_results(
@@ -394,14 +97,16 @@ def external_results(
     metrics: tuple[str, ...] = ("score",)
     if "step" in table:
         lines = _Curves(tables)
-        points = lines.points
-        empty = int(table["score"].isna().sum())
-        counted = [f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve."] if empty else []
-        alike = [note for name, at in points.items() for note in _compared(name, at, tables)]
-        notes = [*counted, *notes, *alike]
-        scores, curves, metrics = lines.scores(scales), lines.curves(), ("auc", "final")
+        points, metrics = lines.points, ("auc", "final")
+        if empty := int(table["score"].isna().sum()):
+            notes.insert(0, f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve.")
+        notes += [note for name in points for note in lines.notes(name)]
+        scores, curves = lines.scores(), lines.curves()
     else:
-        scores, curves = _scores(tables, scales), _no_curves()
+        single = tables.runs["cell"].map(tables.episodes.set_index("cell")["return"]).astype(np.float64)
+        scores = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished", score=single)
+        curves = pd.DataFrame({name: [] for name in _CURVE})
+    scores = with_normalised(scores, metrics, scales)
     document = Document.read(
         {
             "name": path.stem,
@@ -492,66 +197,317 @@ def _reason(infinite: bool, first: float, last: float, middle: float) -> str:
 
 def _failures(runs: pd.DataFrame) -> list[str]:
     """Say which runs count as failed, and why."""
-    failed = runs[runs["status"] == "failed"]
-    said = []
+    failed, notes = runs[runs["status"] == "failed"], []
     for (environment, arm, why), group in failed.groupby(["environment", "arm", failed["reason"].map(cause)]):
         planned = int(((runs["environment"] == environment) & (runs["arm"] == arm)).sum())
         reason = group["reason"].iloc[0] if group["reason"].nunique() == 1 else why
         counted = f"{len(group)} of {planned} runs of {arm} count{'s' if len(group) == 1 else ''} as failed"
-        said.append(f"On {environment}, {counted}: {reason}.")
-    return said
-
-
-def _compared(environment: str, points: Array, tables: Tables) -> list[str]:
-    """Say over which steps and at which points curves are compared, where they are not all alike.
-
-    Raises:
-        RlbenchError: they have too little in common.
-    """
-    runs = tables.runs[(tables.runs["environment"] == environment) & (tables.runs["status"] == "finished")]
-    if runs.empty:
-        return []
-    own = tables.episodes[tables.episodes["cell"].isin(runs["cell"])]
-    ends = own.groupby("cell")["step"].agg(["min", "max"])
-    arms = runs.set_index("cell")["arm"].reindex(ends.index).to_numpy()
-    longest = float((ends["max"] - ends["min"]).max())
-    different = []
-    for column, verb in (("min", "begin"), ("max", "end")):
-        at = ends[column].to_numpy(np.float64)
-        if np.ptp(at) > _ALIKE * longest:
-            low, high = (f"{shown(at[run])} ({arms[run]})" for run in (at.argmin(), at.argmax()))
-            different.append(f"{verb} at steps {low} to {high}")
-    said = " and ".join(different)
-    common = points[-1] - points[0] if points.size > 1 else 0.0
-    if common == 0 and longest == 0:
-        raise RlbenchError(
-            f"The runs on {environment} have a single point each, which is no curve; without the column 'step', their "
-            "scores are compared."
-        )
-    if common < SHARED * longest:
-        share = (
-            f"only {100 * common / longest:.2g} % of the longest one's steps are" if common else "no range of steps is"
-        )
-        raise RlbenchError(
-            f"On {environment}, the curves {said}: {share} common to all, and comparing them takes {100 * SHARED:g} %."
-        )
-    notes = []
-    if said:
-        notes.append(
-            f"On {environment}, the curves {said}; they are compared over the steps that all have, {shown(points[0])} "
-            f"to {shown(points[-1])}."
-        )
-    inside = own[(own["step"] >= points[0]) & (own["step"] <= points[-1])].groupby("cell")["step"]
-    if any(len(steps) != len(points) or (steps.to_numpy() != points).any() for _, steps in inside):
-        low, high = inside.size().min(), inside.size().max()
-        counted = f"{low}" if low == high else f"{low} to {high}"
-        notes.append(
-            f"On {environment}, the curves were written down at different steps, {counted} points each; they are "
-            f"compared at {len(points)} common ones, along straight lines."
-        )
+        notes.append(f"On {environment}, {counted}: {reason}.")
     return notes
 
 
-def _no_curves() -> pd.DataFrame:
-    columns = ["arm", "environment", "seed", "step", "return", "observed", "status", "used"]
-    return pd.DataFrame({name: [] for name in columns})
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the table in a file, unchecked: Parquet if it begins like one, otherwise CSV, every cell as it is written.
+
+    Raises:
+        RlbenchError: it is not a regular file of at most `LARGEST_FILE` bytes, cannot be read, or holds no table.
+    """
+    try:
+        with _opened(path) as file:
+            begins = file.read(4)
+            file.seek(0)
+            if begins.startswith(_GZIP):
+                raise RlbenchError(f"{path} is compressed: unpack it first.")
+            if begins == _PARQUET:
+                return pd.read_parquet(file)
+            # The header is read as a row: pandas renames columns of one name, and shifts rows that are too long.
+            rows = pd.read_csv(file, header=None, skipinitialspace=True, dtype=str, keep_default_na=False)
+            return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
+    except OSError as problem:
+        raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
+    except pd.errors.EmptyDataError as problem:
+        raise RlbenchError(f"{path} is empty. {_NEEDED}.") from problem
+    except (ValueError, UnicodeError) as problem:  # those of pandas and pyarrow too
+        first = (str(problem).splitlines() or [""])[0]
+        raise RlbenchError(f"{path} is not a table that can be read: {first}") from problem
+
+
+def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the columns that count, of the right types and in an order that does not depend on the rows'.
+
+    A score that is missing is NaN. Seeds are integers, and stand for what is written: see `_seeds`.
+
+    Raises:
+        RlbenchError: what is wrong with the table called `name`.
+    """
+    columns = [str(column).strip().lower() for column in table.columns]
+    for column in (*KEYS, "score"):
+        if column not in columns:
+            raise RlbenchError(f"{name} has no column {column!r}. {_NEEDED}; it has {', '.join(columns) or 'none'}.")
+    keys = [*KEYS, *(["step"] if "step" in columns else [])]
+    for column in (*keys, "score"):
+        if columns.count(column) > 1:
+            raise RlbenchError(f"{name} has two columns {column!r}.")
+    if table.empty:
+        raise RlbenchError(f"{name} has no rows.")
+    table = table.set_axis(columns, axis=1)[[*keys, "score"]].reset_index(drop=True)
+    for column in KEYS:
+        table[column] = _names(table, column, name)
+    if (table["environment"] == ALL).any():
+        raise RlbenchError(
+            f"{name} has an environment called {ALL!r}, by which all of them together are meant; rename it."
+        )
+    table["seed"] = _seeds(table["seed"])
+    table["score"] = _numbers(table, "score", name)
+    size = table["score"].abs()
+    wrong = np.isfinite(size) & (size > LARGEST)
+    if wrong.any():
+        raise RlbenchError(f"{name} has a score in row {_row(wrong)} that is too large to compute with.")
+    largest = size[np.isfinite(size)].groupby(table["environment"]).transform("max")
+    if ((largest > 0) & (largest < 1 / LARGEST)).any():
+        raise RlbenchError(f"{name} has scores that are all too small to compute with; write them in another unit.")
+    if "step" in table:
+        table["step"] = _numbers(table, "step", name)
+        wrong = ~((table["step"] >= 0) & (table["step"] <= LARGEST))
+        if wrong.any():
+            raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is missing, negative or not finite.")
+    points = table[table["score"].notna()] if "step" in table else table
+    if points.duplicated(keys).any():
+        first = points[points.duplicated(keys)].iloc[0]
+        what = ", ".join(f"{key} {first[key]:.10g}" if key == "step" else f"{key} {first[key]}" for key in keys)
+        hint = "" if "step" in table else " For learning curves, add a column 'step'."
+        raise RlbenchError(f"{name} has more than one row for {what}.{hint}")
+    return table.sort_values([*keys, "score"], ignore_index=True)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a regular file; a pipe or a device is not waited for."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise RlbenchError(f"{path} is no regular file, and a table of runs is read from nothing else.")
+    raise RlbenchError(
+        f"{path} has {status.st_size / 2**30:.1f} GiB, and a table of runs may have {LARGEST_FILE / 2**30:g}: leave "
+        "out columns that are not needed, or points of the curves."
+    )
+
+
+def _names(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
+    """Return a column as names, each a line that can be shown, just as they are written."""
+    names = _texts(table[column])
+    if (names == "").any():
+        raise RlbenchError(f"{name} has no {column} in row {_row(names == '')}.")
+    wrong = ~names.isin([one for one in names.unique() if is_label(one)])
+    if wrong.any():
+        shown = brief(names[wrong].iloc[0])
+        raise RlbenchError(f"{name} has {shown} as {column} in row {_row(wrong)}, which is no line that can be shown.")
+    return names
+
+
+def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
+    """Return a column as numbers, NaN where nothing stands."""
+    cells = table[column]
+    if pd.api.types.is_any_real_numeric_dtype(cells):
+        return pd.Series(cells.to_numpy(np.float64, na_value=np.nan), table.index)
+    texts = _texts(cells).str.lower()
+    known = texts.mask(texts.isin(_EMPTY), "nan").replace({"true": "1", "false": "0"}).to_numpy(object)
+    try:
+        return pd.Series(known.astype(np.float64), table.index)
+    except ValueError:
+        row = next(row for row, text in enumerate(known) if not _is_number(text))
+    shown = brief(cells.iloc[row])
+    raise RlbenchError(f"{name} has {shown} as {column} in row {row + 2}, which is no number.")
+
+
+def _texts(cells: pd.Series[Any]) -> pd.Series[str]:
+    """Return cells as they are written, empty where there is none."""
+    return cells.astype(object).map(str).str.strip().mask(cells.isna(), "")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(wrong: pd.Series[bool]) -> int:
+    """Return the number of the first row that is wrong, as an editor counts lines below a header."""
+    return int(np.flatnonzero(wrong.to_numpy())[0]) + 2
+
+
+def _seeds(names: pd.Series[str]) -> pd.Series[int]:
+    """Return seeds as integers: the ones that are written, or the places of what is written in its order.
+
+    Whatever is written differently is another run: 1, 01 and 1.0 are three.
+    """
+    known = {name: _number(name) for name in names.unique()}
+    if all(isinstance(number, int) and name == str(number) for name, number in known.items()):
+        return names.map(known).astype(np.int64)
+    ordered = sorted(known, key=lambda name: (np.inf if (number := known[name]) is None else number, name))
+    return names.map({name: place for place, name in enumerate(ordered)}).astype(np.int64)
+
+
+def _number(name: str) -> int | float | None:
+    """Return the number that a text is, whole where it has at most 64 bits; None for any other text."""
+    try:
+        whole = int(name)
+        if -(2**63) <= whole < 2**63:
+            return whole
+    except ValueError:
+        pass
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def common_points(curves: Sequence[Array]) -> Array:
+    """Return the common points of curves, each given by its steps in order: `[points]`, from where all have begun.
+
+    The first is the latest first step and the last one the earliest last step; each one between is the first step of
+    any curve that will do. Fewer than two where the curves have no range in common.
+    """
+    lines = [list(one) for one in {tuple(steps.tolist()) for steps in curves}]  # equal ones once
+    steps = sorted({step for line in lines for step in line})
+    at, end = max(line[0] for line in lines), min(line[-1] for line in lines)
+    points = [at] if at <= end else []
+    while points and at < end:
+        start, at = at, max(line[bisect_right(line, at)] for line in lines)
+        while at < end and (wanted := max(_readable(line, start, at) for line in lines)) > at:
+            at = steps[bisect_left(steps, wanted)]
+        at = min(at, end)
+        points.append(at)
+    return np.array(points, np.float64)
+
+
+def _readable(line: Sequence[float], start: float, at: float) -> float:
+    """Return the step from which on a curve can be read, `at` the earliest, after a point at `start`."""
+    above = bisect_left(line, at)
+    if line[above] == at:
+        return at
+    gap = (1 - _ROUNDING) * (line[above] - line[above - 1])
+    return max(at, min(start + gap, line[above]))
+
+
+def read_at(points: Array, steps: Array, values: Array) -> Array:
+    """Return a curve at `points`; NaN outside its own steps, both in order."""
+    if not steps.size:
+        return np.full(points.shape, np.nan)
+    return np.asarray(np.interp(points, steps, values, left=np.nan, right=np.nan))
+
+
+def mean_from(low: float, steps: Array, values: Array) -> float:
+    """Return the mean of a curve from the step `low` on: the area below it over its width; NaN without a width."""
+    if not low < steps[-1]:
+        return float("nan")
+    at = np.concatenate([[low], steps[steps > low]])
+    return float(np.trapezoid(np.interp(at, steps, values), at) / (at[-1] - low))
+
+
+class _Curves:
+    """Learning curves of runs made elsewhere: `points` are the common ones of each environment, none without a run."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.runs = tables.runs
+        columns = [tables.episodes[name].to_numpy(np.float64) for name in ("step", "return")]
+        rows = tables.episodes.groupby("cell").indices
+        self._lines = {str(cell): (columns[0][own], columns[1][own]) for cell, own in rows.items()}
+        self.points = {name: self._points(name) for name in sorted(self.runs["environment"].unique())}
+
+    def scores(self) -> pd.DataFrame:
+        """Return one row per run: auc, final, and whether it is used. A failed run has the scores of what it has."""
+        table = self.runs[_RUN].assign(used=self.runs["status"] == "finished")
+        rows = [self._score(cell, name) for cell, name in zip(table["cell"], table["environment"], strict=True)]
+        table[["auc", "final"]] = np.array(rows, np.float64).reshape(-1, 2)
+        return table
+
+    def curves(self) -> pd.DataFrame:
+        """Learning curves at equal distances over the compared steps; NaN where a failed run has none."""
+        frames = [pd.DataFrame({name: [] for name in _CURVE})]
+        for run in self.runs.to_dict("records"):
+            points = self.points[run["environment"]]
+            if not points.size:
+                continue
+            at = points[0] + (points[-1] - points[0]) * np.arange(1, POINTS + 1) / POINTS
+            at[-1] = points[-1]
+            value = read_at(at, *self._common(run["cell"], points))
+            seen = {"step": at, "return": value, "observed": np.isfinite(value), "used": run["status"] == "finished"}
+            named = {name: run[name] for name in ("arm", "environment", "seed", "status")}
+            frames.append(pd.DataFrame(named | seen)[_CURVE])
+        return pd.concat(frames[1:] or frames, ignore_index=True)
+
+    def notes(self, environment: str) -> list[str]:
+        """Say over which steps and at which points curves are compared, where they are not all alike.
+
+        Raises:
+            RlbenchError: they have too little in common.
+        """
+        runs, points = self._finished(environment), self.points[environment]
+        if runs.empty:
+            return []
+        lines = [self._lines[cell][0] for cell in runs["cell"]]
+        longest = max(float(steps[-1] - steps[0]) for steps in lines)
+        different = []
+        for place, verb in ((0, "begin"), (-1, "end")):
+            ends = np.array([steps[place] for steps in lines])
+            if np.ptp(ends) > _ALIKE * longest:
+                low, high = (f"{shown(ends[at])} ({runs['arm'].iloc[at]})" for at in (ends.argmin(), ends.argmax()))
+                different.append(f"{verb} at steps {low} to {high}")
+        how = " and ".join(different)
+        common = points[-1] - points[0] if points.size > 1 else 0.0
+        if common == 0 and longest == 0:
+            raise RlbenchError(
+                f"The runs on {environment} have a single point each, which is no curve; without the column 'step', "
+                "their scores are compared."
+            )
+        if common < SHARED * longest:
+            percent = f"only {100 * common / longest:.2g} % of the longest one's steps are"
+            raise RlbenchError(
+                f"On {environment}, the curves {how}: {percent if common else 'no range of steps is'} common to all, "
+                f"and comparing them takes {100 * SHARED:g} %."
+            )
+        notes = []
+        if how:
+            notes.append(
+                f"On {environment}, the curves {how}; they are compared over the steps that all have, "
+                f"{shown(points[0])} to {shown(points[-1])}."
+            )
+        inside = [steps[(steps >= points[0]) & (steps <= points[-1])] for steps in lines]
+        if not all(np.array_equal(steps, points) for steps in inside if steps.size):
+            low, high = (end(steps.size for steps in inside if steps.size) for end in (min, max))
+            notes.append(
+                f"On {environment}, the curves were written down at different steps, "
+                f"{low if low == high else f'{low} to {high}'} points each; they are compared at {len(points)} common "
+                "ones, along straight lines."
+            )
+        return notes
+
+    def _finished(self, environment: str) -> pd.DataFrame:
+        return self.runs[(self.runs["environment"] == environment) & (self.runs["status"] == "finished")]
+
+    def _points(self, environment: str) -> Array:
+        lines = [self._lines[cell][0] for cell in self._finished(environment)["cell"]]
+        return common_points(lines) if lines else np.empty(0)
+
+    def _common(self, cell: str, points: Array) -> tuple[Array, Array]:
+        """Return the common points that a run has, its first and last among them, and its curve there; or nothing."""
+        steps, values = self._lines.get(cell, (np.empty(0), np.empty(0)))
+        if not steps.size or not points.size or max(points[0], steps[0]) > min(points[-1], steps[-1]):
+            return np.empty(0), np.empty(0)
+        low, high = max(points[0], steps[0]), min(points[-1], steps[-1])
+        at = np.unique([low, *points[(points > low) & (points < high)], high])
+        return at, read_at(at, steps, values)
+
+    def _score(self, cell: str, environment: str) -> tuple[float, float]:
+        points = self.points[environment]
+        steps, values = self._common(cell, points)
+        if not steps.size:
+            return float("nan"), float("nan")
+        late = steps[-1] - WINDOW * (points[-1] - points[0])
+        return mean_from(steps[0], steps, values), mean_from(max(late, steps[0]), steps, values)

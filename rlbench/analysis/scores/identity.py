@@ -32,13 +32,14 @@ def traces(tables: Tables) -> pd.Series:
     for table, columns in ((tables.episodes, _SEEN), (tables.updates, _DONE)):
         known = [name for name in columns if name in table]
         if len(known) > 1:
-            own = table.dropna(subset=known[1:], how="all")
-            hashes = pd.util.hash_pandas_object(own[known].astype(np.float64), index=False)
-            rows.append(pd.DataFrame({"cell": own["cell"].to_numpy(), "hash": hashes.to_numpy()}))
+            kept = table.dropna(subset=known[1:], how="all")
+            hashes = pd.util.hash_pandas_object(kept[known].astype(np.float64), index=False)
+            rows.append(pd.DataFrame({"cell": kept["cell"].to_numpy(), "hash": hashes.to_numpy()}))
     if not rows:
         return pd.Series(dtype=object)
-    found = pd.concat(rows).groupby("cell")["hash"]
-    return found.sum()[found.size() > 1].astype(str)  # sums that wrap, so that the order of the rows does not matter
+    grouped = pd.concat(rows).groupby("cell")["hash"]
+    # Sums that wrap, so that the order of the rows does not matter.
+    return grouped.sum()[grouped.size() > 1].astype(str)
 
 
 def identical(runs: pd.DataFrame, arms: Sequence[str]) -> bool:
@@ -48,9 +49,8 @@ def identical(runs: pd.DataFrame, arms: Sequence[str]) -> bool:
     """
     groups = [runs[(runs["arm"] == arm) & runs["used"].astype(bool)].sort_values("seed") for arm in arms]
     first = groups[0]
-    traced = all(own["trace"].notna().all() for own in groups)
-    own = first["trace" if traced else "value"]
-    if len(first) < (2 if traced else FEWEST) or own.duplicated().any():
+    traced = all(group["trace"].notna().all() for group in groups)
+    if len(first) < (2 if traced else FEWEST) or first["trace" if traced else "value"].duplicated().any():
         return False
     columns = ["seed", "value", *(["trace"] if traced else [])]
     return all(

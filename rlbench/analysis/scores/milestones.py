@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.scores.references import Reference, normalise, reference
-from rlbench.analysis.scores.scores import WINDOW
+from rlbench.analysis.scores.scores import STOPPED, WINDOW
 from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, Estimate
 from rlbench.analysis.stats.proportions import wilson
 from rlbench.analysis.stats.statistics import Array
@@ -34,7 +34,6 @@ from rlbench.errors import RlbenchError
 DROP = 0.5  # share of the highest so far that must be lost
 DURATION = 0.1  # share of the training for which it must be lost
 HEIGHT = 0.25  # normalised return that must have been reached
-_STOPPED = ("failed", "diverged")
 
 
 class _Run(NamedTuple):
@@ -66,27 +65,18 @@ def steps_to_threshold(
     return pd.DataFrame(rows, columns=["arm", "environment", "seed", "steps", "reached"])
 
 
-def collapses(
-    curves: pd.DataFrame,
-    references: Mapping[str, Reference] | None = None,
-    *,
-    drop: float = DROP,
-    duration: float = DURATION,
-    height: float = HEIGHT,
-) -> pd.DataFrame:
+def collapses(curves: pd.DataFrame, references: Mapping[str, Reference] | None = None) -> pd.DataFrame:
     """Return one row per run: arm, environment, seed and collapsed; otherwise as `steps_to_threshold`."""
     rows = []
     for run in _runs(curves, references):
         full = _first_full(run.step)
         late = np.concatenate([np.full(full, -np.inf), run.value[full:]])
-        lost = run.status in _STOPPED or bool(collapsed(late, drop, duration, height))
+        lost = run.status in STOPPED or bool(collapsed(late))
         rows.append((*run.key, lost))
     return pd.DataFrame(rows, columns=["arm", "environment", "seed", "collapsed"])
 
 
-def collapsed(
-    curves: npt.ArrayLike, drop: float = DROP, duration: float = DURATION, height: float = HEIGHT
-) -> npt.NDArray[np.bool_]:
+def collapsed(curves: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return whether normalised curves `[..., points]` collapse, `[...]`, as the module defines it.
 
     Points that do not count yet are minus infinity.
@@ -98,8 +88,8 @@ def collapsed(
     if np.isnan(value).any():
         raise RlbenchError("Whether a curve collapses was asked of one with NaN; a run that stopped early did.")
     highest = np.maximum.accumulate(value, axis=-1)
-    low = (value < (1 - drop) * highest) & (highest >= height)
-    return np.asarray(low.mean(-1) >= duration)
+    low = (value < (1 - DROP) * highest) & (highest >= HEIGHT)
+    return np.asarray(low.mean(-1) >= DURATION)
 
 
 def _first_full(step: Array) -> int:
@@ -142,7 +132,7 @@ def _runs(curves: pd.DataFrame, references: Mapping[str, Reference] | None) -> I
         first = np.flatnonzero(~ordered.duplicated(keys).to_numpy())
         named = ordered.iloc[first][["arm", "seed", "status"]].itertuples(index=False)
         for start, end, (arm, seed, status) in zip(first, [*first[1:], len(ordered)], named, strict=True):
-            own = slice(start, end)
-            if status == "finished" and not np.isfinite(value[own]).all():
+            part = slice(start, end)
+            if status == "finished" and not np.isfinite(value[part]).all():
                 continue  # no episode ended, so there is no curve
-            yield _Run((str(arm), str(environment), seed), step[own], value[own], known[own], str(status))
+            yield _Run((str(arm), str(environment), seed), step[part], value[part], known[part], str(status))

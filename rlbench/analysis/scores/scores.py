@@ -51,6 +51,7 @@ LARGEST = 1e100  # of a return or score; the squares of more would not be finite
 ALL = "all environments"
 METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
 _ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
+STOPPED = ("failed", "diverged")  # statuses of runs that had less than their budget
 _OF_CURVES = METRICS[:3]
 _COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
@@ -164,6 +165,27 @@ def with_normalised(
             table.loc[group.index, metric] = values
             table.loc[group.index, f"{metric}_normalised"] = normalise(values, str(environment), references)
     return table.sort_values(["environment", "arm", "seed"], ignore_index=True)
+
+
+def failures_as_worst(
+    table: pd.DataFrame, metrics: Sequence[str], references: Mapping[str, Reference] | None = None
+) -> pd.DataFrame:
+    """Return a table of scores in which failed and diverged runs are used, with the worst possible score.
+
+    That is the lowest return that the environment allows, or, where that is not known (`references`), the lowest score
+    of any run on it. Where neither is known, failed runs stay unused. Missing runs are no failures and stay out.
+    """
+    table = table.copy()
+    for environment, rows in table[table["status"].isin(STOPPED)].groupby("environment"):
+        scale = reference(str(environment), references)
+        for metric in metrics:
+            seen = table.loc[table["environment"] == environment, metric].min()
+            worst = scale.low if scale is not None and np.isfinite(scale.low) else seen
+            table.loc[rows.index, metric] = worst
+            table.loc[rows.index, f"{metric}_normalised"] = float(normalise(worst, str(environment), references))
+        known = table.loc[rows.index, list(metrics)].notna().all(axis=1)
+        table.loc[rows.index[known], "used"] = True
+    return table
 
 
 def _rounded(values: Array) -> Array:

@@ -25,7 +25,6 @@ _SAME_AS = {
     "performance profile": "share of runs (Wilson)",
     "share of runs not there yet": "share of runs (Wilson)",
     "collapse probability": "share of runs (Wilson)",
-    "difference of collapse probabilities": "difference of shares (Newcombe)",
 }
 
 

@@ -1,14 +1,27 @@
-"""Intervals along a line: learning curves `[runs, points]` and performance profiles; the unit is the training run.
+"""Intervals for statistics of run scores, and bands along a line; the unit of every one is the training run.
 
-As in `intervals`, whose methods these are at every point, the seed is honoured and the order of the runs does not
-matter. "Pointwise": each point is covered with probability `level`, the whole line with less. A `simultaneous` band
-covers the whole line with probability `level`, and is wider.
+Scores are given as in `statistics`, one array `[runs]` per task; lines are learning curves `[runs, points]` and
+performance profiles. Random numbers come from `seed` alone and results do not depend on the order of the runs. Several
+tasks are strata: runs are resampled within their own task. `possible`, where it is given, is the range of the scores
+themselves, such as (0, 500): no interval leaves what follows from it. What each of them covers is measured:
+`docs/calibration.md` holds the table, and `coverage` says, beside an interval, where it covers less than it promises.
+
+* Means, differences of means and mean curves: bootstrap-t, since the percentile bootstrap is too narrow with
+  few runs; below five runs Student's t or Welch's, since resamples of so few repeat each other.
+* IQM, median and other statistics: percentile bootstrap, which is what the literature reports [Agarwal 2021], with
+  its tails moved out for few runs, see `tail_share`. The IQM of one task with fewer than five runs: the t of trimmed
+  means.
+* Probability of improvement and performance profile: closed forms, see `proportions`.
+
+A pointwise band covers each point with probability `level`, the whole line with less. A `simultaneous` band covers the
+whole line with probability `level`, and is wider. `Estimate.method` names what was done, degenerate cases included:
+"one run: no interval", "no run", "no spread: zero width" (all runs equal, as at a score's ceiling, or all that the
+statistic looks at; that such runs are all alike in these seeds is not proof that more seeds would be).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -150,32 +163,6 @@ def _curves(curves: Curves) -> list[Array]:
     return [task[np.lexsort(task.T[::-1])] if task.shape[1] else task for task in tasks]
 
 
-# Intervals for statistics of run scores; the unit of every one is the training run.
-#
-# Scores are given as in `statistics`, one array `[runs]` per task. Random numbers come from `seed` alone and results
-# do not depend on the order of the runs. Several tasks are strata: runs are resampled within their own task.
-#
-# What each of them covers is measured: `docs/calibration.md` holds the table for n = 3 (some: 4), 5, 10 and 20 runs and
-# five kinds of scores, and `coverage` says, beside an interval, where it covers less than it promises.
-#
-# Which one is used where:
-#
-# * Means, differences of means and mean curves: bootstrap-t, since the percentile bootstrap is too narrow with
-#   few runs; below five runs Student's t or Welch's, since resamples of so few repeat each other.
-# * IQM, median and other statistics: percentile bootstrap, which is what the literature reports [Agarwal 2021], with
-#   its tails moved out for few runs, see `tail_share`. The IQM of one task with fewer than five runs: the t of trimmed
-#   means.
-# * Optimality gap: the mean of max(target - score, 0), so as a mean.
-# * Probability of improvement and performance profile: closed forms, see `proportions`.
-#
-# `possible`, where it is given, is the range of the scores themselves, such as (0, 500): no interval leaves what
-# follows from it.
-#
-# `Estimate.method` names what was done, degenerate cases included: "one run: no interval", "no run", "no spread: zero
-# width" (all runs equal, as at a score's ceiling, or all that the statistic looks at; that such runs are all alike in
-# these seeds is not proof that more seeds would be).
-
-
 def bootstrap(
     scores: Scores,
     statistic: Statistic = statistics.iqm,
@@ -190,25 +177,7 @@ def bootstrap(
     The ends are quantiles of the statistic over resampled runs, see `tail_share` for which. `possible` is the range
     of the statistic.
     """
-    return within(_interval(one_task_each(scores), [], statistic, seed, level, repetitions), possible)
-
-
-def bootstrap_difference(
-    scores: Scores,
-    baseline: Scores,
-    statistic: Statistic = statistics.iqm,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
-) -> Estimate:
-    """Interval of statistic(scores) - statistic(baseline), unpaired, both arms resampled: otherwise as `bootstrap`.
-
-    `possible` is the range of the statistic of one arm.
-    """
-    x, y = two_arms(scores, baseline)
-    return within(_interval(x, y, statistic, seed, level, repetitions), difference_range(possible))
+    return within(_interval(one_task_each(scores), statistic, seed, level, repetitions), possible)
 
 
 def mean_interval(
@@ -241,22 +210,6 @@ def difference_interval(
     return within(_mean(_bytes(x), _bytes(y), seed, level, repetitions), difference_range(possible))
 
 
-def optimality_gap_interval(
-    scores: Scores,
-    target: float = 1.0,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
-) -> Estimate:
-    """Interval of `statistics.optimality_gap`: that of the mean of max(target - score, 0)."""
-    gaps = [np.maximum(target - task, 0.0) for task in one_task_each(scores)]
-    range_of_gaps = (max(target - possible[1], 0.0), max(target - possible[0], 0.0))
-    estimate = mean_interval(gaps, seed=seed, level=level, repetitions=repetitions, possible=range_of_gaps)
-    return replace(estimate, quantity="optimality gap")
-
-
 def improvement_interval(scores: Scores, baseline: Scores, *, level: float = LEVEL) -> Estimate:
     """Interval of the probability of improvement from the variance of the runs' placements, see `proportions`.
 
@@ -278,22 +231,18 @@ def improvement_interval(scores: Scores, baseline: Scores, *, level: float = LEV
     return Estimate(point, low, high, level, n, "placements, Wilson", smallest, name)
 
 
-def tail_share(level: float, sizes: Sequence[int], *, several_tasks: bool, difference: bool) -> float:
+def tail_share(level: float, sizes: Sequence[int]) -> float:
     """Return which share of the bootstrap distribution is cut off at each end of a percentile interval.
 
     The plain percentile interval cuts (1 - level) / 2, and with few runs is too narrow, as a normal quantile would be
     in place of Student's: the "expanded" percentile interval of T. Hesterberg, "What teachers should know about the
     bootstrap", The American Statistician 69, 2015, section 3.2, cuts Phi(-t sqrt(n / (n - 1))) instead, where t is
     Student's quantile and n the runs of a task. So does this one with several tasks. With one task the steps of a
-    statistic of so few sorted scores widen it by themselves: there the factor is left out for one arm, and in a
-    difference of two arms nothing is moved. These choices were made by the coverage that they give, see
-    `docs/calibration.md`.
+    statistic of so few sorted scores widen it by themselves: there the factor is left out. These choices were made by
+    the coverage that they give, see `docs/calibration.md`.
     """
-    plain = (1 - level) / 2
-    if difference and not several_tasks:
-        return plain
-    quantile = special.stdtrit(sum(sizes) - len(sizes), 1 - plain)
-    factor = np.sqrt(min(sizes) / (min(sizes) - 1)) if several_tasks else 1.0
+    quantile = special.stdtrit(sum(sizes) - len(sizes), 1 - (1 - level) / 2)
+    factor = np.sqrt(min(sizes) / (min(sizes) - 1)) if len(sizes) > 1 else 1.0
     return float(special.ndtr(-factor * quantile))
 
 
@@ -308,62 +257,39 @@ def _bytes(tasks: Sequence[Array]) -> tuple[bytes, ...]:
     return tuple(task.tobytes() for task in tasks)
 
 
-def _interval(
-    x: Sequence[Array], y: Sequence[Array], statistic: Statistic, seed: int, level: float, repetitions: int
-) -> Estimate:
-    """Interval of the statistic of `x`, less that of `y` if there is one."""
-    tasks = [*x, *y]
+def _interval(tasks: Sequence[Array], statistic: Statistic, seed: int, level: float, repetitions: int) -> Estimate:
     sizes = [task.size for task in tasks]
     n, smallest = sum(sizes), min(sizes)
     middle = statistic is statistics.iqm
-    named = "IQM" if middle else getattr(statistic, "__name__", "statistic").replace("_", " ")
-    name = f"difference of {named}s" if y else named
+    name = "IQM" if middle else getattr(statistic, "__name__", "statistic").replace("_", " ")
     if smallest == 0:
         return Estimate(np.nan, np.nan, np.nan, level, n, NO_RUN, smallest, name)
-    point = float(statistic(x)) - (float(statistic(y)) if y else 0.0)
+    point = float(statistic(tasks))
     if smallest == 1:
         return Estimate(point, np.nan, np.nan, level, n, ONE_RUN, smallest, name)
     if all(np.ptp(task) == 0 for task in tasks):
         return Estimate(point, point, point, level, n, NO_SPREAD, smallest, name)
-    if middle and len(x) == 1 and smallest < resampling.FEWEST and (half := _trimmed_t(tasks, level)):
+    if middle and len(tasks) == 1 and smallest < resampling.FEWEST and (half := _trimmed_t(tasks[0], level)):
         return Estimate(point, point - half, point + half, level, n, "trimmed t", smallest, name)
-    values = _values(x, y, statistic, seed, repetitions)
-    tail = tail_share(level, sizes, several_tasks=len(x) > 1, difference=bool(y))
+    if middle:
+        values = resampling.iqm_values(tasks, resampling.counts(sizes, seed, repetitions))
+    else:
+        values = np.concatenate([statistic(sample) for sample in resampling.resamples(tasks, seed, repetitions)])
+    tail = tail_share(level, sizes)
     low, high = np.quantile(values, [tail, 1 - tail])
     method = NO_SPREAD if low == high else "percentile bootstrap"
     return Estimate(point, float(low), float(high), level, n, method, smallest, name)
 
 
-def _values(x: Sequence[Array], y: Sequence[Array], statistic: Statistic, seed: int, repetitions: int) -> Array:
-    """Return the statistic of `x`, less that of `y`, in every bootstrap sample; `[repetitions]`."""
-    tasks = [*x, *y]
-    if statistic is statistics.iqm:
-        drawn = resampling.counts([task.size for task in tasks], seed, repetitions)
-        values = resampling.iqm_values(x, drawn[: len(x)])
-        return values - resampling.iqm_values(y, drawn[len(x) :]) if y else values
-    pieces = [
-        statistic(sample[: len(x)]) - (statistic(sample[len(x) :]) if y else 0.0)
-        for sample in resampling.resamples(tasks, seed, repetitions)
-    ]
-    return np.concatenate(pieces)
+def _trimmed_t(scores: Array, level: float) -> float:
+    """Return half the width of an interval of the IQM of runs in order.
 
-
-def _trimmed_t(groups: Sequence[Array], level: float) -> float:
-    """Return half the width of an interval of the IQM of one group of runs in order, or of the difference of two.
-
-    From the winsorised variance s^2 of n scores, of which h are not cut off: a group adds (n - 1) s^2 / (h (h - 1)) to
-    the variance, with h - 1 degrees of freedom. J. W. Tukey and D. H. McLaughlin, Sankhya A 25, 1963; for two groups
-    K. K. Yuen, Biometrika 61, 1974. Of three runs it is Student's t of their mean.
+    From the winsorised variance s^2 of n scores, of which h are not cut off: the mean has the variance
+    (n - 1) s^2 / (h (h - 1)), with h - 1 degrees of freedom. J. W. Tukey and D. H. McLaughlin, Sankhya A 25, 1963. Of
+    three runs it is Student's t of their mean.
     """
-    parts, freedom = [], []
-    for scores in groups:
-        n, cut = scores.size, scores.size // 4
-        kept = n - 2 * cut
-        winsorised = np.clip(scores, scores[cut], scores[n - cut - 1])
-        parts.append(float(winsorised.var(ddof=1)) * (n - 1) / (kept * (kept - 1)))
-        freedom.append(kept - 1)
-    variance = sum(parts)
-    if variance == 0:
-        return 0.0
-    welch = variance**2 / sum(part**2 / df for part, df in zip(parts, freedom, strict=True))
-    return float(special.stdtrit(welch, (1 + level) / 2) * np.sqrt(variance))
+    n, cut = scores.size, scores.size // 4
+    kept = n - 2 * cut
+    winsorised = np.clip(scores, scores[cut], scores[n - cut - 1])
+    variance = float(winsorised.var(ddof=1)) * (n - 1) / (kept * (kept - 1))
+    return float(special.stdtrit(kept - 1, (1 + level) / 2) * np.sqrt(variance))

@@ -1,4 +1,4 @@
-"""Permuting runs between arms: one studentised statistic, one engine for pairs, families and stages.
+"""Permuting runs between arms: one studentised statistic, for pairs, families and stages of seeds.
 
 A hypothesis says that two arms have the same distribution of scores in some environments. Where several are true
 together, the arms they connect are exchangeable within each environment, so runs are permuted among all of them at
@@ -48,6 +48,11 @@ class Hypothesis:
     arm: str
     baseline: str
     environments: tuple[str, ...]
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The arm and its baseline."""
+        return self.arm, self.baseline
 
 
 @dataclass(frozen=True)
@@ -101,20 +106,20 @@ class Sums:
 
 def blocks(hypotheses: Sequence[Hypothesis]) -> list[Block]:
     """Return the connected arms of every environment, sorted: what may be permuted if all hypotheses are true."""
-    found = []
-    for environment in sorted({name for one in hypotheses for name in one.environments}):
+    connected = []
+    for environment in sorted({name for hypothesis in hypotheses for name in hypothesis.environments}):
         groups: list[set[str]] = []
-        for one in hypotheses:
-            if environment in one.environments:
-                joined = {one.arm, one.baseline}
+        for hypothesis in hypotheses:
+            if environment in hypothesis.environments:
+                joined = set(hypothesis.arms)
                 apart = [group for group in groups if not group & joined]
                 groups = [*apart, joined.union(*(group for group in groups if group & joined))]
-        found += [Block(environment, tuple(sorted(group))) for group in groups]
-    return sorted(found, key=lambda block: (block.environment, block.arms))
+        connected += [Block(environment, tuple(sorted(group))) for group in groups]
+    return sorted(connected, key=lambda block: (block.environment, block.arms))
 
 
 def rearrangements(data: Data, block: Block, paired: bool) -> int:
-    """Return in how many ways the runs of a block can be dealt to its arms."""
+    """Return in how many ways the runs of a block can be assigned to its arms."""
     sizes = [data[block.environment, arm].size for arm in block.arms]
     if paired:
         return int(factorial(len(sizes)) ** sizes[0])
@@ -138,7 +143,7 @@ def all_rows(data: Data, block: Block, paired: bool, centre: float) -> Sums:
         values = np.stack(groups, axis=1)[None].repeat(len(ways), axis=0)  # [rows, seeds, arms]
         return _paired_sums(np.take_along_axis(values, each[ways], axis=2), block.arms)
     sizes = [group.size for group in groups]
-    rows = np.array([list(row) for row in _deals(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
+    rows = np.array([list(row) for row in _assignments(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
     return _sums(np.sort(np.concatenate(groups))[rows], block.arms, sizes)
 
 
@@ -168,8 +173,8 @@ def statistic(sums: Mapping[tuple[str, str], Sums], hypothesis: Hypothesis) -> A
     """
     parts = [sums[name, hypothesis.arm] for name in hypothesis.environments]
     moved = [part.difference(hypothesis.arm, hypothesis.baseline) for part in parts]
-    shift = reduce(np.add, [one for one, _ in moved])
-    variance = reduce(np.add, [one for _, one in moved])
+    shift = reduce(np.add, [difference for difference, _ in moved])
+    variance = reduce(np.add, [error for _, error in moved])
     tolerance = 1e-12 * np.sqrt(sum(part.scale**2 for part in parts))
     shift = np.where(np.abs(shift) <= tolerance, 0.0, shift)
     certain = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
@@ -200,10 +205,26 @@ def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TI
 
 def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:
     """Return the pooled degrees of freedom of a hypothesis, at least 1."""
-    counts = [
-        (data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments
-    ]
-    return max(sum(n - 1 if paired else n + m - 2 for n, m in counts), 1)
+    return max(sum(n - 1 if paired else n + m - 2 for n, m in sizes(data, hypothesis)), 1)
+
+
+def sizes(data: Data, hypothesis: Hypothesis) -> list[tuple[int, int]]:
+    """Return the numbers of runs of both arms in every environment of a hypothesis."""
+    return [(data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments]
+
+
+def smallest_p(counts: Sequence[tuple[int, int]], *, paired: bool = False) -> float:
+    """Return the smallest two-sided p-value that so many runs of two arms can give; `counts` per environment.
+
+    With equal numbers each split has a mirror image of the same size, so that at least two are as extreme. 1 with one
+    run against one, NaN without runs on a side.
+    """
+    if min(map(min, counts)) == 0:
+        return float("nan")
+    ways = prod(2**n if paired else comb(n + m, n) for n, m in counts)
+    if ways > EXACT_LIMIT:
+        return 1.0 / (REPETITIONS + 1)
+    return (2.0 if all(n == m for n, m in counts) else 1.0) / ways
 
 
 def check_paired(data: Data, block: Block) -> None:
@@ -216,14 +237,14 @@ def check_paired(data: Data, block: Block) -> None:
         )
 
 
-def _deals(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield every way to deal `runs` to groups of `sizes`, each as one tuple, group after group."""
+def _assignments(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every assignment of `runs` to groups of `sizes`, each as one tuple, group after group."""
     if len(sizes) == 1:
         yield runs
         return
     for chosen in combinations(runs, sizes[0]):
         left = tuple(run for run in runs if run not in chosen)
-        for rest in _deals(left, sizes[1:]):
+        for rest in _assignments(left, sizes[1:]):
             yield chosen + rest
 
 
@@ -244,5 +265,5 @@ def _paired_sums(values: Array, arms: tuple[str, ...]) -> Sums:
     moved = [values[:, :, i] - values[:, :, j] for i, j in pairs]
     names = tuple((arms[i], arms[j]) for i, j in pairs)
     counts = np.full(len(pairs), values.shape[1])
-    total, square = (np.stack([(one**power).sum(1) for one in moved], axis=1) for power in (1, 2))
+    total, square = (np.stack([(pair**power).sum(1) for pair in moved], axis=1) for power in (1, 2))
     return Sums(names, counts, total, square, float(np.abs(values[0]).max()), True)

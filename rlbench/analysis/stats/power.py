@@ -8,12 +8,12 @@ the scores. Spreads are the standard deviations between training runs of one arm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, inf, isnan, sqrt
+from math import inf, isnan, sqrt
 
 import numpy as np
 from scipy import special
 
-from rlbench.analysis.stats.permutation import EXACT_LIMIT, REPETITIONS
+from rlbench.analysis.stats.permutation import REPETITIONS, smallest_p
 from rlbench.analysis.stats.statistics import Scores, as_tasks, check_same_tasks
 from rlbench.errors import RlbenchError
 
@@ -26,12 +26,12 @@ PILOT_LEVEL = 0.8  # of the range for what a pilot says; wide enough as it is
 class Spread:
     """Standard deviations of the runs in each task: of the arm, and of its baseline where there is one.
 
-    `freedom` counts the degrees of freedom they rest on, for how well they are known; 0: given, not estimated.
+    `degrees_of_freedom` are those of the estimate, for how well they are known; 0: given, not estimated.
     """
 
     arm: tuple[float, ...]
     baseline: tuple[float, ...] = ()
-    freedom: float = 0.0
+    degrees_of_freedom: float = 0.0
 
     @classmethod
     def of(cls, scores: Scores, baseline: Scores | None = None) -> Spread:
@@ -43,14 +43,14 @@ class Spread:
         sizes = [task.size for task in (*x, *y)]
         arm, other = (tuple(_deviation(task) for task in side) for side in (x, y))
         variances = np.array([value**2 for value in (*arm, *other)])
-        freedom = np.array([max(size - 1, 1) for size in sizes])
-        total = float((variances**2 / freedom).sum())
-        return cls(arm, other, float(variances.sum() ** 2 / total) if total > 0 else float(freedom.sum()))
+        df = np.array([max(size - 1, 1) for size in sizes])
+        total = float((variances**2 / df).sum())
+        return cls(arm, other, float(variances.sum() ** 2 / total) if total > 0 else float(df.sum()))
 
     def scaled(self, factor: float) -> Spread:
         """Return the spread with every variance multiplied by `factor`."""
         arm, baseline = (tuple(sqrt(factor) * one for one in side) for side in (self.arm, self.baseline))
-        return Spread(arm, baseline, self.freedom)
+        return Spread(arm, baseline, self.degrees_of_freedom)
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def detectable_effect(
     The noncentral t distribution of Welch's t (degrees of freedom by Welch and Satterthwaite), two-sided at `alpha`.
     For a spread without baseline a mean against a fixed number. NaN with fewer than two runs or an unknown spread.
     """
-    error, freedom = _welch(spread, n, n if m is None else m)
-    return error * _noncentrality(freedom, alpha, power) if error > 0 else error
+    error, df = _welch(spread, n, n if m is None else m)
+    return error * _noncentrality(df, alpha, power) if error > 0 else error
 
 
 def seeds_needed(
@@ -90,9 +90,9 @@ def seeds_needed(
     """
     least = fewest_runs(alpha, tasks=len(spread.arm)) if least is None else least
     ends = [1.0, 1.0]
-    if spread.freedom > 0:
+    if spread.degrees_of_freedom > 0:
         tails = ((1 - PILOT_LEVEL) / 2, (1 + PILOT_LEVEL) / 2)  # upper ones
-        ends = [spread.freedom / float(special.chdtri(spread.freedom, tail)) for tail in tails]
+        ends = [spread.degrees_of_freedom / float(special.chdtri(spread.degrees_of_freedom, tail)) for tail in tails]
     n, low, high = (_search(spread.scaled(factor), abs(effect), alpha, power, least) for factor in (1.0, *ends))
     return Seeds(effect, n, low, high)
 
@@ -108,15 +108,9 @@ def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) ->
             f"With {REPETITIONS} permutations no p can be below {1 / (REPETITIONS + 1)}, as {alpha:g} is."
         )
     n = 1
-    while smallest_level(n, tasks=tasks, paired=paired) > alpha:
+    while smallest_p([(n, n)] * tasks, paired=paired) > alpha:
         n += 1
     return n
-
-
-def smallest_level(n: int, *, tasks: int = 1, paired: bool = False) -> float:
-    """Return the smallest two-sided p of a permutation test of `n` against `n` runs in each of `tasks` tasks."""
-    ways = (2**n if paired else comb(2 * n, n)) ** tasks
-    return 2.0 / ways if ways <= EXACT_LIMIT else 1.0 / (REPETITIONS + 1)
 
 
 def refusal(n: int, m: int, alpha: float, *, tasks: int = 1, paired: bool = False) -> str:
@@ -124,14 +118,14 @@ def refusal(n: int, m: int, alpha: float, *, tasks: int = 1, paired: bool = Fals
 
     Of unequal numbers the smaller one is counted, which errs on the side of refusing.
     """
-    floor, least = smallest_level(min(n, m), tasks=tasks, paired=paired), fewest_runs(alpha, tasks=tasks, paired=paired)
-    if min(n, m) >= least:
+    fewest, least = min(n, m), fewest_runs(alpha, tasks=tasks, paired=paired)
+    if fewest >= least:
         return ""
     needed = f"at least {least} runs per arm are needed."
-    if not min(n, m):
+    if not fewest:
         where = "" if tasks == 1 else f" on at least one of {tasks} environments"
         return f"An arm has no run to compare{where}, so nothing can be decided; {needed}"
-    kind = "paired " if paired else ""
+    kind, floor = "paired " if paired else "", smallest_p([(fewest, fewest)] * tasks, paired=paired)
     where = "" if tasks == 1 else f" on each of {tasks} environments"
     return (
         f"A {kind}permutation test of {n} against {m} runs{where} cannot give a p below {floor:.2g}, so nothing can be "
@@ -143,10 +137,10 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
     """Return the smallest n of at least `least` with a detectable effect of at most `effect`."""
 
     def enough(n: int) -> bool:
-        error, freedom = _welch(spread, n, n)
+        error, df = _welch(spread, n, n)
         if error == 0 or effect == 0:
             return effect > 0
-        return _found(freedom, alpha, effect / error) >= power
+        return _found(df, alpha, effect / error) >= power
 
     if isnan(effect) or isnan(_welch(spread, 2, 2)[0]):
         return float("nan")
@@ -161,18 +155,18 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
     return float(low if enough(low) else high)
 
 
-def _noncentrality(freedom: float, alpha: float, power: float) -> float:
+def _noncentrality(df: float, alpha: float, power: float) -> float:
     """Return the mean of t, in standard errors, that passes the two-sided critical value with probability `power`."""
-    return float(special.nctdtrinc(freedom, 1 - power, _critical(freedom, alpha)))
+    return float(special.nctdtrinc(df, 1 - power, _critical(df, alpha)))
 
 
-def _found(freedom: float, alpha: float, shift: float) -> float:
+def _found(df: float, alpha: float, shift: float) -> float:
     """Return the probability of t, with a mean of `shift` standard errors, beyond the critical value on that side."""
-    return 1 - float(special.nctdtr(freedom, shift, _critical(freedom, alpha)))
+    return 1 - float(special.nctdtr(df, shift, _critical(df, alpha)))
 
 
-def _critical(freedom: float, alpha: float) -> float:
-    return float(special.stdtrit(freedom, 1 - alpha / 2))
+def _critical(df: float, alpha: float) -> float:
+    return float(special.stdtrit(df, 1 - alpha / 2))
 
 
 def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:

@@ -26,27 +26,6 @@ def wilson(shares: npt.ArrayLike, n: float, level: float) -> tuple[Array, Array]
     return np.minimum(np.maximum(centre - half, 0.0), p), np.maximum(np.minimum(centre + half, 1.0), p)
 
 
-def clopper_pearson(successes: int, n: int, level: float) -> tuple[float, float]:
-    """Exact interval of a proportion of `n` runs (Biometrika 26, 1934): it covers at least `level`, often more."""
-    tail = (1 - level) / 2
-    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
-    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
-    return float(low), float(high)
-
-
-def difference_of_proportions(k: int, n: int, j: int, m: int, level: float) -> tuple[float, float]:
-    """Interval of k / n - j / m, from the Wilson intervals of both.
-
-    Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics
-    in Medicine 17, 1998: the distances to the ends add in squares.
-    """
-    (low_x, high_x), (low_y, high_y) = wilson(k / n, n, level), wilson(j / m, m, level)
-    x, y = k / n, j / m
-    below = float(np.hypot(x - low_x, high_y - y))
-    above = float(np.hypot(high_x - x, y - low_y))
-    return x - y - below, x - y + above
-
-
 def placement_interval(x: Array, y: Array, level: float) -> tuple[float, float, float]:
     """Return P(X > Y) + P(X = Y) / 2, estimated from `[n]` against `[m]` runs, and the ends of its interval.
 

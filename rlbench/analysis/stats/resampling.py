@@ -91,10 +91,10 @@ def student(groups: Sequence[Array], weights: Sequence[float], level: float) -> 
         ]
     )
     variance = parts.sum(0)
-    freedom = np.array([len(group) - 1 for group in groups])[:, None]
+    degrees_of_freedom = np.array([len(group) - 1 for group in groups])[:, None]
     spread = np.where(variance > 0, variance, 1.0)
-    shares = parts / spread
-    welch = 1.0 / np.where(variance > 0, (shares**2 / freedom).sum(0), 1.0)
+    normalised = parts / spread
+    welch = 1.0 / np.where(variance > 0, (normalised**2 / degrees_of_freedom).sum(0), 1.0)
     return np.asarray(point), np.sqrt(variance), special.stdtrit(welch, (1 + level) / 2)
 
 

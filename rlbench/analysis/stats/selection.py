@@ -81,25 +81,3 @@ def pick_best(
     n, smallest = sum(map(len, runs)), min(map(len, runs))
     corrected = Estimate(*ends, level, n, "bootstrap of sweep and pick", smallest, "best of a sweep")
     return Selection(names[winner], len(names), naive, optimism, within(corrected, possible))
-
-
-def fresh_estimate(
-    tuning_seeds: npt.ArrayLike,
-    fresh_seeds: npt.ArrayLike,
-    fresh_scores: npt.ArrayLike,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
-) -> Estimate:
-    """Return the mean of the picked setting on seeds that had no part in the pick: an ordinary `mean_interval`.
-
-    Raises:
-        RlbenchError: a fresh seed was used for tuning.
-    """
-    shared = np.intersect1d(np.asarray(tuning_seeds), np.asarray(fresh_seeds))
-    if shared.size:
-        raise RlbenchError(f"Seed {shared[0]} was used to pick the setting, so its runs cannot judge it.")
-    scores = np.asarray(fresh_scores, np.float64)
-    return mean_interval(scores, seed=seed, level=level, repetitions=repetitions, possible=possible)

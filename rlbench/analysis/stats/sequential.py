@@ -1,7 +1,7 @@
-"""Looking at the runs several times: a group-sequential permutation test that stops arm by arm.
+"""Interim analyses: a group-sequential permutation test that stops arm by arm.
 
-Seeds are added in stages, and after each stage the arms that are decided get no more. Looking often would find
-something sooner or later; so the level is spent over the looks in proportion to the runs (Lan and DeMets' spending
+Seeds are added in stages, and after each stage, at a look, the arms that are decided are stopped. Looking often would
+find something sooner or later; so the level is spent over the looks in proportion to the runs (Lan and DeMets' spending
 function alpha t, Biometrika 70, 1983), and the boundary of a look is a quantile of the permutation distribution among
 the permutations that no earlier look has stopped. Runs are permuted within their stage and environment, among all arms
 that the undecided comparisons connect, which keeps the looks and the comparisons as dependent as they are.
@@ -32,8 +32,10 @@ from rlbench.analysis.stats.permutation import (
     Sums,
     blocks,
     centre_of,
+    degrees_of_freedom,
     observed,
     random_rows,
+    sizes,
     statistic,
     tie_of,
 )
@@ -60,10 +62,11 @@ class Decision:
     n_baseline: int
 
 
-class _Looks(NamedTuple):
+class _Interim(NamedTuple):
     """Statistics on one scale: as observed `[looks, hypotheses]`, and permuted `[looks, rows, hypotheses]`.
 
-    In the `digits` behind the point, equal permutations summed in another order agree.
+    `t` is observed, on its own scale. In the `digits` behind the point, equal permutations summed in another order
+    agree.
     """
 
     t: Array
@@ -91,19 +94,23 @@ def decide(
     Raises:
         RlbenchError: the looks do not increase, there are more stages than looks, or a score is NaN or infinite.
     """
-    _check(stages, looks)
+    if list(looks) != sorted(set(looks)) or not looks or looks[0] < 1:
+        raise RlbenchError(f"The numbers of runs at each look must increase, not {list(looks)}.")
+    if not 0 < len(stages) <= len(looks):
+        raise RlbenchError(f"{len(looks)} looks are planned, and there are {len(stages)} stages.")
+    if not all(np.isfinite(values).all() for stage in stages for values in stage.values()):
+        raise RlbenchError("A test was asked of scores with NaN or infinity; select the used runs first.")
     done: dict[int, Decision] = {}
     for look in range(1, len(stages) + 1):
-        spent = [alpha * one / looks[-1] for one in looks[:look]]
-        left = [index for index in range(len(hypotheses)) if index not in done]
-        while left:
-            asked = [hypotheses[index] for index in left]
-            found = _rejected(_statistics(stages[:look], asked, seed, repetitions), spent)
-            found = [position for position in found if _alone(stages[:look], asked[position], spent, seed, repetitions)]
-            for position in found:
-                done[left[position]] = _decision(stages[:look], asked[position], look)
-            left = [index for position, index in enumerate(left) if position not in found]
-            if not found:
+        now, spent = stages[:look], [alpha * runs / looks[-1] for runs in looks[:look]]
+        left = list(range(len(hypotheses)))
+        while left := [index for index in left if index not in done]:
+            together = _statistics(now, [hypotheses[index] for index in left], seed, repetitions)
+            stopped = [left[position] for position in _rejected(together, spent)]
+            alone = {index: _statistics(now, [hypotheses[index]], seed, repetitions) for index in stopped}
+            stopped = [index for index in stopped if _rejected(alone[index], spent)]
+            done |= {index: _decision(now, hypotheses[index], look) for index in stopped}
+            if not stopped:
                 break
     return [done.get(index) or _decision(stages, hypothesis, 0) for index, hypothesis in enumerate(hypotheses)]
 
@@ -112,26 +119,26 @@ def in_play(decisions: Sequence[Decision]) -> set[tuple[str, str]]:
     """Return the (environment, arm) that an undecided comparison still needs runs of."""
     return {
         (name, arm)
-        for one in decisions
-        if one.outcome == "undecided"
-        for name in one.hypothesis.environments
-        for arm in (one.hypothesis.arm, one.hypothesis.baseline)
+        for decision in decisions
+        if decision.outcome == "undecided"
+        for name in decision.hypothesis.environments
+        for arm in decision.hypothesis.arms
     }
 
 
-def _rejected(looks: _Looks, spent: Sequence[float]) -> list[int]:
+def _rejected(interim: _Interim, spent: Sequence[float]) -> list[int]:
     """Return the hypotheses that a family's test has rejected at any of its looks, by position.
 
     Among the observed assignment and the permutations, at most the share `spent` may cross a boundary up to each look.
     """
-    largest = np.concatenate([looks.seen[:, None], looks.permuted], axis=1).max(axis=2)  # [looks, 1 + rows]
-    largest = np.round(largest, looks.digits)
+    largest = np.concatenate([interim.seen[:, None], interim.permuted], axis=1).max(axis=2)  # [looks, 1 + rows]
+    largest = np.round(largest, interim.digits)
     alive, crossed = np.ones(largest.shape[1], bool), 0
     for look, share in enumerate(spent):
         allowed = int(np.floor(share * largest.shape[1] + 1e-9)) - crossed
         boundary = _boundary(largest[look, alive], allowed)
         if largest[look, 0] >= boundary:
-            return [int(one) for one in np.flatnonzero(np.round(looks.seen[look], looks.digits) >= boundary)]
+            return np.flatnonzero(np.round(interim.seen[look], interim.digits) >= boundary).tolist()
         over = alive & (largest[look] >= boundary)
         crossed += int(over.sum())
         alive &= ~over
@@ -146,17 +153,13 @@ def _boundary(values: Array, allowed: int) -> float:
     return float(fine[0]) if fine.size else float("nan")  # nothing is at least NaN
 
 
-def _alone(stages: Sequence[Data], hypothesis: Hypothesis, spent: Sequence[float], seed: int, rows: int) -> bool:
-    return bool(_rejected(_statistics(stages, [hypothesis], seed, rows), spent))
-
-
-def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: int, repetitions: int) -> _Looks:
+def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: int, repetitions: int) -> _Interim:
     """Return the statistics after every stage, with the permutations of earlier stages carried on."""
     structure = blocks(hypotheses)
     centres = [centre_of(stages[0], block) for block in structure]
     permuted: dict[tuple[str, str], Sums] = {}
     seen: dict[tuple[str, str], Sums] = {}
-    signed, scaled, drawn = [], [], []
+    t, scaled, drawn = [], [], []
     for number, stage in enumerate(stages):
         for place, (block, centre) in enumerate(zip(structure, centres, strict=True)):
             rng = np.random.default_rng(np.random.SeedSequence([seed, number, place]))
@@ -166,52 +169,34 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
                 key = (block.environment, arm)
                 permuted[key] = permuted[key] + rows if number else rows
                 seen[key] = seen[key] + here if number else here
-        counts = [_runs(stages[: number + 1], one) for one in hypotheses]
-        freedom = np.array([max(sum(n + m - 2 for n, m in each), 1) for each in counts], np.float64)
-        enough = [min(min(pair) for pair in each) >= 2 for each in counts]
-        t = _columns(seen, hypotheses, enough)
-        signed.append(t[0])
-        uneven = (freedom != freedom[0]).any()
-        sizes = [np.abs(one) for one in (t, _columns(permuted, hypotheses, enough))]
-        first, rest = [normal_scale(one, freedom) for one in sizes] if uneven else sizes
-        scaled.append(first)
-        drawn.append(rest)
-    tie = tie_of(
-        np.concatenate([stage[block.environment, arm] for stage in stages for arm in block.arms]) for block in structure
-    )
-    return _Looks(np.stack(signed), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
+        pooled = _pooled(stages[: number + 1], hypotheses)
+        enough = [min(map(min, sizes(pooled, each))) >= 2 for each in hypotheses]
+        df = np.array([degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
+        both = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
+        t.append(both[0][0])
+        both = [normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
+        scaled.append(both[0])
+        drawn.append(both[1])
+    tie = tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
+    return _Interim(np.stack(t), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
 
 def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:
     """Return the statistics, `[rows, hypotheses]`; 0 where an arm has fewer than two runs somewhere."""
     rows = len(next(iter(sums.values())).total)
-    columns = [statistic(sums, one) if can else np.zeros(rows) for one, can in zip(hypotheses, enough, strict=True)]
+    columns = [statistic(sums, each) if can else np.zeros(rows) for each, can in zip(hypotheses, enough, strict=True)]
     return np.stack(columns, axis=1)
 
 
 def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Decision:
-    upto = list(stages[:look]) if look else list(stages)
-    counts = _runs(upto, hypothesis)
-    enough = min(min(pair) for pair in counts) >= 2
-    t = float(_statistics(upto, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
+    counts = sizes(_pooled(stages, [hypothesis]), hypothesis)
+    enough = min(map(min, counts)) >= 2
+    t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
     return Decision(hypothesis, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
 
 
-def _runs(stages: Sequence[Data], hypothesis: Hypothesis) -> list[tuple[int, int]]:
-    """Return the numbers of runs of both arms in every environment of a hypothesis."""
-    empty = np.empty(0)
-    sides = (hypothesis.arm, hypothesis.baseline)
-    return [
-        tuple(sum(stage.get((name, arm), empty).size for stage in stages) for arm in sides)  # type: ignore[misc]
-        for name in hypothesis.environments
-    ]
-
-
-def _check(stages: Sequence[Data], looks: Sequence[int]) -> None:
-    if list(looks) != sorted(set(looks)) or not looks or looks[0] < 1:
-        raise RlbenchError(f"The numbers of runs at each look must increase, not {list(looks)}.")
-    if not 0 < len(stages) <= len(looks):
-        raise RlbenchError(f"{len(looks)} looks are planned, and there are {len(stages)} stages.")
-    if not all(np.isfinite(values).all() for stage in stages for values in stage.values()):
-        raise RlbenchError("A test was asked of scores with NaN or infinity; select the used runs first.")
+def _pooled(stages: Sequence[Data], hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], Array]:
+    """Return the scores of all stages together; an arm that was stopped lacks scores in later ones."""
+    keys = {(name, arm) for each in hypotheses for name in each.environments for arm in each.arms}
+    return {key: np.concatenate([stage.get(key, np.empty(0)) for stage in stages]) for key in keys}

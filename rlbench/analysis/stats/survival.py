@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, ONE_RUN, REPETITIONS, Band, Estimate, blank
-from rlbench.analysis.stats.intervals import difference_interval, mean_interval
+from rlbench.analysis.stats.intervals import mean_interval
 from rlbench.analysis.stats.proportions import wilson
 from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError
@@ -106,21 +106,6 @@ def restricted_mean_interval(
     pseudo = pseudo_times(times, reached, horizon)
     estimate = mean_interval(pseudo, seed=seed, level=level, repetitions=repetitions, possible=(0.0, horizon))
     return replace(estimate, quantity="restricted mean")
-
-
-def restricted_mean_difference(
-    first: tuple[Times, npt.ArrayLike],
-    second: tuple[Times, npt.ArrayLike],
-    horizon: float,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-) -> Estimate:
-    """Restricted mean of the `first` (times, reached) minus that of the second, unpaired: negative is faster."""
-    x, y = (pseudo_times(*one, horizon) for one in (first, second))
-    estimate = difference_interval(x, y, seed=seed, level=level, repetitions=repetitions, possible=(0.0, horizon))
-    return replace(estimate, quantity="difference of restricted means")
 
 
 def _area(time: Array, got: npt.NDArray[np.bool_], horizon: float) -> float:
