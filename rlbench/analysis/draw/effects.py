@@ -1,37 +1,42 @@
-"""Scores of all environments together, normalised by fixed references: IQM, mean and performance profile."""
+"""Rows with intervals, and the performance profile: aggregates of normalised scores, differences to the baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
-from rlbench.analysis.draw.annotate import (
+from rlbench.analysis.draw.dots import METRIC_NAMES
+from rlbench.analysis.draw.frame import (
     ABOVE_LEGEND,
     add_footer,
     counted,
-    draw_estimate,
+    drawing,
     interval_note,
-    label_width,
+    list_arms,
+    list_marks,
     name_rows,
     rows_height,
     run_counts,
+    show_shares,
+    write_inside,
 )
-from rlbench.analysis.draw.dots import METRIC_NAMES
-from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles, drawing, say, wrapped
+from rlbench.analysis.draw.marks import draw_estimate, draw_lines, draw_rows, gathered, mark_value, share_numbers
+from rlbench.analysis.draw.style import INK, QUIET, arm_styles
 from rlbench.analysis.judge.compare import Comparison
-from rlbench.analysis.scores.references import Reference, possible_range
+from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.scores.references import possible_range
+from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import bootstrap, mean_interval, profile_band
 from rlbench.analysis.stats.statistics import Array, iqm
 
-NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
+_NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
 class Normalised(NamedTuple):
@@ -46,20 +51,20 @@ class Normalised(NamedTuple):
     environments: list[str]
 
 
-def normalised(scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc") -> Normalised:
+def _normalised(results: Results, metric: str) -> Normalised:
     """Return the normalised scores of the used runs.
 
     Only environments with a reference count, and only arms that have used runs on all of those: an average
     over other environments would be another quantity.
     """
-    column = f"{metric}_normalised"
+    scores, column = results.scores, f"{metric}_normalised"
     used = scores[scores["used"].astype(bool)]
     known = [str(name) for name, group in scores.groupby("environment") if group[column].notna().any()]
     tasks, out = {}, []
-    for arm in arms:
+    for arm in results.arms:
         own = used[used["arm"] == arm]
         values = [own.loc[own["environment"] == name, column].to_numpy(np.float64) for name in known]
-        if values and all(len(value) for value in values):
+        if values and all(map(len, values)):
             tasks[arm] = values
         elif known:
             out.append(arm)
@@ -73,266 +78,149 @@ def normalised(scores: pd.DataFrame, arms: Sequence[str], metric: str = "auc") -
     return Normalised(tasks, " ".join(sentences), runs, known)
 
 
-def everything(scores: pd.DataFrame) -> str:
-    """Return what a figure of all environments is called: with one environment, its name."""
-    names = list(dict.fromkeys(scores["environment"]))
-    return names[0] if len(names) == 1 else "All environments"
-
-
-def aggregates(
-    scores: pd.DataFrame,
-    arms: Sequence[str],
-    metric: str = "auc",
-    seed: int = 0,
-    references: Mapping[str, Reference] | None = None,
-) -> dict[str, tuple[Estimate, Estimate]]:
-    """Return (IQM, mean) of the normalised scores of each arm that `normalised` keeps."""
-    kept = normalised(scores, arms, metric)
-    ranges = [possible_range([name], references, normalised=True) for name in kept.environments]
+def aggregates(results: Results, metric: str) -> dict[str, tuple[Estimate, Estimate]]:
+    """Return (IQM, mean) of the normalised scores of each arm that has used runs on every environment."""
+    kept = _normalised(results, metric)
+    ranges = [possible_range([name], results.references, normalised=True) for name in kept.environments]
     anywhere = min((low for low, _ in ranges), default=-np.inf), max((high for _, high in ranges), default=np.inf)
-    average = possible_range(kept.environments, references, normalised=True)
+    average = possible_range(kept.environments, results.references, normalised=True)
     return {
         arm: (
-            bootstrap(own, iqm, seed=seed, possible=anywhere),
-            mean_interval(own, seed=seed, possible=average),
+            bootstrap(own, iqm, seed=results.seed, possible=anywhere),
+            mean_interval(own, seed=results.seed, possible=average),
         )
         for arm, own in kept.tasks.items()
     }
 
 
-def plot_aggregate(
-    scores: pd.DataFrame,
-    metric: str = "auc",
-    *,
-    arms: Sequence[str] | None = None,
-    styles: Mapping[str, ArmStyle] | None = None,
-    references: Mapping[str, Reference] | None = None,
-    seed: int = 0,
-    ax: Axes | None = None,
-) -> Axes:
+def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the interquartile mean (filled) and the mean (hollow) of the normalised scores, with intervals."""
-    arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
-    styles = styles or arm_styles(arms)
-    estimates = aggregates(scores, arms, metric, seed, references)
-    _, left_out, runs, _ = normalised(scores, arms, metric)
-    with drawing(ax, height=rows_height(arms, 0.42)) as ax:
+    metric, arms, styles = metric or results.metrics[0], results.arms, arm_styles(results.arms)
+    estimates = aggregates(results, metric)
+    _, left_out, runs, _ = _normalised(results, metric)
+    with drawing(ax, rows_height(arms, 0.42)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
                 middle, mean = estimates[arm]
-                draw_estimate(ax, row - 0.14, middle, styles[arm], marker=styles[arm].marker)
-                draw_estimate(ax, row + 0.16, mean, styles[arm], marker=styles[arm].marker, hollow=True)
+                draw_estimate(ax, row - 0.14, middle, styles[arm])
+                draw_estimate(ax, row + 0.16, mean, styles[arm], hollow=True)
         name_rows(ax, arms)
-        ax.set_title(everything(scores), pad=ABOVE_LEGEND)
+        ax.set_title(
+            results.environments[0] if len(results.environments) == 1 else "All environments", pad=ABOVE_LEGEND
+        )
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         if estimates:
-            _legend(ax)
+            look: dict[str, Any] = {
+                "color": QUIET,
+                "linewidth": 1.5,
+                "marker": "o",
+                "markersize": 6.5,
+                "markeredgewidth": 1.5,
+            }
+            filled = Line2D([], [], **{**look, "color": INK, "linewidth": 2.6}, label="IQM")
+            list_marks(ax, [filled, Line2D([], [], **look, markerfacecolor="white", label="mean")])
         else:
-            say(ax, NOTHING)
+            write_inside(ax, _NOTHING)
         add_footer(
             ax,
             interval_note([one for one, _ in estimates.values()], "IQM (mean of the middle half of the runs) with bar"),
             interval_note([one for _, one in estimates.values()], "Mean with bar"),
             left_out,
             run_counts(runs, arms),
-            left=label_width(arms),
+            rows=arms,
         )
     return ax
 
 
-def plot_profile(
-    scores: pd.DataFrame,
-    metric: str = "auc",
-    *,
-    arms: Sequence[str] | None = None,
-    styles: Mapping[str, ArmStyle] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the performance profile: the share of runs that score more than each normalised score."""
-    arms = list(arms if arms is not None else dict.fromkeys(scores["arm"]))
-    styles = styles or arm_styles(arms)
-    tasks, left_out, runs, _ = normalised(scores, arms, metric)
+    metric, styles = metric or results.metrics[0], arm_styles(results.arms)
+    tasks, left_out, runs, _ = _normalised(results, metric)
+    at = _thresholds([task for own in tasks.values() for task in own])
+    numbers = gathered([share_numbers(arm, at, profile_band(own, at)) for arm, own in tasks.items()])
     with drawing(ax) as ax:
-        thresholds = _thresholds(tasks)
-        bands = {arm: profile_band(own, thresholds) for arm, own in tasks.items()}
-        for arm, band in bands.items():
-            style = styles[arm]
-            ax.step(
-                thresholds,
-                band.point,
-                where="post",
-                color=style.color,
-                linestyle=style.line,
-                linewidth=1.9,
-                label=wrapped(arm),
-            )
-            # Where all runs pass or none does, the bands of all arms would only cover each other.
-            inside = np.isfinite(band.low) & (band.point > 0) & (band.point < 1)
-            low, high = np.where(inside, band.low, band.point), np.where(inside, band.high, band.point)
-            ax.fill_between(thresholds, low, high, step="post", color=style.color, alpha=0.13, linewidth=0)
+        draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         ax.set_ylabel("share of runs that score more")
         if tasks:
-            ax.set_ylim(-0.02, 1.02)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-            ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=3.0, borderaxespad=0.0)
+            show_shares(ax)
+            list_arms(ax, {arm: styles[arm] for arm in tasks})
         else:
-            say(ax, NOTHING)
-        add_footer(
-            ax,
-            interval_note(bands.values(), "Band, at each score by itself where some but not all runs pass"),
-            left_out,
-            run_counts(runs, arms),
-        )
+            write_inside(ax, _NOTHING)
+        what = "Band, at each score by itself where some but not all runs pass"
+        add_footer(ax, interval_note(numbers.estimates, what), left_out, run_counts(runs, results.arms))
     return ax
 
 
-def _thresholds(tasks: Mapping[str, Sequence[Array]]) -> Array:
+def _thresholds(tasks: Sequence[Array]) -> Array:
     """Return 201 scores that cover all runs with a margin on both sides."""
-    pooled = np.concatenate([task for own in tasks.values() for task in own] or [np.array([0.0, 1.0])])
+    pooled = np.concatenate([*tasks] or [np.array([0.0, 1.0])])
     low, high = float(pooled.min()), float(pooled.max())
     margin = 0.05 * (high - low) or 0.05
     return np.linspace(low - margin, high + margin, 201)
 
 
-def _legend(ax: Axes) -> None:
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=INK,
-            linewidth=2.6,
-            marker="o",
-            markersize=6.5,
-            label="IQM",
-        ),
-        Line2D(
-            [],
-            [],
-            color=QUIET,
-            linewidth=1.5,
-            marker="o",
-            markersize=6.5,
-            markerfacecolor="white",
-            label="mean",
-        ),
-    ]
-    ax.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=2,
-        borderaxespad=0.2,
-        columnspacing=1.2,
-    )
-
-
-NO_COMPARISON = (
-    "There is nothing to compare here: it takes a baseline and another arm, and for all environments together "
-    "a reference for each."
-)
-
-
 def plot_improvement(
-    comparisons: Sequence[Comparison],
-    scores: pd.DataFrame,
-    environment: str | None = None,
-    *,
-    styles: Mapping[str, ArmStyle] | None = None,
-    ax: Axes | None = None,
+    results: JudgedResults, environment: str | None = None, metric: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
     """Draw the probability that a run of each arm scores higher than one of the baseline, with its interval.
 
-    `comparisons` come from `rlbench.analysis.judge.compare`. Without an `environment`: all of them together.
+    Without an `environment`: all of them together.
     """
-    chosen = _choose(comparisons, environment)
+    chosen = _comparisons(results, environment, metric)
     label = f"probability that a run scores higher than one of {chosen[0].baseline}" if chosen else ""
-    estimates = [one.improvement for one in chosen]
-    meaning = "0.5: neither is better. Bar"
-    return _plot(chosen, estimates, scores, styles, ax, middle=0.5, meaning=meaning, label=label, limits=(-0.03, 1.03))
+    ax = _plot(results, chosen, [one.improvement for one in chosen], 0.5, "0.5: neither is better. Bar", label, ax)
+    if chosen:
+        ax.set_xlim(-0.03, 1.03)
+    return ax
 
 
 def plot_difference(
-    comparisons: Sequence[Comparison],
-    scores: pd.DataFrame,
-    environment: str | None = None,
-    *,
-    styles: Mapping[str, ArmStyle] | None = None,
-    ax: Axes | None = None,
+    results: JudgedResults, environment: str | None = None, metric: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
     """Draw by how much the mean score of each arm exceeds that of the baseline, with its interval.
 
     On one `environment` in its own returns; without one, on all of them together, in normalised score.
     """
-    chosen = _choose(comparisons, environment)
+    chosen = _comparisons(results, environment, metric)
     unit = "normalised return" if chosen and chosen[0].normalised else "return"
     label = f"difference to {chosen[0].baseline} in {unit}" if chosen else ""
-    estimates = [one.difference for one in chosen]
-    return _plot(chosen, estimates, scores, styles, ax, middle=0.0, meaning="0: no difference. Bar", label=label)
+    return _plot(results, chosen, [one.difference for one in chosen], 0.0, "0: no difference. Bar", label, ax)
 
 
-def _plot(
-    chosen: Sequence[Comparison],
-    estimates: Sequence[Estimate],
-    scores: pd.DataFrame,
-    styles: Mapping[str, ArmStyle] | None,
-    ax: Axes | None,
-    *,
-    middle: float,
-    meaning: str,
-    label: str,
-    limits: tuple[float, float] | None = None,
-) -> Axes:
-    """Draw an estimate per comparison in rows, with the value that means no difference in the `middle`."""
-    arms = [one.arm for one in chosen]
-    with drawing(ax, height=rows_height(arms, 0.36)) as ax:
-        _draw_rows(ax, chosen, estimates, scores, styles, middle)
-        if chosen:
-            if limits is not None:
-                ax.set_xlim(limits)
-            ax.set_xlabel(label)
-        note = interval_note(estimates, meaning)
-        add_footer(ax, note, _metric(chosen), _counts(chosen, scores), left=label_width(arms))
-    return ax
-
-
-def _choose(comparisons: Sequence[Comparison], environment: str | None) -> list[Comparison]:
+def _comparisons(results: JudgedResults, environment: str | None, metric: str | None) -> list[Comparison]:
     """Return the comparisons on `environment`; on all together by default, or on the only one there is."""
+    comparisons = results.comparisons if metric in (None, results.metrics[0]) else results.compare(metric=metric)
     present = list(dict.fromkeys(one.environment for one in comparisons))
-    if environment is None:
+    if results.known_environment(environment) is None:
         environment = ALL if ALL in present or len(present) != 1 else present[0]
     return [one for one in comparisons if one.environment == environment]
 
 
-def _draw_rows(
-    ax: Axes,
+def _plot(
+    results: JudgedResults,
     chosen: Sequence[Comparison],
     estimates: Sequence[Estimate],
-    scores: pd.DataFrame,
-    styles: Mapping[str, ArmStyle] | None,
-    middle: float,
-) -> None:
-    if not chosen:
-        say(ax, NO_COMPARISON)
-        return
-    styles = styles or arm_styles(list(dict.fromkeys(scores["arm"])))
-    ax.axvline(middle, color=QUIET, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1.5)
-    for row, (one, estimate) in enumerate(zip(chosen, estimates, strict=True)):
-        if np.isfinite(estimate.point):
-            draw_estimate(ax, row, estimate, styles[one.arm], marker=styles[one.arm].marker)
+    neutral: float,
+    meaning: str,
+    label: str,
+    ax: Axes | None,
+) -> Axes:
+    """Draw an estimate per comparison in rows; the `neutral` value means no difference."""
+    arms, styles, shown, place = [one.arm for one in chosen], arm_styles(results.arms), results.arms, None
+    metric = ""
+    with drawing(ax, rows_height(arms, 0.36)) as ax:
+        if chosen:
+            mark_value(ax, neutral)
+            draw_rows(ax, arms, estimates, [styles[arm] for arm in arms])
+            ax.set_xlabel(label)
+            place = None if chosen[0].environment == ALL else chosen[0].environment
+            ax.set_title(place or "All environments")
+            shown, metric = [*arms, chosen[0].baseline], f"Score: {METRIC_NAMES[chosen[0].metric]}."
         else:
-            ax.annotate("no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET)
-    name_rows(ax, [one.arm for one in chosen])
-    environment = chosen[0].environment
-    ax.set_title("All environments" if environment == ALL else environment)
-
-
-def _metric(chosen: Sequence[Comparison]) -> str:
-    return f"Score: {METRIC_NAMES[chosen[0].metric]}." if chosen else ""
-
-
-def _counts(chosen: Sequence[Comparison], scores: pd.DataFrame) -> str:
-    if not chosen:
-        return run_counts(scores, list(dict.fromkeys(scores["arm"])))
-    arms = [*(one.arm for one in chosen), chosen[0].baseline]
-    return run_counts(scores, arms, None if chosen[0].environment == ALL else chosen[0].environment)
+            why = "it takes a baseline and another arm, and for all environments together a reference for each."
+            write_inside(ax, f"There is nothing to compare here: {why}")
+        counts = run_counts(results.scores, shown, place)
+        add_footer(ax, interval_note(estimates, meaning), metric, counts, rows=arms)
+    return ax

@@ -86,8 +86,8 @@ def aggregate_table(results: JudgedResults) -> Table:
     """IQM and mean of the normalised scores of every arm, for both scores."""
     data, shown = [], []
     for metric in results.metrics:
-        name, scores = COLUMNS[metric].lower().replace("auc", "AUC"), results.scores
-        found = aggregates(scores, results.arms, metric, results.seed, results.references)
+        name = COLUMNS[metric].lower().replace("auc", "AUC")
+        found = aggregates(results, metric)
         form = form_of([one for both in found.values() for one in both], 3)
         for arm, (middle, mean) in found.items():
             data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
