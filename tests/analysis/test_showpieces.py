@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw import arm_styles, draw_all, draw_showpieces, styled, usual
+from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
 from rlbench.analysis.draw.figures import KINDS, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
 from rlbench.analysis.draw.scatter import effective_ratio, ratio_numbers
 from rlbench.analysis.draw.style import FIXED, FOR_FIGURES, styles_like
 from rlbench.analysis.draw.updates import draw_quantiles
 from rlbench.errors import RlbenchError
-from rlbench.suite import Showpiece, Suite
+from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts
 
 PIECES = [
@@ -254,15 +254,15 @@ def test_a_suite_without_figures_has_the_usual_ones(results):
     names = [one.name for one in usual("made", results)]
     assert names == ["made-curves", "made-kl", "made-clip", "made-delta"]
     few = results_of(["ppo-clip", "reinforce"], ["CartPole-v1"])
-    found = list(draw_showpieces(Suite(), {"few": few}, "slides"))
-    assert [name for name, _, _ in found] == ["few-curves", "few-kl"]
-    assert all(isinstance(figure, Figure) and caption for _, figure, caption in found)
+    found = list(draw_all([], {"few": few}, "slides"))
+    assert [one.piece.name for one in found] == ["few-curves", "few-kl"]
+    assert all(isinstance(one.figure, Figure) and one.caption for one in found)
 
 
 def test_a_figure_of_an_experiment_without_runs_is_left_out(results):
-    suite = Suite(figures=[PIECES[0], replace(PIECES[0], name="other", experiment=["made", "missing"]), PIECES[-1]])
-    assert [one.name for one in draw_showpieces(suite, {"made": results})] == ["curves", "ratio"]
-    assert [one.name for one in draw_showpieces(suite, {})] == ["ratio"]
+    pieces = [PIECES[0], replace(PIECES[0], name="other", experiment=["made", "missing"]), PIECES[-1]]
+    assert [one.piece.name for one in draw_all(pieces, {"made": results})] == ["curves", "ratio"]
+    assert [one.piece.name for one in draw_all(pieces, {})] == ["ratio"]
 
 
 @pytest.mark.parametrize(

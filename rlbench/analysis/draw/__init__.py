@@ -2,14 +2,13 @@
 
 Every `plot_*` function takes the results first, draws on the Axes it is given, or on new ones, and returns them; under
 the axes it says what its intervals are and how many runs were planned, finished, failed and used. An arm looks the same
-in all figures (`style`). Figures for a paper and for slides are declared by a `rlbench.Showpiece`; `draw_showpieces`
-draws those of a suite, or the usual ones of every experiment.
+in all figures (`style`). Figures for a paper and for slides are declared by a `rlbench.Showpiece`; `draw_all` draws
+them, or the usual ones of every experiment, and `write_showpieces` writes them.
 """
 
 from rlbench.analysis.draw.curves import plot_learning_curves, plot_reached
-from rlbench.analysis.draw.dots import plot_scores
-from rlbench.analysis.draw.effects import plot_aggregate, plot_difference, plot_improvement, plot_profile
-from rlbench.analysis.draw.figures import Drawn, draw_all, draw_showpieces, usual
+from rlbench.analysis.draw.figures import Drawn, draw_all, usual, write_showpieces
+from rlbench.analysis.draw.rows import plot_aggregate, plot_difference, plot_improvement, plot_profile, plot_scores
 from rlbench.analysis.draw.style import arm_styles, styled
 from rlbench.analysis.draw.updates import plot_diagnostics
 
@@ -17,7 +16,6 @@ __all__ = [
     "Drawn",
     "arm_styles",
     "draw_all",
-    "draw_showpieces",
     "plot_aggregate",
     "plot_diagnostics",
     "plot_difference",
@@ -28,4 +26,5 @@ __all__ = [
     "plot_scores",
     "styled",
     "usual",
+    "write_showpieces",
 ]

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,17 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
-from rlbench.analysis.draw.dots import METRIC_NAMES
 from rlbench.analysis.draw.files import write_figure
 from rlbench.analysis.draw.frame import (
     NoRoom,
     count_steps,
-    draw_panels,
-    interval_note,
-    letters,
-    new_figure,
-    run_counts,
-    settle,
     write_inside,
 )
 from rlbench.analysis.draw.marks import (
@@ -43,11 +34,21 @@ from rlbench.analysis.draw.marks import (
     shade,
 )
 from rlbench.analysis.draw.scatter import CLIP_RANGE, draw_ratio, draw_scatter, ratio_numbers, scatter_numbers
-from rlbench.analysis.draw.style import ArmStyle, Style, arm_styles, styled, styles_like
+from rlbench.analysis.draw.spec import (
+    DrawNamed,
+    FigureSpec,
+    Resolved,
+    capital,
+    column_name,
+    described,
+    metric_name,
+    metric_sentence,
+    runs_of,
+)
+from rlbench.analysis.draw.style import ArmStyle, arm_styles, styled, styles_like
 from rlbench.analysis.draw.sweep import FEWEST, Sweep, field_name, find_sweeps, multiples, scale_of, sweep_numbers
 from rlbench.analysis.draw.updates import (
     QUANTITIES,
-    SHARE_COLUMNS,
     draw_quantiles,
     quantile_numbers,
     scale_axis,
@@ -58,377 +59,106 @@ from rlbench.analysis.draw.updates import (
 from rlbench.analysis.format import csv_text
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Band, Estimate
 from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import write
-from rlbench.records import MEASURED
-from rlbench.suite import Showpiece, Suite
-
-_SPREAD = "a spread of the runs, no confidence interval"
-_BRIEF = {
-    "auc_normalised": "normalised AUC",
-    "final_normalised": "normalised final return",
-    "auc": "AUC, episode return",
-    "final": "final return",
-}
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """A figure before it has a size.
-
-    tables   the numbers that are drawn in every panel, by its name; `titles` are what panels are called, if otherwise
-    draw     draws the panel of a name on axes, with names beside its lines or not
-    notes    what must be known to read the figure, on a slide in small letters below it
-    lines    what is drawn in every panel, by the name it has there; empty: lines need no names
-    joined   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
-    shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
-    tall     height of a row of panels, relative to the usual one
-    rows     number of named rows of every panel, which then stand side by side; 0: no charts with rows
-    """
-
-    tables: Mapping[str, pd.DataFrame]
-    draw: Callable[[str, Axes, bool], None]
-    caption: str
-    notes: str
-    titles: Mapping[str, str] = field(default_factory=dict)
-    lines: Mapping[str, ArmStyle] = field(default_factory=dict)
-    joined: bool = True
-    shared: str = ""
-    tall: float = 1.0
-    rows: int = 0
-
-    @property
-    def numbers(self) -> pd.DataFrame:
-        """The tables of all panels as one, with the column `panel` first."""
-        frames = [table.assign(panel=name) for name, table in self.tables.items()]
-        whole = pd.concat([one for one in frames if len(one)] or frames, ignore_index=True)
-        return whole[["panel", *(name for name in whole.columns if name != "panel")]]
-
-    def compose(self, style: Style, title: str) -> Figure:
-        """Return the figure, laid out and with its positions fixed; within `styled`.
-
-        Raises:
-            NoRoom: the names and ticks leave no room for the panels.
-        """
-        panels = len(self.tables)
-        columns = self._columns(style)
-        rows = math.ceil(panels / columns)
-        height = style.slide or style.height * rows * self.tall * (1.18 if panels == 1 else 1.0)
-        texts = (title, self.notes) if style.titled else ("", "")
-        figure = new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
-        drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
-        draw_panels(figure, drawn, columns, self.lines, beside=self.joined, joined=self.joined, shared=self.shared)
-        settle(figure)
-        return figure
-
-    def _columns(self, style: Style) -> int:
-        """Return how many panels stand side by side; charts with rows below each other only where these have room."""
-        panels = len(self.tables)
-        usual = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-        needed = 1.25 * self.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / usual)
-        return usual if not self.rows or (style.slide and needed <= 0.7 * style.slide) else min(panels, 4)
-
-
-@dataclass(frozen=True, eq=False)
-class Resolved:
-    """A declared figure with the results that it is drawn from, at least one."""
-
-    piece: Showpiece
-    results: tuple[Results, ...]
-
-    @property
-    def first(self) -> Results:
-        """The results of the first of its experiments."""
-        return self.results[0]
-
-    @property
-    def where(self) -> str:
-        """How messages refer to it."""
-        return f"Figure {self.piece.name!r}"
-
-    @cached_property
-    def arms(self) -> list[str]:
-        """The arms of the first experiment, in the order in which they are drawn.
-
-        Raises:
-            RlbenchError: there is no such arm.
-        """
-        return self._listed("arm", self.piece.arms, self.first.arms)
-
-    @cached_property
-    def environments(self) -> list[str]:
-        """The environments, which all of the experiments have.
-
-        Raises:
-            RlbenchError: there is no such environment.
-        """
-        common = [one for one in self.first.environments if all(one in other.environments for other in self.results)]
-        return self._listed("environment", self.piece.environments, common)
-
-    @cached_property
-    def averaged(self) -> list[str]:
-        """The environments that a mean of normalised scores is taken over: those with a reference."""
-        return [one for one in self.environments if reference(one, self.first.references) is not None]
-
-    @cached_property
-    def sweeps(self) -> dict[str, tuple[Results, Sweep]]:
-        """The sweeps of the fields, with their results; of all fields with enough values, if none is named.
-
-        By the names of their lines: that of the variant, with the field where it has several.
-
-        Raises:
-            RlbenchError: nothing is swept.
-        """
-        wanted = self.piece.swept
-        found = [
-            (results, sweep)
-            for results in self.results
-            for sweep in find_sweeps(results.arm_entries.values(), self.piece.arms, wanted)
-            if wanted or len(sweep.values) >= FEWEST
-        ]
-        if not found:
-            what = " or ".join(wanted) or "field"
-            raise RlbenchError(f"{self.where}: no arms of {self._names} differ in one {what} alone.")
-        names = [sweep.name for _, sweep in found]
-        named: dict[str, tuple[Results, Sweep]] = {}
-        for results, sweep in found:
-            name = sweep.name if names.count(sweep.name) == 1 else f"{sweep.name}: {sweep.field}"
-            while name in named:
-                name += "'"
-            named[name] = (results, sweep)
-        return named
-
-    @cached_property
-    def styles(self) -> dict[str, ArmStyle]:
-        """The styles of the arms; the first of a built-in algorithm looks like that algorithm."""
-        algorithms = dict(zip(self.first.runs["arm"], self.first.runs["algorithm"], strict=True))
-        return styles_like({arm: str(algorithms.get(arm, arm)) for arm in self.arms})
-
-    @property
-    def titles(self) -> dict[str, str]:
-        """What the panels of the environments are called."""
-        return {name: self.called(name) for name in self.environments}
-
-    def called(self, name: str) -> str:
-        """Return what an arm, a variant or an environment is called in the figure."""
-        mean = f"mean of {len(self.averaged)}" if name == MEAN else name
-        return self.piece.labels.get(name, mean)
-
-    def lines(self, styles: Mapping[str, ArmStyle], tables: Iterable[pd.DataFrame]) -> dict[str, ArmStyle]:
-        """Return the styles of the lines that some panel has, by what they are called in the figure."""
-        present = {str(name) for table in tables for name in table["line"]}
-        return {self.called(name): style for name, style in styles.items() if name in present}
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """The rows of the scores that the figure is about."""
-        return _runs_of(self.first, self.arms, self.environments)
-
-    def mark(self, ax: Axes, *, upright: bool, label: bool = False) -> None:
-        """Shade the range and mark the number that the declaration names on an axis."""
-        if self.piece.band:
-            shade(ax, self.piece.band, self.piece.said if label else "", upright=upright)
-        if self.piece.mark is not None:
-            mark_value(ax, self.piece.mark, upright=upright)
-
-    def marked(self, column: str) -> str:
-        """Return the sentence on what is marked or shaded on the axis of a column, with a space before it."""
-        piece = self.piece
-        if piece.mark is not None:
-            what, sentence = short(piece.mark), f" Dashed: {piece.said}"
-        elif piece.band:
-            percent = column in SHARE_COLUMNS
-            what = " to ".join(short(100 * end if percent else end) for end in piece.band) + " %" * percent
-            sentence = f" Shaded: {piece.said}"
-        else:
-            return ""
-        return f"{sentence}." if what in piece.said else f"{sentence} ({what})." if piece.said else f"{sentence}{what}."
-
-    def _listed(self, what: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-        for name in wanted:
-            if name not in known:
-                raise RlbenchError(f"{self.where}: {self._names} has no {what} {name!r}.{nearest(name, list(known))}")
-        return list(wanted) or list(known)
-
-    @property
-    def _names(self) -> str:
-        return " and ".join(f"experiment {one.experiment.name!r}" for one in self.results)
-
-
-# What a caption says
-
-
-def _runs_of(results: Results, arms: Sequence[str], environments: Sequence[str]) -> pd.DataFrame:
-    scores = results.scores
-    return scores[scores["arm"].isin(list(arms)) & scores["environment"].isin(list(environments))]
-
-
-def _each(runs: pd.DataFrame) -> str:
-    """Return how many runs a point rests on: `20 runs`, or `18 to 20 runs`."""
-    used = runs.assign(used=runs["used"].astype(bool)).groupby(["environment", "arm"])["used"].sum()
-    low, high = (int(used.min()), int(used.max())) if len(used) else (0, 0)
-    return f"{low} run{'s' * (low != 1)}" if low == high else f"{low} to {high} runs"
-
-
-def _accounts(runs: pd.DataFrame, arms: Sequence[str]) -> str:
-    """Return the sentences on the runs: how many a point rests on, their budget, and how many were planned."""
-    steps = sorted(set(runs["steps"]))
-    budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-    present = [arm for arm in arms if arm in set(runs["arm"])]
-    trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
-    return f"n = {_each(runs)} per arm and environment{trained}. {run_counts(runs, present)}"
-
-
-def _means(runs: pd.DataFrame, estimates: Sequence[Estimate | Band], what: str = "Means", their: str = "their") -> str:
-    """Return what the means and intervals are, in a few words for a slide."""
-    return f"{what} of {_each(runs)} with {their} {interval_name(estimates).partition(',')[0]}"
-
-
-def column_name(column: str) -> str:
-    """Return what a column of the updates is called on an axis."""
-    return "clip fraction" if column == "clip_fraction" else QUANTITIES.get(column, column.replace("_", " "))
-
-
-def metric_name(metric: str) -> str:
-    """Return what a metric is called on an axis."""
-    column, _, reduction = metric.partition(":")
-    return _BRIEF.get(metric) or f"{reduction} {column_name(column)}".strip()
-
-
-def _sentence(metric: str) -> str:
-    """Return what a metric is, to begin a sentence."""
-    return _capital(METRIC_NAMES.get(metric, metric_name(metric)))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
+from rlbench.suite import Showpiece
 
 # The kinds of figures
 
 
 def curves(spec: Resolved) -> FigureSpec:
     """Learning curves, a panel per environment."""
-    results, arms, styles = spec.first, spec.arms, spec.styles
-    numbers = {one: curve_numbers(results, [one], arms) for one in spec.environments}
-    tables, estimates = _parts(numbers)
+    results, styles = spec.first, spec.styles
+    panels = {name: curve_numbers(results, [name], spec.arms) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         labels = spec.piece.labels
-        draw_learning_curves(ax, results, environment, styles, numbers[environment], labels, named=named)
+        draw_learning_curves(ax, results, environment, styles, panels[environment], labels, named=named)
         scale = reference(environment, results.references)
         if scale is not None:
             mark_value(ax, scale.target, upright=False)
 
     failed = spec.runs["status"].isin(["failed", "diverged"]).any()
     dots = " Dotted lines that end with a cross: runs that failed or diverged." if failed else ""
-    return FigureSpec(
-        tables,
-        draw,
-        "Undiscounted return of the training episodes against environment steps. "
-        f"{interval_note(estimates, 'Line: mean of the runs. Band, at each step by itself')} Dashed: target return "
-        f"(normalised score 1).{dots} {_accounts(spec.runs, arms)}",
-        _means(spec.runs, estimates, "Mean", "its"),
-        spec.titles,
-        spec.lines(styles, tables.values()),
-    )
+    text = "Undiscounted return of the training episodes against environment steps."
+    how, target = "Line: mean of the runs. Band, at each step by itself", " Dashed: target return (normalised score 1)."
+    parts = described(panels, draw, spec.runs, spec.arms, text, how, "Mean", target + dots)
+    return FigureSpec(**parts, titles=spec.titles, lines=spec.lines(styles, panels))
 
 
 def training(spec: Resolved) -> FigureSpec:
     """A column of the updates over training: a panel per environment, or one for all of a single arm."""
-    results, arms, piece = spec.first, spec.arms, spec.piece
-    column = piece.metric or "clip_fraction"
-    tables = {one: training_numbers(results, column, one, arms) for one in spec.environments}
-    styles: Mapping[str, ArmStyle] = spec.styles
-    if len(arms) == 1:
-        together = pd.concat([table.assign(line=one) for one, table in tables.items()], ignore_index=True)
-        tables, styles = {"": together}, arm_styles(spec.environments)
-    ends = pd.concat(list(tables.values()))[["point", "low", "high"]].to_numpy(np.float64).ravel()
-    reached = np.append(ends, piece.band or ())
+    column = spec.piece.metric or "clip_fraction"
+    panels = {name: training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
+    styles = spec.styles
+    if len(spec.arms) == 1:
+        tables = [numbers.table.assign(line=name) for name, numbers in panels.items()]
+        panels, styles = {"": Numbers(pd.concat(tables, ignore_index=True), [])}, arm_styles(spec.environments)
+    ends = [numbers.table[["point", "low", "high"]].to_numpy(np.float64).ravel() for numbers in panels.values()]
+    reached = np.concatenate([*ends, spec.piece.band or ()])
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
-        spec.mark(ax, upright=False, label=len(tables) == 1)
-        draw_lines(ax, tables[panel], styles, piece.labels, named=named)
+        spec.mark(ax, upright=False, label=len(panels) == 1)
+        draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
         count_steps(ax)
         ax.set_ylabel(column_name(column))
         scale_column(ax, column, reached)
 
-    marked, long = spec.marked(column), QUANTITIES.get(column, "")
-    meant = f" ({long})" if long and long != column_name(column) else ""
-    of = f" of {spec.called(arms[0])}" if len(arms) == 1 else ""
-    return FigureSpec(
-        tables,
-        draw,
-        f"{_capital(column_name(column))}{meant}{of} over training. Line: median of the runs; band: "
-        f"their middle half ({_SPREAD}).{marked} {_accounts(spec.runs, arms)}",
-        f"Median and middle half of {_each(spec.runs)}.{marked}",
-        spec.titles,
-        spec.lines(styles, tables.values()),
-        shared="y",
-        tall=1.15,
-    )
+    name, long = column_name(column), QUANTITIES.get(column, "")
+    meant = f" ({long})" if long and long != name else ""
+    of = f" of {spec.called(spec.arms[0])}" if len(spec.arms) == 1 else ""
+    text = f"{capital(name)}{meant}{of} over training. Line: median of the runs; band: their middle half (a spread of "
+    text += "the runs, no confidence interval)."
+    slide = "Median and middle half"
+    parts = described(panels, draw, spec.runs, spec.arms, text, "", slide, spec.marked(column))
+    return FigureSpec(**parts, titles=spec.titles, lines=spec.lines(styles, panels), shared="y", tall=1.15)
 
 
 def distribution(spec: Resolved) -> FigureSpec:
     """Quantiles of a column of the updates: a panel per environment, a row per arm."""
-    results, arms, piece = spec.first, spec.arms, spec.piece
-    column = piece.metric or "kl"
-    tables = {one: quantile_numbers(results, column, one, arms, piece.mark) for one in spec.environments}
+    column, arms = spec.piece.metric or "kl", spec.arms
+    panels = {name: quantile_numbers(spec.first, column, name, arms, spec.piece.mark) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        draw_quantiles(ax, tables[environment], spec.styles, piece.labels)
+        draw_quantiles(ax, panels[environment].table, spec.styles, spec.piece.labels)
         spec.mark(ax, upright=True)
         ax.set_xlabel(column_name(column))
 
-    marked = spec.marked(column)
-    return FigureSpec(
-        tables,
-        draw,
-        f"{_capital(column_name(column))}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % "
-        f"(thin), 1 and 99 % (ticks); a spread of updates, no confidence interval.{marked} "
-        f"{_accounts(spec.runs, arms)}",
-        f"Median, middle half, 5-95 %, 1 and 99 % of all updates of {_each(spec.runs)}.{marked}",
-        spec.titles,
-        shared="xy",
-        tall=max(0.55, (0.75 + 0.17 * len(arms)) / 1.95),
-        rows=len(arms),
+    text = (
+        f"{capital(column_name(column))}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % "
     )
+    text += "(thin), 1 and 99 % (ticks); a spread of updates, no confidence interval."
+    slide = "Median, middle half, 5-95 %, 1 and 99 % of all updates"
+    parts = described(panels, draw, spec.runs, arms, text, "", slide, spec.marked(column))
+    tall = max(0.55, (0.75 + 0.17 * len(arms)) / 1.95)
+    return FigureSpec(**parts, titles=spec.titles, shared="xy", tall=tall, rows=len(arms))
 
 
 def scatter(spec: Resolved) -> FigureSpec:
     """A score against another metric: a panel per environment, a dot per arm."""
-    results, arms, piece = spec.first, spec.arms, spec.piece
-    metric, column = piece.metric or "auc_normalised", piece.against.partition(":")[0]
-    tables, estimates = _parts(
-        {one: scatter_numbers(results, metric, piece.against, one, arms) for one in spec.environments}
-    )
+    results, arms, against = spec.first, spec.arms, spec.piece.against
+    metric, column = spec.piece.metric or "auc_normalised", against.partition(":")[0]
+    panels = {name: scatter_numbers(results, metric, against, name, arms) for name in spec.environments}
     algorithms = dict(zip(results.runs["arm"], results.runs["algorithm"], strict=True))
     listed = arm_styles(list(dict.fromkeys(str(algorithms[arm]) for arm in arms)))
     styles = {arm: listed[str(algorithms[arm])] for arm in arms}
-    across = np.concatenate([table["x"].to_numpy(np.float64) for table in tables.values()])
+    across = np.concatenate([numbers.table["x"].to_numpy(np.float64) for numbers in panels.values()])
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=True)
-        draw_scatter(ax, tables[environment], styles)
+        draw_scatter(ax, panels[environment].table, styles)
         scale_axis(ax, "x", across, column)
-        ax.set_xlabel(metric_name(piece.against))
+        ax.set_xlabel(metric_name(against))
         ax.set_ylabel(metric_name(metric))
 
-    marked = spec.marked(column)
-    return FigureSpec(
-        tables,
-        draw,
-        f"{_sentence(metric)} against {metric_name(piece.against)}, one dot per arm. "
-        f"{interval_note(estimates, 'Dots: means of the runs. Bars')}{marked} {_accounts(spec.runs, arms)}",
-        f"{_means(spec.runs, estimates)}.{marked}",
-        spec.titles,
-        {spec.called(name): style for name, style in listed.items()} if len(listed) > 1 else {},
-        joined=False,
-        shared="xy",
+    text, how = (
+        f"{metric_sentence(metric)} against {metric_name(against)}, one dot per arm.",
+        "Dots: means of the runs. Bars",
     )
+    parts = described(panels, draw, spec.runs, arms, text, how, "Means", spec.marked(column))
+    lines = {spec.called(name): style for name, style in listed.items()} if len(listed) > 1 else {}
+    return FigureSpec(**parts, titles=spec.titles, lines=lines, joined=False, shared="xy")
 
 
 def dose(spec: Resolved) -> FigureSpec:
@@ -439,23 +169,22 @@ def dose(spec: Resolved) -> FigureSpec:
         raise RlbenchError(f"{spec.where}: {', '.join(sorted(fields))} are swept; say which with field=.")
     name, metric = fields.pop(), piece.metric or "auc_normalised"
     scale = scale_of([value for _, sweep in sweeps.values() for value in sweep.values])
-    places = spec.averaged if metric.endswith("_normalised") and len(spec.averaged) > 1 else []
+    places = {one: [one] for one in spec.environments}
+    if metric.endswith("_normalised") and len(spec.averaged) > 1:
+        places[MEAN] = spec.averaged
 
-    def line(called: str, variant: str, environments: Sequence[str]) -> Numbers:
+    def line(variant: str, place: str, called: str) -> Numbers:
         results, sweep = sweeps[variant]
-        return sweep_numbers(Scored(results, metric), zip(sweep.values, sweep.arms, strict=True), environments, called)
+        points = zip(sweep.values, sweep.arms, strict=True)
+        return sweep_numbers(Scored(results, metric), points, places[place], called)
 
     if len(sweeps) == 1:
         (variant,) = sweeps
-        parts = [line(one, variant, [one]) for one in spec.environments]
-        panels = {"": gathered([*parts, *([line(MEAN, variant, places)] if places else [])])}
+        panels = {"": gathered([line(variant, place, place) for place in places])}
         styles = arm_styles(spec.environments) | {MEAN: MEAN_STYLE}
     else:
-        grounds = {spec.called(one): [one] for one in spec.environments}
-        grounds |= {f"Mean of {len(places)} environments": places} if places else {}
-        panels = {
-            title: gathered([line(variant, variant, one) for variant in sweeps]) for title, one in grounds.items()
-        }
+        called = {one: spec.called(one) for one in places} | {MEAN: f"Mean of {len(spec.averaged)} environments"}
+        panels = {called[place]: gathered([line(one, place, one) for one in sweeps]) for place in places}
         styles = _variant_styles(spec)
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
@@ -467,7 +196,7 @@ def dose(spec: Resolved) -> FigureSpec:
         _draw_sweep(spec, ax, panels[panel].table, styles, scale.place, named)
         ax.set_ylabel(metric_name(metric))
 
-    text = f"{_sentence(metric)} against the {field_name(name)}"
+    text = f"{metric_sentence(metric)} against the {field_name(name)}"
     if piece.mark is not None:
         text += f" (dashed: {short(piece.mark)}{f', {piece.said}' if piece.said else ''})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
@@ -476,30 +205,29 @@ def dose(spec: Resolved) -> FigureSpec:
 
 def relative_sensitivity(spec: Resolved) -> FigureSpec:
     """A score against multiples of the usual value of each variant's own hyper-parameter, over all environments."""
-    metric, sweeps = spec.piece.metric or "auc_normalised", spec.sweeps
+    metric, styles = spec.piece.metric or "auc_normalised", _variant_styles(spec)
     places = spec.averaged if metric.endswith("_normalised") else spec.environments
     if not places:
         raise RlbenchError(f"{spec.where}: no environment has a reference, so {metric} is not known.")
-    parts, units, styles = [], [], _variant_styles(spec)
-    for name, (results, sweep) in sweeps.items():
-        scored = Scored(results, metric)
-        known = [(value, arm) for value, arm in zip(sweep.values, sweep.arms, strict=True) if 0 < value < math.inf]
-        unit, why = _unit(spec, name, sweep, sweep_numbers(scored, known, places, name).table)
-        parts.append(sweep_numbers(scored, [(value / unit, arm) for value, arm in known], places, name))
+    lines, units = [], []
+    for name, (results, sweep) in spec.sweeps.items():
+        points = [(value, arm) for value, arm in zip(sweep.values, sweep.arms, strict=True) if 0 < value < math.inf]
+        table, estimates = sweep_numbers(Scored(results, metric), points, places, name)
+        unit, why = _unit(spec, name, sweep, table)
+        lines.append(Numbers(table.assign(x=table["x"] / unit), estimates))
         units.append(f"{spec.called(name)} {sweep.field} {unit:g} ({why})")
-    panels = {"": gathered(parts)}
+    whole = gathered(lines)
     over = f"mean of {len(places)} environments" if len(places) > 1 else places[0]
 
-    def draw(panel: str, ax: Axes, named: bool) -> None:
-        table = panels[panel].table
-        multiples(ax, table["x"].to_numpy(np.float64))
+    def draw(_: str, ax: Axes, named: bool) -> None:
+        multiples(ax, whole.table["x"].to_numpy(np.float64))
         mark_value(ax, 1.0)
-        _draw_sweep(spec, ax, table, styles, None, named)
+        _draw_sweep(spec, ax, whole.table, styles, None, named)
         ax.set_xlabel("multiple of the hyper-parameter")
         ax.set_ylabel(f"{metric_name(metric)},\n{over}" if len(places) > 1 else metric_name(metric))
 
-    text = f"{_sentence(metric)}, {over}, against multiples of one hyper-parameter of each variant; ×1 is "
-    return _sweep_spec(spec, panels, styles, draw, f"{text}{', '.join(units)}.", places)
+    text = f"{metric_sentence(metric)}, {over}, against multiples of one hyper-parameter of each variant; ×1 is "
+    return _sweep_spec(spec, {"": whole}, styles, draw, f"{text}{', '.join(units)}.", places)
 
 
 def _unit(spec: Resolved, name: str, sweep: Sweep, table: pd.DataFrame) -> tuple[float, str]:
@@ -529,36 +257,21 @@ def _draw_sweep(
 ) -> None:
     if table.empty:
         write_inside(ax, "Nothing to show.")
-    labels = {name: spec.called(name) for name in styles}
-    draw_points(ax, table, styles, labels, place=place, named=named)
+    draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
 
 
 def _sweep_spec(
     spec: Resolved,
     panels: Mapping[str, Numbers],
     styles: Mapping[str, ArmStyle],
-    draw: Callable[[str, Axes, bool], None],
+    draw: DrawNamed,
     text: str,
     places: Sequence[str],
 ) -> FigureSpec:
-    tables, estimates = _parts(panels)
-    runs = pd.concat([_runs_of(results, sweep.arms, places) for results, sweep in spec.sweeps.values()])
+    runs = pd.concat([runs_of(results, sweep.arms, places) for results, sweep in spec.sweeps.values()])
     arms = [arm for _, sweep in spec.sweeps.values() for arm in sweep.arms]
-    return FigureSpec(
-        tables,
-        draw,
-        f"{text} {interval_note(estimates, 'Points: means of the runs. Bars')} {_accounts(runs, arms)}",
-        _means(runs, estimates),
-        lines=spec.lines(styles, tables.values()),
-        shared="y",
-        tall=1.15,
-    )
-
-
-def _parts(numbers: Mapping[str, Numbers]) -> tuple[dict[str, pd.DataFrame], list[Estimate | Band]]:
-    """Return the tables of the panels, and all estimates in them."""
-    tables = {name: one.table for name, one in numbers.items()}
-    return tables, [estimate for one in numbers.values() for estimate in one.estimates]
+    parts = described(panels, draw, runs, arms, text, "Points: means of the runs. Bars", "Means")
+    return FigureSpec(**parts, lines=spec.lines(styles, panels), shared="y", tall=1.15)
 
 
 def ratio(piece: Showpiece) -> FigureSpec:
@@ -594,14 +307,6 @@ _MOST = 10  # arms in one figure that nobody chose
 _CAPTIONS = "captions.md"
 
 
-class Drawing(NamedTuple):
-    """A drawn figure, as `draw_showpieces` hands it out."""
-
-    name: str
-    figure: Figure
-    caption: str
-
-
 @dataclass(frozen=True)
 class Drawn:
     """A drawn figure with the tidy table of the numbers in it."""
@@ -612,21 +317,15 @@ class Drawn:
     numbers: pd.DataFrame
 
 
-def draw_showpieces(suite: Suite, members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawing]:
-    """Draw the figures of a suite, one after the other; `members` are the results of its experiments by name.
+def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
+    """Draw figures, one after the other; the usual ones of every member if none is declared.
 
-    A figure is left out if an experiment of it is not among the members. A suite that declares no figures has the
-    usual ones of every member. Save a figure inside of `styled(style)`, as `write_showpieces` does.
+    `members` are the results of experiments by name; a figure is left out if an experiment of it is not among them.
+    Save a figure inside of `styled(style)`, as `write_showpieces` does.
 
     Raises:
         RlbenchError: a figure asks for what its experiment does not have.
     """
-    for one in draw_all(suite.figures, members, style):
-        yield Drawing(one.piece.name, one.figure, one.caption)
-
-
-def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
-    """Draw figures, the usual ones of every member if there are none; otherwise as `draw_showpieces`."""
     chosen = list(pieces) or [piece for name, results in members.items() for piece in usual(name, results)]
     for piece in chosen:
         if not missing(piece, members):

@@ -14,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from rlbench.analysis.draw.frame import add_footer, count_steps, drawing, list_arms, run_counts, write_inside
-from rlbench.analysis.draw.marks import COLUMNS, draw_lines, draw_stopped
+from rlbench.analysis.draw.marks import COLUMNS, Numbers, draw_lines, draw_stopped
 from rlbench.analysis.draw.style import INK, ArmStyle, arm_styles
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.statistics import Array
@@ -124,13 +124,13 @@ def plot_diagnostics(
     return ax
 
 
-def training_numbers(results: Results, column: str, environment: str, arms: Sequence[str]) -> pd.DataFrame:
+def training_numbers(results: Results, column: str, environment: str, arms: Sequence[str]) -> Numbers:
     """Return median (point) and quartiles (low, high) over the used runs of each arm, over training.
 
     A spread of runs, not a confidence interval. The budget is cut into parts, in which a run counts with its mean.
     """
     check_column(results, column)
-    return _medians(_binned(results, column, environment), arms)
+    return Numbers(_medians(_binned(results, column, environment), arms), [])
 
 
 def _binned(results: Results, quantity: str, environment: str) -> pd.DataFrame:
@@ -158,7 +158,7 @@ def _medians(binned: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
 
 def quantile_numbers(
     results: Results, column: str, environment: str, arms: Sequence[str], beyond: float | None = None
-) -> pd.DataFrame:
+) -> Numbers:
     """Return quantiles of the column over all updates of the used runs of each arm.
 
     Columns: line, updates (their number), q0.01 ... q0.99, and `beyond`, the share of updates above that number.
@@ -173,7 +173,7 @@ def quantile_numbers(
         if values.size:
             share = float(np.mean(values > beyond)) if beyond is not None else np.nan
             rows.append((arm, values.size, *np.quantile(values, SHARES), share))
-    return pd.DataFrame(rows, columns=["line", "updates", *QUANTILES, "beyond"])
+    return Numbers(pd.DataFrame(rows, columns=["line", "updates", *QUANTILES, "beyond"]), [])
 
 
 def check_column(results: Results, column: str) -> None:

@@ -27,7 +27,6 @@ from rlbench.analysis.draw import (
     plot_scores,
 )
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
-from rlbench.analysis.draw.dots import METRIC_NAMES
 from rlbench.analysis.draw.files import Picture
 from rlbench.analysis.draw.frame import (
     DrawPanel,
@@ -52,6 +51,7 @@ from rlbench.analysis.draw.marks import (
     gathered,
     mark_value,
 )
+from rlbench.analysis.draw.rows import METRIC_NAMES
 from rlbench.analysis.draw.style import QUIET, ArmStyle
 from rlbench.analysis.draw.sweep import sweep_numbers
 from rlbench.analysis.draw.updates import QUANTITIES, RULE, scale_axis
@@ -217,8 +217,8 @@ FIGURES = (
         "learning-curves{place}",
         "Learning curves",
         "{environment}",
-        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, {point}. The "
-        "band is the interval of that mean at each step by itself, not for the whole line at once.",
+        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, {point}. "
+        "The band is the interval of that mean at each step by itself, not for the whole line at once.",
         "Line chart of mean episode return against environment steps on {environment} for {arms}.",
         _single(plot_learning_curves),
     ),
@@ -258,8 +258,8 @@ FIGURES = (
         "{together}",
         "{before}IQM and mean",
         "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves out "
-        "the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. The bars are "
-        "their intervals.",
+        "the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. The bars "
+        "are their intervals.",
         "Normalised {metric} score, interquartile mean and mean with intervals, for {arms}.",
         _single(plot_aggregate, 0.42),
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.draw.effects import aggregates
+from rlbench.analysis.draw.rows import aggregates
 from rlbench.analysis.format import NONE, form_of, number, text
 from rlbench.analysis.judge.compare import Comparison, to_frame
 from rlbench.analysis.report.files import Table
