@@ -10,18 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from rlbench.analysis.draw.frame import (
-    add_footer,
-    count_steps,
-    counted,
-    drawing,
-    interval_note,
-    list_arms,
-    run_counts,
-    show_shares,
-    write_inside,
-)
-from rlbench.analysis.draw.marks import Numbers, band_numbers, draw_lines, draw_stopped, gathered, share_numbers
+from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.style import ArmStyle, arm_styles
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.analysis.scores.references import normalise, possible_range, reference
@@ -59,7 +48,7 @@ def plot_learning_curves(
     shown = [environment] if environment else known
     numbers = curve_numbers(results, shown, arms, normalised=environment is None, line=line, simultaneous=simultaneous)
     runs, left_out = results.scores, ""
-    with drawing(ax) as ax:
+    with frame.drawing(ax) as ax:
         if environment:
             draw_learning_curves(ax, results, environment, styles, numbers)
             ax.set_title(environment)
@@ -68,11 +57,13 @@ def plot_learning_curves(
             ax.set_title("All environments" if known == places else f"{len(known)} environments")
             unknown = ", ".join(name for name in places if name not in known)
             left_out = f"Without a reference, so not in the average: {unknown}." if unknown else ""
-            runs = counted(runs, set(numbers.table["line"]), known or places)
-        list_arms(ax, styles, absent="no used run" if environment else "left out")
+            runs = frame.counted(runs, set(numbers.table["line"]), known or places)
+        frame.list_arms(ax, styles, absent="no used run" if environment else "left out")
         what = f"Line: {'mean' if line == 'mean' else 'IQM'} of the used runs. Band, "
         what += "for the whole line" if simultaneous else "at each step by itself"
-        add_footer(ax, interval_note(numbers.estimates, what), left_out, run_counts(runs, arms, environment))
+        frame.add_footer(
+            ax, frame.interval_note(numbers.estimates, what), left_out, frame.run_counts(runs, arms, environment)
+        )
     return ax
 
 
@@ -85,7 +76,7 @@ def curve_numbers(
     line: Line = "mean",
     simultaneous: bool = False,
     every: int = 1,
-) -> Numbers:
+) -> marks.Numbers:
     """Return the learning curve of the used runs of each arm that has some, with its confidence band.
 
     `normalised` curves are averaged over the environments, against the share of the budget; they are those of the arms
@@ -108,8 +99,8 @@ def curve_numbers(
             mean = float(ranges[:, 0].mean()), float(ranges[:, 1].mean())
             band = curve_band(tasks, seed=results.seed, simultaneous=simultaneous, possible=mean)
         points = len(band.point)
-        parts.append(band_numbers(arm, np.arange(1, points + 1) / points if normalised else curves[0][0], band))
-    return gathered(parts)
+        parts.append(marks.band_numbers(arm, np.arange(1, points + 1) / points if normalised else curves[0][0], band))
+    return marks.gathered(parts)
 
 
 def draw_learning_curves(
@@ -117,31 +108,33 @@ def draw_learning_curves(
     results: Results,
     environment: str,
     styles: Mapping[str, ArmStyle],
-    numbers: Numbers,
+    numbers: marks.Numbers,
     labels: Mapping[str, str] | None = None,
     *,
     named: bool = False,
     every: int = 1,
 ) -> None:
     """Draw the curves of an environment, with the runs of the arms in `styles` that failed or diverged."""
-    draw_lines(ax, numbers.table, styles, labels, named=named)
+    marks.draw_lines(ax, numbers.table, styles, labels, named=named)
     for arm, style in styles.items():
         step, stopped = _curves_of(results, arm, environment, every, used=False)
         for run in stopped:
-            draw_stopped(ax, step, run, style)
-    count_steps(ax)
+            marks.draw_stopped(ax, step, run, style)
+    frame.count_steps(ax)
     ax.set_ylabel("episode return")
     if not ax.lines:
-        write_inside(ax, "No run has finished an episode here.")
+        frame.write_inside(ax, "No run has finished an episode here.")
 
 
-def _draw_overall(ax: Axes, numbers: Numbers, styles: Mapping[str, ArmStyle]) -> None:
-    draw_lines(ax, numbers.table, styles)
+def _draw_overall(ax: Axes, numbers: marks.Numbers, styles: Mapping[str, ArmStyle]) -> None:
+    marks.draw_lines(ax, numbers.table, styles)
     ax.set_xlabel("share of the budget")
     ax.set_ylabel("normalised return (0 random, 1 target)")
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     if not ax.lines:
-        write_inside(ax, "No arm has used runs on every environment with a reference, so there is nothing to average.")
+        frame.write_inside(
+            ax, "No arm has used runs on every environment with a reference, so there is nothing to average."
+        )
 
 
 def _curves_of(results: Results, arm: str, environment: str, every: int, *, used: bool) -> tuple[Array, Array]:
@@ -163,26 +156,30 @@ def plot_reached(
     environment = results.known_environment(environment) or results.environments[0]
     styles = arm_styles(results.arms)
     numbers = _reached_numbers(results, environment, threshold)
-    with drawing(ax) as ax:
-        draw_lines(ax, numbers.table, styles, steps=True)
+    with frame.drawing(ax) as ax:
+        marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title(environment)
-        count_steps(ax)
+        frame.count_steps(ax)
         ax.set_ylabel(f"share of runs that reached {threshold:g}")
         if numbers.estimates:
-            show_shares(ax)
-            list_arms(ax, styles, absent="no run")
+            frame.show_shares(ax)
+            frame.list_arms(ax, styles, absent="no run")
         else:
-            write_inside(ax, "There are no curves here, or no reference that would make their returns comparable.")
-        add_footer(
+            frame.write_inside(
+                ax, "There are no curves here, or no reference that would make their returns comparable."
+            )
+        frame.add_footer(
             ax,
             f"Normalised return of {threshold:g} (0 random, 1 target). Runs that failed or diverged never got there.",
-            interval_note(numbers.estimates, "Band, at each step by itself where some but not all runs are there"),
-            run_counts(results.scores, results.arms, environment),
+            frame.interval_note(
+                numbers.estimates, "Band, at each step by itself where some but not all runs are there"
+            ),
+            frame.run_counts(results.scores, results.arms, environment),
         )
     return ax
 
 
-def _reached_numbers(results: Results, environment: str, threshold: float) -> Numbers:
+def _reached_numbers(results: Results, environment: str, threshold: float) -> marks.Numbers:
     curves = results.curves[results.curves["environment"] == environment]
     table = steps_to_threshold(curves, threshold, results.references)
     at = np.concatenate([[0.0], np.unique(curves["step"].to_numpy(np.float64))])
@@ -192,5 +189,5 @@ def _reached_numbers(results: Results, environment: str, threshold: float) -> Nu
         if len(runs):
             waiting = survival_band(runs["steps"], runs["reached"], at)
             there = replace(waiting, point=1 - waiting.point, low=1 - waiting.high, high=1 - waiting.low)
-            parts.append(share_numbers(arm, at, there))
-    return gathered(parts)
+            parts.append(marks.share_numbers(arm, at, there))
+    return marks.gathered(parts)

@@ -15,24 +15,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlbench.analysis.draw import marks, updates
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
 from rlbench.analysis.draw.files import write_figure
-from rlbench.analysis.draw.frame import (
-    NoRoom,
-    count_steps,
-    write_inside,
-)
-from rlbench.analysis.draw.marks import (
-    MEAN,
-    MEAN_STYLE,
-    Numbers,
-    Scored,
-    draw_lines,
-    draw_points,
-    gathered,
-    mark_value,
-    shade,
-)
+from rlbench.analysis.draw.frame import NoRoom, count_steps, write_inside
 from rlbench.analysis.draw.scatter import CLIP_RANGE, draw_ratio, draw_scatter, ratio_numbers, scatter_numbers
 from rlbench.analysis.draw.spec import (
     DrawNamed,
@@ -47,15 +33,6 @@ from rlbench.analysis.draw.spec import (
 )
 from rlbench.analysis.draw.style import ArmStyle, arm_styles, styled, styles_like
 from rlbench.analysis.draw.sweep import FEWEST, Sweep, field_name, find_sweeps, multiples, scale_of, sweep_numbers
-from rlbench.analysis.draw.updates import (
-    QUANTITIES,
-    draw_quantiles,
-    quantile_numbers,
-    scale_axis,
-    scale_column,
-    short,
-    training_numbers,
-)
 from rlbench.analysis.format import csv_text
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
@@ -77,7 +54,7 @@ def curves(spec: Resolved) -> FigureSpec:
         draw_learning_curves(ax, results, environment, styles, panels[environment], labels, named=named)
         scale = reference(environment, results.references)
         if scale is not None:
-            mark_value(ax, scale.target, upright=False)
+            marks.mark_value(ax, scale.target, upright=False)
 
     failed = spec.runs["status"].isin(["failed", "diverged"]).any()
     dots = " Dotted lines that end with a cross: runs that failed or diverged." if failed else ""
@@ -90,22 +67,22 @@ def curves(spec: Resolved) -> FigureSpec:
 def training(spec: Resolved) -> FigureSpec:
     """A column of the updates over training: a panel per environment, or one for all of a single arm."""
     column = spec.piece.metric or "clip_fraction"
-    panels = {name: training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
+    panels = {name: updates.training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
     styles = spec.styles
     if len(spec.arms) == 1:
         tables = [numbers.table.assign(line=name) for name, numbers in panels.items()]
-        panels, styles = {"": Numbers(pd.concat(tables, ignore_index=True), [])}, arm_styles(spec.environments)
+        panels, styles = {"": marks.Numbers(pd.concat(tables, ignore_index=True), [])}, arm_styles(spec.environments)
     ends = [numbers.table[["point", "low", "high"]].to_numpy(np.float64).ravel() for numbers in panels.values()]
     reached = np.concatenate([*ends, spec.piece.band or ()])
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=False, label=len(panels) == 1)
-        draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
+        marks.draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
         count_steps(ax)
         ax.set_ylabel(column_name(column))
-        scale_column(ax, column, reached)
+        updates.scale_column(ax, column, reached)
 
-    name, long = column_name(column), QUANTITIES.get(column, "")
+    name, long = column_name(column), updates.QUANTITIES.get(column, "")
     meant = f" ({long})" if long and long != name else ""
     of = f" of {spec.called(spec.arms[0])}" if len(spec.arms) == 1 else ""
     text = f"{capital(name)}{meant}{of} over training. Line: median of the runs; band: their middle half (a spread of "
@@ -118,10 +95,12 @@ def training(spec: Resolved) -> FigureSpec:
 def distribution(spec: Resolved) -> FigureSpec:
     """Quantiles of a column of the updates: a panel per environment, a row per arm."""
     column, arms = spec.piece.metric or "kl", spec.arms
-    panels = {name: quantile_numbers(spec.first, column, name, arms, spec.piece.mark) for name in spec.environments}
+    panels = {
+        name: updates.quantile_numbers(spec.first, column, name, arms, spec.piece.mark) for name in spec.environments
+    }
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        draw_quantiles(ax, panels[environment].table, spec.styles, spec.piece.labels)
+        updates.draw_quantiles(ax, panels[environment].table, spec.styles, spec.piece.labels)
         spec.mark(ax, upright=True)
         ax.set_xlabel(column_name(column))
 
@@ -148,7 +127,7 @@ def scatter(spec: Resolved) -> FigureSpec:
     def draw(environment: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=True)
         draw_scatter(ax, panels[environment].table, styles)
-        scale_axis(ax, "x", across, column)
+        updates.scale_axis(ax, "x", across, column)
         ax.set_xlabel(metric_name(against))
         ax.set_ylabel(metric_name(metric))
 
@@ -171,34 +150,34 @@ def dose(spec: Resolved) -> FigureSpec:
     scale = scale_of([value for _, sweep in sweeps.values() for value in sweep.values])
     places = {one: [one] for one in spec.environments}
     if metric.endswith("_normalised") and len(spec.averaged) > 1:
-        places[MEAN] = spec.averaged
+        places[marks.MEAN] = spec.averaged
 
-    def line(variant: str, place: str, called: str) -> Numbers:
+    def line(variant: str, place: str, called: str) -> marks.Numbers:
         results, sweep = sweeps[variant]
         points = zip(sweep.values, sweep.arms, strict=True)
-        return sweep_numbers(Scored(results, metric), points, places[place], called)
+        return sweep_numbers(marks.Scored(results, metric), points, places[place], called)
 
     if len(sweeps) == 1:
         (variant,) = sweeps
-        panels = {"": gathered([line(variant, place, place) for place in places])}
-        styles = arm_styles(spec.environments) | {MEAN: MEAN_STYLE}
+        panels = {"": marks.gathered([line(variant, place, place) for place in places])}
+        styles = arm_styles(spec.environments) | {marks.MEAN: marks.MEAN_STYLE}
     else:
-        called = {one: spec.called(one) for one in places} | {MEAN: f"Mean of {len(spec.averaged)} environments"}
-        panels = {called[place]: gathered([line(one, place, one) for one in sweeps]) for place in places}
+        called = {one: spec.called(one) for one in places} | {marks.MEAN: f"Mean of {len(spec.averaged)} environments"}
+        panels = {called[place]: marks.gathered([line(one, place, one) for one in sweeps]) for place in places}
         styles = _variant_styles(spec)
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         if piece.band:
-            shade(ax, piece.band, piece.said, upright=True)
+            marks.shade(ax, piece.band, piece.said, upright=True)
         if piece.mark is not None:
-            mark_value(ax, float(scale.place([piece.mark])[0]))
+            marks.mark_value(ax, float(scale.place([piece.mark])[0]))
         scale.apply(ax, name, piece.mark)
         _draw_sweep(spec, ax, panels[panel].table, styles, scale.place, named)
         ax.set_ylabel(metric_name(metric))
 
     text = f"{metric_sentence(metric)} against the {field_name(name)}"
     if piece.mark is not None:
-        text += f" (dashed: {short(piece.mark)}{f', {piece.said}' if piece.said else ''})"
+        text += f" (dashed: {updates.short(piece.mark)}{f', {piece.said}' if piece.said else ''})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
     return _sweep_spec(spec, panels, styles, draw, f"{text}.{side}", spec.environments)
 
@@ -212,16 +191,16 @@ def relative_sensitivity(spec: Resolved) -> FigureSpec:
     lines, units = [], []
     for name, (results, sweep) in spec.sweeps.items():
         points = [(value, arm) for value, arm in zip(sweep.values, sweep.arms, strict=True) if 0 < value < math.inf]
-        table, estimates = sweep_numbers(Scored(results, metric), points, places, name)
+        table, estimates = sweep_numbers(marks.Scored(results, metric), points, places, name)
         unit, why = _unit(spec, name, sweep, table)
-        lines.append(Numbers(table.assign(x=table["x"] / unit), estimates))
+        lines.append(marks.Numbers(table.assign(x=table["x"] / unit), estimates))
         units.append(f"{spec.called(name)} {sweep.field} {unit:g} ({why})")
-    whole = gathered(lines)
+    whole = marks.gathered(lines)
     over = f"mean of {len(places)} environments" if len(places) > 1 else places[0]
 
     def draw(_: str, ax: Axes, named: bool) -> None:
         multiples(ax, whole.table["x"].to_numpy(np.float64))
-        mark_value(ax, 1.0)
+        marks.mark_value(ax, 1.0)
         _draw_sweep(spec, ax, whole.table, styles, None, named)
         ax.set_xlabel("multiple of the hyper-parameter")
         ax.set_ylabel(f"{metric_name(metric)},\n{over}" if len(places) > 1 else metric_name(metric))
@@ -257,12 +236,12 @@ def _draw_sweep(
 ) -> None:
     if table.empty:
         write_inside(ax, "Nothing to show.")
-    draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
+    marks.draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
 
 
 def _sweep_spec(
     spec: Resolved,
-    panels: Mapping[str, Numbers],
+    panels: Mapping[str, marks.Numbers],
     styles: Mapping[str, ArmStyle],
     draw: DrawNamed,
     text: str,
@@ -277,14 +256,15 @@ def _sweep_spec(
 def ratio(piece: Showpiece) -> FigureSpec:
     """The effective ratio for both signs of the advantage; needs no results."""
     clip = piece.band or CLIP_RANGE
+    low, high = map(updates.short, clip)
     signs = {"A > 0: raise its probability": 1.0, "A < 0: lower its probability": -1.0}
     return FigureSpec(
         {name: ratio_numbers(sign, clip) for name, sign in signs.items()},
         lambda name, ax, _: draw_ratio(ax, signs[name], clip),
-        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {short(clip[0])} to "
-        f"{short(clip[1])}, against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: "
-        "the gradient of the objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The "
-        "dot is where every update starts. Mathematics; no runs.",
+        f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {low} to {high}, "
+        "against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: the gradient of the "
+        "objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot is where every update "
+        "starts. Mathematics; no runs.",
         "Solid: full gradient. Dashed: no gradient. Dotted: without clipping.",
         tall=1.3,
     )

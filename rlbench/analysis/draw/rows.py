@@ -1,4 +1,4 @@
-"""Charts with a row per arm: scores of every run, aggregates, differences to the baseline; and the performance profile."""
+"""Charts with a row per arm: scores of every run, aggregates, differences to the baseline; and the profile."""
 
 from __future__ import annotations
 
@@ -10,29 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rlbench.analysis.draw.frame import (
-    ABOVE_LEGEND,
-    add_footer,
-    counted,
-    drawing,
-    interval_note,
-    list_arms,
-    list_marks,
-    name_rows,
-    rows_height,
-    run_counts,
-    show_shares,
-    write_inside,
-)
-from rlbench.analysis.draw.marks import (
-    draw_estimate,
-    draw_lines,
-    draw_rows,
-    draw_runs,
-    gathered,
-    mark_value,
-    share_numbers,
-)
+from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.style import INK, QUIET, arm_styles
 from rlbench.analysis.judge.compare import Comparison
 from rlbench.analysis.judge.judged import JudgedResults
@@ -74,18 +52,18 @@ def plot_scores(
     possible = possible_range(shown, results.references, normalised=environment is None)
     means: list[Estimate] = []
     stopped = False
-    with drawing(ax, rows_height(arms, 0.48)) as ax:
+    with frame.drawing(ax, frame.rows_height(arms, 0.48)) as ax:
         for row, arm in enumerate(arms):
             own = scores[(scores["arm"] == arm) & scores["environment"].isin(shown) & scores[column].notna()]
             own = own.sort_values(["environment", "seed"])
             used, value = own["used"].to_numpy(bool), own[column].to_numpy(np.float64)
             tasks = [group.to_numpy(np.float64) for _, group in own[used].groupby("environment")[column]]
             mean = mean_interval(tasks, seed=results.seed, possible=possible) if tasks else None
-            draw_runs(ax, row, value, used, mean, styles[arm]._replace(marker="d"))
+            marks.draw_runs(ax, row, value, used, mean, styles[arm]._replace(marker="d"))
             means += [mean] if mean else []
             stopped |= not used.all()
-        name_rows(ax, arms)
-        ax.set_title(environment or "All environments", pad=ABOVE_LEGEND)
+        frame.name_rows(ax, arms)
+        ax.set_title(environment or "All environments", pad=frame.ABOVE_LEGEND)
         ax.set_xlabel(METRIC_NAMES[column])
         handles = [
             Line2D([], [], color=INK, linestyle="", marker="o", markersize=4.5, alpha=0.7, label="one run"),
@@ -95,10 +73,10 @@ def plot_scores(
             ),
         ]
         if means or stopped:
-            list_marks(ax, handles if stopped else handles[:2])
+            frame.list_marks(ax, handles if stopped else handles[:2])
         else:
-            write_inside(ax, "No run has a score here.")
-        add_footer(ax, interval_note(means, "Bar"), run_counts(scores, arms, environment), rows=arms)
+            frame.write_inside(ax, "No run has a score here.")
+        frame.add_footer(ax, frame.interval_note(means, "Bar"), frame.run_counts(scores, arms, environment), rows=arms)
     return ax
 
 
@@ -137,7 +115,7 @@ def _normalised(results: Results, metric: str) -> Normalised:
         sentences.append(f"Without a reference, so not counted: {', '.join(unknown)}.")
     if out:
         sentences.append(f"Left out for want of a finished run on every environment: {', '.join(out)}.")
-    runs = counted(scores, tasks, known or set(scores["environment"]))
+    runs = frame.counted(scores, tasks, known or set(scores["environment"]))
     return Normalised(tasks, " ".join(sentences), runs, known)
 
 
@@ -161,15 +139,15 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
     metric, arms, styles = metric or results.metrics[0], results.arms, arm_styles(results.arms)
     estimates = aggregates(results, metric)
     _, left_out, runs, _ = _normalised(results, metric)
-    with drawing(ax, rows_height(arms, 0.42)) as ax:
+    with frame.drawing(ax, frame.rows_height(arms, 0.42)) as ax:
         for row, arm in enumerate(arms):
             if arm in estimates:
                 middle, mean = estimates[arm]
-                draw_estimate(ax, row - 0.14, middle, styles[arm])
-                draw_estimate(ax, row + 0.16, mean, styles[arm], hollow=True)
-        name_rows(ax, arms)
+                marks.draw_estimate(ax, row - 0.14, middle, styles[arm])
+                marks.draw_estimate(ax, row + 0.16, mean, styles[arm], hollow=True)
+        frame.name_rows(ax, arms)
         ax.set_title(
-            results.environments[0] if len(results.environments) == 1 else "All environments", pad=ABOVE_LEGEND
+            results.environments[0] if len(results.environments) == 1 else "All environments", pad=frame.ABOVE_LEGEND
         )
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         if estimates:
@@ -181,15 +159,17 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
                 "markeredgewidth": 1.5,
             }
             filled = Line2D([], [], **{**look, "color": INK, "linewidth": 2.6}, label="IQM")
-            list_marks(ax, [filled, Line2D([], [], **look, markerfacecolor="white", label="mean")])
+            frame.list_marks(ax, [filled, Line2D([], [], **look, markerfacecolor="white", label="mean")])
         else:
-            write_inside(ax, _NOTHING)
-        add_footer(
+            frame.write_inside(ax, _NOTHING)
+        frame.add_footer(
             ax,
-            interval_note([one for one, _ in estimates.values()], "IQM (mean of the middle half of the runs) with bar"),
-            interval_note([one for _, one in estimates.values()], "Mean with bar"),
+            frame.interval_note(
+                [one for one, _ in estimates.values()], "IQM (mean of the middle half of the runs) with bar"
+            ),
+            frame.interval_note([one for _, one in estimates.values()], "Mean with bar"),
             left_out,
-            run_counts(runs, arms),
+            frame.run_counts(runs, arms),
             rows=arms,
         )
     return ax
@@ -200,19 +180,21 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
     metric, styles = metric or results.metrics[0], arm_styles(results.arms)
     tasks, left_out, runs, _ = _normalised(results, metric)
     at = _thresholds([task for own in tasks.values() for task in own])
-    numbers = gathered([share_numbers(arm, at, profile_band(own, at)) for arm, own in tasks.items()])
-    with drawing(ax) as ax:
-        draw_lines(ax, numbers.table, styles, steps=True)
+    numbers = marks.gathered([marks.share_numbers(arm, at, profile_band(own, at)) for arm, own in tasks.items()])
+    with frame.drawing(ax) as ax:
+        marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         ax.set_ylabel("share of runs that score more")
         if tasks:
-            show_shares(ax)
-            list_arms(ax, {arm: styles[arm] for arm in tasks})
+            frame.show_shares(ax)
+            frame.list_arms(ax, {arm: styles[arm] for arm in tasks})
         else:
-            write_inside(ax, _NOTHING)
+            frame.write_inside(ax, _NOTHING)
         what = "Band, at each score by itself where some but not all runs pass"
-        add_footer(ax, interval_note(numbers.estimates, what), left_out, run_counts(runs, results.arms))
+        frame.add_footer(
+            ax, frame.interval_note(numbers.estimates, what), left_out, frame.run_counts(runs, results.arms)
+        )
     return ax
 
 
@@ -273,17 +255,17 @@ def _plot(
     """Draw an estimate per comparison in rows; the `neutral` value means no difference."""
     arms, styles, shown, place = [one.arm for one in chosen], arm_styles(results.arms), results.arms, None
     metric = ""
-    with drawing(ax, rows_height(arms, 0.36)) as ax:
+    with frame.drawing(ax, frame.rows_height(arms, 0.36)) as ax:
         if chosen:
-            mark_value(ax, neutral)
-            draw_rows(ax, arms, estimates, [styles[arm] for arm in arms])
+            marks.mark_value(ax, neutral)
+            marks.draw_rows(ax, arms, estimates, [styles[arm] for arm in arms])
             ax.set_xlabel(label)
             place = None if chosen[0].environment == ALL else chosen[0].environment
             ax.set_title(place or "All environments")
             shown, metric = [*arms, chosen[0].baseline], f"Score: {METRIC_NAMES[chosen[0].metric]}."
         else:
             why = "it takes a baseline and another arm, and for all environments together a reference for each."
-            write_inside(ax, f"There is nothing to compare here: {why}")
-        counts = run_counts(results.scores, shown, place)
-        add_footer(ax, interval_note(estimates, meaning), metric, counts, rows=arms)
+            frame.write_inside(ax, f"There is nothing to compare here: {why}")
+        counts = frame.run_counts(results.scores, shown, place)
+        frame.add_footer(ax, frame.interval_note(estimates, meaning), metric, counts, rows=arms)
     return ax

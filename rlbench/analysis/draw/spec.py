@@ -12,28 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw.frame import (
-    draw_panels,
-    interval_note,
-    letters,
-    new_figure,
-    run_counts,
-    settle,
-)
-from rlbench.analysis.draw.marks import (
-    MEAN,
-    Numbers,
-    mark_value,
-    shade,
-)
+from rlbench.analysis.draw.frame import draw_panels, interval_note, letters, new_figure, note_lines, run_counts, settle
+from rlbench.analysis.draw.marks import MEAN, Numbers, mark_value, shade
 from rlbench.analysis.draw.rows import METRIC_NAMES
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
 from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps
-from rlbench.analysis.draw.updates import (
-    QUANTITIES,
-    SHARE_COLUMNS,
-    short,
-)
+from rlbench.analysis.draw.updates import QUANTITIES, SHARE_COLUMNS, short
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.coverage import interval_name
@@ -92,7 +76,7 @@ class FigureSpec:
         columns = self._columns(style)
         rows = math.ceil(panels / columns)
         height = style.slide or style.height * rows * self.tall * (1.18 if panels == 1 else 1.0)
-        texts = (title, self.notes) if style.titled else ("", "")
+        texts = (title, note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
         figure = new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
         drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
         draw_panels(figure, drawn, columns, self.lines, beside=self.joined, joined=self.joined, shared=self.shared)

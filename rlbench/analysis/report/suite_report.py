@@ -18,9 +18,9 @@ import pandas as pd
 from rlbench.analysis.draw.files import Rendered, save
 from rlbench.analysis.format import NONE, csv_text
 from rlbench.analysis.report.archive import write_archive
+from rlbench.analysis.report.claim_figures import claim_pictures
 from rlbench.analysis.report.claims import claimed_text, effect_meaning, effect_text, metric_name, part_row, runs_text
 from rlbench.analysis.report.entries import Entry, Progress, Shown, SuiteResults, entries_of, shown, silent, stored
-from rlbench.analysis.report.figures import claim_pictures
 from rlbench.analysis.report.files import PAGE, Table, fresh_folder, write_tables
 from rlbench.analysis.report.suite_page import suite_page
 from rlbench.errors import RlbenchError
