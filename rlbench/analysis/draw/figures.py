@@ -263,8 +263,8 @@ def ratio(piece: Showpiece) -> FigureSpec:
         lambda name, ax, _: draw_ratio(ax, signs[name], clip),
         f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {low} to {high}, "
         "against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: the gradient of the "
-        "objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot is where every update "
-        "starts. Mathematics; no runs.",
+        "objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot is where every "
+        "update starts. Mathematics; no runs.",
         "Solid: full gradient. Dashed: no gradient. Dotted: without clipping.",
         tall=1.3,
     )

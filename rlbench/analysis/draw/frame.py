@@ -353,9 +353,9 @@ class NoRoom(Exception):
 def new_figure(width: float, height: float, title: str = "", notes: str = "") -> Figure:
     """Return an empty figure (inches) with a title above, and notes in small letters below what is drawn in it."""
     pad = 0.28 * letters() / 72.0
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=pad, h_pad=pad))
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=1.8 * pad, h_pad=pad))
     FigureCanvasAgg(figure)
-    margin = pad / width
+    margin = 1.8 * pad / width
     if title:
         figure.suptitle(title, x=margin, ha="left", fontsize=1.3 * letters(), fontweight="bold", color=INK)
     if notes:

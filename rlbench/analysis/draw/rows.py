@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from rlbench.analysis.draw import frame, marks
-from rlbench.analysis.draw.style import INK, QUIET, arm_styles
+from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles
 from rlbench.analysis.judge.compare import Comparison
 from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.scores.references import possible_range
@@ -31,8 +30,6 @@ METRIC_NAMES: Mapping[str, str] = {
     "score": "score",
     "score_normalised": "normalised score (0 random, 1 target)",
 }
-
-
 _NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
@@ -65,15 +62,12 @@ def plot_scores(
         frame.name_rows(ax, arms)
         ax.set_title(environment or "All environments", pad=frame.ABOVE_LEGEND)
         ax.set_xlabel(METRIC_NAMES[column])
-        handles = [
-            Line2D([], [], color=INK, linestyle="", marker="o", markersize=4.5, alpha=0.7, label="one run"),
-            Line2D([], [], color=INK, linewidth=2.2, marker="d", markersize=6, label="mean"),
-            Line2D(
-                [], [], color=INK, linestyle="", marker="x", markersize=5, markeredgewidth=1.4, label="stopped early"
-            ),
-        ]
+        names = {"one run": "o", "mean": "d", "stopped early": "x"} if stopped else {"one run": "o", "mean": "d"}
+        handles = frame.line_handles({name: ArmStyle(INK, marker, ()) for name, marker in names.items()})
+        for handle in (handles[0], *handles[2:]):
+            handle.set(linestyle="none", markeredgecolor=INK, alpha=0.7)
         if means or stopped:
-            frame.list_marks(ax, handles if stopped else handles[:2])
+            frame.list_marks(ax, handles)
         else:
             frame.write_inside(ax, "No run has a score here.")
         frame.add_footer(ax, frame.interval_note(means, "Bar"), frame.run_counts(scores, arms, environment), rows=arms)
@@ -146,32 +140,21 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
                 marks.draw_estimate(ax, row - 0.14, middle, styles[arm])
                 marks.draw_estimate(ax, row + 0.16, mean, styles[arm], hollow=True)
         frame.name_rows(ax, arms)
-        ax.set_title(
-            results.environments[0] if len(results.environments) == 1 else "All environments", pad=frame.ABOVE_LEGEND
-        )
+        places = results.environments
+        ax.set_title(places[0] if len(places) == 1 else "All environments", pad=frame.ABOVE_LEGEND)
         ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
         if estimates:
-            look: dict[str, Any] = {
-                "color": QUIET,
-                "linewidth": 1.5,
-                "marker": "o",
-                "markersize": 6.5,
-                "markeredgewidth": 1.5,
-            }
-            filled = Line2D([], [], **{**look, "color": INK, "linewidth": 2.6}, label="IQM")
-            frame.list_marks(ax, [filled, Line2D([], [], **look, markerfacecolor="white", label="mean")])
+            filled, hollow = frame.line_handles({"IQM": ArmStyle(INK, "o", ()), "mean": ArmStyle(QUIET, "o", ())})
+            hollow.set(markerfacecolor="white", markeredgecolor=QUIET, markeredgewidth=1.5)
+            frame.list_marks(ax, [filled, hollow])
         else:
             frame.write_inside(ax, _NOTHING)
-        frame.add_footer(
-            ax,
-            frame.interval_note(
-                [one for one, _ in estimates.values()], "IQM (mean of the middle half of the runs) with bar"
-            ),
-            frame.interval_note([one for _, one in estimates.values()], "Mean with bar"),
-            left_out,
-            frame.run_counts(runs, arms),
-            rows=arms,
+        middles, means = ([both[k] for both in estimates.values()] for k in (0, 1))
+        notes = (
+            frame.interval_note(middles, "IQM (mean of the middle half of the runs) with bar"),
+            frame.interval_note(means, "Mean with bar"),
         )
+        frame.add_footer(ax, *notes, left_out, frame.run_counts(runs, arms), rows=arms)
     return ax
 
 
@@ -192,9 +175,8 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
         else:
             frame.write_inside(ax, _NOTHING)
         what = "Band, at each score by itself where some but not all runs pass"
-        frame.add_footer(
-            ax, frame.interval_note(numbers.estimates, what), left_out, frame.run_counts(runs, results.arms)
-        )
+        note = frame.interval_note(numbers.estimates, what)
+        frame.add_footer(ax, note, left_out, frame.run_counts(runs, results.arms))
     return ax
 
 
