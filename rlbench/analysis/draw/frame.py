@@ -462,7 +462,7 @@ def _thin_ticks(ax: Axes) -> None:
         if isinstance(locator, MaxNLocator):
             axis.set_major_locator(MaxNLocator(nbins=int(min(max(room, 2), 7)), steps=[1, 2, 2.5, 5, 10]))
         elif isinstance(locator, LogLocator):
-            axis.set_major_locator(LogLocator(10.0, numticks=int(min(max(1.35 * room, 2), 7))))
+            axis.set_major_locator(LogLocator(10.0, numticks=int(min(max(room, 2), 6))))
         elif isinstance(locator, FixedLocator) and axis is ax.xaxis:
             _thin_chosen(ax)
 
