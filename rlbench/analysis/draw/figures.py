@@ -148,7 +148,7 @@ def dose(spec: Resolved) -> FigureSpec:
         raise RlbenchError(f"{spec.where}: {', '.join(sorted(fields))} are swept; say which with field=.")
     name, metric = fields.pop(), piece.metric or "auc_normalised"
     scale = scale_of([value for _, sweep in sweeps.values() for value in sweep.values])
-    places = {one: [one] for one in spec.environments}
+    places = {place: [place] for place in spec.environments}
     if metric.endswith("_normalised") and len(spec.averaged) > 1:
         places[marks.MEAN] = spec.averaged
 
@@ -162,8 +162,9 @@ def dose(spec: Resolved) -> FigureSpec:
         panels = {"": marks.gathered([line(variant, place, place) for place in places])}
         styles = arm_styles(spec.environments) | {marks.MEAN: marks.MEAN_STYLE}
     else:
-        called = {one: spec.called(one) for one in places} | {marks.MEAN: f"Mean of {len(spec.averaged)} environments"}
-        panels = {called[place]: marks.gathered([line(one, place, one) for one in sweeps]) for place in places}
+        called = {place: spec.called(place) for place in places}
+        called[marks.MEAN] = f"Mean of {len(spec.averaged)} environments"
+        panels = {called[place]: marks.gathered([line(key, place, key) for key in sweeps]) for place in places}
         styles = _variant_styles(spec)
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
@@ -346,7 +347,7 @@ def usual(name: str, results: Results) -> list[Showpiece]:
         pieces.append(Showpiece(f"{name}-curves", "curves", name, title="Learning curves"))
     if few and "kl" in results.updates and results.updates["kl"].notna().any():
         pieces.append(Showpiece(f"{name}-kl", "distribution", name, title="KL divergence per update"))
-    swept = [one.field for one in find_sweeps(results.arm_entries.values()) if len(one.values) >= FEWEST]
+    swept = [sweep.field for sweep in find_sweeps(results.arm_entries.values()) if len(sweep.values) >= FEWEST]
     metric = "auc_normalised" if results.scores["auc_normalised"].notna().any() else "auc"
     for swept_field in dict.fromkeys(swept) if learned else ():
         title = f"Score against the {field_name(swept_field)}"
@@ -364,12 +365,13 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
     captions, names = [f"# {heading or 'Figures'}\n"], []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for one in drawn:
-            name = one.piece.name
+        for figure in drawn:
+            name = figure.piece.name
             with styled(style) as look:
-                write_figure(one.figure, out, name, look.dpi)
-            write(out / f"{name}.csv", csv_text(one.numbers), inside=out)
-            captions.append(f"## {name}\n\n{f'**{one.piece.title}.** ' if one.piece.title else ''}{one.caption}\n")
+                write_figure(figure.figure, out, name, look.dpi)
+            write(out / f"{name}.csv", csv_text(figure.numbers), inside=out)
+            title = f"**{figure.piece.title}.** " if figure.piece.title else ""
+            captions.append(f"## {name}\n\n{title}{figure.caption}\n")
             names.append(name)
         write(out / _CAPTIONS, "\n".join(captions), inside=out)
     except OSError as problem:

@@ -151,11 +151,11 @@ def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | Non
     if total["missing"]:
         text += f", {total['missing']} missing"
     counts = {arm: _count(table[table["arm"] == arm]) for arm in arms}
-    short = [f"{arm} {own['used']} of {own['planned']}" for arm, own in counts.items() if own["used"] < own["planned"]]
-    if short:
-        others = "; every other arm all" if len(short) < len(arms) else ""
-        return f"{text}. Used: {', '.join(short)}{others}."
-    each = {own["planned"] for own in counts.values()}
+    some = {arm: count for arm, count in counts.items() if count["used"] < count["planned"]}
+    if some:
+        used = ", ".join(f"{arm} {count['used']} of {count['planned']}" for arm, count in some.items())
+        return f"{text}. Used: {used}{'; every other arm all' if len(some) < len(arms) else ''}."
+    each = {count["planned"] for count in counts.values()}
     return f"{text}; {each.pop()} per arm." if len(each) == 1 and len(arms) > 1 else f"{text}."
 
 
@@ -184,15 +184,14 @@ def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
 
 def interval_words(estimates: Sequence[Estimate | Band]) -> str:
     """Return what intervals may be called, with the methods that gave them in brackets."""
-    return f"{interval_name(estimates)} ({', '.join(dict.fromkeys(one.method for one in estimates))})"
+    return f"{interval_name(estimates)} ({', '.join(dict.fromkeys(estimate.method for estimate in estimates))})"
 
 
 def note_lines(sentences: Iterable[str], width: float) -> str:
     """Return sentences one below the other in small print, broken to a width in inches."""
     characters = max(30, int(72.0 * width / (_CHARACTER * _SMALL * letters())))
-    return "\n".join(
-        line for one in sentences if one for line in textwrap.wrap(one, characters, break_on_hyphens=False)
-    )
+    broken_up = [textwrap.wrap(sentence, characters, break_on_hyphens=False) for sentence in sentences]
+    return "\n".join(line for lines in broken_up for line in lines)
 
 
 def add_footer(ax: Axes, *sentences: str, rows: Sequence[str] = ()) -> None:
@@ -432,10 +431,10 @@ def settle(figure: Figure) -> None:
     # The layout's solver does not give the same last bits every time.
     inside: list[Figure | SubFigure] = [figure]
     for outer in inside:
-        for one in outer.subfigs:
-            box = one.bbox_relative
+        for inner in outer.subfigs:
+            box = inner.bbox_relative
             box.p0, box.p1 = np.round(box.p0, 6), np.round(box.p1, 6)
-            inside.append(one)
+            inside.append(inner)
     for ax in figure.axes:
         ax.set_position(np.round(ax.get_position(original=True).bounds, 6).tolist())
         _spread_labels(ax)

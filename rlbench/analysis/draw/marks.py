@@ -43,9 +43,9 @@ class Numbers(NamedTuple):
 
 def gathered(parts: Sequence[Numbers]) -> Numbers:
     """Return several tables as one."""
-    tables = [one.table for one in parts if len(one.table)]
+    tables = [part.table for part in parts if len(part.table)]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-    return Numbers(table, [estimate for one in parts for estimate in one.estimates])
+    return Numbers(table, [estimate for part in parts for estimate in part.estimates])
 
 
 def band_numbers(line: str, x: Array, band: Band) -> Numbers:
@@ -83,8 +83,8 @@ class Scored:
 
         NaN where no used run on one of the environments has the metric.
         """
-        own = self.table[self.table["arm"] == arm]
-        tasks = [own.loc[own["environment"] == name, "value"].to_numpy(np.float64) for name in environments]
+        runs = self.table[self.table["arm"] == arm]
+        tasks = [runs.loc[runs["environment"] == name, "value"].to_numpy(np.float64) for name in environments]
         references = self.results.references
         possible = possible_range(environments, references, normalised=self._normalised) if self._cut else ANYTHING
         return mean_interval(tasks, seed=self.results.seed, possible=possible)

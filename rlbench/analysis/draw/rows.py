@@ -51,10 +51,10 @@ def plot_scores(
     stopped = False
     with frame.drawing(ax, frame.rows_height(arms, 0.48)) as ax:
         for row, arm in enumerate(arms):
-            own = scores[(scores["arm"] == arm) & scores["environment"].isin(shown) & scores[column].notna()]
-            own = own.sort_values(["environment", "seed"])
-            used, value = own["used"].to_numpy(bool), own[column].to_numpy(np.float64)
-            tasks = [group.to_numpy(np.float64) for _, group in own[used].groupby("environment")[column]]
+            runs = scores[(scores["arm"] == arm) & scores["environment"].isin(shown) & scores[column].notna()]
+            runs = runs.sort_values(["environment", "seed"])
+            used, value = runs["used"].to_numpy(bool), runs[column].to_numpy(np.float64)
+            tasks = [group.to_numpy(np.float64) for _, group in runs[used].groupby("environment")[column]]
             mean = mean_interval(tasks, seed=results.seed, possible=possible) if tasks else None
             marks.draw_runs(ax, row, value, used, mean, styles[arm]._replace(marker="d"))
             means += [mean] if mean else []
@@ -97,8 +97,8 @@ def _normalised(results: Results, metric: str) -> Normalised:
     known = [str(name) for name, group in scores.groupby("environment") if group[column].notna().any()]
     tasks, out = {}, []
     for arm in results.arms:
-        own = used[used["arm"] == arm]
-        values = [own.loc[own["environment"] == name, column].to_numpy(np.float64) for name in known]
+        mine = used[used["arm"] == arm]
+        values = [mine.loc[mine["environment"] == name, column].to_numpy(np.float64) for name in known]
         if values and all(map(len, values)):
             tasks[arm] = values
         elif known:
@@ -121,10 +121,10 @@ def aggregates(results: Results, metric: str) -> dict[str, tuple[Estimate, Estim
     average = possible_range(kept.environments, results.references, normalised=True)
     return {
         arm: (
-            bootstrap(own, iqm, seed=results.seed, possible=anywhere),
-            mean_interval(own, seed=results.seed, possible=average),
+            bootstrap(scores, iqm, seed=results.seed, possible=anywhere),
+            mean_interval(scores, seed=results.seed, possible=average),
         )
-        for arm, own in kept.tasks.items()
+        for arm, scores in kept.tasks.items()
     }
 
 
@@ -162,8 +162,8 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     metric, styles = metric or results.metrics[0], arm_styles(results.arms)
     tasks, left_out, runs, _ = _normalised(results, metric)
-    at = _thresholds([task for own in tasks.values() for task in own])
-    numbers = marks.gathered([marks.share_numbers(arm, at, profile_band(own, at)) for arm, own in tasks.items()])
+    at = _thresholds([task for scores in tasks.values() for task in scores])
+    numbers = marks.gathered([marks.share_numbers(arm, at, profile_band(scores, at)) for arm, scores in tasks.items()])
     with frame.drawing(ax) as ax:
         marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")
@@ -197,7 +197,8 @@ def plot_improvement(
     """
     chosen = _comparisons(results, environment, metric)
     label = f"probability that a run scores higher than one of {chosen[0].baseline}" if chosen else ""
-    ax = _plot(results, chosen, [one.improvement for one in chosen], 0.5, "0.5: neither is better. Bar", label, ax)
+    estimates = [comparison.improvement for comparison in chosen]
+    ax = _plot(results, chosen, estimates, 0.5, "0.5: neither is better. Bar", label, ax)
     if chosen:
         ax.set_xlim(-0.03, 1.03)
     return ax
@@ -213,16 +214,17 @@ def plot_difference(
     chosen = _comparisons(results, environment, metric)
     unit = "normalised return" if chosen and chosen[0].normalised else "return"
     label = f"difference to {chosen[0].baseline} in {unit}" if chosen else ""
-    return _plot(results, chosen, [one.difference for one in chosen], 0.0, "0: no difference. Bar", label, ax)
+    estimates = [comparison.difference for comparison in chosen]
+    return _plot(results, chosen, estimates, 0.0, "0: no difference. Bar", label, ax)
 
 
 def _comparisons(results: JudgedResults, environment: str | None, metric: str | None) -> list[Comparison]:
     """Return the comparisons on `environment`; on all together by default, or on the only one there is."""
     comparisons = results.comparisons if metric in (None, results.metrics[0]) else results.compare(metric=metric)
-    present = list(dict.fromkeys(one.environment for one in comparisons))
+    present = list(dict.fromkeys(comparison.environment for comparison in comparisons))
     if results.known_environment(environment) is None:
         environment = ALL if ALL in present or len(present) != 1 else present[0]
-    return [one for one in comparisons if one.environment == environment]
+    return [comparison for comparison in comparisons if comparison.environment == environment]
 
 
 def _plot(
@@ -235,7 +237,7 @@ def _plot(
     ax: Axes | None,
 ) -> Axes:
     """Draw an estimate per comparison in rows; the `neutral` value means no difference."""
-    arms, styles, shown, place = [one.arm for one in chosen], arm_styles(results.arms), results.arms, None
+    arms, styles, shown, place = [comparison.arm for comparison in chosen], arm_styles(results.arms), results.arms, None
     metric = ""
     with frame.drawing(ax, frame.rows_height(arms, 0.36)) as ax:
         if chosen:

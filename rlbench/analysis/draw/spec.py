@@ -63,7 +63,7 @@ class FigureSpec:
     def numbers(self) -> pd.DataFrame:
         """The tables of all panels as one, with the column `panel` first."""
         frames = [table.assign(panel=name) for name, table in self.tables.items()]
-        whole = pd.concat([one for one in frames if len(one)] or frames, ignore_index=True)
+        whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
         return whole[["panel", *(name for name in whole.columns if name != "panel")]]
 
     def compose(self, style: Style, title: str) -> Figure:
@@ -119,13 +119,13 @@ class Resolved:
     @cached_property
     def environments(self) -> list[str]:
         """The environments, which all of the experiments have."""
-        common = [one for one in self.first.environments if all(one in other.environments for other in self.results)]
+        common = [name for name in self.first.environments if all(name in other.environments for other in self.results)]
         return self._listed("environment", self.piece.environments, common)
 
     @cached_property
     def averaged(self) -> list[str]:
         """The environments that a mean of normalised scores is taken over: those with a reference."""
-        return [one for one in self.environments if reference(one, self.first.references) is not None]
+        return [name for name in self.environments if reference(name, self.first.references) is not None]
 
     @cached_property
     def sweeps(self) -> dict[str, tuple[Results, Sweep]]:
@@ -134,18 +134,18 @@ class Resolved:
         By the names of their lines: that of the variant, with the field where it has several.
         """
         wanted = self.piece.swept
-        found = [
+        sweeps = [
             (results, sweep)
             for results in self.results
             for sweep in find_sweeps(results.arm_entries.values(), self.piece.arms, wanted)
             if wanted or len(sweep.values) >= FEWEST
         ]
-        if not found:
+        if not sweeps:
             what = " or ".join(wanted) or "field"
             raise RlbenchError(f"{self.where}: no arms of {self._names} differ in one {what} alone.")
-        names = [sweep.name for _, sweep in found]
+        names = [sweep.name for _, sweep in sweeps]
         named: dict[str, tuple[Results, Sweep]] = {}
-        for results, sweep in found:
+        for results, sweep in sweeps:
             name = sweep.name if names.count(sweep.name) == 1 else f"{sweep.name}: {sweep.field}"
             while name in named:
                 name += "'"
@@ -206,7 +206,7 @@ class Resolved:
 
     @property
     def _names(self) -> str:
-        return " and ".join(f"experiment {one.experiment.name!r}" for one in self.results)
+        return " and ".join(f"experiment {results.experiment.name!r}" for results in self.results)
 
 
 def runs_of(results: Results, arms: Sequence[str], environments: Sequence[str]) -> pd.DataFrame:

@@ -46,13 +46,13 @@ def find_sweeps(entries: Iterable[ArmEntry], arms: Sequence[str] = (), fields: S
     field is asked for, arms that differ in more are taken together too, since some fields only change together, such
     as the horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
     """
-    listed = [one for one in map(_with_fields, entries) if not arms or one.label in arms]
-    names = list(fields) or list(dict.fromkeys(name for one in listed for name in one.fields))
-    found = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
-    if arms and len(fields) == 1 and {label for one in found for label in one.arms} != {one.label for one in listed}:
-        found = list(_sweeps_of(fields[0], listed, exact=False))
-    places = [one.label for one in listed]
-    return sorted(found, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
+    listed = [arm for arm in map(_with_fields, entries) if not arms or arm.label in arms]
+    names = list(fields) or list(dict.fromkeys(name for arm in listed for name in arm.fields))
+    sweeps = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
+    if arms and len(fields) == 1 and {label for arm in sweeps for label in arm.arms} != {arm.label for arm in listed}:
+        sweeps = list(_sweeps_of(fields[0], listed, exact=False))
+    places = [arm.label for arm in listed]
+    return sorted(sweeps, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
 
 
 def _with_fields(arm: ArmEntry) -> ArmEntry:
@@ -66,15 +66,15 @@ def _with_fields(arm: ArmEntry) -> ArmEntry:
 
 def _sweeps_of(name: str, arms: Sequence[ArmEntry], *, exact: bool) -> Iterator[Sweep]:
     groups: dict[tuple[Any, ...], list[ArmEntry]] = {}
-    for one in arms:
-        if number(one.fields.get(name)) is not None:
-            others = sorted((key, repr(value)) for key, value in one.fields.items() if key != name) if exact else ()
-            groups.setdefault((one.algorithm, *others), []).append(one)
+    for arm in arms:
+        if number(arm.fields.get(name)) is not None:
+            others = sorted((key, repr(value)) for key, value in arm.fields.items() if key != name) if exact else ()
+            groups.setdefault((arm.algorithm, *others), []).append(arm)
     for group in groups.values():
-        values = [float(number(one.fields[name]) or 0.0) for one in group]
+        values = [float(number(arm.fields[name]) or 0.0) for arm in group]
         if len(group) > 1 and len(set(values)) == len(group):
             order = sorted(range(len(group)), key=values.__getitem__)
-            usual = [value for value, one in zip(values, group, strict=True) if name not in one.settings]
+            usual = [value for value, arm in zip(values, group, strict=True) if name not in arm.settings]
             yield Sweep(
                 _shared(name, group),
                 group[0].algorithm,
@@ -96,7 +96,7 @@ def number(value: Any) -> float | None:
 
 def _shared(name: str, group: Sequence[ArmEntry]) -> str:
     """Return what the labels of a group share beside the setting, or else the algorithm."""
-    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", one.label).strip() for one in group}
+    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
     return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
 
 
@@ -104,9 +104,9 @@ def sweep_numbers(
     scored: Scored, points: Iterable[tuple[float, str]], environments: Sequence[str], line: str
 ) -> Numbers:
     """Return the mean over the environments of a metric against x, for `points` (x, arm), as one line."""
-    found = [(x, scored.mean(arm, environments)) for x, arm in points]
-    known = [(x, estimate) for x, estimate in found if np.isfinite(estimate.point)]
-    rows = [(line, x, one.point, one.low, one.high) for x, one in known]
+    estimates = [(x, scored.mean(arm, environments)) for x, arm in points]
+    known = [(x, estimate) for x, estimate in estimates if np.isfinite(estimate.point)]
+    rows = [(line, x, mean.point, mean.low, mean.high) for x, mean in known]
     return Numbers(pd.DataFrame(rows, columns=COLUMNS), [estimate for _, estimate in known])
 
 

@@ -63,15 +63,15 @@ def claim_pictures(entries: Iterable[Entry]) -> list[Picture]:
     def curves(results: JudgedResults, arm: str, environment: str) -> marks.Numbers:
         return curve_numbers(results, [environment], [arm], every=_EVERY)
 
-    found = []
+    drawn = []
     for entry in entries:
         if entry.judged is not None and entry.results is not None:
             side, shown = _kind(entry.judged.claim, entry.results)
             arms = ", ".join(entry.judged.claim.arms)
             alt = f"{entry.statement} Two panels: the runs of {arms}, and the effects with intervals; {entry.verdict}."
             make = partial(_claim_figure, entry.judged, entry.results, side, curves)
-            found.append(Picture(entry.name, "Claims", entry.statement, f"{shown} {_SHADED}", alt, make, wide=True))
-    return found
+            drawn.append(Picture(entry.name, "Claims", entry.statement, f"{shown} {_SHADED}", alt, make, wide=True))
+    return drawn
 
 
 Side = Callable[[Claim, JudgedResults, Sequence[str], CurvesOf], Left]
@@ -129,7 +129,7 @@ def _curves(claim: Claim, results: JudgedResults, environments: Sequence[str], c
 
     panels = [(place_name(name), partial(draw, name)) for name in environments]
     height = 0.55 + 1.75 * ceil(len(environments) / 2) + 0.2 * ceil(len(claim.arms) / 2)
-    estimates = [one for table in numbers.values() for one in table.estimates]
+    estimates = [estimate for table in numbers.values() for estimate in table.estimates]
     return Left(panels, height, estimates, styles, min(2, len(environments)))
 
 
@@ -145,8 +145,8 @@ def _dots(claim: Claim, results: JudgedResults, environments: Sequence[str], _: 
 
     def draw(ax: Axes, _: bool) -> None:
         for row, ((name, arm, _text), mean) in enumerate(zip(rows, means, strict=True)):
-            own = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
-            value, used = own["value"].to_numpy(np.float64), own["used"].to_numpy(bool)
+            runs = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
+            value, used = runs["value"].to_numpy(np.float64), runs["used"].to_numpy(bool)
             marks.draw_runs(ax, row, value, used, mean if claim.event is None else None, arm_styles(results.arms)[arm])
         if at is not None:
             marks.mark_value(ax, at, color=_CLAIMED)
@@ -188,7 +188,7 @@ def _ordered(claim: Claim, results: JudgedResults, environments: Sequence[str], 
         if claimed[0]:
             ax.plot([0, len(claim.arms) - 1], claimed[1], color=_CLAIMED, linewidth=1.0, linestyle=(0, (4, 3)))
         scale_axis(ax, "y", whole.table["point"].to_numpy(np.float64))
-        ax.set_xticks(range(len(claim.arms)), [frame.wrapped(one, 12) for one in short])
+        ax.set_xticks(range(len(claim.arms)), [frame.wrapped(label, 12) for label in short])
         ax.set_xlabel(shared or "arm")
         ax.set_ylabel(frame.wrapped(metric_name(claim.metric), 34))
         if whole.table.empty:
@@ -218,7 +218,7 @@ def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
     """Draw the effect of every part with its adjusted interval, and shade where the claim says that it lies."""
     claim, parts = verdict.claim, verdict.parts
     support, refute = regions(claim)
-    limits = sorted({end for one in (*support, *refute) for end in one if np.isfinite(end)})
+    limits = sorted({end for region in (*support, *refute) for end in region if np.isfinite(end)})
     zero = [] if claim.direction in BOUNDED else [0.0]
     known = [end for part in parts for end in (part.effect.point, part.effect.low, part.effect.high)]
     finite = [value for value in (*known, *limits, *zero) if np.isfinite(value)]

@@ -55,14 +55,14 @@ def pictures(results: JudgedResults) -> list[Picture]:
         return []
     taken = {"all"}
     names = {environment: file_name(environment, taken, "environment") for environment in results.environments}
-    found, cases = [], _cases(results)
+    drawn, cases = [], _cases(results)
     for entry in FIGURES:
         for case in cases[entry.cases]:
             words = _words(results, case, names)
             name, section, title, caption, alt = (str(text).format_map(words) for text in entry[1:6])
             make = partial(entry.make, results, **case)
-            found.append(Picture(name, section, title, caption, alt, make, wide=entry.wide))
-    return found
+            drawn.append(Picture(name, section, title, caption, alt, make, wide=entry.wide))
+    return drawn
 
 
 def _words(results: JudgedResults, case: Case, names: Mapping[str, str]) -> dict[str, Any]:
@@ -105,13 +105,13 @@ def _cases(results: JudgedResults) -> dict[str, list[Case]]:
     places = [{"environment": name} for name in results.environments]
     metrics = [{"metric": metric} for metric in results.metrics]
     curves = [] if results.curves.empty else places
-    present = {one.environment for one in results.comparisons}
+    present = {comparison.environment for comparison in results.comparisons}
     compared = [case for case in places if case["environment"] in present]
     return {
         "nothing": [{}],
         "curves": curves,
         "several curves": [{}] if len(curves) > 1 else [],
-        "curves and a reference": [one for one in curves if reference(one["environment"], results.references)],
+        "curves and a reference": [case for case in curves if reference(case["environment"], results.references)],
         "metrics": metrics,
         "scores": [case | metric for case in places for metric in metrics],
         "comparisons": compared,
