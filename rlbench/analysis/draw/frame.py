@@ -389,7 +389,7 @@ def draw_panels(
     axes, spare = list(grid.flat)[: len(panels)], list(grid.flat)[len(panels) :]
     for ax, (title, draw) in zip(axes, panels, strict=True):
         draw(ax, named)
-        ax.set_title(title if text_width([title], "axes.titlesize") <= 0.8 * width else broken(title, 0))
+        ax.set_title(title if text_width([title], "axes.titlesize") <= 0.66 * width else broken(title, 0))
     for ax in axes[-columns:]:
         ax.tick_params(labelbottom=True)
     for ax in spare:

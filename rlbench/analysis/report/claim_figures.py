@@ -102,7 +102,7 @@ def _claim_figure(verdict: Verdict, results: JudgedResults, side: Side, curves: 
     runs, effects = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1.0), wspace=0.03).flat
     frame.draw_panels(runs, left.panels, left.columns, left.lines, beside=False)
     title, labels = part_labels(claim, verdict.parts)
-    frame.draw_panels(effects, [(frame.wrapped(title, 32), lambda ax, _: _effects(ax, verdict, labels))], 1, {})
+    frame.draw_panels(effects, [(frame.wrapped(title), lambda ax, _: _effects(ax, verdict, labels))], 1, {})
     return figure
 
 
