@@ -46,19 +46,14 @@ _RECORD = {
 class Results(JudgedResults):
     """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes."""
 
-    @property
-    def _draw(self) -> Any:
-        # Matplotlib takes half a second to import, and who only reads numbers does not need it.
-        from rlbench.analysis import draw
-
-        return draw
+    # Matplotlib takes half a second to import, and who only reads numbers does not need it: hence the late imports.
 
     @cached_property
     def styles(self) -> dict[str, ArmStyle]:
         """Colour, marker and line of every arm, the same in all figures."""
-        from rlbench.analysis.draw.style import arm_styles
+        from rlbench.analysis import draw
 
-        return arm_styles(self.arms)
+        return draw.arm_styles(self.arms)
 
     def plot_learning_curves(
         self,
@@ -73,108 +68,57 @@ class Results(JudgedResults):
         `line` "iqm" draws the interquartile mean of the runs instead of their mean; the band holds each point by
         itself, or the whole mean curve at once if `simultaneous`.
         """
-        axes: Axes = self._draw.plot_learning_curves(
-            self.curves,
-            self.scores,
-            self.known_environment(environment),
-            arms=self.arms,
-            styles=self.styles,
-            references=self.references,
-            line=line,
-            simultaneous=simultaneous,
-            seed=self.seed,
-            ax=ax,
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_learning_curves(self, environment, line=line, simultaneous=simultaneous, ax=ax)
 
     def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
         """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
-        axes: Axes = self._draw.plot_reached(
-            self.curves,
-            self.scores,
-            self.known_environment(environment) or self.environments[0],
-            threshold,
-            arms=self.arms,
-            styles=self.styles,
-            references=self.references,
-            ax=ax,
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_reached(self, environment, threshold, ax=ax)
 
     def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
         """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
-        axes: Axes = self._draw.plot_scores(
-            self.scores,
-            metric or self.metrics[0],
-            self.known_environment(environment),
-            arms=self.arms,
-            styles=self.styles,
-            references=self.references,
-            seed=self.seed,
-            ax=ax,
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_scores(self, environment, metric, ax=ax)
 
     def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw interquartile mean and mean of the normalised scores of all environments."""
-        axes: Axes = self._draw.plot_aggregate(
-            self.scores,
-            metric or self.metrics[0],
-            arms=self.arms,
-            styles=self.styles,
-            references=self.references,
-            seed=self.seed,
-            ax=ax,
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_aggregate(self, metric, ax=ax)
 
     def plot_profile(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
         """Draw the share of runs that score more than each normalised score."""
-        axes: Axes = self._draw.plot_profile(
-            self.scores, metric or self.metrics[0], arms=self.arms, styles=self.styles, ax=ax
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_profile(self, metric, ax=ax)
 
     def plot_improvement(
         self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
     ) -> Axes:
         """Draw the probability that a run of each arm scores higher than one of the baseline."""
-        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
-        axes: Axes = self._draw.plot_improvement(
-            comparisons, self.scores, self.known_environment(environment), styles=self.styles, ax=ax
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_improvement(self, environment, metric, ax=ax)
 
     def plot_difference(
         self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
     ) -> Axes:
         """Draw by how much the mean score of each arm exceeds the baseline's."""
-        comparisons = self.comparisons if metric in (None, self.metrics[0]) else self.compare(metric=metric)
-        axes: Axes = self._draw.plot_difference(
-            comparisons, self.scores, self.known_environment(environment), styles=self.styles, ax=ax
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_difference(self, environment, metric, ax=ax)
 
     def plot_diagnostics(
-        self,
-        ax: Axes | None = None,
-        environment: str | None = None,
-        quantity: str = "kl",
-        *,
-        legend: bool = True,
+        self, ax: Axes | None = None, environment: str | None = None, quantity: str = "kl", *, legend: bool = True
     ) -> Axes:
         """Draw a column of `updates` over training; of the first environment unless one is named."""
-        axes: Axes = self._draw.plot_diagnostics(
-            self.updates,
-            self.scores,
-            quantity,
-            self.known_environment(environment) or self.environments[0],
-            arms=self.arms,
-            styles=self.styles,
-            legend=legend,
-            ax=ax,
-        )
-        return axes
+        from rlbench.analysis import draw
+
+        return draw.plot_diagnostics(self, environment, quantity, legend=legend, ax=ax)
 
     def report(self, out_dir: str | Path) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page."""

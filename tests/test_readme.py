@@ -83,7 +83,7 @@ def test_the_claims_can_be_planned() -> None:
 
 
 def test_the_showpieces_are_of_kinds_that_exist() -> None:
-    from rlbench.analysis.draw.paper import KINDS, WITHOUT_RUNS
+    from rlbench.analysis.draw.figures import KINDS, WITHOUT_RUNS
 
     names: dict[str, Any] = {}
     exec(python_with("Showpiece("), names)

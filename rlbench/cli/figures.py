@@ -36,10 +36,10 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
     rlbench figures experiments/lecture --style slides --out /tmp/slides
     rlbench figures ppo-vs-reinforce
     """
-    from rlbench.analysis.draw.paper import draw_all, missing, usual, write_showpieces
-    from rlbench.analysis.draw.style import look_of
+    from rlbench.analysis.draw.figures import draw_all, missing, usual, write_showpieces
+    from rlbench.analysis.draw.style import check_style
 
-    look_of(style)
+    check_style(style)
     name, declared, members, home = _read(what, results)
     pieces = declared or [piece for member, stored in members.items() for piece in usual(member, stored)]
     known = [piece.name for piece in pieces]

@@ -15,46 +15,39 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rlbench.analysis import draw
-from rlbench.analysis.draw.annotate import run_counts
-from rlbench.analysis.draw.files import Picture, drawn, save
-from rlbench.analysis.draw.style import FIXED, arm_styles, rlbench_style
-from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.scores import scores
+from rlbench.analysis.draw.files import Picture, save
+from rlbench.analysis.draw.frame import run_counts
+from rlbench.analysis.draw.style import FIXED, arm_styles, styled
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
-from rlbench.results import read_results
-from tests.analysis.synthetic import ARMS, ENVIRONMENTS, make_tables, troubled_outcomes
+from rlbench.results import Results, read_results
+from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
 
-class Data:
-    """Tables, curves, scores and comparisons of one made-up experiment."""
-
-    def __init__(self, arms=ARMS, environments=ENVIRONMENTS, baseline="reinforce", **more):
-        self.tables = make_tables(arms, environments, **more)
-        self.curves = scores.curves(self.tables)
-        self.scores = scores.scores(self.tables)
-        self.arms = list(arms)
-        self.comparisons = JudgedResults({"baseline": baseline}, self.tables).comparisons
+def data(arms=ARMS, environments=ENVIRONMENTS, baseline="reinforce", seeds=10, steps=40_000, outcomes=None):
+    """Return the results of a made-up experiment."""
+    document = experiment_document(arms, environments, baseline=baseline, seeds=seeds, steps=steps)
+    return Results(document, make_tables(arms, environments, seeds, steps, outcomes))
 
 
 @pytest.fixture(scope="module")
 def troubled():
-    return Data(steps=20_000, outcomes=troubled_outcomes())
+    return data(steps=20_000, outcomes=troubled_outcomes())
 
 
-def every_figure(data):
-    first = data.scores["environment"].iloc[0]
+def every_figure(results):
+    first = results.environments[0]
     return {
-        "curves": lambda ax: draw.plot_learning_curves(data.curves, data.scores, first, arms=data.arms, ax=ax),
-        "reached": lambda ax: draw.plot_reached(data.curves, data.scores, first, arms=data.arms, ax=ax),
-        "curves all": lambda ax: draw.plot_learning_curves(data.curves, data.scores, arms=data.arms, ax=ax),
-        "scores": lambda ax: draw.plot_scores(data.scores, "final", first, arms=data.arms, ax=ax),
-        "scores all": lambda ax: draw.plot_scores(data.scores, "auc", arms=data.arms, ax=ax),
-        "aggregate": lambda ax: draw.plot_aggregate(data.scores, arms=data.arms, ax=ax),
-        "profile": lambda ax: draw.plot_profile(data.scores, arms=data.arms, ax=ax),
-        "improvement": lambda ax: draw.plot_improvement(data.comparisons, data.scores, ax=ax),
-        "difference": lambda ax: draw.plot_difference(data.comparisons, data.scores, first, ax=ax),
-        "diagnostics": lambda ax: draw.plot_diagnostics(data.tables.updates, data.scores, "kl", arms=data.arms, ax=ax),
+        "curves": lambda ax: draw.plot_learning_curves(results, first, ax=ax),
+        "reached": lambda ax: draw.plot_reached(results, first, ax=ax),
+        "curves all": lambda ax: draw.plot_learning_curves(results, ax=ax),
+        "scores": lambda ax: draw.plot_scores(results, first, "final", ax=ax),
+        "scores all": lambda ax: draw.plot_scores(results, metric="auc", ax=ax),
+        "aggregate": lambda ax: draw.plot_aggregate(results, ax=ax),
+        "profile": lambda ax: draw.plot_profile(results, ax=ax),
+        "improvement": lambda ax: draw.plot_improvement(results, ax=ax),
+        "difference": lambda ax: draw.plot_difference(results, first, ax=ax),
+        "diagnostics": lambda ax: draw.plot_diagnostics(results, ax=ax),
     }
 
 
@@ -101,7 +94,7 @@ def test_run_counts_count_diverged_as_failed_and_missing_as_planned(troubled):
 
 
 def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):
-    ax = draw.plot_learning_curves(troubled.curves, troubled.scores, "CartPole-v1", arms=troubled.arms, ax=new_axes())
+    ax = draw.plot_learning_curves(troubled, "CartPole-v1", ax=new_axes())
     (cross,) = [line for line in ax.lines if line.get_gid() == "stopped"]
     assert to_hex(cross.get_color()) == FIXED["ppo-adaptive"].color
     assert any("stopped early" in text.get_text() for text in ax.get_legend().get_texts())
@@ -112,17 +105,17 @@ def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):
 
 
 def test_every_run_is_a_dot_at_its_score(troubled):
-    ax = draw.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    ax = draw.plot_scores(troubled, "Acrobot-v1", "auc", ax=new_axes())
     drawn = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in ax.collections])
     planned = troubled.scores[troubled.scores["environment"] == "Acrobot-v1"]
     np.testing.assert_allclose(np.sort(drawn), np.sort(planned["auc"].dropna()))
-    again = draw.plot_scores(troubled.scores, "auc", "Acrobot-v1", arms=troubled.arms, ax=new_axes())
+    again = draw.plot_scores(troubled, "Acrobot-v1", "auc", ax=new_axes())
     for one, other in zip(ax.collections, again.collections, strict=True):
         np.testing.assert_array_equal(one.get_offsets(), other.get_offsets())
 
 
 def test_improvement_shows_the_numbers_of_the_comparison(troubled):
-    ax = draw.plot_improvement(troubled.comparisons, troubled.scores, "CartPole-v1", ax=new_axes())
+    ax = draw.plot_improvement(troubled, "CartPole-v1", ax=new_axes())
     chosen = [one for one in troubled.comparisons if one.environment == "CartPole-v1"]
     points = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
     assert points == [one.improvement.point for one in chosen]
@@ -157,7 +150,7 @@ def test_colours_differ_for_colour_blind_readers():
 
 
 @pytest.mark.parametrize(
-    "data",
+    "options",
     [
         {"arms": ["ppo-clip"], "environments": ["CartPole-v1"], "seeds": 1, "baseline": None},
         {"arms": ["ppo-clip", "reinforce"], "seeds": 1},
@@ -179,8 +172,8 @@ def test_colours_differ_for_colour_blind_readers():
     ],
     ids=["one run", "one seed", "unknown environment", "half unknown", "all failed", "all diverged", "all missing"],
 )
-def test_poor_data_gives_a_figure_that_says_so(data):
-    for name, plot in every_figure(Data(steps=8_000, **data)).items():
+def test_poor_data_gives_a_figure_that_says_so(options):
+    for name, plot in every_figure(data(steps=8_000, **options)).items():
         ax = new_axes()
         assert plot(ax) is ax, name
         assert "planned" in footer(ax), name
@@ -189,12 +182,12 @@ def test_poor_data_gives_a_figure_that_says_so(data):
 
 def test_an_arm_without_used_runs_is_named_in_legend_and_footer():
     outcomes = {("trpo", "CartPole-v1", seed): "failed" for seed in range(3)}
-    data = Data(["trpo", "ppo-clip"], baseline="ppo-clip", seeds=3, steps=8_000, outcomes=outcomes)
-    ax = draw.plot_learning_curves(data.curves, data.scores, "CartPole-v1", arms=data.arms, ax=new_axes())
+    results = data(["trpo", "ppo-clip"], baseline="ppo-clip", seeds=3, steps=8_000, outcomes=outcomes)
+    ax = draw.plot_learning_curves(results, "CartPole-v1", ax=new_axes())
     labels = [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
     assert "trpo (no used run)" in labels
     assert "trpo 0 of 3" in footer(ax)
-    aggregate = draw.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    aggregate = draw.plot_aggregate(results, ax=new_axes())
     assert "Left out for want of a finished run on every environment: trpo." in footer(aggregate)
     assert "Runs: 12 planned, 9 finished, 3 failed, 6 used. Used: trpo 0 of 6; every other arm all." in footer(
         aggregate
@@ -202,33 +195,31 @@ def test_an_arm_without_used_runs_is_named_in_legend_and_footer():
 
 
 def test_figures_of_all_environments_count_only_runs_that_can_be_averaged():
-    data = Data(["ppo-clip", "reinforce"], ["CartPole-v1", "Odd-v0"], seeds=3, steps=8_000)
+    results = data(["ppo-clip", "reinforce"], ["CartPole-v1", "Odd-v0"], seeds=3, steps=8_000)
     for name in ("curves all", "aggregate", "profile"):
-        ax = every_figure(data)[name](new_axes())
+        ax = every_figure(results)[name](new_axes())
         assert "Odd-v0" in footer(ax), name
         assert "Runs: 6 planned, 6 finished, 0 failed, 6 used; 3 per arm." in footer(ax), name
 
 
 def test_unknown_reference_is_said_and_nothing_is_invented():
-    data = Data(["ppo-clip", "reinforce"], ["Unknown-v0"], seeds=3, steps=8_000)
-    ax = draw.plot_aggregate(data.scores, arms=data.arms, ax=new_axes())
+    results = data(["ppo-clip", "reinforce"], ["Unknown-v0"], seeds=3, steps=8_000)
+    ax = draw.plot_aggregate(results, ax=new_axes())
     assert "reference" in texts(ax)
     assert not ax.lines
 
 
 def test_diagnostics_name_the_nearest_column(troubled):
     with pytest.raises(RlbenchError, match="Did you mean 'entropy'"):
-        draw.plot_diagnostics(troubled.tables.updates, troubled.scores, "entropie", ax=new_axes())
+        draw.plot_diagnostics(troubled, quantity="entropie", ax=new_axes())
 
 
 def test_diagnostics_are_the_median_of_the_used_runs(troubled):
-    ax = draw.plot_diagnostics(
-        troubled.tables.updates, troubled.scores, "entropy", "CartPole-v1", arms=troubled.arms, ax=new_axes()
-    )
+    ax = draw.plot_diagnostics(troubled, "CartPole-v1", "entropy", ax=new_axes())
     runs = troubled.scores[
         (troubled.scores["arm"] == "ppo-adaptive") & (troubled.scores["environment"] == "CartPole-v1")
     ]
-    updates = troubled.tables.updates
+    updates = troubled.updates
     used = updates[updates["cell"].isin(runs.loc[runs["used"], "cell"])]
     (line,) = [line for line in ax.lines if line.get_label() == "ppo-adaptive"]
     np.testing.assert_allclose(line.get_ydata(), used.groupby("step")["entropy"].median())
@@ -236,9 +227,9 @@ def test_diagnostics_are_the_median_of_the_used_runs(troubled):
 
 def test_labels_are_text_not_mathematics():
     label = r"lr=$\alpha$ & <script>"
-    data = Data([label, "reinforce"], seeds=2, steps=8_000)
-    ax = draw.plot_scores(data.scores, "auc", "CartPole-v1", arms=data.arms, ax=new_axes())
-    with rlbench_style():
+    results = data([label, "reinforce"], seeds=2, steps=8_000)
+    ax = draw.plot_scores(results, "CartPole-v1", ax=new_axes())
+    with styled("report"):
         ax.figure.draw_without_rendering()
     assert label in [tick.get_text() for tick in ax.get_yticklabels()]
     assert not any(tick.get_parse_math() for tick in ax.get_yticklabels())
@@ -255,13 +246,11 @@ def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
 
 
 def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
-    data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, steps=8_000)
+    results = data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, steps=8_000)
     drawn = {}
     for name, options in {"mean": {}, "whole": {"simultaneous": True}, "iqm": {"line": "iqm"}}.items():
         for environment in ("CartPole-v1", None):
-            ax = draw.plot_learning_curves(
-                data.curves, data.scores, environment, arms=data.arms, ax=new_axes(), **options
-            )
+            ax = draw.plot_learning_curves(results, environment, ax=new_axes(), **options)
             low, high = ax.collections[0].get_datalim(ax.transData).intervaly
             drawn[name, environment] = high - low, ax.lines[0].get_ydata(), footer(ax)
     for environment in ("CartPole-v1", None):
@@ -271,16 +260,16 @@ def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
     assert "Line: mean of the used runs. Band, for the whole line: nominal 95 %" in drawn["whole", None][2]
     assert "Line: IQM of the used runs. Band, at each step by itself: 95 % interval" in drawn["iqm", "CartPole-v1"][2]
     with pytest.raises(RlbenchError, match="for the mean only"):
-        draw.plot_learning_curves(data.curves, data.scores, line="iqm", simultaneous=True, ax=new_axes())
+        draw.plot_learning_curves(results, line="iqm", simultaneous=True, ax=new_axes())
 
 
 def test_runs_that_never_reach_a_threshold_are_in_the_share():
     outcomes = {("trpo", "CartPole-v1", seed): "diverged" for seed in range(2)}
-    data = Data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, outcomes=outcomes)
-    ax = draw.plot_reached(data.curves, data.scores, "CartPole-v1", 2.0, arms=data.arms, ax=new_axes())
+    results = data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, outcomes=outcomes)
+    ax = draw.plot_reached(results, "CartPole-v1", 2.0, ax=new_axes())
     assert all((line.get_ydata() == 0).all() for line in ax.lines)
-    ax = draw.plot_reached(data.curves, data.scores, "CartPole-v1", 0.5, arms=data.arms, ax=new_axes())
-    table = steps_to_threshold(data.curves, 0.5)
+    ax = draw.plot_reached(results, "CartPole-v1", 0.5, ax=new_axes())
+    table = steps_to_threshold(results.curves, 0.5)
     own = table[(table["arm"] == "trpo") & (table["environment"] == "CartPole-v1")]
     assert len(own) == 5
     assert ax.lines[0].get_ydata()[-1] == pytest.approx(own["reached"].mean())
@@ -295,7 +284,7 @@ def test_letters_that_the_font_does_not_have_are_drawn_without_warnings(tmp_path
         figure.add_subplot().set_title("策略 🚀 שלום مرحبا")
         return figure
 
-    save(drawn(Picture("letters", "s", "Letters", "", "", make)), "letters", tmp_path)
+    save(Picture("letters", "s", "Letters", "", "", make).draw(), "letters", tmp_path)
     assert (tmp_path / "letters.png").stat().st_size > 1000
 
 

@@ -11,26 +11,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw import (
-    LOOKS,
-    draw_all,
-    draw_showpieces,
-    looking,
-    plot_band,
-    plot_points,
-    plot_quantiles,
-    plot_ratio,
-    plot_scatter,
-    usual,
-)
-from rlbench.analysis.draw.chosen import styles_like
+from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
+from rlbench.analysis.draw.figures import KINDS, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
-from rlbench.analysis.draw.paper import KINDS, write_showpieces
-from rlbench.analysis.draw.scale import scale_of
 from rlbench.analysis.draw.scatter import effective_ratio, ratio_numbers
-from rlbench.analysis.draw.style import FIXED
+from rlbench.analysis.draw.style import FIXED, FOR_FIGURES, styles_like
+from rlbench.analysis.draw.updates import draw_quantiles
 from rlbench.errors import RlbenchError
-from rlbench.suite import Showpiece, Suite
+from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts
 
 PIECES = [
@@ -56,14 +44,14 @@ def results():
 
 @pytest.fixture(scope="module")
 def drawn(results):
-    return {style: {one.piece.name: one for one in draw_all(PIECES, {"made": results}, style)} for style in LOOKS}
+    return {style: {one.piece.name: one for one in draw_all(PIECES, {"made": results}, style)} for style in FOR_FIGURES}
 
 
 def test_every_kind_is_tested():
     assert {one.kind for one in PIECES} == {*KINDS, "effective-ratio"}
 
 
-@pytest.mark.parametrize("style", LOOKS)
+@pytest.mark.parametrize("style", FOR_FIGURES)
 @pytest.mark.parametrize("name", [one.name for one in PIECES])
 def test_figures_can_be_read(drawn, style, name):
     figure = drawn[style][name].figure
@@ -90,7 +78,7 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
 
 @pytest.mark.parametrize("name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two"])
 def test_no_number_lies_beyond_the_axes(drawn, name):
-    for style in LOOKS:
+    for style in FOR_FIGURES:
         one = drawn[style][name]
         for (_, rows), ax in zip(one.numbers.groupby("panel", sort=False), one.figure.axes, strict=False):
             low, high = ax.get_ylim()
@@ -104,7 +92,7 @@ def test_many_rows_and_long_names_have_room():
     places = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0"]
     members = {"m": results_of(arms, places, seeds=2)}
     pieces = [Showpiece("k", "distribution", "m"), Showpiece("c", "curves", "m", arms=[arms[0], arms[-1]])]
-    for style in LOOKS:
+    for style in FOR_FIGURES:
         for one in draw_all(pieces, members, style):
             assert covered(one.figure) == []
 
@@ -117,7 +105,7 @@ def test_the_first_arm_of_a_built_in_algorithm_looks_like_it():
 
 
 def test_what_has_no_name_beside_it_is_listed(drawn):
-    for style in LOOKS:
+    for style in FOR_FIGURES:
         figure = drawn[style]["two"].figure
         listed = [text for text, *_ in visible_texts(figure)]
         assert {"ppo-clip", "trpo", "reinforce"} <= set(listed)
@@ -126,7 +114,7 @@ def test_what_has_no_name_beside_it_is_listed(drawn):
 
 
 def test_only_slides_carry_their_title(drawn):
-    said = {style: {text for text, *_ in visible_texts(drawn[style]["curves"].figure)} for style in LOOKS}
+    said = {style: {text for text, *_ in visible_texts(drawn[style]["curves"].figure)} for style in FOR_FIGURES}
     assert "Who is faster" in said["slides"] - said["paper"]
 
 
@@ -208,7 +196,8 @@ def test_quantiles_are_those_of_all_updates(results, drawn):
 
 def test_updates_without_any_kl_stand_at_the_edge():
     values = {name: [0.0, 0.01] for name in ("q0.01", "q0.05", "q0.25", "q0.5", "q0.75", "q0.95", "q0.99")}
-    ax = plot_quantiles(pd.DataFrame({"line": ["still", "moves"], **values}), ax=Figure().subplots())
+    ax = Figure().subplots()
+    draw_quantiles(ax, pd.DataFrame({"line": ["still", "moves"], **values}), arm_styles(["still", "moves"]))
     (arrow,) = [line for line in ax.lines if line.get_marker() == "<"]
     assert arrow.get_xdata()[0] == ax.get_xlim()[0]
     assert ax.get_xscale() == "log"
@@ -235,31 +224,11 @@ def test_effective_ratios_by_hand(ratio, sign, expected):
     assert effective_ratio(np.array([ratio]), sign)[0] == pytest.approx(expected)
 
 
-def test_plots_draw_on_the_axes_they_are_given_and_leave_settings_alone():
-    table = pd.DataFrame({"line": ["a", "a", "b", "b"], "x": [1.0, 2.0] * 2, "point": [1.0, 2, 3, 4]})
-    table = table.assign(low=table["point"] - 1, high=table["point"] + 1)
-    scattered = table.assign(x_low=0.0, x_high=3.0)
+def test_a_style_ends_with_its_block():
     before = dict(matplotlib.rcParams)
-    for draw in (
-        lambda ax: plot_band(table, ax=ax),
-        lambda ax: plot_points(table, scale_of([1.0, 2.0]), ax=ax),
-        lambda ax: plot_scatter(scattered, ax=ax),
-        lambda ax: plot_ratio(1.0, ax=ax),
-        lambda ax: plot_band(table[:0], ax=ax),
-    ):
-        ax = Figure().subplots()
-        assert draw(ax) is ax
-        new = draw(None)
-        assert new is not ax
-        matplotlib.pyplot.close(new.figure)
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_looks_end_with_their_block():
-    before = dict(matplotlib.rcParams)
-    with looking("slides") as look:
+    with styled("slides") as style:
         assert matplotlib.rcParams["font.size"] >= 18
-        assert look.name == "slides"
+        assert style.name == "slides"
     assert dict(matplotlib.rcParams) == before
 
 
@@ -285,15 +254,15 @@ def test_a_suite_without_figures_has_the_usual_ones(results):
     names = [one.name for one in usual("made", results)]
     assert names == ["made-curves", "made-kl", "made-clip", "made-delta"]
     few = results_of(["ppo-clip", "reinforce"], ["CartPole-v1"])
-    found = list(draw_showpieces(Suite(), {"few": few}, "slides"))
-    assert [name for name, _, _ in found] == ["few-curves", "few-kl"]
-    assert all(isinstance(figure, Figure) and caption for _, figure, caption in found)
+    found = list(draw_all([], {"few": few}, "slides"))
+    assert [one.piece.name for one in found] == ["few-curves", "few-kl"]
+    assert all(isinstance(one.figure, Figure) and one.caption for one in found)
 
 
 def test_a_figure_of_an_experiment_without_runs_is_left_out(results):
-    suite = Suite(figures=[PIECES[0], replace(PIECES[0], name="other", experiment=["made", "missing"]), PIECES[-1]])
-    assert [one.name for one in draw_showpieces(suite, {"made": results})] == ["curves", "ratio"]
-    assert [one.name for one in draw_showpieces(suite, {})] == ["ratio"]
+    pieces = [PIECES[0], replace(PIECES[0], name="other", experiment=["made", "missing"]), PIECES[-1]]
+    assert [one.piece.name for one in draw_all(pieces, {"made": results})] == ["curves", "ratio"]
+    assert [one.piece.name for one in draw_all(pieces, {})] == ["ratio"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rlbench.analysis.draw.scale import scale_of, short, shorts
-from rlbench.analysis.draw.sweeps import find_sweeps
+from rlbench.analysis.draw.sweep import find_sweeps, scale_of, shorts
+from rlbench.analysis.draw.updates import short
 from rlbench.analysis.scores.document import ArmEntry
 
 

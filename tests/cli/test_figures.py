@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from rlbench.analysis.draw import paper
+from rlbench.analysis.draw import figures
 from rlbench.results import Results
 from rlbench.suite import Showpiece
 from tests.cli.conftest import EXPERIMENT
@@ -58,11 +58,11 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     assert cli("run", suite, "--only", "tiny", "--workers", 0).exit_code == 0
     seen: dict[str, list[str]] = {}
 
-    def sheet(piece: Showpiece, members: dict[str, Results]) -> paper.Sheet:
+    def spec(piece: Showpiece, members: dict[str, Results]) -> figures.FigureSpec:
         seen[piece.name] = sorted(members)
-        return paper.effective_ratio(piece)
+        return figures.ratio(piece)
 
-    monkeypatch.setattr(paper, "_sheet", sheet)
+    monkeypatch.setattr(figures, "figure_spec", spec)
     result = cli("figures", suite)
     assert result.exit_code == 0, result.output
     assert "Left out later: no run of other is stored in results.\n" in result.stdout

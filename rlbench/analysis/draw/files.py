@@ -7,22 +7,22 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import matplotlib
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw.style import any_letters, rlbench_style
+from rlbench.analysis.draw.frame import settle
+from rlbench.analysis.draw.style import styled
 from rlbench.files import write
 
-_PNG_DPI = 180
 # No dates: the same runs give the same bytes.
-_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-_LETTERS = {"svg.fonttype": "none"}  # text stays text on the page
+_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure of the report; `make` draws it, `alt` describes it to those who cannot see it."""
+    """One figure of a report; `make` draws it, `alt` describes it to those who cannot see it."""
 
     name: str
     section: str
@@ -31,6 +31,11 @@ class Picture:
     alt: str
     make: Callable[[], Figure]
     wide: bool = False
+
+    def draw(self) -> Figure:
+        """Return the figure, in the style of a report."""
+        with styled("report"):
+            return self.make()
 
 
 @dataclass(frozen=True)
@@ -43,36 +48,21 @@ class Rendered:
 
 def render(picture: Picture, directory: Path) -> Rendered:
     """Draw a picture, write NAME.svg, .pdf and .png into an existing directory, and return it for the page."""
-    return Rendered(picture, save(drawn(picture), picture.name, directory))
-
-
-def drawn(picture: Picture) -> Figure:
-    """Return the figure of a picture."""
-    with rlbench_style():
-        return picture.make()
+    return Rendered(picture, save(picture.draw(), picture.name, directory))
 
 
 def save(figure: Figure, name: str, directory: Path) -> str:
-    """Write NAME.svg, .pdf and .png into an existing directory, and return the SVG as a data URI."""
-    import matplotlib
-
-    with rlbench_style(), matplotlib.rc_context(_LETTERS):  # type: ignore[arg-type]
-        FigureCanvasAgg(figure)
-        # Lays out once; the three files then share the positions, and none of them is drawn a second time for it.
-        engine = figure.get_layout_engine()
-        if engine is not None:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
-        files = write_figure(figure, directory, name, _PNG_DPI)
+    """Lay out a figure of a report, write NAME.svg, .pdf and .png, and return the SVG as a data URI."""
+    with styled("report") as style:
+        settle(figure)
+        files = write_figure(figure, directory, name, style.dpi)
     return "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii")
 
 
 def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[str, bytes]:
-    """Write a figure that is laid out as NAME.svg, .pdf and .png into a directory, and return their bytes by kind."""
-    import matplotlib
-
+    """Write a figure that is laid out as NAME.svg, .pdf and .png, and return their bytes by kind; within `styled`."""
     files = {}
-    with any_letters(), matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
+    with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
         for kind, metadata in _METADATA.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")

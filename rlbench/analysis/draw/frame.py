@@ -1,13 +1,14 @@
-"""Names written beside the ends of their lines, instead of a legend."""
+"""What stands around the data: axes, rows, names beside lines, legends, notes on the runs, and the grid of panels."""
 
 from __future__ import annotations
 
 import math
 import re
+import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,51 +16,51 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
-from matplotlib.transforms import Bbox, Transform
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, PercentFormatter
+from matplotlib.transforms import Transform
 
-from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, Look, letters
+from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
+from rlbench.analysis.stats.coverage import interval_name
+from rlbench.analysis.stats.estimates import Band, Estimate
 from rlbench.analysis.stats.statistics import Array
 
-_GID = "direct-label"
-_LINE = 1.2  # height of a line of text, in sizes of its letters
-_CHARACTER = 0.58  # mean width of a letter, in sizes of the letters
-_LONGEST = 15  # letters of a name that stay on one line
+Setting = Literal[
+    "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"
+]
+
+_LINE = 1.35  # height of a line of text, in sizes of its letters
+_CHARACTER = 0.56  # mean width of a letter, in sizes of the letters
+_SMALL = 0.9  # size of the notes, in sizes of the letters
 _BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[-_:])|(?<=\s)")
 
 
-def label_line(ax: Axes, name: str, x: float, y: float, color: str, transform: Transform | None = None) -> None:
-    """Write a name right of the axes, at the height of the end (x, y) of its line, joined to it by a hairline.
-
-    `spread_labels` moves names apart that would cover each other. `transform` is that of the line, if not the data's.
-    """
-    ax.annotate(
-        broken(name),
-        xy=(x, y),
-        xycoords=transform or "data",
-        xytext=(1.0 + _gap(ax), y),
-        textcoords=("axes fraction", "data"),
-        ha="left",
-        va="center",
-        color=readable(color),
-        fontsize=rcParams["legend.fontsize"],
-        arrowprops={
-            "arrowstyle": "-",
-            "color": color,
-            "linewidth": rcParams["grid.linewidth"],
-            "shrinkA": 0.0,
-            "shrinkB": 0.0,
-            "relpos": (0.0, 0.5),
-        },
-        annotation_clip=False,
-        gid=_GID,
-    )
+def letters(setting: Setting = "font.size") -> float:
+    """Return the size of letters in points that one of matplotlib's settings asks for, such as "legend.fontsize"."""
+    return float(FontProperties(size=rcParams[setting]).get_size_in_points())
 
 
-def broken(name: str, longest: int = _LONGEST) -> str:
+def text_width(texts: Iterable[str], setting: Setting = "legend.fontsize") -> float:
+    """Return about how wide the longest line of the texts is, in inches."""
+    longest = max((len(line) for text in texts for line in text.splitlines()), default=0)
+    return longest * _CHARACTER * letters(setting) / 72.0
+
+
+def text_height(texts: Iterable[str]) -> float:
+    """Return how high the texts are below each other, in inches."""
+    return _LINE * sum(len(text.splitlines()) for text in texts) * letters("legend.fontsize") / 72.0
+
+
+def wrapped(label: str, width: int = 24) -> str:
+    """Return a label broken into lines of about `width` characters, so that a long one stays readable."""
+    return "\n".join(textwrap.wrap(label, width, break_long_words=True)) or label
+
+
+def broken(name: str, longest: int = 15) -> str:
     """Return a name of more than `longest` letters in two lines, broken between its words as near the middle as can be.
 
     Words end at a space, a hyphen, or before a capital letter: `MountainCar / Continuous-v0`.
@@ -71,6 +72,228 @@ def broken(name: str, longest: int = _LONGEST) -> str:
     return f"{name[:middle].rstrip()}\n{name[middle:]}"
 
 
+# Axes
+
+
+@contextmanager
+def drawing(ax: Axes | None, height: float = 4.4) -> Iterator[Axes]:
+    """Give `ax`, or the Axes of a new pyplot figure (`height` in inches), to draw on in the style of a report.
+
+    A new figure uses the user's own backend, so a notebook shows it. Labels are made plain text at the end.
+    """
+    plain = not rcParams["text.parse_math"]  # within a style all texts are plain already
+    with styled("report"):
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots(figsize=(7.0, height), layout="constrained")[1]
+        yield ax
+        for text in () if plain else ax.findobj(Text):
+            text.set_parse_math(False)
+
+
+def write_inside(ax: Axes, message: str) -> None:
+    """Write why there is nothing to draw in the middle of empty axes."""
+    ax.text(0.5, 0.5, wrapped(message, 52), transform=ax.transAxes, ha="center", va="center", color=QUIET)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+
+
+class _Steps(EngFormatter):
+    """Thousands as k and millions as M, but no thousandth as m, which reads as a million."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if abs(x) < 1 else str(super().__call__(x, pos))
+
+
+def count_steps(ax: Axes) -> None:
+    """Write environment steps on the horizontal axis, as 50k or 1M; as 0.25 where they are counted in millions."""
+    ax.xaxis.set_major_formatter(_Steps(sep=""))
+    ax.set_xlabel("environment steps")
+
+
+def show_shares(ax: Axes) -> None:
+    """Make the vertical axis one of shares of runs, from 0 to 100 %."""
+    ax.set_ylim(-0.02, 1.02)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def name_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Write the labels at the rows 0, 1, ... from the top and leave only the vertical grid."""
+    ax.set_yticks(range(len(labels)), [wrapped(label) for label in labels])
+    ax.set_ylim(len(labels) - 0.5, -0.55)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    ax.spines["left"].set_visible(False)
+
+
+def rows_height(labels: Sequence[str], each: float) -> float:
+    """Return the height in inches of a figure with one row per label, of `each` inches unless a label needs more."""
+    lines = max((len(wrapped(label).splitlines()) for label in labels), default=1)
+    return 2.0 + max(each, 0.17 * lines + 0.04) * max(1, len(labels))
+
+
+# Notes on the runs and the intervals
+
+
+def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | None = None) -> str:
+    """Return the sentence under a figure that shows `arms` (on one environment, or on all).
+
+    `failed` counts the failed and the diverged runs; a planned run that did not take place is called missing.
+    Arms of which not all planned runs are used are named.
+    """
+    table = scores[scores["arm"].isin(list(arms))]
+    if environment is not None:
+        table = table[table["environment"] == environment]
+    total = _count(table)
+    text = "Runs: " + ", ".join(f"{total[name]} {name}" for name in ("planned", "finished", "failed", "used"))
+    if total["missing"]:
+        text += f", {total['missing']} missing"
+    counts = {arm: _count(table[table["arm"] == arm]) for arm in arms}
+    some = {arm: count for arm, count in counts.items() if count["used"] < count["planned"]}
+    if some:
+        used = ", ".join(f"{arm} {count['used']} of {count['planned']}" for arm, count in some.items())
+        return f"{text}. Used: {used}{'; every other arm all' if len(some) < len(arms) else ''}."
+    each = {count["planned"] for count in counts.values()}
+    return f"{text}; {each.pop()} per arm." if len(each) == 1 and len(arms) > 1 else f"{text}."
+
+
+def _count(table: pd.DataFrame) -> dict[str, int]:
+    status = table["status"]
+    return {
+        "planned": len(table),
+        "finished": int((status == "finished").sum()),
+        "failed": int(status.isin(["failed", "diverged"]).sum()),
+        "missing": int((status == "missing").sum()),
+        "used": int(table["used"].sum()),
+    }
+
+
+def counted(scores: pd.DataFrame, arms: Collection[str], environments: Collection[str]) -> pd.DataFrame:
+    """Return the runs that a figure of `environments` together is about, used only if their arm is in it."""
+    table = scores[scores["environment"].isin(list(environments))]
+    return table.assign(used=table["used"].astype(bool) & table["arm"].isin(list(arms)))
+
+
+def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
+    """Return the sentence on the intervals drawn: `what`, what they may be called, and the methods that gave them."""
+    estimates = list(estimates)
+    return f"{what}: {interval_words(estimates)}." if estimates else ""
+
+
+def interval_words(estimates: Sequence[Estimate | Band]) -> str:
+    """Return what intervals may be called, with the methods that gave them in brackets."""
+    return f"{interval_name(estimates)} ({', '.join(dict.fromkeys(estimate.method for estimate in estimates))})"
+
+
+def note_lines(sentences: Iterable[str], width: float) -> str:
+    """Return sentences one below the other in small print, broken to a width in inches."""
+    characters = max(30, int(72.0 * width / (_CHARACTER * _SMALL * letters())))
+    broken_up = [textwrap.wrap(sentence, characters, break_on_hyphens=False) for sentence in sentences]
+    return "\n".join(line for lines in broken_up for line in lines)
+
+
+def add_footer(ax: Axes, *sentences: str, rows: Sequence[str] = ()) -> None:
+    """Write sentences small and grey under the axes, where the layout reserves the room.
+
+    They start left of the axes, below the tick labels, which are the `rows` if there are some.
+    """
+    left = 72.0 * text_width(map(wrapped, rows), "ytick.labelsize") + 6.0 if rows else 45.0  # points
+    # The width that the axes of a figure of one subplot have, before a layout engine moves them.
+    share = ax.get_position().width / (rcParams["figure.subplot.right"] - rcParams["figure.subplot.left"])
+    width = share * float(ax.figure.bbox.width) / ax.figure.get_dpi() - 0.3
+    ax.annotate(
+        note_lines(sentences, width),
+        xy=(0.0, 0.0),
+        xycoords="axes fraction",
+        xytext=(-left, -4.0 * letters()),
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=_SMALL * letters(),
+        linespacing=_LINE,
+        color=QUIET,
+        gid="footer",
+        annotation_clip=False,
+    )
+
+
+# Legends
+
+
+def line_handles(styles: Mapping[str, ArmStyle], *, joined: bool = True) -> list[Line2D]:
+    """Return the handles of a legend of lines with markers; of lines that are not `joined`, only the markers."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=style.color,
+            linestyle=style.line if joined else "none",
+            marker=style.marker,
+            markeredgecolor="white",
+            label=name,
+        )
+        for name, style in styles.items()
+    ]
+
+
+def list_arms(
+    ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used run", position: tuple[float, float] = (1.0, 1.0)
+) -> None:
+    """List the arms, right of the axes by default; an arm without a line too, with `absent` as the reason."""
+    drawn = {str(line.get_label()) for line in ax.lines}
+    names = {arm: wrapped(f"{arm} ({absent})" if absent and arm not in drawn else arm) for arm in styles}
+    handles = line_handles({names[arm]: style for arm, style in styles.items()})
+    if any(line.get_gid() == "stopped" for line in ax.lines):
+        label = "stopped early\n(failed, diverged)"
+        handles.append(Line2D([], [], color=QUIET, linestyle=":", marker="x", markeredgewidth=1.2, label=label))
+    ax.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=position,
+        handlelength=3.0,
+        labelspacing=0.7,
+        borderaxespad=0.0,
+    )
+
+
+ABOVE_LEGEND = 24.0  # points between axes and title that leave room for a line of legend
+
+
+def list_marks(ax: Axes, handles: Sequence[Line2D]) -> None:
+    """List what the marks of a chart with rows mean in a line above the axes."""
+    where: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(handles)}
+    ax.legend(handles=handles, **where, borderaxespad=0.2, columnspacing=1.2, handletextpad=0.5)
+
+
+# Names beside the ends of their lines
+
+_GID = "direct-label"
+
+
+def label_line(ax: Axes, name: str, x: float, y: float, color: str, transform: Transform | None = None) -> None:
+    """Write a name right of the axes, at the height of the end (x, y) of its line, joined to it by a hairline.
+
+    `settle` moves names apart that would cover each other. `transform` is that of the line, if not the data's.
+    """
+    hairline = {"arrowstyle": "-", "color": color, "linewidth": rcParams["grid.linewidth"], "relpos": (0.0, 0.5)}
+    ax.annotate(
+        broken(name),
+        xy=(x, y),
+        xycoords=transform or "data",
+        xytext=(1.0 + _gap(ax), y),
+        textcoords=("axes fraction", "data"),
+        ha="left",
+        va="center",
+        color=readable(color),
+        fontsize=rcParams["legend.fontsize"],
+        arrowprops={**hairline, "shrinkA": 0.0, "shrinkB": 0.0},
+        annotation_clip=False,
+        gid=_GID,
+    )
+
+
 def readable(color: str) -> tuple[float, float, float]:
     """Return the colour dark enough for letters on white: the lighter it is, the more it is darkened."""
     rgb = np.array(to_rgb(color))
@@ -79,32 +302,19 @@ def readable(color: str) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def text_width(names: Sequence[str]) -> float:
-    """Return about how wide the longest of the names is, in inches."""
-    longest = max((len(line) for name in names for line in broken(name).splitlines()), default=0)
-    return longest * _CHARACTER * letters("legend.fontsize") / 72.0
-
-
-def text_height(names: Sequence[str]) -> float:
-    """Return how high the names are below each other, in inches."""
-    lines = sum(len(broken(name).splitlines()) for name in names)
-    return _LINE * lines * letters("legend.fontsize") / 72.0
-
-
-def spread_labels(ax: Axes) -> None:
+def _spread_labels(ax: Axes) -> None:
     """Move the names beside the axes apart, in the order of the ends of their lines; once the layout is known."""
-    labels = [one for one in ax.texts if isinstance(one, Annotation) and one.get_gid() == _GID]
+    labels = [text for text in ax.texts if isinstance(text, Annotation) and text.get_gid() == _GID]
     if not labels:
         return
     box = ax.get_window_extent()
-    heights = np.array([_LINE * (one.get_text().count("\n") + 1) for one in labels])
-    heights *= letters("legend.fontsize") * ax.figure.dpi / 72.0
-    ends = np.array([ax.transData.transform(one.xy)[1] for one in labels])
+    heights = np.array([text_height([label.get_text()]) * ax.figure.dpi for label in labels])
+    ends = np.array([ax.transData.transform(label.xy)[1] for label in labels])
     # None above or below the axes, where titles and ticks are.
     low, high = float(box.y0 + 0.5 * heights.min()), float(box.y1 - 0.5 * heights.min())
     placed = apart(np.clip(ends, low, high), heights, low, high)
-    for one, y in zip(labels, placed, strict=True):
-        one.set_position((1.0 + _gap(ax), float(ax.transData.inverted().transform((0.0, y))[1])))
+    for label, y in zip(labels, placed, strict=True):
+        label.set_position((1.0 + _gap(ax), float(ax.transData.inverted().transform((0.0, y))[1])))
 
 
 def apart(ends: Array, heights: Array, low: float, high: float) -> Array:
@@ -112,17 +322,12 @@ def apart(ends: Array, heights: Array, low: float, high: float) -> Array:
 
     They are as near to the ends as can be (least squares), and between `low` and `high` where all have room there.
     """
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(ends, kind="stable")
     tall = heights[order]
     offset = np.concatenate([[0.0], np.cumsum(0.5 * (tall[1:] + tall[:-1]))])  # from the lowest middle
-    blocks: list[tuple[float, int]] = []  # texts that touch: (mean of their ends less their offsets, number)
-    for mean in ends[order] - offset:
-        number = 1
-        while blocks and blocks[-1][0] > mean:
-            before, others = blocks.pop()
-            mean, number = (before * others + mean * number) / (others + number), others + number
-        blocks.append((mean, number))
-    level = np.repeat([mean for mean, _ in blocks], [number for _, number in blocks])
+    level = isotonic_regression(ends[order] - offset).x
     placed = np.empty(len(ends))
     placed[order] = np.clip(level, low, max(high - offset[-1], low)) + offset
     return placed
@@ -134,94 +339,9 @@ def _gap(ax: Axes) -> float:
     return 0.9 * letters("legend.fontsize") / max(width, 1.0)
 
 
-def write_around(figure: Figure, title: str, notes: str) -> tuple[float, float]:
-    """Write the title above and the notes below the panels of a slide; return the shares of its height they take."""
-    size, height = letters("font.size"), 72.0 * figure.get_figheight()
-    if title:
-        figure.text(0.02, 0.975, title, va="top", fontsize=1.4 * size, fontweight="bold", color=INK)
-    if notes:
-        figure.text(0.02, 0.02, notes, va="bottom", fontsize=0.9 * size, color=QUIET)
-    return (0.025 + 2.0 * size / height) * bool(title), (0.02 + 1.4 * size / height) * bool(notes)
+# Figures of several panels
 
-
-def list_lines(
-    figure: Figure, spare: Sequence[Axes], lines: Mapping[str, ArmStyle], below: float, *, joined: bool
-) -> float:
-    """List the lines in a free place of the grid, or in a strip above what is `below`; return what is taken there.
-
-    Of lines that are not `joined`, only the markers.
-    """
-    size, names = letters("legend.fontsize") / 72.0, list(lines)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=look.color,
-            linestyle=look.line if joined else "none",
-            marker=look.marker,
-            markeredgecolor="white",
-            label=name,
-        )
-        for name, look in lines.items()
-    ]
-    if spare and text_height(names) <= spare[0].get_position().height * figure.get_figheight():
-        where: Axes | Figure = spare[0]
-        columns = 1
-        place: dict[str, Any] = {"loc": "upper left"}
-    else:
-        where = figure
-        columns = max(1, min(len(lines), int(figure.get_figwidth() / (text_width(names) + 4.2 * size))))
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, below)}
-        below += 1.35 * size * (0.5 + math.ceil(len(lines) / columns)) / figure.get_figheight()
-    legend = where.legend(
-        handles=handles,
-        ncols=columns,
-        handlelength=2.6 if joined else 1.0,
-        columnspacing=1.4,
-        labelspacing=0.3,
-        borderaxespad=0.0,
-        **place,
-    )
-    legend.set_in_layout(False)  # its room is kept by `leave_room`
-    return below
-
-
-def common(figure: Figure, axes: Sequence[Axes], which: str) -> Text | None:
-    """Return the label that all of several panels have on their horizontal or vertical axis, written once for all."""
-    found = {getattr(ax, f"get_{which}label")() for ax in axes}
-    if len(axes) == 1 or len(found) > 1 or found == {""}:
-        return None
-    for ax in axes:
-        getattr(ax, f"set_{which}label")("")
-    turned = {"rotation": "vertical", "ha": "right", "va": "center"} if which == "y" else {"ha": "center", "va": "top"}
-    return figure.text(0.0, 0.0, found.pop(), fontsize=rcParams["axes.labelsize"], **turned)  # type: ignore[arg-type]
-
-
-def leave_room(
-    figure: Figure, across: Text | None, upright: Text | None, taken: tuple[float, float], margin: float
-) -> None:
-    """Keep the layout away from the margins, from what is `taken` above and below, and from the common labels."""
-    above, below = taken
-    line = 1.5 * letters("axes.labelsize") / 72.0
-    left = margin + line / figure.get_figwidth() * (upright is not None)
-    bottom = max(margin, below) + line / figure.get_figheight() * (across is not None)
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(left, bottom, 1.0 - margin - left, 1.0 - max(margin, above) - bottom))  # type: ignore[call-arg]
-
-
-def place_outside(figure: Figure, axes: Sequence[Axes], across: Text | None, upright: Text | None) -> None:
-    """Write the common labels just below and left of the panels, in their middle."""
-    inner = Bbox.union([ax.get_window_extent() for ax in axes])
-    outer = Bbox.union([box for ax in axes if (box := ax.get_tightbbox()) is not None])
-    gap = float(rcParams["axes.labelpad"]) * figure.dpi / 72.0
-    to_figure = figure.transFigure.inverted()
-    if across is not None:
-        across.set_position(tuple(to_figure.transform((0.5 * (inner.x0 + inner.x1), outer.y0 - gap))))
-    if upright is not None:
-        upright.set_position(tuple(to_figure.transform((outer.x0 - gap, 0.5 * (inner.y0 + inner.y1)))))
-
-
+DrawPanel = Callable[[Axes, bool], None]
 _WIDEST = 0.34  # of a panel, that names beside its lines may take
 
 
@@ -229,122 +349,101 @@ class NoRoom(Exception):
     """There is more in a figure than fits into its size."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One part of a figure; `draw` is told whether to write the names beside the lines."""
+def new_figure(width: float, height: float, title: str = "", notes: str = "") -> Figure:
+    """Return an empty figure (inches) with a title above, and notes in small letters below what is drawn in it."""
+    pad = 0.28 * letters() / 72.0
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=1.8 * pad, h_pad=pad))
+    FigureCanvasAgg(figure)
+    margin = 1.8 * pad / width
+    if title:
+        figure.suptitle(title, x=margin, ha="left", fontsize=1.3 * letters(), fontweight="bold", color=INK)
+    if notes:
+        small: dict[str, Any] = {"fontsize": _SMALL * letters(), "color": QUIET, "linespacing": _LINE}
+        figure.supxlabel(notes, x=margin, ha="left", **small)
+    return figure
 
-    title: str
-    draw: Callable[[Axes, bool], None]
 
+def draw_panels(
+    figure: Figure | SubFigure,
+    panels: Sequence[tuple[str, DrawPanel]],
+    columns: int,
+    lines: Mapping[str, ArmStyle],
+    *,
+    beside: bool = True,
+    joined: bool = True,
+    shared: str = "",
+) -> None:
+    """Draw panels in a grid, each with its title, and name the `lines` that are in them.
 
-@dataclass(frozen=True)
-class Sheet:
-    """A figure before it has a size: its panels, and the table of the numbers that are drawn in them.
-
-    lines    what is drawn in every panel, by the name it has there; empty: lines need no names
-    beside   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
-    shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
-    tall     height of a row of panels, relative to the usual one
-    rows     number of named rows of every panel, which then stand side by side; 0: no charts with rows
-    notes    what must be known to read the figure, on a slide in small letters below it
+    Names stand `beside` the ends of their lines where that is asked for and they have room; then a panel is told so.
+    Otherwise they stand in a free place of the grid or below it; `joined`: with lines, not only markers. What all
+    panels call an axis is written once, and the axes in `shared` ("x", "y", "xy") have the same range everywhere.
     """
+    rows = math.ceil(len(panels) / columns)
+    width, height = (float(size) / figure.dpi for size in (figure.bbox.width / columns, figure.bbox.height / rows))
+    names = [broken(name) for name in lines]
+    named = beside and bool(lines) and text_width(names) <= _WIDEST * width and text_height(names) <= 0.68 * height
+    outer: SubFigure = figure.subfigures()  # type: ignore[assignment]  # what is below a subfigure has its own room
+    inner: SubFigure = outer.subfigures()  # type: ignore[assignment]
+    grid = inner.subplots(rows, columns, squeeze=False, sharex="x" in shared, sharey="y" in shared)
+    axes, spare = list(grid.flat)[: len(panels)], list(grid.flat)[len(panels) :]
+    for ax, (title, draw) in zip(axes, panels, strict=True):
+        draw(ax, named)
+        ax.set_title(title if text_width([title], "axes.titlesize") <= 0.66 * width else broken(title, 0))
+    for ax in axes[-columns:]:
+        ax.tick_params(labelbottom=True)
+    for ax in spare:
+        ax.set_axis_off()
+    _write_once(inner, axes)
+    if not lines or named:
+        return
+    handles = line_handles(lines, joined=joined)
+    look = {"handlelength": 2.6 if joined else 1.0, "columnspacing": 1.4, "labelspacing": 0.3}
+    if spare and text_height(lines) <= 0.8 * height:
+        spare[0].legend(handles=handles, loc="upper left", borderaxespad=0.0, **look)
+    else:
+        each = text_width(lines) + 4.2 * letters("legend.fontsize") / 72.0
+        fitting = max(1, min(len(lines), int(columns * width / each)))
+        outer.legend(handles=handles, loc="outside lower center", ncols=fitting, borderaxespad=0.2, **look)
 
-    panels: Sequence[Panel]
-    numbers: pd.DataFrame
-    caption: str
-    lines: Mapping[str, ArmStyle] = field(default_factory=dict)
-    beside: bool = True
-    shared: str = ""
-    tall: float = 1.0
-    rows: int = 0
-    notes: str = ""
+
+def _write_once(figure: SubFigure, axes: Sequence[Axes]) -> None:
+    """Write a label that all of several panels have on an axis once for all."""
+    for which, write in (("x", figure.supxlabel), ("y", figure.supylabel)):
+        labels = {getattr(ax, f"get_{which}label")() for ax in axes}
+        if len(axes) > 1 and len(labels) == 1 and labels != {""}:
+            write(labels.pop(), fontsize=letters("axes.labelsize"))
+            for ax in axes:
+                getattr(ax, f"set_{which}label")("")
 
 
-def in_panels(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the tables of the panels as one, with the column `panel` first."""
-    frames = [table.assign(panel=name) for name, table in tables.items()]
-    whole = pd.concat([one for one in frames if len(one)] or frames, ignore_index=True)
-    return whole[["panel", *(name for name in whole.columns if name != "panel")]]
-
-
-def compose(sheet: Sheet, look: Look, title: str = "") -> Figure:
-    """Return the figure of a sheet, laid out and with its positions fixed; inside of `looking`.
+def settle(figure: Figure) -> None:
+    """Lay a figure out for good: with as many ticks as have room, and with names beside lines moved apart.
 
     Raises:
         NoRoom: the names and ticks leave no room for the panels.
     """
-    panels = len(sheet.panels)
-    columns = _columns(sheet, look)
-    rows = math.ceil(panels / columns)
-    width = look.wide if panels > 1 else look.narrow
-    height = look.slide or look.height * rows * sheet.tall * (1.18 if panels == 1 else 1.0)
-    named = sheet.beside and _fits(sheet.lines, width / columns, (height - 1.2 * (look.slide > 0)) / rows)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex="x" in sheet.shared, sharey="y" in sheet.shared)
-    axes, spare = list(grid.flat)[:panels], list(grid.flat)[panels:]
-    titles = []
-    for ax, panel in zip(axes, sheet.panels, strict=True):
-        panel.draw(ax, named)
-        titles.append(ax.set_title(panel.title))
-    for ax in spare:
-        ax.set_axis_off()
-    _ticks_outside(axes, columns, sheet.shared)
-    across, upright = common(figure, axes, "x"), common(figure, axes, "y")
-    above, below = write_around(figure, title, sheet.notes) if look.titled else (0.0, 0.0)
-    if sheet.lines and not named:
-        below = list_lines(figure, spare, sheet.lines, below, joined=sheet.beside)
-    leave_room(figure, across, upright, (above, below), 0.015 * look.titled)
-    _settle(figure, axes, titles)
-    place_outside(figure, axes, across, upright)
-    return figure
-
-
-def _columns(sheet: Sheet, look: Look) -> int:
-    """Return how many panels stand side by side; charts with rows below each other only where the rows have room."""
-    panels = len(sheet.panels)
-    usual = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-    if not sheet.rows:
-        return usual
-    needed = 1.25 * sheet.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / usual)
-    return usual if look.slide and needed <= 0.7 * look.slide else min(panels, 4)
-
-
-def _fits(lines: Mapping[str, ArmStyle], width: float, height: float) -> bool:
-    """Return whether the names have room beside a panel of this width and height in inches."""
-    names = list(lines)
-    return bool(names) and text_width(names) <= _WIDEST * width and text_height(names) <= 0.78 * height
-
-
-def _ticks_outside(axes: Sequence[Axes], columns: int, shared: str) -> None:
-    """Label the ticks of axes that panels share at the left and at the bottom only."""
-    for index, ax in enumerate(axes):
-        if "x" in shared:
-            ax.tick_params(axis="x", labelbottom=index + columns >= len(axes))
-        if "y" in shared:
-            ax.tick_params(axis="y", labelleft=index % columns == 0)
-
-
-def _settle(figure: Figure, axes: Sequence[Axes], titles: Sequence[Text]) -> None:
-    """Lay the figure out, thin the ticks and break the titles to what has room, and lay it out again, for good."""
     _lay_out(figure)
-    gap = 0.5 * letters("axes.titlesize") * figure.dpi / 72.0
-    edges = [*(float(ax.get_window_extent().x0) for ax in axes), float(figure.bbox.x1) + gap]
-    for ax, title in zip(axes, titles, strict=True):
+    for ax in figure.axes:
         _thin_ticks(ax)
-        if title.get_window_extent().x1 > min(x for x in edges if x > ax.get_window_extent().x0 + 1) - gap:
-            title.set_text(broken(title.get_text(), 0))
     _lay_out(figure)
     figure.set_layout_engine(None)
-    for ax in axes:
-        # The layout's solver does not give the same last bits every time.
+    # The layout's solver does not give the same last bits every time.
+    inside: list[Figure | SubFigure] = [figure]
+    for outer in inside:
+        for inner in outer.subfigs:
+            box = inner.bbox_relative
+            box.p0, box.p1 = np.round(box.p0, 6), np.round(box.p1, 6)
+            inside.append(inner)
+    for ax in figure.axes:
         ax.set_position(np.round(ax.get_position(original=True).bounds, 6).tolist())
-        spread_labels(ax)
+        _spread_labels(ax)
 
 
 def _lay_out(figure: Figure) -> None:
     engine = figure.get_layout_engine()
-    assert engine is not None
+    if engine is None:
+        return
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
         try:
@@ -357,12 +456,12 @@ def _thin_ticks(ax: Axes) -> None:
     """Leave few enough ticks that their labels stay apart: of chosen places every second or third."""
     size = letters("xtick.labelsize") * ax.figure.dpi / 72.0
     box = ax.get_window_extent()
-    for axis, room in ((ax.xaxis, box.width / (4.5 * size)), (ax.yaxis, box.height / (2.2 * size))):
+    for axis, room in ((ax.xaxis, box.width / (4.0 * size)), (ax.yaxis, box.height / (2.2 * size))):
         locator = axis.get_major_locator()
         if isinstance(locator, MaxNLocator):
-            axis.set_major_locator(MaxNLocator(nbins=int(min(max(room, 2), 5)), steps=[1, 2, 2.5, 5, 10]))
+            axis.set_major_locator(MaxNLocator(nbins=int(min(max(room, 2), 7)), steps=[1, 2, 2.5, 5, 10]))
         elif isinstance(locator, LogLocator):
-            axis.set_major_locator(LogLocator(10.0, numticks=int(min(max(1.35 * room, 2), 5))))
+            axis.set_major_locator(LogLocator(10.0, numticks=int(min(max(room, 2), 6))))
         elif isinstance(locator, FixedLocator) and axis is ax.xaxis:
             _thin_chosen(ax)
 

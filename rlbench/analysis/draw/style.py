@@ -1,32 +1,29 @@
-"""How everything is drawn: one look per arm in every figure, colours told apart by colour-blind readers.
+"""How figures look: one colour, marker and dash pattern per arm, and three styles (report, paper, slides).
 
-The ground is seaborn's "ticks" style, the colours are its "colorblind" palette, without the yellow that vanishes on
+The ground is seaborn's "ticks" style. The colours are its "colorblind" palette, without the yellow that vanishes on
 white, continued with Tol's "muted" scheme. Colour is never the only sign: each arm has its own marker and line.
+
+A style is a set of matplotlib's settings that `styled` makes valid for a block. All that draws takes its sizes from
+these settings, so the same functions draw in every style.
 """
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import seaborn
-from matplotlib.ticker import EngFormatter
 
 from rlbench.errors import RlbenchError, nearest
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 
 Dash = tuple[float, ...]
 
 
 class ArmStyle(NamedTuple):
-    """The look of one arm: colour, marker, and the dashes of its line (empty: solid)."""
+    """Colour and marker of an arm, and the dashes of its line (empty: solid)."""
 
     color: str
     marker: str
@@ -50,54 +47,13 @@ FIXED: Mapping[str, ArmStyle] = {
     "actor-critic": ArmStyle(_SKY, "P", (1.5, 1.0)),
     "random": ArmStyle("#4D4D4D", "X", (1.0, 1.5)),
 }
-_MORE_COLORS = (
-    "#332288",
-    "#882255",
-    "#117733",
-    "#8C6D31",
-    "#AA4499",
-    "#44AA99",
-    "#000000",
-    "#CC6677",
-    *(style.color for style in FIXED.values()),
-)
+_TOL = ("#332288", "#882255", "#117733", "#8C6D31", "#AA4499", "#44AA99", "#000000", "#CC6677")
+_MORE_COLORS = (*_TOL, *(style.color for style in FIXED.values()))
 _MORE_MARKERS = ("h", "<", "p", ">", "8", "d", "*")
 _MORE_DASHES: tuple[Dash, ...] = ((), (6.0, 2.0), (2.0, 1.0), (8.0, 2.0, 2.0, 2.0), (1.0, 1.0))
 
 INK = "#262626"
 QUIET = "#6b6b6b"
-GRID = "#e3e3e3"
-
-RC: dict[str, Any] = {
-    **seaborn.axes_style("ticks"),
-    "font.size": 10.0,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10.5,
-    "axes.edgecolor": "#9a9a9a",
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "text.color": INK,
-    "text.parse_math": False,  # a label such as `lr=$x` is text, not mathematics
-    "savefig.facecolor": "white",
-}
 
 
 def arm_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
@@ -110,93 +66,26 @@ def arm_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
     taken = {style.color for style in styles.values()}
     free = [color for color in _MORE_COLORS if color not in taken] or list(_MORE_COLORS)
     for index, label in enumerate(sorted(set(labels) - set(styles))):
-        styles[label] = ArmStyle(
-            free[index % len(free)],
-            _MORE_MARKERS[index % len(_MORE_MARKERS)],
-            _MORE_DASHES[index % len(_MORE_DASHES)],
-        )
+        marker, dash = _MORE_MARKERS[index % len(_MORE_MARKERS)], _MORE_DASHES[index % len(_MORE_DASHES)]
+        styles[label] = ArmStyle(free[index % len(free)], marker, dash)
     return {label: styles[label] for label in labels}
 
 
-@contextmanager
-def rlbench_style() -> Iterator[None]:
-    """Draw in rlbench's style inside the block; the caller's matplotlib settings come back after it."""
-    import matplotlib
-
-    with any_letters(), matplotlib.rc_context(RC):  # type: ignore[arg-type]
-        yield
-
-
-@contextmanager
-def any_letters() -> Iterator[None]:
-    """Draw letters that the font does not have as boxes, without a warning for each; pages and tables hold them."""
-    with warnings.catch_warnings():
-        for said in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
-            warnings.filterwarnings("ignore", said, UserWarning)
-        yield
-
-
-@contextmanager
-def drawing(ax: Axes | None, width: float = 7.0, height: float = 4.4) -> Iterator[Axes]:
-    """Give `ax`, or the Axes of a new pyplot figure (inches), to draw on in rlbench's style.
-
-    A new figure uses the user's own backend, so a notebook shows it. Labels are made plain text at the end.
-    """
-    import matplotlib
-
-    plain = not matplotlib.rcParams["text.parse_math"]  # within the style, as in a report, all texts are plain already
-    with rlbench_style():
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
-        yield ax
-        if not plain:
-            from matplotlib.text import Text
-
-            for text in ax.findobj(Text):
-                text.set_parse_math(False)
-
-
-def count_steps(ax: Axes) -> None:
-    """Write environment steps on the horizontal axis, as 50k or 1M; as 0.25 where they are counted in millions."""
-    ax.xaxis.set_major_formatter(_Steps(sep=""))
-    ax.set_xlabel("environment steps")
-
-
-class _Steps(EngFormatter):
-    """Thousands as k and millions as M, but no thousandth as m, which reads as a million."""
-
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        return f"{x:g}" if abs(x) < 1 else str(super().__call__(x, pos))
-
-
-def wrapped(label: str, width: int = 24) -> str:
-    """Return a label broken into lines of about `width` characters, so that a long one stays readable."""
-    return "\n".join(textwrap.wrap(label, width, break_long_words=True)) or label
-
-
-def say(ax: Axes, message: str) -> None:
-    """Write why there is nothing to draw in the middle of empty axes."""
-    ax.text(0.5, 0.5, wrapped(message, 52), transform=ax.transAxes, ha="center", va="center", color=QUIET)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.grid(False)
-
-
-# The two looks of a figure, for a paper and for a slide: sizes, widths of lines, letters.
-#
-# Whatever draws takes its sizes from matplotlib's settings, which `looking` sets for the time of a block; so every
-# function draws in both looks, and in the caller's own settings outside of a block.
-
-Setting = Literal[
-    "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"
-]
+def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:
+    """Return a style for every label; the first label of a built-in algorithm looks like that algorithm."""
+    like: dict[str, str] = {}
+    for label, algorithm in algorithms.items():
+        unused = algorithm in FIXED and algorithm not in algorithms and algorithm not in like.values()
+        if unused and label not in FIXED:
+            like[label] = algorithm
+    names = {label: like.get(label, label) for label in algorithms}
+    styles = arm_styles(list(names.values()))
+    return {label: styles[name] for label, name in names.items()}
 
 
 @dataclass(frozen=True)
-class Look:
-    """How large a figure is and how it is written to files.
+class Style:
+    """How large a figure is, how it is written to files, and matplotlib's settings for it.
 
     narrow, wide   widths in inches of a figure with one panel and with several
     height         of one row of panels; a slide has a fixed height instead, `slide`
@@ -210,60 +99,77 @@ class Look:
     height: float
     dpi: int
     titled: bool
+    rc: Mapping[str, Any]
     slide: float = 0.0
-    rc: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _rc(size: float, line: float, marker: float, hair: float, pad: float) -> dict[str, Any]:
+_SIZES = ("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+
+
+def _settings(size: float, line: float, marker: float, hair: float, pad: float, **more: Any) -> dict[str, Any]:
     """Return matplotlib's settings for letters of `size` points, and lines, markers and hairlines of these widths."""
-    letters = ("font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+    ticks = {"major.width": hair, "major.size": 0.6 * pad, "major.pad": 0.6 * pad, "minor.size": 0.0}
     return {
-        **RC,
-        **dict.fromkeys(letters, size),
+        **seaborn.axes_style("ticks"),
+        **dict.fromkeys(_SIZES, size),
         "lines.linewidth": line,
         "lines.markersize": marker,
         "lines.markeredgewidth": 0.4 * hair,
         "axes.linewidth": hair,
-        "grid.linewidth": 0.7 * hair,
-        "grid.color": "#e8e8e8",
         "axes.titlepad": pad,
         "axes.labelpad": 0.5 * pad,
-        **{f"{axis}tick.{name}": value for axis in "xy" for name, value in _ticks(hair, pad).items()},
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.edgecolor": "#9a9a9a",
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": "#e6e6e6",
+        "grid.linewidth": 0.7 * hair,
+        **{f"{axis}tick.{name}": value for axis in "xy" for name, value in ticks.items()},
+        **{f"{axis}tick.color": QUIET for axis in "xy"},
+        **{f"{axis}tick.labelcolor": INK for axis in "xy"},
+        "legend.frameon": False,
+        "figure.facecolor": "white",
+        "axes.facecolor": "white",
+        "savefig.facecolor": "white",
+        "text.color": INK,
+        "text.parse_math": False,  # a label such as `lr=$x` is text, not mathematics
         "pdf.fonttype": 42,  # letters that can be searched and edited, which publishers ask for
         "svg.fonttype": "path",  # the same on every machine, whatever letters it has
+        **more,
     }
 
 
-def _ticks(hair: float, pad: float) -> dict[str, float]:
-    return {"major.width": hair, "major.size": 0.6 * pad, "major.pad": 0.6 * pad, "minor.size": 0.0}
-
-
-LOOKS: Mapping[str, Look] = {
-    "paper": Look("paper", 3.3, 6.8, 1.95, 300, titled=False, rc=_rc(8.0, 1.2, 3.6, 0.6, 4.0)),
-    "slides": Look("slides", 13.333, 13.333, 0.0, 144, titled=True, slide=7.5, rc=_rc(20.0, 3.6, 10.0, 1.5, 9.0)),
+_REPORT = _settings(9.5, 1.9, 5.5, 1.0, 6.0, **{"axes.titlesize": 11.0, "svg.fonttype": "none"})
+STYLES: Mapping[str, Style] = {
+    "report": Style("report", 6.2, 7.6, 2.25, 180, titled=True, rc=_REPORT),
+    "paper": Style("paper", 3.3, 6.8, 1.95, 300, titled=False, rc=_settings(8.0, 1.2, 3.6, 0.6, 4.0)),
+    "slides": Style(
+        "slides", 13.333, 13.333, 0.0, 144, titled=True, rc=_settings(20.0, 3.6, 10.0, 1.5, 9.0), slide=7.5
+    ),
 }
+FOR_FIGURES = ("paper", "slides")  # what figures that a suite declares can be drawn for
 
 
-def letters(setting: Setting) -> float:
-    """Return the size of letters in points that one of matplotlib's settings asks for, such as "legend.fontsize"."""
-    from matplotlib import rcParams
-    from matplotlib.font_manager import FontProperties
-
-    return float(FontProperties(size=rcParams[setting]).get_size_in_points())
-
-
-def look_of(style: str) -> Look:
-    """Return the look of a name; RlbenchError where there is none."""
-    if style not in LOOKS:
-        raise RlbenchError(f"There is no style {style!r} of figures.{nearest(style, list(LOOKS))}")
-    return LOOKS[style]
+def check_style(name: str) -> None:
+    """Raise RlbenchError if figures cannot be drawn in a style of this name."""
+    if name not in FOR_FIGURES:
+        raise RlbenchError(f"There is no style {name!r} of figures.{nearest(name, FOR_FIGURES)}")
 
 
 @contextmanager
-def looking(style: str) -> Iterator[Look]:
-    """Draw for "paper" or "slides" inside the block; the caller's matplotlib settings come back after it."""
+def styled(name: str) -> Iterator[Style]:
+    """Draw in a style inside the block; the caller's matplotlib settings come back after it.
+
+    Letters that the font does not have are boxes, without a warning for each: labels may hold any letters.
+    """
     import matplotlib
 
-    look = look_of(style)
-    with any_letters(), matplotlib.rc_context(dict(look.rc)):  # type: ignore[arg-type]
-        yield look
+    with warnings.catch_warnings(), matplotlib.rc_context(dict(STYLES[name].rc)):  # type: ignore[arg-type]
+        for message in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
+            warnings.filterwarnings("ignore", message, UserWarning)
+        yield STYLES[name]

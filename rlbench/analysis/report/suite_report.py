@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rlbench.analysis.draw.files import Rendered, drawn, save
+from rlbench.analysis.draw.files import Rendered, save
 from rlbench.analysis.format import NONE, csv_text
 from rlbench.analysis.report.archive import write_archive
-from rlbench.analysis.report.claim_figures import Curves, claim_picture
+from rlbench.analysis.report.claim_figures import claim_pictures
 from rlbench.analysis.report.claims import claimed_text, effect_meaning, effect_text, metric_name, part_row, runs_text
 from rlbench.analysis.report.entries import Entry, Progress, Shown, SuiteResults, entries_of, shown, silent, stored
 from rlbench.analysis.report.files import PAGE, Table, fresh_folder, write_tables
@@ -253,14 +253,13 @@ def problems(entries: Sequence[Entry], errata: Sequence[Shown]) -> list[str]:
 
 def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Rendered]:
     """Draw the figure of every claim and return them by the names of the entries."""
-    curves = Curves()
-    pictures = [picture for entry in entries if (picture := claim_picture(entry, curves))]
+    pictures = claim_pictures(entries)
     processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
     saved: dict[str, Rendered] = {}
     with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
-        left = [pool.submit(save, drawn(one), one.name, folder) for one in pictures] if processes else []
+        left = [pool.submit(save, one.draw(), one.name, folder) for one in pictures] if processes else []
         for done, picture in enumerate(pictures):
-            uri = left[done].result() if left else save(drawn(picture), picture.name, folder)
+            uri = left[done].result() if left else save(picture.draw(), picture.name, folder)
             saved[picture.name] = Rendered(picture, uri)
             progress("figures drawn", done + 1, len(pictures))
     return saved

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.draw.effects import aggregates
+from rlbench.analysis.draw.rows import aggregates
 from rlbench.analysis.format import NONE, form_of, number, text
 from rlbench.analysis.judge.compare import Comparison, to_frame
 from rlbench.analysis.report.files import Table
@@ -86,8 +86,8 @@ def aggregate_table(results: JudgedResults) -> Table:
     """IQM and mean of the normalised scores of every arm, for both scores."""
     data, shown = [], []
     for metric in results.metrics:
-        name, scores = COLUMNS[metric].lower().replace("auc", "AUC"), results.scores
-        found = aggregates(scores, results.arms, metric, results.seed, results.references)
+        name = COLUMNS[metric].lower().replace("auc", "AUC")
+        found = aggregates(results, metric)
         form = form_of([one for both in found.values() for one in both], 3)
         for arm, (middle, mean) in found.items():
             data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
