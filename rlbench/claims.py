@@ -31,17 +31,42 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_number, is_text
 
-COMPARING = ("greater", "less", "different", "equivalent", "not-less", "not-greater")
-TRENDS = ("increasing", "decreasing")
-INNER = ("peak", "dip")
+
+class Direction(NamedTuple):
+    """What a direction is about, and what a claim of it says; `rlbench.analysis.judge.verdicts` has the rule for it.
+
+    kind   "pair": the first arm and each other one; "trend": ordered arms; "inner": the best of ordered arms and both
+           ends; "bound": each arm and a number
+    words  with the metric, the arms and d in them: `by` is "by more than d" or empty, `d` the number alone
+    """
+
+    kind: str
+    words: str
+
+
+DIRECTIONS: Mapping[str, Direction] = {
+    "greater": Direction("pair", "{metric} of {first} exceeds that of {others}{by}"),
+    "less": Direction("pair", "{metric} of {first} stays below that of {others}{by}"),
+    "different": Direction("pair", "{metric} of {first} and of {others} differ{by}"),
+    "equivalent": Direction("pair", "{metric} of {first} and of {others} differ by less than {d}"),
+    "not-less": Direction("pair", "{metric} of {first} is at most {d} below that of {others}"),
+    "not-greater": Direction("pair", "{metric} of {first} is at most {d} above that of {others}"),
+    "increasing": Direction("trend", "{metric} rises from {first} to {last}{by}"),
+    "decreasing": Direction("trend", "{metric} falls from {first} to {last}{by}"),
+    "peak": Direction("inner", "{metric} of {best} exceeds that of both {first} and {last}{by}"),
+    "dip": Direction("inner", "{metric} of {best} stays below that of both {first} and {last}{by}"),
+    **dict.fromkeys(("above", "below", "within"), Direction("bound", "{metric} of {arms} is {limits}")),
+}
+COMPARING = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "pair")
+TRENDS = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "trend")
+INNER = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "inner")
 ORDERED = (*TRENDS, *INNER)
-BOUNDED = ("above", "below", "within")
-DIRECTIONS = (*COMPARING, *ORDERED, *BOUNDED)
+BOUNDED = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "bound")
 DESCRIBING = ("id", "source", "known")
 """Fields that say where a claim comes from, and nothing of what is judged."""
 NEED_A_MARGIN = ("equivalent", "not-less", "not-greater", "within")
@@ -132,7 +157,7 @@ class Claim:
         if not isinstance(paired, bool):
             yield f"paired must be True or False, not {brief(paired)}."
         if not isinstance(self.direction, str) or self.direction not in DIRECTIONS:
-            hint = nearest(str(self.direction), DIRECTIONS)
+            hint = nearest(str(self.direction), list(DIRECTIONS))
             yield f"there is no direction {brief(self.direction)}.{hint}"
         if not isinstance(self.metric, str) or not _METRIC.fullmatch(self.metric):
             yield (

@@ -127,8 +127,7 @@ class Results(JudgedResults):
         return write_report(self, out_dir)
 
     def _repr_html_(self) -> str:
-        from rlbench.analysis.report.measured import is_measured, numbers_table
-        from rlbench.analysis.report.tables import summary_table
+        from rlbench.analysis.report.tables import is_measured, numbers_table, summary_table
 
         table = numbers_table(self) if is_measured(self) else summary_table(self)
         return f"<p>{html.escape(repr(self))}</p>{table.shown.to_html(index=False)}"

@@ -1,4 +1,4 @@
-"""How many digits numbers are shown with: as many as it takes to see by how much they differ.
+"""Numbers, estimates, p-values, counts, lists and times as text, with as many digits as it takes to see differences.
 
 Scores may be returns of thousands or shares of a percent, so no number of digits fits all of them. It follows from the
 widest interval of what is shown together, whose ends get two significant digits; without intervals from how far the
@@ -8,7 +8,7 @@ with an exponent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import floor, log10
 from typing import Any
 
@@ -40,21 +40,28 @@ def form_of(shown: Iterable[float | Estimate], least: int = 1, differences: Iter
     return _form(size, next((one for one in apart if one > ROUNDING * size), size / 10), least)
 
 
-def number(value: float, form: str, sign: str = "") -> str:
-    """Return a number as text, a dash where there is none; `sign` "+" is shown of positive ones, too."""
-    return f"{value:{sign}z{form}}".replace("-", "−") if np.isfinite(value) else NONE
+def number(value: float, form: str = "", sign: str = "") -> str:
+    """Return a number as text, a dash where there is none; `sign` "+" is shown of positive ones, too.
+
+    Without a form it has three significant digits, thousands with commas and no exponent below a billion.
+    """
+    if not np.isfinite(value):
+        return NONE
+    if not form:
+        value = float(f"{value:.3g}")
+        form = ",.0f" if 999 < abs(value) < _LARGE else ".3g"
+    return f"{value:{sign}z{form}}".replace("-", "−")
 
 
-def text(estimate: Estimate, form: str, *, sign: bool = False) -> str:
+def text(estimate: Estimate, form: str = "", sign: str = "") -> str:
     """Return `12.3 [10.1, 14.6]`; without an interval the number alone.
 
     An interval that has a width is shown with one, in more digits where that takes more.
     """
-    shown = "+" if sign else ""
     if not np.isfinite([estimate.point, estimate.low]).all():
-        return number(estimate.point, form, shown)
+        return number(estimate.point, form, sign)
     form = visible(estimate, form)
-    point, low, high = (number(end, form, shown) for end in (estimate.point, estimate.low, estimate.high))
+    point, low, high = (number(end, form, sign) for end in (estimate.point, estimate.low, estimate.high))
     return f"{point} [{low}, {high}]"
 
 
@@ -62,14 +69,58 @@ def visible(estimate: Estimate, form: str) -> str:
     """Return the format, or one with so many more digits that the ends of an interval with a width look different."""
     low, high = estimate.low, estimate.high
     size = max(abs(low), abs(high))
-    if f"{low:z{form}}" != f"{high:z{form}}" or not high - low > ROUNDING * size:
+    if number(low, form) != number(high, form) or not high - low > ROUNDING * size:
         return form
     return _form(size, high - low, 0)
+
+
+def percent(share: float) -> str:
+    """Return a share as `35 %`."""
+    return f"{100 * share:.0f} %"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as `0.0123`, or `≤ 0.0001`, the smallest that a permutation test gives."""
+    return "≤ 0.0001" if p <= 1e-4 else number(p)
 
 
 def steps(value: float) -> str:
     """Return a number of steps, `1,000,000`, or 0.75 where steps are counted in something larger."""
     return f"{value:,.10g}"
+
+
+def count(many: int, what: str) -> str:
+    """Return `1 claim`, `1,200 claims`."""
+    return f"{many:,} {what}{'' if many == 1 else 's'}"
+
+
+def span(values: Iterable[float], between: str = " to ") -> str:
+    """Return the smallest and the largest of whole numbers, `2 to 4`, or `2` where all are equal; a dash for none."""
+    ends = sorted(int(value) for value in values)
+    if not ends:
+        return NONE
+    return f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,}{between}{ends[-1]:,}"
+
+
+def ranges(seeds: Iterable[int]) -> str:
+    """Return whole numbers in order, consecutive ones shortened: `0 to 9, 20`."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], int(seed)]
+        else:
+            parts.append([int(seed)])
+    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def time(stamp: str) -> str:
+    """Return an ISO time stamp for people: `2025-01-01 00:00:00 UTC`."""
+    return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _parts(one: float | Estimate) -> tuple[float, float, float]:

@@ -14,9 +14,9 @@ from rlbench import Arm, Experiment
 from rlbench.analysis.judge.verdicts import judge
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import Entry
-from rlbench.analysis.report.experiment_page import all_tables
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.suite_page import change_text
+from rlbench.analysis.report.tables import all_tables
 from rlbench.analysis.scores.identity import IDENTICAL, traces
 from rlbench.analysis.scores.scores import ALL
 from rlbench.claims import Claim

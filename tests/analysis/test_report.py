@@ -10,9 +10,10 @@ import pytest
 
 from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.report.claims import claim_sentence
-from rlbench.analysis.report.experiment_page import all_tables, page_html, pictures
-from rlbench.analysis.report.files import write_tables
+from rlbench.analysis.report.experiment_page import page_html, pictures
 from rlbench.analysis.report.sentences import sentence
+from rlbench.analysis.report.table import write_tables
+from rlbench.analysis.report.tables import all_tables
 from rlbench.analysis.scores.document import Document
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError

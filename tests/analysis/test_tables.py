@@ -8,9 +8,8 @@ import io
 import pandas as pd
 import pytest
 
-from rlbench.analysis.report.experiment_page import all_tables
-from rlbench.analysis.report.files import Table, escape_latex, latex, markdown, write_tables
-from rlbench.analysis.report.tables import arms_table, causes_table, summary_table
+from rlbench.analysis.report.table import Table, escape_latex, latex, markdown, write_tables
+from rlbench.analysis.report.tables import all_tables, failure_causes_table, settings_table, summary_table
 from rlbench.analysis.scores.scores import ALL
 from rlbench.records import cause
 from rlbench.results import Results
@@ -89,7 +88,7 @@ def test_runs_that_stopped_alike_are_one_row_with_their_cause(tables):
 def test_tables_that_know_no_attempts_have_causes_nevertheless():
     outcomes = {("trpo", "CartPole-v1", seed): "failed" for seed in (0, 1, 2, 4)}
     made = make_tables(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=5, steps=8_000, outcomes=outcomes)
-    table = causes_table(Results({}, made._replace(runs=made.runs.drop(columns=["detail", "attempts"]))))
+    table = failure_causes_table(Results({}, made._replace(runs=made.runs.drop(columns=["detail", "attempts"]))))
     assert table.shown[["Seeds", "Attempts"]].to_numpy().tolist() == [["0 to 2, 4", "1"]]
 
 
@@ -98,7 +97,7 @@ def test_settings_show_every_field_and_mark_what_was_given(results):
     document["arms"][0] |= {"settings": {"clip": 0.1}, "fields": {"clip": 0.1, "lr": 0.0003}}
     document["arms"][1] |= {"settings": {}, "fields": {"delta": 0.01, "lr": 0.0003}}
     tables = make_tables(["ppo-clip", "trpo"], ["CartPole-v1"], seeds=2, steps=8_000)
-    shown = arms_table(Results(document, tables)).shown.set_index("Setting")
+    shown = settings_table(Results(document, tables)).shown.set_index("Setting")
     assert shown.loc["clip"].tolist() == ["0.1 *", "–"]
     assert shown.loc["lr"].tolist() == ["0.0003", "0.0003"]
     assert shown.loc["delta"].tolist() == ["–", "0.01"]

@@ -152,7 +152,7 @@ def test_a_measurement_has_a_report_and_a_plan(cli: Cli, folder: Path, tmp_path:
 
 
 def test_a_measurement_without_a_number_has_a_report(cli: Cli, folder: Path, reports: list[Any]) -> None:
-    from rlbench.analysis.report.measured import measured_tables
+    from rlbench.analysis.report.tables import all_tables
     from rlbench.results import Results
 
     (folder / "c.py").write_text(
@@ -161,6 +161,6 @@ def test_a_measurement_without_a_number_has_a_report(cli: Cli, folder: Path, rep
     assert cli("run", folder / "c.py", *QUICK).exit_code == 1
     assert cli("report", folder / "c.py").exit_code == 0
     ((tables, document, _),) = reports
-    found = {table.name: table for table in measured_tables(Results(replace(document, claims=()), tables))}
+    found = {table.name: table for table in all_tables(Results(replace(document, claims=()), tables))}
     assert found["summary"].data.empty
     assert len(found["stopped-runs"].data) == 8

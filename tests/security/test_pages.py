@@ -15,7 +15,7 @@ import pytest
 
 from rlbench.analysis.format import csv_text
 from rlbench.analysis.report import SuiteResults, write_suite_report
-from rlbench.analysis.report.files import Table, latex, markdown
+from rlbench.analysis.report.table import Table, latex, markdown
 from rlbench.claims import Claim
 from rlbench.results import Results, read_results
 from rlbench.suite import Erratum, Exact, Suite

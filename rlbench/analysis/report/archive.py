@@ -8,6 +8,9 @@
 
 The same runs give the same bytes. Scores and the metrics of claims have full precision; the two long tables have
 `DIGITS` bits, which is some four decimal digits.
+
+`read_archive` gives the experiments from these files and the `specification.json` beside them, where the store is not
+at hand: the verdicts are the same to the last digit. What only the store knows, such as tracebacks, is not known then.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ import pandas as pd
 
 from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.report.entries import SuiteResults
+from rlbench.analysis.report.files import page
 from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.identity import traces
-from rlbench.analysis.scores.metrics import measure
+from rlbench.analysis.scores.metrics import QUANTITIES, measure
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
 from rlbench.store import Tables
@@ -35,17 +39,8 @@ from rlbench.store.folders import MEMBERS, read_register
 
 LIMIT = 20_000_000  # bytes of all files together
 DIGITS = 12  # bits of the mantissa in the long tables
-COLUMNS = (
-    "kl",
-    "kl_max",
-    "entropy",
-    "outside_band",
-    "ratio_max",
-    "clip_fraction",
-    "explained_variance",
-    "value_loss",
-    "grad_norm",
-)
+COLUMNS = [name for name, one in QUANTITIES.items() if one.of == "update" and name != "clip_killed"]
+_RUN = ["arm", "environment", "seed"]
 _KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
 _COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]
 _SCORES = [f"{name}{end}" for name in ("auc", "final", "last100", "drop") for end in ("", "_normalised")]
@@ -71,7 +66,10 @@ def write_archive(suite: SuiteResults, folder: Path, limit: int = LIMIT) -> int:
         files["updates"] = _parquet(thinned.updates)
     for name, data in files.items():
         write(folder / f"{name}.parquet", data, inside=folder)
-    write(folder / "README.md", _readme(thinned), inside=folder)
+    known = {*_KEYS, *_COST, *_SCORES, "used"}
+    metrics = [name for name in thinned.runs if name not in known]
+    readme = page("archive.md.j2", tables=thinned, metrics=metrics, digits=DIGITS)
+    write(folder / "README.md", f"{readme}\n", inside=folder)
     return sum(map(len, files.values()))
 
 
@@ -139,8 +137,7 @@ def _runs(results: JudgedResults) -> pd.DataFrame:
 
 def _curves(results: JudgedResults) -> pd.DataFrame:
     """Return the known points of the learning curves with the cell of each run."""
-    keys = ["arm", "environment", "seed"]
-    return results.curves.dropna(subset=["return"]).merge(results.scores[[*keys, "cell"]], on=keys, how="left")
+    return results.curves.dropna(subset=["return"]).merge(results.scores[[*_RUN, "cell"]], on=_RUN, how="left")
 
 
 def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]) -> pd.DataFrame:
@@ -189,61 +186,9 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _readme(tables: Archive) -> str:
-    """Return what the files hold."""
-    thinned = ""
-    if tables.stride > 1:
-        thinned = f" Only one update in {tables.stride} is kept, counted from the last one of each run, to save space."
-    own = {*_KEYS, *_COST, *_SCORES, "used"}
-    metrics = [name for name in tables.runs if name not in own]
-    listed = "".join(f"\n- `{name}`" for name in metrics)
-    return f"""# Runs
-
-Written by `rlbench report`; readable with anything that reads Parquet, such as `pandas.read_parquet`.
-
-## runs.parquet
-
-{len(tables.runs):,} rows, one per run that took place, whatever became of it. A run that several experiments share is
-one row.
-
-- `cell`: the identity of the run, a hash of its settings, environment, budget, seed and source
-- `algorithm`, `settings` (JSON), `environment`, `seed`, `steps` (the budget)
-- `status` (finished, diverged or failed), `reason`, `used` (whether the run enters statistics)
-- `auc`, `final`, `last100`, `drop`: its scores, in units of the episode return; `_normalised`: 0 random, 1 target
-- `steps_done`, `gradient_steps`, `samples`, `seconds`: what it cost; `commit`, `device`: what made it
-- one column for every other metric that a claim uses, named as there:{listed or " none"}
-
-## planned.parquet
-
-{len(tables.planned):,} rows: `experiment`, `arm`, `environment`, `seed`, and the `cell` that holds that run. Runs that
-are planned but not stored have no row in `runs.parquet`.
-
-## curves.parquet
-
-{len(tables.curves):,} rows: the learning curve of every run on a common grid. `run` is the row in `runs.parquet`, from
-0; `return` is the mean return of the episodes that ended in the last tenth of the budget before `step`. A run that
-stopped early has no rows after that.
-
-## updates.parquet
-
-{len(tables.updates):,} rows: what was recorded at each update of a run. `run` as above.{thinned} The columns that the
-figures and claims of the suite use are kept, the others left out.
-
-Numbers in `curves.parquet` and `updates.parquet` are rounded to {DIGITS} bits, a relative error below 0.0002;
-`runs.parquet` is exact.
-"""
-
-
-# The experiments of a suite from its published report alone, where the store that it was made from is not at hand.
-#
-# `runs/` (`archive`) holds every number that a claim was judged by, in full precision, and `specification.json` what
-# was asked; so the verdicts are the same to the last digit. Learning curves are rounded as they are stored there, which
-# no figure shows. What only the store knows, such as tracebacks, is not known here.
-
 _SPECIFICATION = {
     "experiments": [{"name": NAME, "arms": [Each(ANY)], "environments": [Each(ANY)], "claims?": [Each(ANY)]}]
 }
-_ARCHIVED_KEYS = ["arm", "environment", "seed"]
 
 
 def is_archived(folder: Path) -> bool:
@@ -280,7 +225,7 @@ def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], fold
         table = tables[name][tables[name]["run"].isin(place.reindex(runs["cell"].unique()))]
         return table.assign(cell=table["run"].map(tables["runs"]["cell"])).drop(columns="run")
 
-    curves = rows("curves").merge(runs[["cell", *_ARCHIVED_KEYS, "status", "used"]], on="cell")
+    curves = rows("curves").merge(runs[["cell", *_RUN, "status", "used"]], on="cell")
     register = read_register(folder / MEMBERS / str(experiment["name"]))
     columns = {"cell": "str", "step": "int64", "return": "float64", "length": "int64"}
     episodes = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})

@@ -20,9 +20,9 @@ from rlbench.analysis.draw.sweep import sweep_numbers
 from rlbench.analysis.draw.updates import scale_axis
 from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.judge.verdicts import Part, Verdict, regions
-from rlbench.analysis.report.claims import event_name, metric_name, place_name, short_labels
+from rlbench.analysis.report.claims import event_name, place_name, short_labels
 from rlbench.analysis.report.entries import Entry
-from rlbench.analysis.scores.metrics import measure
+from rlbench.analysis.scores.metrics import measure, metric_name
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Band, Estimate

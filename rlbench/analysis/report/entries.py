@@ -58,7 +58,7 @@ class SuiteResults:
         """One row per run that took place, whatever became of it; a run that experiments share counts once."""
         if not self.members:
             return pd.DataFrame(columns=["cell", "environment", "seed", "status"])
-        runs = pd.concat([one.runs for one in self.members], ignore_index=True)
+        runs = pd.concat([results.runs for results in self.members], ignore_index=True)
         return runs[runs["status"] != "missing"].drop_duplicates("cell", ignore_index=True)
 
     @property
@@ -69,7 +69,7 @@ class SuiteResults:
     @property
     def claims(self) -> list[Claim]:
         """Every claim of every experiment."""
-        return [claim for one in self.members for claim in one.claims]
+        return [claim for results in self.members for claim in results.claims]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Entry:
     source: str
     known: str
     name: str
-    verdict: Outcome
+    verdict: Outcome = "inconclusive"
     judged: Verdict | None = None
     results: JudgedResults | None = None
     claim: Claim | None = None
@@ -95,22 +95,26 @@ class Entry:
     registered: Registered | None = None
 
     @property
-    def hinge(self) -> Part | None:
-        """The part on which the verdict hangs."""
+    def decisive(self) -> Part | None:
+        """The part on which the verdict rests."""
         return decisive(self.judged) if self.judged else None
 
 
 def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
     """Judge every claim, compute every exact check, and return them in the order of their ids: 9, 10, 22a, 22b."""
-    asked: list[tuple[JudgedResults, Registered] | Exact] = list(suite.suite.checks)
-    asked += [(results, one) for results in suite.members for one in registered(results)]
-    asked.sort(key=lambda one: natural(one.id if isinstance(one, Exact) else one[1].claim.id))
+    asked: list[tuple[Claim | Exact, Registered | None, JudgedResults | None]]
+    asked = [(check, None, None) for check in suite.suite.checks]
+    asked += [(written.claim, written, results) for results in suite.members for written in registered(results)]
+    asked.sort(key=lambda item: natural(item[0].id))
     taken: set[str] = set()
     entries = []
-    for done, one in enumerate(asked):
-        number = one.id if isinstance(one, Exact) else one[1].claim.id
-        name = file_name(f"claim-{number or 'unnumbered'}", taken)
-        entries.append(_checked(one, name) if isinstance(one, Exact) else _judged(*one, name))
+    for done, (what, written, results) in enumerate(asked):
+        name = file_name(f"claim-{what.id or 'unnumbered'}", taken)
+        entry = Entry(what.id, what.statement, what.source, what.known, name, results=results, registered=written)
+        if isinstance(what, Exact):
+            entries.append(_checked(what, entry))
+        elif results is not None:
+            entries.append(_judged(what, results, replace(entry, claim=what)))
         progress("claims judged", done + 1, len(asked))
     return entries
 
@@ -121,20 +125,15 @@ def natural(text: str) -> tuple[Any, ...]:
     return (not parts, [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts])
 
 
-def _checked(check: Exact, name: str) -> Entry:
-    """Compute an exact check; what it raises is its problem."""
-    described = (check.id, check.statement, check.source, check.known, name)
+def _checked(check: Exact, entry: Entry) -> Entry:
     try:
         holds, said = check.check()
     except Exception as problem:  # the check is somebody's code: the other claims must not suffer from it
-        return Entry(*described, "inconclusive", problem=f"It could not be computed: {failure(problem)}.")
-    return Entry(*described, "supported" if holds else "refuted", said=said)
+        return replace(entry, problem=f"It could not be computed: {_one_line(problem)}.")
+    return replace(entry, verdict="supported" if holds else "refuted", said=said)
 
 
-def _judged(results: JudgedResults, written: Registered, name: str) -> Entry:
-    claim = written.claim
-    described = (claim.id, claim.statement, claim.source, claim.known, name)
-    entry = Entry(*described, "inconclusive", results=results, claim=claim, registered=written)
+def _judged(claim: Claim, results: JudgedResults, entry: Entry) -> Entry:
     if not stored(claim, results):
         return replace(entry, problem="No run of its arms is stored yet.")
     try:
@@ -156,13 +155,11 @@ def claim_runs(claim: Claim, results: JudgedResults) -> pd.DataFrame:
     return scores[scores["arm"].isin(claim.arms) & scores["environment"].isin(places)]
 
 
-def failure(problem: Exception) -> str:
-    """Return what an exception says, in one line."""
-    said = " ".join(str(problem).split())
-    return f"{type(problem).__name__}: {said}".rstrip(".: ")
+def _one_line(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
 
 
-class Shown(NamedTuple):
+class Demonstrated(NamedTuple):
     """An erratum, what it does (empty: nothing to measure), and whether showing it failed."""
 
     erratum: Erratum
@@ -170,19 +167,13 @@ class Shown(NamedTuple):
     broken: bool = False
 
 
-def shown(errata: Sequence[Erratum], progress: Progress = silent) -> list[Shown]:
+def demonstrated(errata: Sequence[Erratum], progress: Progress = silent) -> list[Demonstrated]:
     """Demonstrate every erratum, in the order of their numbers."""
-    made = []
-    for done, one in enumerate(sorted(errata, key=lambda one: natural(one.number))):
-        made.append(_shown(one))
+    shown = []
+    for done, erratum in enumerate(sorted(errata, key=lambda erratum: natural(erratum.number))):
+        try:
+            shown.append(Demonstrated(erratum, erratum.demonstrate() if erratum.demonstrate else ""))
+        except Exception as problem:  # one that cannot be shown must not hide the others
+            shown.append(Demonstrated(erratum, f"This could not be shown: {_one_line(problem)}.", broken=True))
         progress("errors shown", done + 1, len(errata))
-    return made
-
-
-def _shown(erratum: Erratum) -> Shown:
-    if erratum.demonstrate is None:
-        return Shown(erratum, "")
-    try:
-        return Shown(erratum, erratum.demonstrate())
-    except Exception as problem:  # one that cannot be shown must not hide the others
-        return Shown(erratum, f"This could not be shown: {failure(problem)}.", True)
+    return shown

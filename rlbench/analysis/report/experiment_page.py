@@ -14,25 +14,14 @@ from pathlib import Path
 
 from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.report.claims import claim_sentence, claims_table
+from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.figures import pictures
-from rlbench.analysis.report.files import PAGE, Table, fresh_folder, page, write_tables
-from rlbench.analysis.report.measured import is_measured, measured_answer, measured_method, measured_tables
-from rlbench.analysis.report.method import Method, describe, warnings
+from rlbench.analysis.report.files import FIGURES, PAGE, TABLES, fresh_folder, page
+from rlbench.analysis.report.method import method_facts, warnings
 from rlbench.analysis.report.registration import of_experiment, registered, registration
-from rlbench.analysis.report.reliability import reliability_tables
-from rlbench.analysis.report.sentences import Answer, answer
-from rlbench.analysis.report.tables import (
-    accounts_table,
-    aggregate_table,
-    arms_table,
-    causes_table,
-    comparison_table,
-    compute_table,
-    score_table,
-    stopped_table,
-    summary_table,
-)
+from rlbench.analysis.report.sentences import headline
+from rlbench.analysis.report.table import Table, write_tables
+from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError
 from rlbench.files import write
 
@@ -49,11 +38,11 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
     """
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = measured_tables(results) if is_measured(results) else [*all_tables(results), *reliability_tables(results)]
+    tables = all_tables(results)
     out = Path(out_dir)
     try:
-        figures = fresh_folder(out / "figures", ("svg", "pdf", "png"))
-        write_tables(tables, fresh_folder(out / "tables", ("csv", "md", "tex")))
+        figures = fresh_folder(out / "figures", FIGURES)
+        write_tables(tables, fresh_folder(out / "tables", TABLES))
         rendered = [render(picture, figures) for picture in pictures(results)]
         path = out / PAGE
         write(path, page_html(results, tables, rendered), inside=out)
@@ -62,41 +51,21 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
     return path
 
 
-def all_tables(results: JudgedResults) -> list[Table]:
-    """Return every table of a report, the most important first."""
-    tables = [
-        summary_table(results),
-        aggregate_table(results),
-        comparison_table(results),
-        claims_table(results),
-        accounts_table(results),
-        causes_table(results),
-        stopped_table(results),
-        compute_table(results),
-        arms_table(results),
-        score_table(results),
-    ]
-    return [table for table in tables if len(table.data)]
-
-
 def page_html(results: JudgedResults, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
     """Return the page with these tables and drawn figures in it."""
-    measured = is_measured(results)
-    said: Answer = measured_answer(results) if measured else answer(results)
-    method: Method = measured_method(results) if measured else describe(results)
     sections: dict[str, list[Rendered]] = {}
-    for one in rendered:
-        sections.setdefault(one.picture.section, []).append(one)
+    for figure in rendered:
+        sections.setdefault(figure.picture.section, []).append(figure)
     return page(
         "report.html.j2",
         name=results.experiment.name or "Experiment",
-        answer=said,
+        headline=headline(results),
         claims=[
-            (one.verdict, f"{claim_sentence(one)} {registration(written)}")
-            for one, written in zip(results.verdicts, registered(results), strict=True)
+            (verdict.verdict, f"{claim_sentence(verdict)} {registration(written)}")
+            for verdict, written in zip(results.verdicts, registered(results), strict=True)
         ],
         registration=" ".join(of_experiment(results)[0]),
-        method=method,
+        method=method_facts(results),
         warnings=warnings(results),
         tables={table.name: table for table in tables},
         sections=sections,

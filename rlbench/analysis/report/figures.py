@@ -25,7 +25,7 @@ from rlbench.analysis.draw.frame import DrawPanel, draw_panels, new_figure, note
 from rlbench.analysis.draw.rows import METRIC_NAMES
 from rlbench.analysis.draw.updates import QUANTITIES, RULE
 from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.report.measured import is_measured
+from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.scores import ALL
 from rlbench.files import file_name

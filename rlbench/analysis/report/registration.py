@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlbench.analysis.format import listed, time
 from rlbench.claims import Claim, digest
 
 if TYPE_CHECKING:
@@ -45,68 +46,76 @@ class Registered:
         """Whether it was written down as it stands before any of its runs was stored."""
         return bool(self.time) and self.stored == 0
 
+    @property
+    def name(self) -> str:
+        """Its number, or its statement."""
+        return self.claim.id or f"“{self.claim.statement}”"
+
+    @property
+    def counted(self) -> str:
+        """How many of its runs were stored when it was written down, in words."""
+        if self.stored == 0:
+            return f"before any of its {self.planned} runs was stored"
+        return f"when {'' if self.exact else 'up to '}{self.stored} of its {self.planned} runs were stored"
+
     def document(self) -> dict[str, Any]:
         """Return it as JSON; empty if it was never written down as it stands."""
-        told = {key: value for key, value in vars(self).items() if key != "claim"}
-        return told if self.time else {}
+        return {key: value for key, value in vars(self).items() if key != "claim"} if self.time else {}
 
 
 def registered(results: JudgedResults) -> list[Registered]:
     """Return what the register of an experiment says of each of its claims, in their order."""
     register: Register = results.experiment.register
-    forms = [[digest([one]) for one in entry["claims"]] for entry in register]
+    forms = [[digest([claim]) for claim in entry["claims"]] for entry in register]
     return [_registered(claim, results, register, forms) for claim in results.claims]
 
 
 def registration(claim: Registered) -> str:
     """Say of one claim when it was written down."""
     if not claim.time:
-        before = f": first written down at {_at(claim.first)}, it was changed afterwards" if claim.first else ""
+        before = f": first written down at {time(claim.first)}, it was changed afterwards" if claim.first else ""
         return f"Not written down before the runs{before}."
-    when = f"{_at(claim.time)}, {_counted(claim)}"
+    when = f"{time(claim.time)}, {claim.counted}"
     if claim.changed:
-        return f"First written down at {_at(claim.first)}; as it stands, since {when}."
+        return f"First written down at {time(claim.first)}; as it stands, since {when}."
     return f"Written down at {when}; not changed since."
 
 
 def of_experiment(results: JudgedResults) -> tuple[list[str], bool]:
-    """Return the `summary` of the claims of one experiment."""
-    return summary(registered(results), [results.experiment.register], results.claims)
+    """Return the `summary_of` the claims of one experiment."""
+    return summary_of(registered(results), [results.experiment.register], results.claims)
 
 
-def summary(
-    found: Sequence[Registered], registers: Iterable[Register], made: Iterable[Claim | Mapping[str, Any]]
+def summary_of(
+    claims: Sequence[Registered], registers: Iterable[Register], made: Iterable[Claim | Mapping[str, Any]]
 ) -> tuple[list[str], bool]:
     """Say when claims were written down, naming those of which it was not before their own runs, and whether all were.
 
     The last sentence is their hash. A claim of the `registers` that is in no form in `made`, all claims of today, was
     withdrawn and is named.
     """
-    dropped = _withdrawn(registers, [one.document() if isinstance(one, Claim) else one for one in made])
-    written = [one for one in found if one.time]
-    said = []
-    if written:
-        late = [f"{_name(one)} ({_counted(one)})" for one in written if not one.early]
-        but = f", except {_listed(late)}" if late else ""
-        before = f", {'each ' if len(written) > 1 else ''}before any of its own runs was stored{but}"
-        if len(late) == len(written):
-            before = f", not before its own runs: {_listed(late)}"
-        changed = [f"{_name(one)} (first at {_at(one.first)})" for one in written if one.changed]
-        since = f"Changed since it was first written down: {_listed(changed)}" if changed else "None was changed since"
-        said += [f"{_times(written)}{before}.", f"{since}."]
-    if absent := [_name(one) for one in found if not one.time]:
-        which = _listed(absent) if written else "any claim" if len(found) > 1 else "the claim"
-        said.append(f"Not written down before the runs: {which}.")
-    if dropped:
-        said.append(f"Written down once and not claimed any more: {_listed([f'“{one}”' for one in dropped])}.")
-    said.append(f"SHA-256 of all claims together: {digest(one.claim for one in found)}.")
-    return said, all(one.early for one in found) and not dropped
-
-
-def _withdrawn(registers: Iterable[Register], now: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the statements of claims in registers that are in no form among the claims of now."""
+    today = [claim.document() if isinstance(claim, Claim) else claim for claim in made]
     before = [claim for register in registers for entry in register for claim in entry["claims"]]
-    return list(dict.fromkeys(str(one["statement"]) for one in before if not any(_same(one, other) for other in now)))
+    withdrawn = [str(claim["statement"]) for claim in before if not any(_same(claim, other) for other in today)]
+    written = [claim for claim in claims if claim.time]
+    lines = []
+    if written:
+        late = [f"{claim.name} ({claim.counted})" for claim in written if not claim.early]
+        but = f", except {listed(late)}" if late else ""
+        early = f", {'each ' if len(written) > 1 else ''}before any of its own runs was stored{but}"
+        if len(late) == len(written):
+            early = f", not before its own runs: {listed(late)}"
+        changed = [f"{claim.name} (first at {time(claim.first)})" for claim in written if claim.changed]
+        since = f"Changed since it was first written down: {listed(changed)}" if changed else "None was changed since"
+        lines += [f"{_times(written)}{early}.", f"{since}."]
+    if absent := [claim.name for claim in claims if not claim.time]:
+        which = listed(absent) if written else "any claim" if len(claims) > 1 else "the claim"
+        lines.append(f"Not written down before the runs: {which}.")
+    if withdrawn:
+        statements = [f"“{statement}”" for statement in dict.fromkeys(withdrawn)]
+        lines.append(f"Written down once and not claimed any more: {listed(statements)}.")
+    lines.append(f"SHA-256 of all claims together: {digest(claim.claim for claim in claims)}.")
+    return lines, all(claim.early for claim in claims) and not withdrawn
 
 
 def _registered(claim: Claim, results: JudgedResults, register: Register, forms: Sequence[Sequence[str]]) -> Registered:
@@ -114,54 +123,34 @@ def _registered(claim: Claim, results: JudgedResults, register: Register, forms:
     document, sha, standing = claim.document(), digest([claim]), len(forms)
     while standing and sha in forms[standing - 1]:
         standing -= 1
-    known = [entry for entry in register if any(_same(one, document) for one in entry["claims"])]
+    known = [entry for entry in register if any(_same(other, document) for other in entry["claims"])]
     first = str(known[0]["time"]) if known else ""
     if standing == len(forms):
         return Registered(claim, first=first, changed=bool(known))
     entry, place = register[standing], forms[standing].index(sha)
-    changed = known[0] is not entry
-    runs = results.runs
-    environments = claim.environments or results.environments
-    own = int(runs["cell"][runs["arm"].isin(claim.arms) & runs["environment"].isin(environments)].nunique())
+    written = (claim, str(entry["time"]), first, known[0] is not entry)
     if "each" in entry:
         counts = entry["each"][place]
-        return Registered(claim, str(entry["time"]), first, changed, int(counts["stored"]), int(counts["planned"]))
-    stored, others = int(entry["stored"]), int(entry["planned"]) - own
-    most, least = min(stored, own), max(stored - max(others, 0), 0)
-    return Registered(claim, str(entry["time"]), first, changed, most, own, exact=most == least)
+        return Registered(*written, int(counts["stored"]), int(counts["planned"]))
+    runs, environments = results.runs, claim.environments or results.environments
+    planned = int(runs["cell"][runs["arm"].isin(claim.arms) & runs["environment"].isin(environments)].nunique())
+    stored, others = int(entry["stored"]), int(entry["planned"]) - planned
+    most, least = min(stored, planned), max(stored - max(others, 0), 0)
+    return Registered(*written, most, planned, exact=most == least)
 
 
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two documents are forms of one claim."""
-    return bool(one.get("id") and one["id"] == other.get("id")) or one["statement"] == other["statement"]
+    return bool(claim.get("id") and claim["id"] == other.get("id")) or claim["statement"] == other["statement"]
 
 
 def _times(written: Sequence[Registered]) -> str:
     """Say how many claims were written down when."""
-    counts = Counter(_at(one.time) for one in sorted(written, key=lambda one: one.time))
-    times, claims = list(counts), f"{len(written)} claim{'s were' if len(written) > 1 else ' was'} written down"
+    counts = Counter(time(claim.time) for claim in sorted(written, key=lambda claim: claim.time))
+    times = list(counts)
     if len(times) > _MOST_TIMES:
+        claims = f"{len(written)} claim{'s were' if len(written) > 1 else ' was'} written down"
         return f"{claims} between {times[0]} and {times[-1]}"
-    first, *later = counts.items()
-    verb = "claims were" if first[1] > 1 else "claim was"
-    return _listed([f"{first[1]} {verb} written down at {first[0]}", *(f"{many} at {time}" for time, many in later)])
-
-
-def _counted(claim: Registered) -> str:
-    """Say how many of a claim's runs were stored when it was written down."""
-    if claim.stored == 0:
-        return f"before any of its {claim.planned} runs was stored"
-    most = "" if claim.exact else "up to "
-    return f"when {most}{claim.stored} of its {claim.planned} runs were stored"
-
-
-def _name(claim: Registered) -> str:
-    return claim.claim.id or f"“{claim.claim.statement}”"
-
-
-def _at(time: str) -> str:
-    return time.replace("T", " ").replace("+00:00", " UTC")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    (first, many), *later = counts.items()
+    verb = "claims were" if many > 1 else "claim was"
+    return listed([f"{many} {verb} written down at {first}", *(f"{number} at {when}" for when, number in later)])

@@ -1,17 +1,18 @@
-"""Comparisons in plain English."""
+"""Comparisons in plain English: a sentence for each, and the headline of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rlbench.analysis.draw.style import arm_styles
-from rlbench.analysis.format import form_of, number, visible
+from rlbench.analysis.format import count, form_of, listed, number, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison
+from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.identity import IDENTICAL
+from rlbench.analysis.scores.metrics import QUANTITIES
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import NO_SPREAD, Estimate
@@ -20,36 +21,27 @@ if TYPE_CHECKING:
     from rlbench.analysis.judge.judged import JudgedResults
 
 
-METRIC_NAMES = {
-    "auc": "return over training (area under the learning curve)",
-    "final": "return over the last tenth of the training",
-    "last100": "return of the last 100 episodes",
-    "score": "score",
-}
-
-
-def sentence(comparison: Comparison) -> str:
+def sentence(c: Comparison) -> str:
     """Say one comparison in plain English: verdict, size, how often, how sure, and from how many runs."""
-    parts = [_verdict(comparison)]
-    if comparison.verdict == "identical":
-        parts.append(_size(comparison))
+    parts = [_verdict(c)]
+    if c.verdict == "identical":
+        parts.append(_size(c))
     else:
-        if min(comparison.n_arm, comparison.n_baseline) > 0:
-            parts += [_size(comparison), _how_often(comparison), _how_sure(comparison)]
-        parts += [_ceiling(comparison), _too_few(comparison), _power(comparison)]
-    parts.append(_left_out(comparison))
-    return " ".join(part for part in parts if part)
+        if min(c.n_arm, c.n_baseline) > 0:
+            parts += [_size(c), _how_often(c), _how_sure(c)]
+        if c.difference.method == NO_SPREAD and c.difference.point == 0:
+            parts.append("All runs of both have exactly the same score, so this score cannot tell them apart.")
+        parts.append(_power(c))
+    return " ".join(part for part in [*parts, _left_out(c)] if part)
 
 
 def _verdict(c: Comparison) -> str:
-    where = _where(c)
+    where = everywhere(c.environments) if c.environment == ALL else f"On {c.environment}"
+    refused = f"{where}, {c.arm} cannot be compared with {c.baseline}"
     if min(c.n_arm, c.n_baseline) == 0:
-        nobody = c.arm if c.n_arm == 0 else c.baseline
-        return f"{where}, {c.arm} cannot be compared with {c.baseline}: no run of {nobody} can be used."
+        return f"{refused}: no run of {c.arm if c.n_arm == 0 else c.baseline} can be used."
     if np.isnan(c.p_value):
-        return (
-            f"{where}, {c.arm} cannot be compared with {c.baseline}: one of them has an environment without a used run."
-        )
+        return f"{refused}: one of them has an environment without a used run."
     if c.verdict == "undecided":
         return (
             f"{where}, it is undecided whether {c.arm} or {c.baseline} scores higher; "
@@ -69,7 +61,7 @@ def _size(c: Comparison) -> str:
     form = form_of_comparison(c)
     scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
     return (
-        f"Mean {METRIC_NAMES[c.metric]}{scale}: {c.mean_arm.point:z{form}} against "
+        f"Mean {QUANTITIES[c.metric].sentence or QUANTITIES[c.metric].name}{scale}: {c.mean_arm.point:z{form}} against "
         f"{c.mean_baseline.point:z{form}}, a difference of {c.difference.point:+z{form}} "
         f"({_interval(c.difference, f'+z{form}')})."
     )
@@ -87,32 +79,19 @@ def _how_often(c: Comparison) -> str:
 def _how_sure(c: Comparison) -> str:
     if np.isnan(c.p_value):
         return ""
-    runs = f"{c.n_arm} and {c.n_baseline} runs"
-    if c.comparisons > 1:
-        corrected = f"{_p(c.p_value)}, and {_p(c.p_adjusted)} corrected for {c.comparisons} comparisons"
-    else:
-        corrected = _p(c.p_value)
-    return f"Permutation test on {runs}: {corrected}."
-
-
-def _ceiling(c: Comparison) -> str:
-    if c.difference.method == NO_SPREAD and c.difference.point == 0:
-        return "All runs of both have exactly the same score, so this score cannot tell them apart."
-    return ""
-
-
-def _too_few(c: Comparison) -> str:
-    if not c.smallest_p >= ALPHA:
-        return ""
-    return (
-        f"So few runs can give no p below {c.smallest_p:.2g}: this test could not have decided at the {ALPHA} level "
-        f"however large the difference; at least {c.fewest} runs per arm are needed."
-    )
+    p, adjusted = (f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001" for p in (c.p_value, c.p_adjusted))
+    corrected = f", and {adjusted} corrected for {c.comparisons} comparisons" if c.comparisons > 1 else ""
+    return f"Permutation test on {c.n_arm} and {c.n_baseline} runs: {p}{corrected}."
 
 
 def _power(c: Comparison) -> str:
-    """Say what an undecided comparison could have found."""
-    if c.verdict != "undecided" or c.smallest_p >= ALPHA or not c.detectable > 0:
+    """Say what so few runs could never decide, or what an undecided comparison could have found."""
+    if c.smallest_p >= ALPHA:
+        return (
+            f"So few runs can give no p below {c.smallest_p:.2g}: this test could not have decided at the {ALPHA} "
+            f"level however large the difference; at least {c.fewest} runs per arm are needed."
+        )
+    if c.verdict != "undecided" or not c.detectable > 0:
         return ""
     return f"So many runs find a difference of {c.detectable:{form_of_comparison(c)}} with probability 0.8."
 
@@ -123,18 +102,12 @@ def _left_out(c: Comparison) -> str:
     if not missing:
         return ""
     validity = "; the result holds for the others" if min(c.n_arm, c.n_baseline) > 0 else ""
-    return f"Left out: {' and '.join(missing)}, which did not finish or have no score{validity}."
+    return f"Left out: {listed(missing)}, which did not finish or have no score{validity}."
 
 
 def everywhere(environments: Sequence[str]) -> str:
     """Return how a sentence over all environments begins."""
     return "Over both environments" if len(environments) == 2 else f"Over all {len(environments)} environments"
-
-
-def _where(c: Comparison) -> str:
-    if c.environment == ALL:
-        return everywhere(c.environments)
-    return f"On {c.environment}"
 
 
 def form_of_comparison(c: Comparison) -> str:
@@ -145,87 +118,77 @@ def form_of_comparison(c: Comparison) -> str:
 def _interval(estimate: Estimate, form: str) -> str:
     if np.isnan(estimate.low) or estimate.method == IDENTICAL:
         return estimate.method
-    name, _, caution = interval_name([estimate]).partition(", ")
-    return f"{name} {estimate.low:{form}} to {estimate.high:{form}}{', ' if caution else ''}{caution}"
+    name, comma, caution = interval_name([estimate]).partition(", ")
+    return f"{name} {estimate.low:{form}} to {estimate.high:{form}}{comma}{caution}"
 
 
-def _p(p: float) -> str:
-    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
+class ArmHeadline(NamedTuple):
+    """What came out for one arm: a sentence per place, all environments together first (`everywhere`) if compared.
 
-
-@dataclass(frozen=True)
-class Line:
-    """One comparison in words; `everywhere` if it is over all environments."""
-
-    everywhere: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class ArmAnswer:
-    """What was found about one arm; the first line is the one over all environments, if there is one.
-
-    `verdict` is that line's, or the one on which all environments agree, or "mixed".
+    `verdict` is that over all environments, or the one on which all environments agree, or "mixed".
     """
 
     arm: str
     verdict: str
     color: str
-    lines: list[Line]
+    everywhere: bool
+    lines: list[str]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Headline(NamedTuple):
     """The opening of a report."""
 
     question: str
     short: list[str]
-    arms: list[ArmAnswer]
+    arms: list[ArmHeadline]
 
 
-def answer(results: JudgedResults) -> Answer:
+def headline(results: JudgedResults) -> Headline:
     """Return the opening of the report of `results`."""
     question = results.experiment.question
+    if is_measured(results):
+        what = "the numbers are those that a function computes for an environment and a seed"
+        return Headline(question, [f"Nothing was trained for this: {what}."], [])
     if not results.comparisons:
-        return Answer(question, _without_comparison(results), [])
+        return Headline(question, _without_comparison(results), [])
     order = [ALL, *results.environments]
     arms = []
     for arm in results.arms:
-        own = [one for one in results.comparisons if one.arm == arm]
-        if own:
-            own.sort(key=lambda one: order.index(one.environment))
-            lines = [Line(one.environment == ALL, sentence(one)) for one in own]
-            arms.append(ArmAnswer(arm, _overall(own), arm_styles(results.arms)[arm].color, lines))
-    return Answer(question, _short(results), arms)
+        compared = [one for one in results.comparisons if one.arm == arm]
+        if compared:
+            compared.sort(key=lambda one: order.index(one.environment))
+            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
+            overall = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
+            color = arm_styles(results.arms)[arm].color
+            arms.append(ArmHeadline(arm, overall, color, together, [sentence(one) for one in compared]))
+    return Headline(question, _short(results, order), arms)
 
 
-def _short(results: JudgedResults) -> list[str]:
-    """Return the answer in a sentence per place: all environments together first, then each one."""
-    present = [one.environment for one in results.comparisons]
-    places = [place for place in (ALL, *results.environments) if place in present]
-    said = [_at(place, [one for one in results.comparisons if one.environment == place]) for place in places]
+def _short(results: JudgedResults, order: Sequence[str]) -> list[str]:
+    """Return a sentence per place."""
+    places = {place: [one for one in results.comparisons if one.environment == place] for place in order}
+    lines = [_at(place, compared) for place, compared in places.items() if compared]
     score = "score" if results.metrics[0] == "score" else "return over training"
     key = f"In brackets: the mean {score} less that of {results.baseline}, with its 95 % interval"
-    scale = "; over all environments on a scale from random policy = 0 to target = 1" if ALL in present else ""
-    return [*said, f"{key}{scale}."]
+    scale = "; over all environments on a scale from random policy = 0 to target = 1" if places[ALL] else ""
+    return [*lines, f"{key}{scale}."]
 
 
 def _at(place: str, comparisons: list[Comparison]) -> str:
     baseline = comparisons[0].baseline
     where = everywhere(comparisons[0].environments) if place == ALL else f"On {place}"
     parts = []
-    for verdict, text in (("better", "better than"), ("worse", "worse than")):
+    for verdict in ("better", "worse"):
         arms = [_with_effect(one) for one in comparisons if one.verdict == verdict]
         if arms:
-            parts.append(f"{_join(arms)} {'is' if len(arms) == 1 else 'are'} {text} {baseline}")
+            parts.append(f"{listed(arms)} {'is' if len(arms) == 1 else 'are'} {verdict} than {baseline}")
     if same := [one.arm for one in comparisons if one.verdict == "identical"]:
-        parts.append(f"every seed gave exactly the same with {_join([*same, baseline])}")
+        parts.append(f"every seed gave exactly the same with {listed([*same, baseline])}")
     without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
-    undecided = [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]
-    if undecided:
-        parts.append(f"for {_join(undecided)} the runs do not decide it")
+    if undecided := [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]:
+        parts.append(f"for {listed(undecided)} the runs do not decide it")
     if without:
-        parts.append(f"{_join(without)} cannot be compared for want of finished runs")
+        parts.append(f"{listed(without)} cannot be compared for want of finished runs")
     return f"{where}, {'; '.join(parts)}."
 
 
@@ -235,14 +198,6 @@ def _with_effect(one: Comparison) -> str:
     form = visible(effect, form_of([effect], 2 if one.environment == ALL else 1))
     spread = "" if np.isnan(effect.low) else f", {number(effect.low, form)} to {number(effect.high, form)}"
     return f"{one.arm} ({number(effect.point, form, '+' if effect.point > 0 else '')}{spread})"
-
-
-def _overall(own: list[Comparison]) -> str:
-    """Return the verdict over all environments, or the one that all environments share, or "mixed"."""
-    if own[0].environment == ALL:
-        return own[0].verdict
-    verdicts = {one.verdict for one in own}
-    return verdicts.pop() if len(verdicts) == 1 else "mixed"
 
 
 def _without_comparison(results: JudgedResults) -> list[str]:
@@ -255,20 +210,19 @@ def _without_comparison(results: JudgedResults) -> list[str]:
     )
     if used.empty:
         return ["No run finished, so there is no score to report.", reason]
-    said = []
+    primary = results.metrics[0]
+    when = "" if primary == "score" else " over training"
+    lines = []
     for environment in results.environments:
-        here = used.loc[used["environment"] == environment, list(results.metrics)]
-        form = form_of(here.to_numpy(np.float64).ravel())
+        here = used[used["environment"] == environment]
+        form = form_of(here[list(results.metrics)].to_numpy(np.float64).ravel())
         for arm in results.arms:
-            own = used[(used["arm"] == arm) & (used["environment"] == environment)]
-            if len(own):
-                runs = f"({len(own)} run{'s' if len(own) > 1 else ''})"
-                score = number(own[results.metrics[0]].mean(), form)
-                when = "" if results.metrics[0] == "score" else " over training"
-                end = f" and {number(own['final'].mean(), form)} at its end" if "final" in results.metrics else ""
-                said.append(f"On {environment}, {arm} scores {score} on average{when}{end} {runs}.")
-    return [*said, reason]
-
-
-def _join(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+            runs = here[here["arm"] == arm]
+            if len(runs):
+                score, end = number(runs[primary].mean(), form), ""
+                if "final" in results.metrics:
+                    end = f" and {number(runs['final'].mean(), form)} at its end"
+                lines.append(
+                    f"On {environment}, {arm} scores {score} on average{when}{end} ({count(len(runs), 'run')})."
+                )
+    return [*lines, reason]

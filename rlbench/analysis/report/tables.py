@@ -1,268 +1,220 @@
-"""The tables of a report: what they hold, how they are shown, and how they are written."""
+"""Every table in the report of an experiment; a column that is added here is on the page and in all files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.draw.rows import aggregates
-from rlbench.analysis.format import NONE, form_of, number, text
+from rlbench.analysis.format import NONE, form_of, number, ranges, span, text
 from rlbench.analysis.judge.compare import Comparison, to_frame
-from rlbench.analysis.report.files import Table
-from rlbench.analysis.report.method import ranges
+from rlbench.analysis.report.claims import limits, needed_text, part_name, part_row
+from rlbench.analysis.report.table import Column, Record, Table, tabulate
+from rlbench.analysis.scores import milestones
 from rlbench.analysis.scores import scores as scoring
+from rlbench.analysis.scores.metrics import QUANTITIES, measure
 from rlbench.analysis.scores.references import possible_range
 from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.stats import survival, tails
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import mean_interval
-from rlbench.records import cause
+from rlbench.analysis.stats.selection import pick_best
+from rlbench.records import MEASURED, cause
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.judged import JudgedResults
 
 
-COLUMNS = {"auc": "Over training (AUC)", "final": "Final", "score": "Score"}
+THRESHOLDS = (0.5, 0.9)  # normalised return
+_LINES = 12  # of a traceback's end
+_PLACE, _ARM = Column("environment", "Environment"), Column("arm", "Arm")
+_IMPROVEMENT = Column("improvement", "P(run beats baseline)", ".2f")
+
+
+def is_measured(results: JudgedResults) -> bool:
+    """Return whether the results are numbers that a function computed, without training, curves or scores."""
+    return bool((results.runs["algorithm"] == MEASURED).all())
+
+
+def all_tables(results: JudgedResults) -> list[Table]:
+    """Return every table of a report that has rows, the most important first; the first one always."""
+    runs = [run_counts_table(results), failure_causes_table(results), stopped_table(results)]
+    if is_measured(results):
+        tables = [numbers_table(results), claims_table(results), *runs]
+    else:
+        tables = [summary_table(results), aggregate_table(results), comparison_table(results), claims_table(results)]
+        tables += [*runs, compute_table(results), settings_table(results), score_table(results)]
+        tables += [worst_table(results), steps_table(results), sensitivity_table(results), selection_table(results)]
+    return [table for table in tables if len(table.data) or table is tables[0]]
 
 
 def summary_table(results: JudgedResults) -> Table:
-    """One row per environment and arm, then all environments together: scores and the comparison."""
-    comparisons = {(one.environment, one.arm): one for one in results.comparisons}
-    difference = "AUC" if results.metrics[0] == "auc" else "Score"
-    rows = {(environment, arm): _row(results, environment, arm) for environment, arm in _rows(results, comparisons)}
-    forms = {
-        place: form_of(
-            [mean for (at, _), (_, means) in rows.items() if at == place for mean in means.values()],
-            3 if place == ALL else 1,
-            [one.difference for one in results.comparisons if one.environment == place],
-        )
-        for place, _ in rows
-    }
-    data, shown, intervals = [], [], []
-    for (environment, arm), (runs, means) in rows.items():
-        intervals += [] if environment == ALL else [means[results.metrics[0]]]
-        used, planned = int(runs["used"].sum()), len(runs)
-        one, form = comparisons.get((environment, arm)), forms[environment]
-        verdict = one.verdict if one else ("baseline" if arm == results.baseline else "")
-        data.append(
-            {"environment": environment, "arm": arm, "planned": planned, "used": used}
-            | {key: value for metric, mean in means.items() for key, value in _columns(metric, mean).items()}
-            | (_columns("difference", one.difference) | _columns("improvement", one.improvement) if one else {})
-            | {"p_adjusted": one.p_adjusted if one else np.nan, "verdict": verdict}
-        )
-        shown.append(
-            {
-                "Environment": environment,
-                "Arm": arm,
-                "Runs used": f"{used} of {planned}",
-            }
-            | {COLUMNS[metric]: text(mean, form) for metric, mean in means.items()}
-            | (
-                {
-                    f"{difference} more than baseline": text(one.difference, form, sign=True) if one else NONE,
-                    "P(run beats baseline)": text(one.improvement, ".2f") if one else NONE,
-                    "Verdict": verdict,
-                }
-                if comparisons
-                else {}
-            )
-        )
-    return Table(
-        "summary",
-        "Scores and verdicts",
-        pd.DataFrame(data),
-        pd.DataFrame(shown),
+    """Return one row per environment and arm, then all environments together: scores and the comparison."""
+    compared = {(one.environment, one.arm): one for one in results.comparisons}
+    together = [arm for place, arm in compared if place == ALL]
+    pairs = _pairs(results)
+    if together:
+        pairs += [(ALL, arm) for arm in results.arms if arm in (*together, results.baseline)]
+    records = [_summary(results, *pair, compared.get(pair)) for pair in pairs]
+    for place in {record["environment"] for record in records}:
+        here = [record for record in records if record["environment"] == place]
+        means = [record[metric] for record in here for metric in results.metrics]
+        differences = [one.difference for one in results.comparisons if one.environment == place]
+        form = form_of(means, 3 if place == ALL else 1, differences)
+        for record in here:
+            record["form"] = form
+    primary = results.metrics[0]
+    difference = "AUC" if primary == "auc" else "Score"
+    columns = [
+        _PLACE,
+        _ARM,
+        Column("planned"),
+        Column("used", "Runs used", lambda record: f"{record['used']} of {record['planned']}"),
+        *(Column(metric, QUANTITIES[metric].heading) for metric in results.metrics),
+    ]
+    if compared:
+        columns += [Column("difference", f"{difference} more than baseline", sign="+"), _IMPROVEMENT]
+    columns += [Column("p_adjusted"), Column("verdict", "Verdict" if compared else "")]
+    intervals = [record[primary] for record in records if record["environment"] != ALL]
+    note = (
         f"Mean over the used runs; in brackets its {interval_name(intervals)}. Environments in units of "
-        f"{'the score' if results.metrics[0] == 'score' else 'the episode return'}, “{ALL}” normalised (random policy "
-        "0, target 1).",
+        f"{'the score' if primary == 'score' else 'the episode return'}, “{ALL}” normalised (random policy "
+        "0, target 1)."
+    )
+    return tabulate("summary", "Scores and verdicts", records, columns, note)
+
+
+def _summary(results: JudgedResults, environment: str, arm: str, compared: Comparison | None) -> dict[str, Any]:
+    runs = results.scores[results.scores["arm"] == arm]
+    runs = runs if environment == ALL else runs[runs["environment"] == environment]
+    record = {"environment": environment, "arm": arm, "planned": len(runs), "used": int(runs["used"].sum())}
+    record |= {metric: _mean(results, runs, metric, normalised=environment == ALL) for metric in results.metrics}
+    if compared is None:
+        return record | {"p_adjusted": np.nan, "verdict": "baseline" if arm == results.baseline else ""}
+    return record | {key: getattr(compared, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
+
+
+def _mean(results: JudgedResults, runs: pd.DataFrame, metric: str, *, normalised: bool) -> Estimate:
+    """Return the mean score of the used runs, over environments the mean of their means."""
+    used = runs[f"{metric}_normalised" if normalised else metric].where(runs["used"].astype(bool))
+    names = list(dict.fromkeys(runs["environment"]))
+    return mean_interval(
+        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])],
+        seed=results.seed,
+        possible=possible_range(names, results.references, normalised=normalised),
     )
 
 
 def aggregate_table(results: JudgedResults) -> Table:
-    """IQM and mean of the normalised scores of every arm, for both scores."""
-    data, shown = [], []
+    """Return IQM and mean of the normalised scores of every arm, for each score."""
+    records = []
     for metric in results.metrics:
-        name = COLUMNS[metric].lower().replace("auc", "AUC")
         found = aggregates(results, metric)
-        form = form_of([one for both in found.values() for one in both], 3)
-        for arm, (middle, mean) in found.items():
-            data.append({"score": metric, "arm": arm} | _columns("iqm", middle) | _columns("mean", mean))
-            shown.append({"Score": name, "Arm": arm, "IQM": text(middle, form), "Mean": text(mean, form)})
-    return Table("aggregate", "Normalised scores of all environments", pd.DataFrame(data), pd.DataFrame(shown))
+        form = form_of([estimate for both in found.values() for estimate in both], 3)
+        records += [
+            {"score": metric, "arm": arm, "iqm": iqm, "mean": mean, "form": form} for arm, (iqm, mean) in found.items()
+        ]
+    columns = [Column("score", "Score", _score_name), _ARM, Column("iqm", "IQM"), Column("mean", "Mean")]
+    return tabulate("aggregate", "Normalised scores of all environments", records, columns)
+
+
+def _score_name(record: Record) -> str:
+    return QUANTITIES[record["score"]].heading.lower().replace("auc", "AUC")
 
 
 def comparison_table(results: JudgedResults) -> Table:
-    """Every comparison with the baseline in both scores, with p-values."""
-    others = [one for metric in results.metrics[1:] for one in results.compare(metric=metric)]
-    comparisons = [*results.comparisons, *others]
+    """Return every comparison with the baseline in each score, with p-values."""
+    comparisons = [*results.comparisons]
+    comparisons += [one for metric in results.metrics[1:] for one in results.compare(metric=metric)]
     forms = {
         place: form_of([one.difference for one in comparisons if one.environment == place], 3 if place == ALL else 1)
         for place in {one.environment for one in comparisons}
     }
-    shown = [
-        {
-            "Score": COLUMNS[one.metric].lower().replace("auc", "AUC"),
-            "Environment": one.environment,
-            "Arm": one.arm,
-            "Difference of means": text(one.difference, forms[one.environment], sign=True),
-            "P(run beats baseline)": text(one.improvement, ".2f"),
-            "p": number(one.p_value, ".4f"),
-            "p corrected": number(one.p_adjusted, ".4f"),
-            "Found with 80 %": number(one.detectable, forms[one.environment]),
-            "Verdict": one.verdict,
-        }
-        for one in comparisons
+    records = [vars(one) | {"score": one.metric, "form": forms[one.environment]} for one in comparisons]
+    columns = [
+        Column("score", "Score", _score_name),
+        _PLACE,
+        _ARM,
+        Column("difference", "Difference of means", sign="+"),
+        _IMPROVEMENT,
+        Column("p_value", "p", ".4f"),
+        Column("p_adjusted", "p corrected", ".4f"),
+        Column("detectable", "Found with 80 %"),
+        Column("verdict", "Verdict"),
     ]
     note = (
         f"p by permutation, corrected for the {len(results.comparisons)} comparisons in each score. In the last column "
         "but one, the difference that so many runs would find with a probability of 80 %."
     )
-    return Table(
-        "comparisons",
-        f"Comparisons with {results.baseline}",
-        to_frame(comparisons) if comparisons else pd.DataFrame(),
-        pd.DataFrame(shown),
-        note,
+    title = f"Comparisons with {results.baseline}"
+    return tabulate("comparisons", title, records, columns, note, to_frame(comparisons))
+
+
+def claims_table(results: JudgedResults) -> Table:
+    """Return one row per part of every claim, with its numbers."""
+    records = [
+        vars(part) | {"claim": verdict.claim.statement, "of": verdict.claim, "part": part}
+        for verdict in results.verdicts
+        for part in verdict.parts
+    ]
+    columns = [
+        Column("claim", "Claim"),
+        Column("part", "Part", lambda record: part_name(record["part"])),
+        Column("metric", "Metric", lambda record: record["of"].metric),
+        Column("n_arm", "Runs", lambda record: " vs ".join(str(n) for n in (record["n_arm"], record["n_other"]) if n)),
+        Column("effect", "Effect"),
+        Column("claimed", "Claimed", lambda record: limits(record["of"])),
+        Column("p", "p corrected", lambda record: "0.0001 or less" if record["p"] <= 1e-4 else number(record["p"])),
+        Column("verdict", "Verdict"),
+        Column("needed", "Runs needed", lambda record: needed_text(record["part"])),
+    ]
+    note = (
+        "Effect: the difference of means, change, mean or share that the claim is about, with its interval at the "
+        "claim's level, adjusted for its number of parts. p: of the claim being false there. Runs needed: per arm and "
+        "environment, to decide with probability 0.8 if the effect and the spread are what was estimated; in brackets "
+        "what the uncertainty of the spread leaves open."
     )
+    data = pd.DataFrame([part_row(verdict, part) for verdict in results.verdicts for part in verdict.parts])
+    return tabulate("claims", "Claims, part by part", records, columns, note, data)
 
 
-def accounts_table(results: JudgedResults) -> Table:
-    """How many runs of each arm and environment were planned, finished, failed and used."""
+def numbers_table(results: JudgedResults) -> Table:
+    """Return one row per environment, arm and column of a measurement: the mean over seeds of its mean in each."""
+    names = [str(name) for name in results.updates if name not in ("cell", "step")]
+    values = {name: measure(results, f"{name}:mean") for name in names}
+    records: list[dict[str, Any]] = []
+    for environment, arm, name in ((place, arm, name) for place, arm in _pairs(results) for name in names):
+        table = values[name]
+        rows = table[(table["arm"] == arm) & (table["environment"] == environment) & table["used"].astype(bool)]
+        numbers = rows["value"].to_numpy(np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        record = {"environment": environment, "arm": arm, "column": name, "seeds": len(numbers)}
+        if len(numbers):
+            records.append(record | {"mean": mean_interval([numbers], seed=results.seed)})
+    columns = [_PLACE, _ARM, Column("column", "Column"), Column("seeds", "Seeds"), Column("mean", "Mean")]
+    note = (
+        "Mean over the seeds of each seed's mean; in brackets its "
+        f"{interval_name([record['mean'] for record in records])}. Seeds without a finite number are left out."
+    )
+    return tabulate("summary", "What was measured", records, columns, note)
+
+
+def run_counts_table(results: JudgedResults) -> Table:
+    """Return how many runs of each arm and environment were planned, finished, failed and used."""
     data = _ordered(results, scoring.counts(results.scores))
     data.insert(0, "environment", data.pop("environment"))
-    shown = data.rename(columns=str.capitalize).astype(str)
-    return Table("run-counts", "Planned, finished and used runs", data, shown)
+    columns = [Column(str(name), str(name).capitalize()) for name in data]
+    return tabulate("run-counts", "Planned, finished and used runs", data, columns)
 
 
-def stopped_table(results: JudgedResults) -> Table:
-    """The runs that failed, diverged or are missing, and why."""
-    runs = results.runs[results.runs["status"] != "finished"]
-    data = _ordered(results, runs)[["environment", "arm", "seed", "status", "steps_done", "reason"]]
-    shown = data.assign(steps_done=[f"{steps:.10g}" for steps in data["steps_done"]])
-    shown = shown.rename(columns=lambda name: str(name).replace("_", " ").capitalize()).astype(str)
-    return Table("stopped-runs", "Runs that did not finish", data, shown)
-
-
-def compute_table(results: JudgedResults) -> Table:
-    """What a finished run cost: medians over the finished runs."""
-    columns = ["steps_done", "gradient_steps", "samples", "seconds"]
-    finished = results.runs[(results.runs["status"] == "finished") & (results.runs["seconds"] > 0)]
-    data = _ordered(results, finished.groupby(["arm", "environment"], as_index=False)[columns].median())
-    names = ("Environment steps", "Gradient steps", "Samples", "Seconds")
-    shown = pd.DataFrame(
-        {"Environment": data["environment"], "Arm": data["arm"]}
-        | {
-            name: [f"{value:,.1f}" if column == "seconds" else f"{value:,.0f}" for value in data[column]]
-            for column, name in zip(columns, names, strict=True)
-        }
-    )
-    return Table(
-        "compute",
-        "What a run cost",
-        data,
-        shown,
-        "Median over the finished runs. Samples are those that gradients were computed from, each as often as it was "
-        "used. Runs train together in batches; seconds are a run's share of its batch and depend on the machine.",
-    )
-
-
-def arms_table(results: JudgedResults) -> Table:
-    """Every arm with all its settings, one row per setting: those given first, marked."""
-    rows = []
-    for arm in results.experiment.arms:
-        for name, value in {**arm.settings, **arm.fields}.items():
-            rows.append(
-                {
-                    "arm": arm.label,
-                    "algorithm": arm.algorithm,
-                    "setting": name,
-                    "value": json.dumps(value),
-                    "given": name in arm.settings,
-                }
-            )
-    data = pd.DataFrame(rows, columns=["arm", "algorithm", "setting", "value", "given"])
-    return Table("settings", "Settings of every arm", data, _settings_side_by_side(results.arms, data))
-
-
-def score_table(results: JudgedResults) -> Table:
-    """The scores of every single run."""
-    data = _ordered(results, results.scores)
-    metrics = [metric for metric in scoring.METRICS if metric in data]
-    shown = data[["environment", "arm", "seed", "status", *metrics]].astype(object)
-    # Runs of one environment share a unit, and all of the scores of a run do.
-    for _, rows in data.groupby("environment"):
-        form = form_of(rows[metrics].to_numpy(np.float64).ravel())
-        for metric in metrics:
-            shown.loc[rows.index, metric] = [number(value, form) for value in rows[metric]]
-    return Table("scores", "Scores of every run", data, shown.astype(str))
-
-
-def _rows(results: JudgedResults, comparisons: Mapping[tuple[str, str], Comparison]) -> list[tuple[str, str]]:
-    """Return the (environment, arm) of the summary; all environments together only if they were compared."""
-    planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
-    rows = [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
-    together = {arm for environment, arm in comparisons if environment == ALL}
-    if together:
-        rows += [(ALL, arm) for arm in results.arms if arm in together or arm == results.baseline]
-    return rows
-
-
-def _row(results: JudgedResults, environment: str, arm: str) -> tuple[pd.DataFrame, dict[str, Estimate]]:
-    """Return the runs of a row of the summary, and their mean scores."""
-    everywhere = environment == ALL
-    runs = results.scores[results.scores["arm"] == arm]
-    runs = runs if everywhere else runs[runs["environment"] == environment]
-    return runs, {metric: _mean(results, runs, metric, everywhere) for metric in results.metrics}
-
-
-def _mean(results: JudgedResults, runs: pd.DataFrame, metric: str, everywhere: bool) -> Estimate:
-    """Return the mean score of the used runs, over environments the mean of their means."""
-    column = f"{metric}_normalised" if everywhere else metric
-    used = runs[column].where(runs["used"].astype(bool))
-    names = list(dict.fromkeys(runs["environment"]))
-    return mean_interval(
-        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])],
-        seed=results.seed,
-        possible=possible_range(names, results.references, normalised=everywhere),
-    )
-
-
-def _columns(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: estimate.point, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _ordered(results: JudgedResults, table: pd.DataFrame) -> pd.DataFrame:
-    """Sort rows as the experiment orders environments and arms, then by seed."""
-    keys = [
-        table["environment"].map(results.environments.index),
-        table["arm"].map(results.arms.index),
-    ]
-    by = pd.DataFrame({"environment": keys[0], "arm": keys[1]}, index=table.index)
-    if "seed" in table:
-        by["seed"] = table["seed"]
-    return table.loc[by.sort_values(list(by.columns)).index].reset_index(drop=True)
-
-
-def _settings_side_by_side(arms: Sequence[str], data: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per setting and one column per arm; what the experiment set is marked with an asterisk."""
-    if data.empty:
-        return pd.DataFrame()
-    value = data["value"].where(~data["given"], data["value"] + " *")
-    wide = data.assign(value=value).pivot(index="setting", columns="arm", values="value").fillna(NONE)
-    columns = [arm for arm in arms if arm in wide.columns]
-    return wide[columns].rename_axis(None, axis=1).reset_index().rename(columns={"setting": "Setting"})
-
-
-_KEYS = ["status", "cause", "arm", "environment"]
-_LINES = 12  # of a traceback's end
-
-
-def causes_table(results: JudgedResults) -> Table:
-    """The runs that failed or diverged by cause, arm and environment, with the end of the first one's traceback.
+def failure_causes_table(results: JudgedResults) -> Table:
+    """Return the runs that failed or diverged by cause, arm and environment, with the end of the first traceback.
 
     `attempts` is how often the runs were started, as `1` or `2 to 4`.
     """
@@ -271,32 +223,306 @@ def causes_table(results: JudgedResults) -> Table:
         if name not in stopped:
             stopped = stopped.assign(**{name: unknown})
     stopped = stopped.assign(cause=stopped["reason"].map(cause))
-    rows: list[dict[str, str]] = [
+    keys = ["status", "cause", "arm", "environment"]
+    records: list[dict[str, str]] = [
         {
-            **dict(zip(_KEYS, map(str, key), strict=True)),
+            **dict(zip(keys, map(str, key), strict=True)),
             "seeds": ranges(sorted(group["seed"])),
-            "attempts": _span(group["attempts"].astype(int)),
-            "traceback": _end(group.sort_values("seed")["detail"].iloc[0]),
+            "attempts": span(group["attempts"]),
+            "traceback": "\n".join(group.sort_values("seed")["detail"].iloc[0].rstrip().splitlines()[-_LINES:]),
         }
-        for key, group in stopped.groupby(_KEYS)
+        for key, group in stopped.groupby(keys)
     ]
-    rows.sort(key=lambda row: (results.environments.index(row["environment"]), results.arms.index(row["arm"])))
-    data = pd.DataFrame(rows, columns=[*_KEYS, "seeds", "attempts", "traceback"])
-    shown = data[["cause", "status", "environment", "arm", "seeds", "attempts"]].rename(columns=str.capitalize)
-    return Table(
+    records.sort(key=lambda row: (results.environments.index(row["environment"]), results.arms.index(row["arm"])))
+    shown = ("cause", "status", "environment", "arm", "seeds", "attempts")
+    return tabulate(
         "causes",
         "Why runs did not finish",
-        data,
-        shown.astype(str),
+        records,
+        [Column(name, name.capitalize()) for name in shown],
         "Attempts is how often a run was started. Runs train together; when something ended all of them, parts were "
         "tried again until what was wrong was alone, and what was alone once more where that could help.",
+        pd.DataFrame(records, columns=[*keys, "seeds", "attempts", "traceback"]),
     )
 
 
-def _span(attempts: pd.Series[int]) -> str:
-    low, high = attempts.min(), attempts.max()
-    return str(low) if low == high else f"{low} to {high}"
+def stopped_table(results: JudgedResults) -> Table:
+    """Return the runs that failed, diverged or are missing, and why."""
+    data = _ordered(results, results.runs[results.runs["status"] != "finished"])
+    columns = [
+        _PLACE,
+        _ARM,
+        Column("seed", "Seed"),
+        Column("status", "Status"),
+        Column("steps_done", "Steps done", lambda record: f"{record['steps_done']:.10g}"),
+        Column("reason", "Reason"),
+    ]
+    data = data[[column.key for column in columns]]
+    return tabulate("stopped-runs", "Runs that did not finish", data, columns)
 
 
-def _end(traceback: str) -> str:
-    return "\n".join(traceback.rstrip().splitlines()[-_LINES:])
+def compute_table(results: JudgedResults) -> Table:
+    """Return what a finished run cost: medians over the finished runs."""
+    columns = [
+        Column("steps_done", "Environment steps", ",.0f"),
+        Column("gradient_steps", "Gradient steps", ",.0f"),
+        Column("samples", "Samples", ",.0f"),
+        Column("seconds", "Seconds", ",.1f"),
+    ]
+    finished = results.runs[(results.runs["status"] == "finished") & (results.runs["seconds"] > 0)]
+    groups = finished.groupby(["arm", "environment"], as_index=False)
+    data = _ordered(results, groups[[column.key for column in columns]].median())
+    note = (
+        "Median over the finished runs. Samples are those that gradients were computed from, each as often as it was "
+        "used. Runs train together in batches; seconds are a run's share of its batch and depend on the machine."
+    )
+    return tabulate("compute", "What a run cost", data, [_PLACE, _ARM, *columns], note)
+
+
+def settings_table(results: JudgedResults) -> Table:
+    """Return every arm with all its settings: on the page a column per arm, what was given with an asterisk."""
+    rows: list[dict[str, Any]] = [
+        {"arm": arm.label, "algorithm": arm.algorithm, "setting": name, "value": json.dumps(value)}
+        | {"given": name in arm.settings}
+        for arm in results.experiment.arms
+        for name, value in {**arm.settings, **arm.fields}.items()
+    ]
+    data = pd.DataFrame(rows, columns=["arm", "algorithm", "setting", "value", "given"])
+    values: dict[str, dict[str, str]] = {}
+    for row in rows:
+        values.setdefault(row["setting"], {})[row["arm"]] = f"{row['value']} *" if row["given"] else row["value"]
+    arms = [arm for arm in results.arms if any(arm in own for own in values.values())]
+    shown = pd.DataFrame(
+        [[setting, *(values[setting].get(arm, NONE) for arm in arms)] for setting in sorted(values)],
+        columns=["Setting", *arms],
+    )
+    return Table("settings", "Settings of every arm", data, shown)
+
+
+def score_table(results: JudgedResults) -> Table:
+    """Return the scores of every single run."""
+    data = _ordered(results, results.scores)
+    metrics = [metric for metric in scoring.METRICS if metric in data]
+    # Runs of one environment share a unit, and all of the scores of a run do.
+    forms = {str(place): form_of(own[metrics].to_numpy(float).ravel()) for place, own in data.groupby("environment")}
+    columns = [Column(name, name) for name in ("environment", "arm", "seed", "status")]
+    columns += [Column(name, name, partial(_score, name, forms)) for name in metrics]
+    return tabulate("scores", "Scores of every run", data, columns)
+
+
+def _score(metric: str, forms: Mapping[str, str], run: Record) -> str:
+    return number(run[metric], forms[run["environment"]])
+
+
+def worst_table(results: JudgedResults) -> Table:
+    """Return the worst runs of every arm, and how often its runs collapse."""
+    metric, scores = results.metrics[0], results.scores[results.scores["used"].astype(bool)]
+    lost = milestones.collapses(results.curves, results.references)
+    flags = dict(list(lost.groupby(["environment", "arm"])["collapsed"]))
+    nothing = pd.Series([], dtype=bool)
+    forms = {name: form_of(here[metric]) for name, here in scores.groupby("environment")}
+    records: list[dict[str, Any]] = []
+    for environment, arm in _pairs(results):
+        runs = scores[(scores["environment"] == environment) & (scores["arm"] == arm)]
+        values, collapsed = runs[metric].to_numpy(np.float64), flags.get((environment, arm), nothing)
+        baseline = flags.get((environment, str(results.baseline)), nothing)
+        possible = possible_range([environment], results.references)
+        bound = tails.tolerance_interval(values, side="low")
+        records.append(
+            {
+                "environment": environment,
+                "arm": arm,
+                "runs": len(values),
+                "worst": float(values.min()) if len(values) else np.nan,
+                "cvar": tails.cvar_interval(values, seed=results.seed, possible=possible),
+                "tolerance_bound": bound.low,
+                "tolerance_needs": bound.needed,
+                "collapsed": int(collapsed.sum()),
+                "collapse_runs": len(collapsed),
+                "collapse": milestones.collapse_estimate(int(collapsed.sum()), len(collapsed)),
+                "collapse_p": milestones.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan,
+                "form": forms.get(environment, ".1f"),
+            }
+        )
+
+    def bound_text(record: Record) -> str:
+        known = np.isfinite(record["tolerance_bound"])
+        needs = f"needs {record['tolerance_needs']} runs"
+        return number(record["tolerance_bound"], record["form"]) if known else needs
+
+    def collapsed_text(record: Record) -> str:
+        return f"{record['collapsed']} of {record['collapse_runs']}" if record["collapse_runs"] else NONE
+
+    columns = [
+        _PLACE,
+        _ARM,
+        Column("runs"),
+        Column("worst", "Worst run"),
+        Column("cvar", "Mean of the worst quarter"),
+        Column("tolerance_bound", "90 % of runs score at least", bound_text),
+        Column("tolerance_needs"),
+        Column("collapsed", "Collapsed", collapsed_text),
+        Column("collapse_runs"),
+        Column("collapse", "Probability of collapse", ".2f"),
+        Column("collapse_p", "p (baseline)", ".3f"),
+    ]
+    duration, drop, height = (
+        f"{share * 100:g} %" for share in (milestones.DURATION, milestones.DROP, milestones.HEIGHT)
+    )
+    worst, shares = ([record[key] for record in records] for key in ("cvar", "collapse"))
+    note = (
+        f"In brackets of the worst quarter: {interval_name(worst)}; of a probability: {interval_name(shares)}. The "
+        f"bound for 90 % of the runs holds with 95 % confidence. A run collapses if for {duration} of the training its "
+        f"curve is more than {drop} below the highest that it had reached, and that was {height} of the way from the "
+        "random policy to the target; one that failed or diverged counts as collapsed. p: Boschloo's exact test, not "
+        "corrected for the number of comparisons."
+    )
+    return tabulate("worst-runs", "The worst runs", records, columns, note)
+
+
+def steps_table(results: JudgedResults) -> Table:
+    """Return how many steps arms take to thresholds of their environments; runs that never get there are censored."""
+    curves = results.curves
+    tables = {one: milestones.steps_to_threshold(curves, one, results.references) for one in THRESHOLDS}
+    groups = {
+        (*pair, threshold): runs
+        for threshold, table in tables.items()
+        for pair, runs in table.groupby(["environment", "arm"])
+    }
+    budgets = curves.groupby("environment")["step"].max()
+    records: list[dict[str, Any]] = []
+    for environment, arm, threshold in ((*pair, threshold) for pair in _pairs(results) for threshold in THRESHOLDS):
+        runs = groups.get((environment, arm, threshold))
+        if runs is None:
+            continue
+        budget, times = float(budgets[environment]), runs["steps"].to_numpy(np.float64)
+        reached = runs["reached"].to_numpy(bool)
+        mean = survival.restricted_mean_interval(times, reached, budget, seed=results.seed)
+        records.append(
+            {
+                "environment": environment,
+                "arm": arm,
+                "threshold": threshold,
+                "runs": len(runs),
+                "reached": int(reached.sum()),
+                "median": survival.median_time(times, reached),
+                "mean": mean,
+                "horizon": budget,
+                "form": f",{form_of([*times, mean], least=0)}",
+            }
+        )
+
+    def median_text(record: Record) -> str:
+        return number(record["median"], record["form"]) if np.isfinite(record["median"]) else "not reached"
+
+    columns = [
+        _PLACE,
+        _ARM,
+        Column("threshold", "Normalised return", lambda record: f"{record['threshold']:g}"),
+        Column("runs"),
+        Column("reached", "Reached it", lambda record: f"{record['reached']} of {record['runs']}"),
+        Column("median", "Median of the steps", median_text),
+        Column("mean", "Mean of the steps within the budget"),
+        Column("horizon"),
+    ]
+    note = (
+        "Environment steps until a run's curve is at a normalised return (random policy 0, target 1) for the first "
+        "time. A run that never is counts with its whole budget in the mean, and above every other run in the median; "
+        f"so does one that failed or diverged before. In brackets the {interval_name([r['mean'] for r in records])}."
+    )
+    return tabulate("steps-to-threshold", "Steps to a threshold", records, columns, note)
+
+
+def sensitivity_table(results: JudgedResults) -> Table:
+    """Return the comparisons with the runs that finished, and with failures as the worst possible score."""
+    records = []
+    for one in results.sensitivity:
+        before, after = one.finished, one.with_failures
+        form = form_of([before.difference, after.difference], 3 if before.normalised else 1)
+        records.append(
+            {
+                "environment": before.environment,
+                "arm": before.arm,
+                "baseline": before.baseline,
+                "failed_arm": after.n_arm - before.n_arm,
+                "failed_baseline": after.n_baseline - before.n_baseline,
+                "difference": before.difference.point,
+                "verdict": before.verdict,
+                "difference_with_failures": after.difference.point,
+                "verdict_with_failures": after.verdict,
+                "p_with_failures": after.p_adjusted,
+                "changed": one.changed,
+                "before": text(before.difference, form, "+"),
+                "after": text(after.difference, form, "+"),
+            }
+        )
+
+    def verdict_text(record: Record) -> str:
+        return f"{record['verdict_with_failures']}{' (changed)' if record['changed'] else ''}"
+
+    columns = [
+        _PLACE,
+        _ARM,
+        Column("baseline"),
+        Column(
+            "failed_arm",
+            "Failed runs (arm, baseline)",
+            lambda record: f"{record['failed_arm']}, {record['failed_baseline']}",
+        ),
+        Column("failed_baseline"),
+        Column("difference", "Difference of the finished", lambda record: record["before"]),
+        Column("verdict", "Verdict"),
+        Column("difference_with_failures", "Difference with failures", lambda record: record["after"]),
+        Column("verdict_with_failures", "Verdict with failures", verdict_text),
+        Column("p_with_failures"),
+        Column("changed"),
+    ]
+    note = (
+        "Failed and diverged runs with the worst possible score: the lowest return of the environment, or the lowest "
+        "seen where that is not known. The truth lies between the two."
+    )
+    return tabulate("sensitivity", "If failures count as the worst score", records, columns, note)
+
+
+def selection_table(results: JudgedResults) -> Table:
+    """Return, of algorithms with several arms, by how much the best of them looks too good."""
+    metric, scores = results.metrics[0], results.scores[results.scores["used"].astype(bool)]
+    records = []
+    for environment in results.environments:
+        for algorithm, runs in scores[scores["environment"] == environment].groupby("algorithm", sort=True):
+            sweep = {str(arm): rows[metric].to_numpy(np.float64) for arm, rows in runs.groupby("arm")}
+            if len(sweep) < 2 or min(map(len, sweep.values())) < 2:
+                continue
+            possible = possible_range([environment], results.references)
+            best = pick_best(sweep, seed=results.seed, possible=possible)
+            form = form_of([best.naive, best.corrected])
+            record = vars(best) | {"environment": environment, "algorithm": str(algorithm), "form": form}
+            records.append(record | {"naive": best.naive.point, "as_it_looks": text(best.naive, form)})
+    columns = [
+        _PLACE,
+        Column("algorithm", "Algorithm"),
+        Column("settings", "Best of", lambda record: f"{record['settings']}: {record['picked']}"),
+        Column("picked"),
+        Column("naive", "As it looks", lambda record: record["as_it_looks"]),
+        Column("optimism", "Too good by"),
+        Column("corrected", "Corrected"),
+    ]
+    note = (
+        "Whoever picks the best of several settings by these runs gets a score that is too good; here by how much, "
+        "from bootstrapping the runs and the pick together. Running the picked setting on fresh seeds is better."
+    )
+    return tabulate("selection", "If the best setting is picked", records, columns, note)
+
+
+def _pairs(results: JudgedResults) -> list[tuple[str, str]]:
+    """Return every (environment, arm) with a planned run."""
+    planned = set(zip(results.runs["environment"], results.runs["arm"], strict=True))
+    return [(env, arm) for env in results.environments for arm in results.arms if (env, arm) in planned]
+
+
+def _ordered(results: JudgedResults, table: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows as the experiment orders environments and arms, then by seed."""
+    order: dict[str, Sequence[str]] = {"environment": results.environments, "arm": results.arms}
+    by = table.assign(**{key: table[key].map(list(names).index) for key, names in order.items()})
+    keys = [*order, *(["seed"] if "seed" in table else [])]
+    return table.loc[by.sort_values(keys).index].reset_index(drop=True)

@@ -1,7 +1,8 @@
-"""One number per training run from any recorded column: returns, cost, or the mechanism of the updates.
+"""The quantities of a run, an update and an episode: what they are called, what they are, and one number per run.
 
-A metric is a column of the scores or runs (`auc`, `final_normalised`, `seconds`), or `COLUMN:REDUCTION` of a column
-of the updates or episodes, over all rows of the run unless said otherwise:
+`QUANTITIES` is the one place that names and defines them. A metric is a column of the scores or runs (`auc`,
+`final_normalised`, `seconds`), or `COLUMN:REDUCTION` of a column of the updates or episodes, over all rows of the run
+unless said otherwise:
 
     mean, std, min, max    of the column; std with n - 1
     final                  mean over the last tenth of the budget, where nothing was recorded there the last row
@@ -16,8 +17,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,146 @@ from rlbench.errors import RlbenchError, nearest
 if TYPE_CHECKING:
     from rlbench.analysis.scores.results import Results
 
+
+class Quantity(NamedTuple):
+    """One column: of the scores or the runs (`of` "run"), of the updates ("update") or of the episodes ("episode").
+
+    `name` is for sentences, `short` for an axis with little room, `axis` for the other axes (empty: as `name`), and
+    `sentence` and `heading` for the sentences and tables on scores. `unit` is empty where the name says it.
+    """
+
+    name: str
+    definition: str
+    of: str
+    unit: str = ""
+    short: str = ""
+    axis: str = ""
+    sentence: str = ""
+    heading: str = ""
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "auc": Quantity(
+        "return over training",
+        "the mean of a run's learning curve, the area under it over its width",
+        "run",
+        "episode return",
+        "AUC, episode return",
+        "mean return over training (area under the curve)",
+        "return over training (area under the learning curve)",
+        "Over training (AUC)",
+    ),
+    "final": Quantity(
+        "final return",
+        "the mean return of the episodes that ended in the last tenth of the budget",
+        "run",
+        "episode return",
+        "final return",
+        "final return (last tenth of the budget)",
+        "return over the last tenth of the training",
+        "Final",
+    ),
+    "last100": Quantity(
+        "return of the last 100 episodes",
+        "the mean return of the last 100 episodes of a run",
+        "run",
+        "episode return",
+        axis="mean return of the last 100 episodes",
+    ),
+    "score": Quantity("score", "", "run", heading="Score"),
+    "drop": Quantity(
+        "drop", "by how much the end of a run's learning curve lies below its highest point", "run", "episode return"
+    ),
+    "seconds": Quantity("seconds per run", "a run's share of the time that its batch of runs took", "run", "s"),
+    "gradient_steps": Quantity("gradient steps", "gradients of policy or value that a run computed", "run"),
+    "samples": Quantity("samples", "samples that gradients were computed from, each as often as it was used", "run"),
+    "kl": Quantity(
+        "KL divergence",
+        "KL(old || new) of an update, mean over the visited states, in nats",
+        "update",
+        "nats",
+        "KL(old || new) per update",
+    ),
+    "kl_max": Quantity(
+        "largest KL divergence",
+        "the largest KL(old || new) of an update over the visited states, in nats",
+        "update",
+        "nats",
+        "kl max",
+    ),
+    "entropy": Quantity(
+        "entropy", "mean entropy of the policy after an update, in nats", "update", "nats", "entropy of the policy"
+    ),
+    "outside_band": Quantity(
+        "share outside the clip range",
+        "share of samples whose ratio leaves 1 ± ε after an update",
+        "update",
+        "share of samples",
+        "outside band",
+    ),
+    "ratio_max": Quantity(
+        "largest ratio",
+        "the largest probability ratio of new to old policy after an update",
+        "update",
+        short="ratio max",
+    ),
+    "clip_fraction": Quantity(
+        "clip fraction",
+        "share of a minibatch whose ratio leaves 1 ± ε, mean over gradient steps",
+        "update",
+        "share of samples",
+        axis="share outside the clip range",
+    ),
+    "explained_variance": Quantity(
+        "explained variance",
+        "share of the variance of the targets that the value explains",
+        "update",
+        short="explained variance of the value",
+    ),
+    "clip_killed": Quantity(
+        "clipped share",
+        "share of a minibatch whose gradient the clip switches off",
+        "update",
+        "share of samples",
+        "clip killed",
+    ),
+    "value_loss": Quantity(
+        "value loss", "half the mean squared error of the value, mean over gradient steps", "update"
+    ),
+    "grad_norm": Quantity(
+        "gradient norm",
+        "norm of the policy's gradient before it is clipped, mean over gradient steps",
+        "update",
+    ),
+    "return": Quantity("episode return", "undiscounted sum of the rewards of an episode", "episode", short="return"),
+    "length": Quantity("episode length", "environment steps of an episode", "episode", short="length"),
+}
+
+FIELD_NAMES: Mapping[str, str] = {
+    "lr": "learning rate",
+    "gamma": "discount γ",
+    "gae_lambda": "GAE λ",
+    "clip": "clip range ε",
+    "epochs": "epochs K per rollout",
+    "entropy_coef": "entropy coefficient",
+    "value_coef": "value coefficient",
+    "max_grad_norm": "bound on the gradient norm",
+    "horizon": "steps per rollout",
+    "minibatches": "minibatches per rollout",
+    "delta": "KL bound δ",
+    "beta": "penalty β",
+    "kl_target": "KL target",
+}
+"""What hyper-parameters are called on an axis."""
+
+_REDUCED = {
+    "mean": "mean of a run",
+    "final": "mean of the last tenth of a run",
+    "min": "smallest of a run",
+    "max": "largest of a run",
+    "std": "standard deviation within a run",
+    "last": "last of a run",
+}
 
 COMPARE: dict[str, Callable[..., pd.Series]] = {
     ">": operator.gt,
@@ -50,6 +191,66 @@ _NOT_METRICS = (
     "commit",
     "fingerprint",
 )
+
+
+def metric_name(metric: str) -> str:
+    """Return what a metric is called: `normalised return over training`, `KL divergence (mean of a run)`."""
+    column, plain, reduction = _parts(metric)
+    known = QUANTITIES.get(plain)
+    name = known.name if known else plain.replace("field.", "adapted ").replace("_", " ")
+    name = f"normalised {name}" if plain != column else name
+    if match := _SHARE.fullmatch(reduction):
+        rows = "episodes" if known and known.of == "episode" else "updates"
+        return f"share of {rows} with {name} {comparison_sign(match[1])} {match[2]}"
+    return f"{name} ({_reduction(reduction)})" if reduction else name
+
+
+def metric_definition(metric: str) -> str:
+    """Say exactly what a metric is, in one or two sentences."""
+    column, plain, reduction = _parts(metric)
+    known = QUANTITIES.get(plain)
+    definition = f"{metric}: {(known and known.definition) or f'the recorded number “{plain}”'}."
+    if reduction:
+        definition += f" One number per run: {_reduction(reduction)}."
+    if plain != column:
+        definition += " Normalised: 0 is a random policy, 1 the target of the environment."
+    return definition
+
+
+def axis_label(metric: str) -> str:
+    """Return what a quantity is called on an axis with room: `final return (last tenth of the budget)`."""
+    column, plain, _ = _parts(metric)
+    known = QUANTITIES[plain]
+    if plain == column:
+        return known.axis or known.short or known.name
+    return f"normalised {'mean ' if plain == 'auc' else ''}{known.name} (0 random, 1 target)"
+
+
+def short_name(metric: str) -> str:
+    """Return what a metric or a column is called on an axis with little room: `normalised AUC`, `max KL`."""
+    column, plain, reduction = _parts(metric)
+    known = QUANTITIES.get(plain)
+    short = (known.short or known.name) if known else column.replace("_", " ")
+    if plain != column:
+        return f"normalised {short.partition(',')[0]}"
+    return f"{reduction} {short}".strip()
+
+
+def comparison_sign(text: str) -> str:
+    """Return a comparison as it is printed: `>= 0.9` becomes `≥ 0.9`."""
+    return text.replace(">=", "≥").replace("<=", "≤")
+
+
+def _parts(metric: str) -> tuple[str, str, str]:
+    """Return the column of a metric, the same without `_normalised`, and the reduction."""
+    column, _, reduction = metric.partition(":")
+    return column, column.removesuffix("_normalised"), reduction
+
+
+def _reduction(reduction: str) -> str:
+    if match := _SHARE.fullmatch(reduction):
+        return f"the share of values {comparison_sign(match[1])} {match[2]}"
+    return _REDUCED.get(reduction) or f"{100 * float(reduction[1:]):g} % quantile of a run"
 
 
 def measure(results: Results, metric: str) -> pd.DataFrame:

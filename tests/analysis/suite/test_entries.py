@@ -25,7 +25,7 @@ def test_every_claim_and_check_is_an_entry_with_its_verdict():
     for results in whole.members:
         for claim, verdict in zip(results.claims, results.verdicts, strict=True):
             assert found[claim.id].verdict == verdict.verdict
-            assert found[claim.id].hinge in found[claim.id].judged.parts
+            assert found[claim.id].decisive in found[claim.id].judged.parts
     assert (found["11"].verdict, found["12"].verdict) == ("supported", "refuted")
     assert len({one.name for one in entries}) == len(entries)
 

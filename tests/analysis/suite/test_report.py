@@ -12,7 +12,7 @@ import pytest
 
 from rlbench.analysis.report import SuiteResults, entries_of, write_suite_report
 from rlbench.analysis.report import suite_report as reporting
-from rlbench.analysis.report.entries import shown
+from rlbench.analysis.report.entries import demonstrated
 from rlbench.analysis.report.suite_page import suite_page, summary, underpowered
 from rlbench.analysis.report.suite_report import specification
 from rlbench.claims import Claim, digest
@@ -46,7 +46,7 @@ def text(out):
 
 def words_of(results):
     """Return the page without its figures, which take long to draw."""
-    entries, errata = entries_of(results), shown(results.suite.errata)
+    entries, errata = entries_of(results), demonstrated(results.suite.errata)
     return Page(suite_page(results, entries, errata, {}, "0" * 64))
 
 
@@ -140,8 +140,8 @@ def test_files_hold_every_verdict(out, whole):
             assert one["direction"] == entry.claim.direction
     rows = pd.read_csv(out / "verdicts.csv", dtype={"id": str})
     assert rows["id"].tolist() == [one.id for one in entries]
-    hinges = [one.hinge.effect.low if one.hinge else float("nan") for one in entries]
-    assert rows["effect_low"].tolist() == pytest.approx(hinges, nan_ok=True)
+    effects_low = [one.decisive.effect.low if one.decisive else float("nan") for one in entries]
+    assert rows["effect_low"].tolist() == pytest.approx(effects_low, nan_ok=True)
     for name in ("claims", "claims-part-by-part"):
         assert all((out / "tables" / f"{name}.{kind}").is_file() for kind in ("csv", "md", "tex"))
     assert {path.suffix for path in (out / "figures").glob("claim-22a.*")} == {".svg", ".pdf", ".png"}

@@ -10,13 +10,12 @@ from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.claims import (
     asked_text,
     effect_text,
-    metric_definition,
-    metric_name,
     runs_text,
     short_labels,
 )
 from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.suite_page import change_text
+from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.power import Seeds
 from rlbench.claims import DIRECTIONS, Claim

@@ -1,0 +1,190 @@
+"""A table of a report: one list of columns gives full numbers for programs and text for people.
+
+    tabulate(
+        "worst-runs",
+        "The worst runs",
+        [{"arm": "trpo", "worst": 12.3, "cvar": estimate, "form": ".1f"}, ...],
+        [Column("arm", "Arm"), Column("worst", "Worst run"), Column("cvar", "Mean of the worst quarter")],
+    )
+
+is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rlbench.analysis.format import NONE, csv_text, number, text
+from rlbench.analysis.stats.estimates import Estimate
+from rlbench.files import write
+
+Record = Mapping[str, Any]
+"""A row: a value by the key of each column. `form` is the format of its numbers that have none of their own."""
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    key     names the value in a record and, in the CSV file, its column; of an estimate also KEY_low and KEY_high
+    header  on the page; empty: the column is in the CSV file only
+    show    a format such as ".2f", or a function from the record to text
+    sign    "+": positive numbers show their sign
+    """
+
+    key: str
+    header: str = ""
+    show: str | Callable[[Any], str] = ""
+    sign: str = ""
+
+    def text(self, record: Record) -> str:
+        """Return the cell as it is shown; a dash where the record has no value."""
+        if callable(self.show):
+            return self.show(record)
+        value, form = record.get(self.key), self.show or record.get("form", "")
+        if isinstance(value, Estimate):
+            return text(value, form, self.sign)
+        if isinstance(value, float):
+            return number(value, form, self.sign)
+        return NONE if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report: `data` with full numbers for the CSV file, `shown` as text for people."""
+
+    name: str
+    title: str
+    data: pd.DataFrame
+    shown: pd.DataFrame
+    note: str = ""
+
+
+def tabulate(
+    name: str,
+    title: str,
+    records: Sequence[Record] | pd.DataFrame,
+    columns: Sequence[Column],
+    note: str = "",
+    data: pd.DataFrame | None = None,
+) -> Table:
+    """Return the table of `records`; `data` is given where the CSV file holds other columns than the page."""
+    if isinstance(records, pd.DataFrame):
+        names = [str(name) for name in records]
+        data, records = records, [dict(zip(names, row, strict=True)) for row in records.itertuples(index=False)]
+    elif data is None:
+        keys = [column.key for column in columns]
+        rows = [_numbers(record, keys) for record in records]
+        data = pd.DataFrame(rows) if rows else pd.DataFrame(columns=keys)
+    return Table(name, title, data, shown(records, columns), note)
+
+
+def shown(records: Sequence[Any], columns: Sequence[Column]) -> pd.DataFrame:
+    """Return the columns that have a header as text."""
+    on_page = [column for column in columns if column.header]
+    rows = [[column.text(record) for column in on_page] for record in records]
+    return pd.DataFrame(rows, columns=[column.header for column in on_page])
+
+
+def ends(key: str, estimate: Estimate | None) -> dict[str, float]:
+    """Return an estimate as three columns: KEY, KEY_low and KEY_high."""
+    return {f"{key}{end}": getattr(estimate, name, nan) for end, name in _ENDS}
+
+
+_ENDS = (("", "point"), ("_low", "low"), ("_high", "high"))
+
+
+def _numbers(record: Record, keys: Sequence[str]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for key in keys:
+        value = record.get(key)
+        if isinstance(value, Estimate):
+            numbers |= ends(key, value)
+        elif key in record:
+            numbers[key] = value
+    return numbers
+
+
+def write_tables(tables: Sequence[Table], directory: Path) -> None:
+    """Write each table as NAME.csv, NAME.md and NAME.tex into an existing directory."""
+    for table in tables:
+        for kind, written in (("csv", csv_text(table.data)), ("md", markdown(table)), ("tex", latex(table))):
+            write(directory / f"{table.name}.{kind}", written, inside=directory)
+
+
+def markdown(table: Table) -> str:
+    """Return the table as Markdown with its title and note."""
+    header, *rows = _cells(table)
+    lines = [f"| {' | '.join(map(_markdown_text, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    note = f"\n{_markdown_text(table.note)}\n" if table.note else ""
+    return f"**{_markdown_text(table.title)}**\n\n" + "\n".join(lines) + f"\n{note}"
+
+
+def latex(table: Table) -> str:
+    """Return the table as a LaTeX `table` with booktabs rules."""
+    cells = _cells(table)
+    caption = escape_latex(f"{table.title}. {table.note}".strip())
+    letters = set("".join([caption, *itertools.chain(*cells)])) - _LATEX.keys()
+    header, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in cells)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        *([_OTHER_LETTERS] if any(ord(letter) > _LATIN for letter in letters) else []),
+        r"\begin{table}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{'l' * len(cells[0])}}}",
+        r"\toprule",
+        header,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_LATIN = 0x17F  # the last letter of European languages, up to which every LaTeX knows them
+_OTHER_LETTERS = r"""% holds letters that pdflatex does not know: compile with lualatex, and with \usepackage{fontspec}
+% and \setmainfont{a font that has them}, since other fonts leave them out"""
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": "$-$",
+    "–": "--",
+    "“": "``",
+    "”": "''",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _markdown_text(text: str) -> str:
+    plain = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return plain.replace("<", "&lt;").replace("*", "\\*").replace("](", "]\\(")
+
+
+def _cells(table: Table) -> list[list[str]]:
+    """Return the header and the rows as text."""
+    rows = [list(table.shown.columns), *table.shown.to_numpy().tolist()]
+    return [[str(value) for value in row] for row in rows]
