@@ -84,6 +84,11 @@ def p_value(p: float) -> str:
     return "≤ 0.0001" if p <= 1e-4 else number(p)
 
 
+def p_equals(p: float) -> str:
+    """Return `p = 0.0123`, or `p ≤ 0.0001`."""
+    return f"p {'' if p <= 1e-4 else '= '}{p_value(p)}"
+
+
 def steps(value: float) -> str:
     """Return a number of steps, `1,000,000`, or 0.75 where steps are counted in something larger."""
     return f"{value:,.10g}"
@@ -111,6 +116,11 @@ def ranges(seeds: Iterable[int]) -> str:
         else:
             parts.append([int(seed)])
     return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def capital(words: str) -> str:
+    """Return words with a capital first letter and the others as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def listed(names: Sequence[str]) -> str:

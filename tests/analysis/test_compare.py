@@ -182,8 +182,8 @@ def test_three_against_three_can_never_decide_and_the_sentence_says_so():
     assert found.difference.low > 0
     assert found.verdict == "undecided"
     said = sentence(found)
-    assert "So few runs can give no p below 0.1: this test could not have decided at the 0.05 level" in said
-    assert "at least 4 runs per arm are needed" in said
+    assert "With so few runs, p cannot fall below 0.1, however large the difference." in said
+    assert "at the 0.05 level needs at least 4 runs per arm" in said
 
 
 def test_an_arm_missing_on_one_environment_is_not_mixed_with_normalised_scores():
@@ -211,7 +211,7 @@ def test_what_so_many_runs_can_find_is_said():
     found = results(table({(arm, "E"): values for arm, values in runs.items()})).compare(baseline="a")[0]
     expected = detectable_effect(Spread.of(runs["b"], runs["a"]), 10, alpha=0.025)
     assert found.detectable == pytest.approx(expected)
-    assert f"So many runs find a difference of {found.detectable:.1f} with probability 0.8." in sentence(found)
+    assert f"The smallest difference detectable with 80 % power is {found.detectable:.1f}." in sentence(found)
     assert found.fewest == 4
 
 
@@ -228,7 +228,7 @@ def test_the_sentence_of_a_decided_comparison():
     found = compare(table({("ppo", "E"): x, ("reinforce", "E"): y}), "ppo", "reinforce")[0]
     low, high = found.difference.low, found.difference.high
     assert sentence(found) == (
-        "On E, ppo is better than reinforce. Mean return over training (area under the learning curve): "
+        "On E, ppo is better than reinforce. Mean return over training (AUC): "
         f"104.5 against 4.5, a difference of +100.0 (95 % interval {low:+.1f} to {high:+.1f}). "
         "A run of ppo scores higher than a run of reinforce with probability 1.00 (95 % interval 0.72 to 1.00). "
         f"Permutation test on 10 and 10 runs: p = {found.p_value:.1g}."

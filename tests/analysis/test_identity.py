@@ -55,8 +55,8 @@ def test_identical_runs_are_said_to_be_with_a_difference_of_exactly_0() -> None:
     assert (effect.point, effect.low, effect.high, effect.method) == (0.0, 0.0, 0.0, IDENTICAL)
     said = sentence(one)
     assert said.startswith(
-        "Over both environments, ppo-clip again and ppo-clip are identical: every seed gave exactly the same with "
-        "both, so what distinguishes them never took effect."
+        "Over both environments, ppo-clip again and ppo-clip are identical: every seed gave exactly the same "
+        "result with both, so their difference in settings had no effect."
     )
     assert "a difference of +0.00 (identical runs: exactly 0)." in said
     assert "probability" not in said
@@ -162,9 +162,9 @@ def test_claims_about_identical_arms(direction: str, more: dict[str, float], ver
         assert part.effect.method == IDENTICAL
         assert np.isnan(part.p)
         assert part.needed is None
-    assert "every seed gave exactly the same with both" in claim_sentence(found)
+    assert "every seed gave exactly the same result with both" in claim_sentence(found)
     entry = Entry("1", "c", "", "", "claim-1", found.verdict, judged=found, claim=claim)
-    assert "every seed gave exactly the same with both" in change_text(entry)[0]
+    assert "every seed gave exactly the same result with both" in change_text(entry)[0]
 
 
 def test_trends_and_optima_of_identical_arms() -> None:

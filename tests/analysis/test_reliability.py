@@ -60,7 +60,7 @@ def test_the_steps_to_thresholds(results):
     assert (never["steps"] == 40_000).all()
     infinite = ~np.isfinite(table.data["median"])
     assert infinite.any()
-    assert (table.shown.loc[infinite, "Median of the steps"] == "not reached").all()
+    assert (table.shown.loc[infinite, "Median steps"] == "not reached").all()
 
 
 def test_a_verdict_that_depends_on_failures_is_in_the_table_and_the_warnings(results):

@@ -94,7 +94,7 @@ def test_page_opens_with_the_answer(out, troubled):
     assert page.text.index("Does PPO beat REINFORCE") < page.text.index("Over both environments")
     for one in results.comparisons:
         assert " ".join(sentence(one).split()) in page.text
-    order = ["Scores and verdicts", "Learning curves", "Runs that did not finish", "How the numbers are made"]
+    order = ["Scores and verdicts", "Learning curves", "Runs that did not finish", "How the numbers were computed"]
     places = [page.text.rindex(title) for title in order]
     assert places == sorted(places)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from math import nan
 
 import pandas as pd
 import pytest
 
-from rlbench.analysis.report.table import Table, escape_latex, latex, markdown, write_tables
+from rlbench.analysis.report.table import Column, Table, escape_latex, latex, markdown, shown, tabulate, write_tables
 from rlbench.analysis.report.tables import all_tables, failure_causes_table, settings_table, summary_table
 from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.stats.estimates import Estimate
 from rlbench.records import cause
 from rlbench.results import Results
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
@@ -32,6 +34,26 @@ def test_latex_says_how_letters_beyond_the_latin_ones_are_set() -> None:
     }
     assert ["lualatex" in latex(table) for table in tables.values()] == [False, True, True]
     assert all(name in latex(table) for name, table in tables.items() if name != "Müller–x")
+
+
+def test_a_list_of_columns_gives_numbers_and_text_at_once() -> None:
+    estimate = Estimate(1.26, 1.04, 1.5, 0.95, 10, "x")
+    records = [{"arm": "a", "n": 3, "mean": estimate, "p": 0.04, "form": ".1f"}, {"arm": "b", "n": 0, "p": nan}]
+    columns = [
+        Column("arm", "Arm"),
+        Column("n"),
+        Column("mean", "Mean", sign="+"),
+        Column("p", "p", ".3f"),
+        Column("", "Runs", lambda record: f"{record['n']} runs"),
+    ]
+    table = tabulate("t", "T", records, columns[:-1])
+    assert table.data.columns.tolist() == ["arm", "n", "mean", "mean_low", "mean_high", "p"]
+    assert table.data.loc[0].tolist() == ["a", 3, 1.26, 1.04, 1.5, 0.04]
+    assert shown(records, columns).to_numpy().tolist() == [
+        ["a", "+1.3 [+1.0, +1.5]", "0.040", "3 runs"],
+        ["b", "–", "–", "0 runs"],
+    ]
+    assert tabulate("t", "T", [], columns[:2]).data.columns.tolist() == ["arm", "n"]
 
 
 def test_summary_has_the_means_of_the_used_runs_and_the_verdicts(results, tables):

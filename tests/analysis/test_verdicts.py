@@ -144,10 +144,10 @@ def test_a_verdict_that_hangs_on_failed_runs_says_so() -> None:
     assert (whole.verdict, whole.with_failures) == ("supported", None)
     broken = judge(claim, results(runs, {("a", "E", seed): "diverged" for seed in range(4)}))
     assert (broken.verdict, broken.with_failures, broken.left_out) == ("supported", "inconclusive", 4)
-    assert "count as the worst score, it is inconclusive instead." in claim_sentence(broken)
+    assert "count with the worst score, it is inconclusive instead." in claim_sentence(broken)
     mild = judge(claim, results(runs, {("b", "E", 0): "failed"}))
     assert (mild.verdict, mild.with_failures) == ("supported", "supported")
-    assert "count as the worst score, it is supported." in claim_sentence(mild)
+    assert "count with the worst score, it is supported." in claim_sentence(mild)
     # A mechanism has no worst value, and a share counts failures against the claim already.
     other = results(runs, {("a", "E", 0): "failed"})
     assert judge(Claim("c", ["a", "b"], "greater", "kl:mean"), other).with_failures is None

@@ -31,7 +31,7 @@ from rlbench.analysis.report.entries import SuiteResults
 from rlbench.analysis.report.files import page
 from rlbench.analysis.scores.document import Document
 from rlbench.analysis.scores.identity import traces
-from rlbench.analysis.scores.metrics import QUANTITIES, measure
+from rlbench.analysis.scores.metrics import OF_UPDATES, measure
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
 from rlbench.store import Tables
@@ -39,7 +39,7 @@ from rlbench.store.folders import MEMBERS, read_register
 
 LIMIT = 20_000_000  # bytes of all files together
 DIGITS = 12  # bits of the mantissa in the long tables
-COLUMNS = [name for name, one in QUANTITIES.items() if one.of == "update" and name != "clip_killed"]
+COLUMNS = [name for name in OF_UPDATES if name != "clip_killed"]
 _RUN = ["arm", "environment", "seed"]
 _KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
 _COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]
@@ -83,17 +83,10 @@ def archive(suite: SuiteResults) -> Archive:
     order = ["environment", "algorithm", "settings", "seed", "cell"]
     runs = runs[runs["status"] != "missing"].sort_values(order, ignore_index=True)
     row = pd.Series(runs.index.to_numpy(np.int32), index=runs["cell"])
-    planned = pd.concat(
-        [
-            one.runs[["arm", "environment", "seed", "cell"]].assign(experiment=one.experiment.name)
-            for one in suite.members
-        ]
-    )
+    planned = pd.concat([one.runs[[*_RUN, "cell"]].assign(experiment=one.experiment.name) for one in suite.members])
     return Archive(
         runs,
-        planned[["experiment", "arm", "environment", "seed", "cell"]].sort_values(
-            ["experiment", "arm", "environment", "seed"], ignore_index=True
-        ),
+        planned[["experiment", *_RUN, "cell"]].sort_values(["experiment", *_RUN], ignore_index=True),
         _long([_curves(one) for one in suite.members], row, ["return"]),
         _long([one.updates for one in suite.members], row, _recorded(suite.members)),
     )
@@ -116,13 +109,12 @@ def thin(updates: pd.DataFrame, stride: int) -> pd.DataFrame:
 def _runs(results: JudgedResults) -> pd.DataFrame:
     """Return one row per planned run of an experiment, with every metric that a claim of it uses."""
     scores = results.scores
-    own = results.runs.drop_duplicates(["arm", "environment", "seed"])
-    table = scores[["cell", "arm", "environment", "seed", "used", *[name for name in _SCORES if name in scores]]]
-    extra = [name for name in [*_KEYS, *_COST] if name in own and name not in table]
-    table = table.merge(own[["arm", "environment", "seed", *extra]], on=["arm", "environment", "seed"], how="left")
-    settings = {
-        label: json.dumps(arm.fields or arm.settings, sort_keys=True) for label, arm in results.arm_entries.items()
-    }
+    runs = results.runs.drop_duplicates(_RUN)
+    table = scores[["cell", *_RUN, "used", *[name for name in _SCORES if name in scores]]]
+    extra = [name for name in [*_KEYS, *_COST] if name in runs and name not in table]
+    table = table.merge(runs[[*_RUN, *extra]], on=_RUN, how="left")
+    arms = results.arm_entries.items()
+    settings = {label: json.dumps(arm.fields or arm.settings, sort_keys=True) for label, arm in arms}
     table["settings"] = table["arm"].map(settings).fillna("{}")
     for metric in dict.fromkeys(claim.metric for claim in results.claims):
         if metric in table:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import inf, isfinite, isnan, nan
 from typing import Any
 
-from rlbench.analysis.format import NONE, listed, number, percent, span, text
+from rlbench.analysis.format import NONE, listed, number, p_equals, percent, span, text
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
 from rlbench.analysis.scores.identity import IDENTICAL
@@ -26,23 +26,24 @@ def claim_sentence(verdict: Verdict) -> str:
         which = "weakest" if verdict.verdict == "supported" else "decisive"
         many = f" (the {which} of {len(verdict.parts)} parts)" if len(verdict.parts) > 1 else ""
         p = part.p_against if verdict.verdict == "refuted" else part.p
-        sure = "p ≤ 0.0001" if p <= 1e-4 else f"p = {number(p)}"
-        sure = "every seed gave exactly the same with both" if part.effect.method == IDENTICAL else sure
-        effect = f"{claim.metric} {text(part.effect)}, claimed {limits(claim)}"
+        same = part.effect.method == IDENTICAL
+        sure = "every seed gave exactly the same result with both" if same else p_equals(p)
+        what = event_name(claim) if claim.event else metric_name(claim.metric)
+        effect = f"{what} {effect_text(claim, part.effect)}, claimed {claimed_text(claim)}"
         sentences.append(f"{part_name(part)}{many}: {effect}; {sure}.")
     if part.size is not None and isfinite(part.size.point):
         sentences.append(f"{part.size_name}: {text(part.size)}.")
     if part.note and verdict.verdict in ("inconclusive", "undecidable"):
         sentences.append(part.note)
     elif verdict.verdict == "inconclusive" and isfinite(verdict.needed):
-        sentences.append(f"About {verdict.needed:.0f} runs per arm and environment would have been needed.")
+        sentences.append(f"About {verdict.needed:.0f} runs per arm and environment would be needed.")
     elif verdict.verdict == "inconclusive":
-        sentences.append("No reasonable number of runs would decide it if the effect is what was estimated.")
+        sentences.append("If the effect is as estimated, no reasonable number of runs would decide it.")
     if verdict.left_out:
         sentences.append(f"Left out: {verdict.left_out} of {verdict.planned} planned runs.")
     if failed is not None:
         instead = failed if failed == verdict.verdict else f"{failed} instead"
-        sentences.append(f"If those that failed or diverged count as the worst score, it is {instead}.")
+        sentences.append(f"If runs that failed or diverged count with the worst score, it is {instead}.")
     return " ".join(sentences)
 
 
@@ -109,7 +110,7 @@ def runs_text(parts: Sequence[Part]) -> str:
     return span(counts, "–")
 
 
-def limits(claim: Claim) -> str:
+def _limits(claim: Claim) -> str:
     """Return where the claim says that its effect lies, as `> 0.05`."""
     (low, high), *others = regions(claim)[0]
     if others or (claim.bound is None and isfinite(high - low)):
@@ -122,9 +123,9 @@ def limits(claim: Claim) -> str:
 def claimed_text(claim: Claim) -> str:
     """Return where the claim says that its effect lies, as `> 0.05`; of a share, in percent."""
     if claim.event is None or claim.bound is None:
-        return limits(claim)
+        return _limits(claim)
     bound, d = 100 * claim.bound, 100 * claim.smallest_effect
-    return f"{limits(replace(claim, bound=bound, smallest_effect=d, event=None))} %"
+    return f"{_limits(replace(claim, bound=bound, smallest_effect=d, event=None))} %"
 
 
 def effect_text(claim: Claim, effect: Estimate) -> str:

@@ -43,7 +43,7 @@ def warnings(results: JudgedResults) -> list[str]:
         absent = "reference scores are given" if experiment.source else "reference returns are known"
         lines.append(
             f"No {absent} for {', '.join(unknown)}, so its scores are not normalised and do not "
-            "enter anything said of all environments together."
+            "enter any result over all environments."
         )
     return lines
 
@@ -60,8 +60,8 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         lines.append(f"{dirty} of {len(ran)} runs were made with uncommitted changes to the code.")
     chancy = ran[~ran["reproducible"].astype(bool)] if "reproducible" in ran else ran[:0]  # archives of before
     lines += [
-        f"{environment} gave other observations or rewards when it was stepped again with the same seed and the "
-        "same actions: its runs cannot be reproduced, and may depend on what they trained with."
+        f"{environment} gave other observations or rewards when it was run again with the same seed and the same "
+        "actions. Its runs cannot be reproduced, and may depend on the runs that they trained with."
         for environment in sorted(set(chancy["environment"]))
     ]
     return lines
@@ -73,8 +73,8 @@ def _stopped(runs: pd.DataFrame) -> list[str]:
     if not parts:
         return []
     return [
-        f"{', '.join(parts)} of {len(runs)} planned runs. Scores are of the runs that finished; where runs fail for "
-        "reasons that have to do with the algorithm, its score is too good."
+        f"{', '.join(parts)} of {len(runs)} planned runs. Scores are of the runs that finished; if runs fail because "
+        "of the algorithm, its score is biased upwards."
     ]
 
 
@@ -106,7 +106,7 @@ def _few_runs(results: JudgedResults) -> list[str]:
     if fewest < FEW_SEEDS:
         lines.append(
             f"{arm} has only {count(fewest, 'used run')} on {environment}. With fewer than {FEW_SEEDS} "
-            "the intervals tend to be too narrow, and only large differences can be found."
+            "intervals tend to be too narrow, and only large differences can be detected."
         )
     return lines
 

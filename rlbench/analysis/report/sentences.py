@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rlbench.analysis.draw.style import arm_styles
-from rlbench.analysis.format import count, form_of, listed, number, visible
+from rlbench.analysis.format import count, form_of, listed, number, p_equals, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison
 from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.identity import IDENTICAL
-from rlbench.analysis.scores.metrics import QUANTITIES
+from rlbench.analysis.scores.metrics import full_name
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import NO_SPREAD, Estimate
@@ -49,8 +49,8 @@ def _verdict(c: Comparison) -> str:
         )
     if c.verdict == "identical":
         return (
-            f"{where}, {c.arm} and {c.baseline} are identical: every seed gave exactly the same with both, so what "
-            "distinguishes them never took effect."
+            f"{where}, {c.arm} and {c.baseline} are identical: every seed gave exactly the same result with both, so "
+            "their difference in settings had no effect."
         )
     return f"{where}, {c.arm} is {c.verdict} than {c.baseline}."
 
@@ -61,9 +61,9 @@ def _size(c: Comparison) -> str:
     form = form_of_comparison(c)
     scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
     return (
-        f"Mean {QUANTITIES[c.metric].sentence or QUANTITIES[c.metric].name}{scale}: {c.mean_arm.point:z{form}} against "
-        f"{c.mean_baseline.point:z{form}}, a difference of {c.difference.point:+z{form}} "
-        f"({_interval(c.difference, f'+z{form}')})."
+        f"Mean {full_name(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
+        f"{number(c.mean_baseline.point, form)}, a difference of {number(c.difference.point, form, '+')} "
+        f"({_interval(c.difference, form, '+')})."
     )
 
 
@@ -72,28 +72,29 @@ def _how_often(c: Comparison) -> str:
         return ""
     return (
         f"A run of {c.arm} scores higher than a run of {c.baseline} with probability "
-        f"{c.improvement.point:.2f} ({_interval(c.improvement, '.2f')})."
+        f"{number(c.improvement.point, '.2f')} ({_interval(c.improvement, '.2f')})."
     )
 
 
 def _how_sure(c: Comparison) -> str:
     if np.isnan(c.p_value):
         return ""
-    p, adjusted = (f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001" for p in (c.p_value, c.p_adjusted))
-    corrected = f", and {adjusted} corrected for {c.comparisons} comparisons" if c.comparisons > 1 else ""
-    return f"Permutation test on {c.n_arm} and {c.n_baseline} runs: {p}{corrected}."
+    corrected = ""
+    if c.comparisons > 1:
+        corrected = f"; corrected for {c.comparisons} comparisons, {p_equals(c.p_adjusted)}"
+    return f"Permutation test on {c.n_arm} and {c.n_baseline} runs: {p_equals(c.p_value)}{corrected}."
 
 
 def _power(c: Comparison) -> str:
     """Say what so few runs could never decide, or what an undecided comparison could have found."""
     if c.smallest_p >= ALPHA:
         return (
-            f"So few runs can give no p below {c.smallest_p:.2g}: this test could not have decided at the {ALPHA} "
-            f"level however large the difference; at least {c.fewest} runs per arm are needed."
+            f"With so few runs, p cannot fall below {c.smallest_p:.2g}, however large the difference. A test at the "
+            f"{ALPHA} level needs at least {c.fewest} runs per arm."
         )
     if c.verdict != "undecided" or not c.detectable > 0:
         return ""
-    return f"So many runs find a difference of {c.detectable:{form_of_comparison(c)}} with probability 0.8."
+    return f"The smallest difference detectable with 80 % power is {c.detectable:{form_of_comparison(c)}}."
 
 
 def _left_out(c: Comparison) -> str:
@@ -115,11 +116,11 @@ def form_of_comparison(c: Comparison) -> str:
     return visible(c.difference, form_of([c.mean_arm, c.mean_baseline], 2 if c.normalised else 1, [c.difference]))
 
 
-def _interval(estimate: Estimate, form: str) -> str:
+def _interval(estimate: Estimate, form: str, sign: str = "") -> str:
     if np.isnan(estimate.low) or estimate.method == IDENTICAL:
         return estimate.method
     name, comma, caution = interval_name([estimate]).partition(", ")
-    return f"{name} {estimate.low:{form}} to {estimate.high:{form}}{comma}{caution}"
+    return f"{name} {number(estimate.low, form, sign)} to {number(estimate.high, form, sign)}{comma}{caution}"
 
 
 class ArmHeadline(NamedTuple):
@@ -147,7 +148,7 @@ def headline(results: JudgedResults) -> Headline:
     """Return the opening of the report of `results`."""
     question = results.experiment.question
     if is_measured(results):
-        what = "the numbers are those that a function computes for an environment and a seed"
+        what = "a function computed the numbers for each environment and seed"
         return Headline(question, [f"Nothing was trained for this: {what}."], [])
     if not results.comparisons:
         return Headline(question, _without_comparison(results), [])
@@ -169,8 +170,8 @@ def _short(results: JudgedResults, order: Sequence[str]) -> list[str]:
     places = {place: [one for one in results.comparisons if one.environment == place] for place in order}
     lines = [_at(place, compared) for place, compared in places.items() if compared]
     score = "score" if results.metrics[0] == "score" else "return over training"
-    key = f"In brackets: the mean {score} less that of {results.baseline}, with its 95 % interval"
-    scale = "; over all environments on a scale from random policy = 0 to target = 1" if places[ALL] else ""
+    key = f"In brackets: the difference from the mean {score} of {results.baseline}, with its 95 % interval"
+    scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     return [*lines, f"{key}{scale}."]
 
 
@@ -183,12 +184,12 @@ def _at(place: str, comparisons: list[Comparison]) -> str:
         if arms:
             parts.append(f"{listed(arms)} {'is' if len(arms) == 1 else 'are'} {verdict} than {baseline}")
     if same := [one.arm for one in comparisons if one.verdict == "identical"]:
-        parts.append(f"every seed gave exactly the same with {listed([*same, baseline])}")
+        parts.append(f"every seed gave exactly the same result with {listed([*same, baseline])}")
     without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
     if undecided := [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]:
-        parts.append(f"for {listed(undecided)} the runs do not decide it")
+        parts.append(f"the comparison of {listed(undecided)} with {baseline} is inconclusive")
     if without:
-        parts.append(f"{listed(without)} cannot be compared for want of finished runs")
+        parts.append(f"{listed(without)} cannot be compared, because no finished run can be used")
     return f"{where}, {'; '.join(parts)}."
 
 

@@ -78,11 +78,12 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
     lines = [f"Of {count(len(entries), 'claim')}, {decided} and {counts['inconclusive']} inconclusive{also}."]
     if asked := sum(bool(results.claims) for results in suite.members):
         runs, places = count(len(suite.runs), "run"), count(suite.runs["environment"].nunique(), "environment")
-        calculated = f"; {exact} of them {_are(exact)} a matter of calculation and needed no run" if exact else ""
+        without = f"{count(exact, 'claim')} {_are(exact)} decided by calculation, without a run"
+        calculated = f"; {without}" if exact else ""
         lines.append(f"They were judged from {runs} of {count(asked, 'experiment')} on {places}{calculated}.")
         lines += _registered(suite)[:-1]
     if missing := sum(int((results.runs["status"] == "missing").sum()) for results in suite.members):
-        lines.append(f"{count(missing, 'planned run')} {_are(missing)} not stored and missing here.")
+        lines.append(f"{count(missing, 'planned run')} {_are(missing)} not stored.")
     return lines
 
 
@@ -100,8 +101,8 @@ def underpowered(suite: SuiteResults) -> str:
     seeds = count(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
     return (
         f"Underpowered: {len(present)} of {count(len(known), 'experiment')}, {seeds} instead of up to "
-        f"{max(known.values(), default=0)}. With so few runs many claims stay inconclusive; do not take that for an "
-        "answer."
+        f"{max(known.values(), default=0)}. With so few runs many claims stay inconclusive; this is "
+        "no evidence for or against them."
     )
 
 
@@ -170,10 +171,10 @@ def _details(parts: Sequence[Part]) -> pd.DataFrame:
     """Return what an expert asks for besides."""
     columns = [
         Column("part", "Part", lambda part: f"{pair_name(part)}, {part.environment}"),
-        Column("p", "p against its being false", lambda part: p_value(part.p)),
-        Column("p_against", "p against its being true", lambda part: p_value(part.p_against)),
+        Column("p", "p (H0: claim false)", lambda part: p_value(part.p)),
+        Column("p_against", "p (H0: claim true)", lambda part: p_value(part.p_against)),
         Column("size", "Effect size", lambda part: f"{part.size_name}: {text(part.size)}" if part.size else NONE),
-        Column("detectable", "Found with 80 %", lambda part: number(part.detectable)),
+        Column("detectable", "Smallest effect detectable with 80 % power", lambda part: number(part.detectable)),
         Column("needed", "Seeds needed", needed_text),
         Column("interval", "Interval", lambda part: f"{100 * part.effect.level:.4g} %, {part.effect.method}"),
     ]
@@ -227,13 +228,13 @@ def change_text(entry: Entry) -> list[str]:
     lines = (_identical if part.effect.method == IDENTICAL else say[judged.verdict])(judged, part)
     if (other := judged.with_failures) is not None:
         instead = ", too" if other == judged.verdict else " instead"
-        lines.append(f"If the runs that failed or diverged count as the worst possible score, it is {other}{instead}.")
+        lines.append(f"If runs that failed or diverged count with the worst possible score, it is {other}{instead}.")
     return lines
 
 
 def _supported(verdict: Verdict, part: Part) -> list[str]:
     claim, support = verdict.claim, regions(verdict.claim)[0]
-    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the closest call is "
+    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the weakest is "
     return [
         f"{lead}{part_name(part)}: its interval {effect_text(claim, part.effect)} stays "
         f"{_distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
@@ -251,7 +252,7 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
         alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
         verb = "refutes" if against == 1 else "refute"
         lines.append(f"{against} of {len(verdict.parts)} parts {verb} it{alone}.")
-        lead = "The clearest of them is " if against > 1 else "It hangs on "
+        lead = "The clearest of them is " if against > 1 else "The decisive part is "
     beyond = _distance(claim, clearance(part.effect, refute))
     lines.append(
         f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond the "
@@ -264,7 +265,7 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     claim, parts, lines = verdict.claim, len(verdict.parts), []
     if parts > 1:
         undecided = sum(one.verdict == "inconclusive" for one in verdict.parts)
-        lines.append(f"{parts - undecided} of {parts} parts support it, {undecided} decide nothing.")
+        lines.append(f"{parts - undecided} of {parts} parts support it, {undecided} {_are(undecided)} inconclusive.")
     if not isfinite(part.effect.low):
         return [*lines, part.note or f"{part_name(part)}: there are too few runs for an interval."]
     reach = clearance(part.effect, regions(claim)[0])
@@ -285,13 +286,13 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
 
 def _identical(verdict: Verdict, part: Part) -> list[str]:
     return [
-        f"{part_name(part)}: every seed gave exactly the same with both, so that the difference is 0 (claimed: "
+        f"{part_name(part)}: every seed gave exactly the same result with both, so the difference is 0 (claimed: "
         f"{claimed_text(verdict.claim)}). Only settings in which the arms do something different would change that."
     ]
 
 
 def _undecidable(verdict: Verdict, part: Part) -> list[str]:
-    return [part.note, "More seeds of the same arms would not change that, but for a rare one that has a value."]
+    return [part.note, "More seeds of the same arms would not change that, unless a rare one has a value."]
 
 
 def _distance(claim: Claim, value: float) -> str:

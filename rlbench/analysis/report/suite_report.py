@@ -149,7 +149,7 @@ def claims_table(entries: Sequence[Entry]) -> Table:
         Column("n", "n"),
     ]
     note = (
-        "Effect: of the part on which the verdict hangs, with its interval, adjusted for the parts of the claim. n: "
+        "Effect: of the decisive part, with its interval, adjusted for the parts of the claim. n: "
         "runs per arm and environment."
     )
     return tabulate("claims", "All claims", records, columns, note, pd.DataFrame(rows))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.draw.rows import aggregates
-from rlbench.analysis.format import NONE, form_of, number, ranges, span, text
+from rlbench.analysis.format import NONE, capital, form_of, number, p_value, ranges, span, text
 from rlbench.analysis.judge.compare import Comparison, to_frame
-from rlbench.analysis.report.claims import limits, needed_text, part_name, part_row
+from rlbench.analysis.report.claims import claimed_text, effect_text, needed_text, part_name, part_row
 from rlbench.analysis.report.table import Column, Record, Table, tabulate
 from rlbench.analysis.scores import milestones
 from rlbench.analysis.scores import scores as scoring
-from rlbench.analysis.scores.metrics import QUANTITIES, measure
+from rlbench.analysis.scores.metrics import full_name, measure
 from rlbench.analysis.scores.references import possible_range
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats import survival, tails
@@ -75,11 +76,11 @@ def summary_table(results: JudgedResults) -> Table:
         _PLACE,
         _ARM,
         Column("planned"),
-        Column("used", "Runs used", lambda record: f"{record['used']} of {record['planned']}"),
-        *(Column(metric, QUANTITIES[metric].heading) for metric in results.metrics),
+        Column("used", "Runs used", _share("used", "planned")),
+        *(Column(metric, capital(full_name(metric))) for metric in results.metrics),
     ]
     if compared:
-        columns += [Column("difference", f"{difference} more than baseline", sign="+"), _IMPROVEMENT]
+        columns += [Column("difference", f"{difference} difference from baseline", sign="+"), _IMPROVEMENT]
     columns += [Column("p_adjusted"), Column("verdict", "Verdict" if compared else "")]
     intervals = [record[primary] for record in records if record["environment"] != ALL]
     note = (
@@ -125,7 +126,7 @@ def aggregate_table(results: JudgedResults) -> Table:
 
 
 def _score_name(record: Record) -> str:
-    return QUANTITIES[record["score"]].heading.lower().replace("auc", "AUC")
+    return full_name(record["score"])
 
 
 def comparison_table(results: JudgedResults) -> Table:
@@ -145,12 +146,12 @@ def comparison_table(results: JudgedResults) -> Table:
         _IMPROVEMENT,
         Column("p_value", "p", ".4f"),
         Column("p_adjusted", "p corrected", ".4f"),
-        Column("detectable", "Found with 80 %"),
+        Column("detectable", "Smallest effect detectable with 80 % power"),
         Column("verdict", "Verdict"),
     ]
     note = (
-        f"p by permutation, corrected for the {len(results.comparisons)} comparisons in each score. In the last column "
-        "but one, the difference that so many runs would find with a probability of 80 %."
+        f"p: permutation test; corrected for the {len(results.comparisons)} comparisons per score. Smallest effect: "
+        "the difference of means that this many runs detect with 80 % power."
     )
     title = f"Comparisons with {results.baseline}"
     return tabulate("comparisons", title, records, columns, note, to_frame(comparisons))
@@ -168,17 +169,17 @@ def claims_table(results: JudgedResults) -> Table:
         Column("part", "Part", lambda record: part_name(record["part"])),
         Column("metric", "Metric", lambda record: record["of"].metric),
         Column("n_arm", "Runs", lambda record: " vs ".join(str(n) for n in (record["n_arm"], record["n_other"]) if n)),
-        Column("effect", "Effect"),
-        Column("claimed", "Claimed", lambda record: limits(record["of"])),
-        Column("p", "p corrected", lambda record: "0.0001 or less" if record["p"] <= 1e-4 else number(record["p"])),
+        Column("effect", "Effect", lambda record: effect_text(record["of"], record["effect"])),
+        Column("claimed", "Claimed", lambda record: claimed_text(record["of"])),
+        Column("p", "p corrected", lambda record: p_value(record["p"])),
         Column("verdict", "Verdict"),
         Column("needed", "Runs needed", lambda record: needed_text(record["part"])),
     ]
     note = (
         "Effect: the difference of means, change, mean or share that the claim is about, with its interval at the "
-        "claim's level, adjusted for its number of parts. p: of the claim being false there. Runs needed: per arm and "
-        "environment, to decide with probability 0.8 if the effect and the spread are what was estimated; in brackets "
-        "what the uncertainty of the spread leaves open."
+        "claim's level, adjusted for its number of parts. p: H0 is that the claim is false there. Runs needed: per arm "
+        "and environment, for 80 % power if effect and spread are as estimated; in brackets the range that follows "
+        "from the uncertainty of the spread."
     )
     data = pd.DataFrame([part_row(verdict, part) for verdict in results.verdicts for part in verdict.parts])
     return tabulate("claims", "Claims, part by part", records, columns, note, data)
@@ -240,8 +241,8 @@ def failure_causes_table(results: JudgedResults) -> Table:
         "Why runs did not finish",
         records,
         [Column(name, name.capitalize()) for name in shown],
-        "Attempts is how often a run was started. Runs train together; when something ended all of them, parts were "
-        "tried again until what was wrong was alone, and what was alone once more where that could help.",
+        "Attempts: how often a run was started. Runs train together. When a failure ended all of them, parts were "
+        "started again until the failing run was isolated, and that run once more where this could help.",
         pd.DataFrame(records, columns=[*keys, "seeds", "attempts", "traceback"]),
     )
 
@@ -274,7 +275,7 @@ def compute_table(results: JudgedResults) -> Table:
     data = _ordered(results, groups[[column.key for column in columns]].median())
     note = (
         "Median over the finished runs. Samples are those that gradients were computed from, each as often as it was "
-        "used. Runs train together in batches; seconds are a run's share of its batch and depend on the machine."
+        "used. Runs train together in batches. Seconds are a run's share of its batch and depend on the machine."
     )
     return tabulate("compute", "What a run cost", data, [_PLACE, _ARM, *columns], note)
 
@@ -328,54 +329,38 @@ def worst_table(results: JudgedResults) -> Table:
         baseline = flags.get((environment, str(results.baseline)), nothing)
         possible = possible_range([environment], results.references)
         bound = tails.tolerance_interval(values, side="low")
+        fallen, whole = int(collapsed.sum()), len(collapsed)
         records.append(
-            {
-                "environment": environment,
-                "arm": arm,
-                "runs": len(values),
-                "worst": float(values.min()) if len(values) else np.nan,
-                "cvar": tails.cvar_interval(values, seed=results.seed, possible=possible),
-                "tolerance_bound": bound.low,
-                "tolerance_needs": bound.needed,
-                "collapsed": int(collapsed.sum()),
-                "collapse_runs": len(collapsed),
-                "collapse": milestones.collapse_estimate(int(collapsed.sum()), len(collapsed)),
-                "collapse_p": milestones.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan,
-                "form": forms.get(environment, ".1f"),
-            }
+            {"environment": environment, "arm": arm, "runs": len(values), "form": forms.get(environment, ".1f")}
+            | {"worst": float(values.min()) if len(values) else np.nan}
+            | {"cvar": tails.cvar_interval(values, seed=results.seed, possible=possible)}
+            | {"tolerance_bound": bound.low, "tolerance_needs": bound.needed, "collapsed": fallen}
+            | {"collapse_runs": whole, "collapse": milestones.collapse_estimate(fallen, whole)}
+            | {"collapse_p": milestones.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan}
         )
-
-    def bound_text(record: Record) -> str:
-        known = np.isfinite(record["tolerance_bound"])
-        needs = f"needs {record['tolerance_needs']} runs"
-        return number(record["tolerance_bound"], record["form"]) if known else needs
-
-    def collapsed_text(record: Record) -> str:
-        return f"{record['collapsed']} of {record['collapse_runs']}" if record["collapse_runs"] else NONE
-
     columns = [
         _PLACE,
         _ARM,
         Column("runs"),
         Column("worst", "Worst run"),
         Column("cvar", "Mean of the worst quarter"),
-        Column("tolerance_bound", "90 % of runs score at least", bound_text),
+        Column("tolerance_bound", "90 % of runs score at least", _tolerance),
         Column("tolerance_needs"),
-        Column("collapsed", "Collapsed", collapsed_text),
+        Column("collapsed", "Collapsed", _share("collapsed", "collapse_runs")),
         Column("collapse_runs"),
         Column("collapse", "Probability of collapse", ".2f"),
-        Column("collapse_p", "p (baseline)", ".3f"),
+        Column("collapse_p", "p against baseline", ".3f"),
     ]
     duration, drop, height = (
         f"{share * 100:g} %" for share in (milestones.DURATION, milestones.DROP, milestones.HEIGHT)
     )
     worst, shares = ([record[key] for record in records] for key in ("cvar", "collapse"))
     note = (
-        f"In brackets of the worst quarter: {interval_name(worst)}; of a probability: {interval_name(shares)}. The "
-        f"bound for 90 % of the runs holds with 95 % confidence. A run collapses if for {duration} of the training its "
-        f"curve is more than {drop} below the highest that it had reached, and that was {height} of the way from the "
-        "random policy to the target; one that failed or diverged counts as collapsed. p: Boschloo's exact test, not "
-        "corrected for the number of comparisons."
+        f"Brackets: of the worst quarter, {interval_name(worst)}; of a probability, {interval_name(shares)}. The bound "
+        "for 90 % of the runs holds with 95 % confidence. A run collapses if its curve lies more than "
+        f"{drop} below its earlier peak for {duration} of the training, and that peak was at least {height} of the way "
+        "from the random policy to the target. A run that failed or diverged counts as collapsed. p: Boschloo's exact "
+        "test, not corrected for the number of comparisons."
     )
     return tabulate("worst-runs", "The worst runs", records, columns, note)
 
@@ -399,36 +384,24 @@ def steps_table(results: JudgedResults) -> Table:
         reached = runs["reached"].to_numpy(bool)
         mean = survival.restricted_mean_interval(times, reached, budget, seed=results.seed)
         records.append(
-            {
-                "environment": environment,
-                "arm": arm,
-                "threshold": threshold,
-                "runs": len(runs),
-                "reached": int(reached.sum()),
-                "median": survival.median_time(times, reached),
-                "mean": mean,
-                "horizon": budget,
-                "form": f",{form_of([*times, mean], least=0)}",
-            }
+            {"environment": environment, "arm": arm, "threshold": threshold, "runs": len(runs), "horizon": budget}
+            | {"reached": int(reached.sum()), "median": survival.median_time(times, reached), "mean": mean}
+            | {"form": f",{form_of([*times, mean], least=0)}"}
         )
-
-    def median_text(record: Record) -> str:
-        return number(record["median"], record["form"]) if np.isfinite(record["median"]) else "not reached"
-
     columns = [
         _PLACE,
         _ARM,
         Column("threshold", "Normalised return", lambda record: f"{record['threshold']:g}"),
         Column("runs"),
-        Column("reached", "Reached it", lambda record: f"{record['reached']} of {record['runs']}"),
-        Column("median", "Median of the steps", median_text),
-        Column("mean", "Mean of the steps within the budget"),
+        Column("reached", "Runs that reached it", _share("reached", "runs")),
+        Column("median", "Median steps", _median),
+        Column("mean", "Mean steps within the budget"),
         Column("horizon"),
     ]
     note = (
-        "Environment steps until a run's curve is at a normalised return (random policy 0, target 1) for the first "
-        "time. A run that never is counts with its whole budget in the mean, and above every other run in the median; "
-        f"so does one that failed or diverged before. In brackets the {interval_name([r['mean'] for r in records])}."
+        "Environment steps until a run's curve first reaches a normalised return (random policy 0, target 1). A run "
+        "that never does, or that failed or diverged before, is censored: it counts with its whole budget in the mean, "
+        f"and above every other run in the median. In brackets the {interval_name([r['mean'] for r in records])}."
     )
     return tabulate("steps-to-threshold", "Steps to a threshold", records, columns, note)
 
@@ -440,46 +413,31 @@ def sensitivity_table(results: JudgedResults) -> Table:
         before, after = one.finished, one.with_failures
         form = form_of([before.difference, after.difference], 3 if before.normalised else 1)
         records.append(
-            {
-                "environment": before.environment,
-                "arm": before.arm,
-                "baseline": before.baseline,
-                "failed_arm": after.n_arm - before.n_arm,
-                "failed_baseline": after.n_baseline - before.n_baseline,
-                "difference": before.difference.point,
-                "verdict": before.verdict,
-                "difference_with_failures": after.difference.point,
-                "verdict_with_failures": after.verdict,
-                "p_with_failures": after.p_adjusted,
-                "changed": one.changed,
-                "before": text(before.difference, form, "+"),
-                "after": text(after.difference, form, "+"),
-            }
+            {"environment": before.environment, "arm": before.arm, "baseline": before.baseline}
+            | {"failed_arm": after.n_arm - before.n_arm, "failed_baseline": after.n_baseline - before.n_baseline}
+            | {"difference": before.difference.point, "verdict": before.verdict}
+            | {"difference_with_failures": after.difference.point, "verdict_with_failures": after.verdict}
+            | {"p_with_failures": after.p_adjusted, "changed": one.changed}
+            | {"before": text(before.difference, form, "+"), "after": text(after.difference, form, "+")}
+            | {"failed": f"{after.n_arm - before.n_arm}, {after.n_baseline - before.n_baseline}"}
+            | {"now": f"{after.verdict}{' (changed)' if one.changed else ''}"}
         )
-
-    def verdict_text(record: Record) -> str:
-        return f"{record['verdict_with_failures']}{' (changed)' if record['changed'] else ''}"
-
     columns = [
         _PLACE,
         _ARM,
         Column("baseline"),
-        Column(
-            "failed_arm",
-            "Failed runs (arm, baseline)",
-            lambda record: f"{record['failed_arm']}, {record['failed_baseline']}",
-        ),
+        Column("failed_arm", "Failed runs (arm, baseline)", itemgetter("failed")),
         Column("failed_baseline"),
-        Column("difference", "Difference of the finished", lambda record: record["before"]),
+        Column("difference", "Difference, finished runs", itemgetter("before")),
         Column("verdict", "Verdict"),
-        Column("difference_with_failures", "Difference with failures", lambda record: record["after"]),
-        Column("verdict_with_failures", "Verdict with failures", verdict_text),
+        Column("difference_with_failures", "Difference with failures", itemgetter("after")),
+        Column("verdict_with_failures", "Verdict with failures", itemgetter("now")),
         Column("p_with_failures"),
         Column("changed"),
     ]
     note = (
-        "Failed and diverged runs with the worst possible score: the lowest return of the environment, or the lowest "
-        "seen where that is not known. The truth lies between the two."
+        "Failed and diverged runs count with the worst possible score: the lowest return of the environment, or the "
+        "lowest observed score where that is not known. The truth lies between the two."
     )
     return tabulate("sensitivity", "If failures count as the worst score", records, columns, note)
 
@@ -503,15 +461,28 @@ def selection_table(results: JudgedResults) -> Table:
         Column("algorithm", "Algorithm"),
         Column("settings", "Best of", lambda record: f"{record['settings']}: {record['picked']}"),
         Column("picked"),
-        Column("naive", "As it looks", lambda record: record["as_it_looks"]),
-        Column("optimism", "Too good by"),
-        Column("corrected", "Corrected"),
+        Column("naive", "Its mean", itemgetter("as_it_looks")),
+        Column("optimism", "Selection bias"),
+        Column("corrected", "Corrected mean"),
     ]
     note = (
-        "Whoever picks the best of several settings by these runs gets a score that is too good; here by how much, "
-        "from bootstrapping the runs and the pick together. Running the picked setting on fresh seeds is better."
+        "The best of several settings, picked by these runs, has a mean that is biased upwards. The bias is estimated "
+        "by bootstrapping the runs and the pick together. Running the picked setting on fresh seeds is better."
     )
     return tabulate("selection", "If the best setting is picked", records, columns, note)
+
+
+def _share(part: str, whole: str) -> Callable[[Record], str]:
+    return lambda record: f"{record[part]} of {record[whole]}" if record[whole] else NONE
+
+
+def _tolerance(record: Record) -> str:
+    known = np.isfinite(record["tolerance_bound"])
+    return number(record["tolerance_bound"], record["form"]) if known else f"needs {record['tolerance_needs']} runs"
+
+
+def _median(record: Record) -> str:
+    return number(record["median"], record["form"]) if np.isfinite(record["median"]) else "not reached"
 
 
 def _pairs(results: JudgedResults) -> list[tuple[str, str]]:

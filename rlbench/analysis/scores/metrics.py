@@ -31,118 +31,45 @@ if TYPE_CHECKING:
 
 
 class Quantity(NamedTuple):
-    """One column: of the scores or the runs (`of` "run"), of the updates ("update") or of the episodes ("episode").
-
-    `name` is for sentences, `short` for an axis with little room, `axis` for the other axes (empty: as `name`), and
-    `sentence` and `heading` for the sentences and tables on scores. `unit` is empty where the name says it.
-    """
+    """What a column is called, and what it is; `short` is the field's abbreviation, if there is one."""
 
     name: str
-    definition: str
-    of: str
+    definition: str = ""
     unit: str = ""
     short: str = ""
-    axis: str = ""
-    sentence: str = ""
-    heading: str = ""
 
 
-QUANTITIES: Mapping[str, Quantity] = {
-    "auc": Quantity(
-        "return over training",
-        "the mean of a run's learning curve, the area under it over its width",
-        "run",
-        "episode return",
-        "AUC, episode return",
-        "mean return over training (area under the curve)",
-        "return over training (area under the learning curve)",
-        "Over training (AUC)",
-    ),
-    "final": Quantity(
-        "final return",
-        "the mean return of the episodes that ended in the last tenth of the budget",
-        "run",
-        "episode return",
-        "final return",
-        "final return (last tenth of the budget)",
-        "return over the last tenth of the training",
-        "Final",
-    ),
-    "last100": Quantity(
-        "return of the last 100 episodes",
-        "the mean return of the last 100 episodes of a run",
-        "run",
-        "episode return",
-        axis="mean return of the last 100 episodes",
-    ),
-    "score": Quantity("score", "", "run", heading="Score"),
-    "drop": Quantity(
-        "drop", "by how much the end of a run's learning curve lies below its highest point", "run", "episode return"
-    ),
-    "seconds": Quantity("seconds per run", "a run's share of the time that its batch of runs took", "run", "s"),
-    "gradient_steps": Quantity("gradient steps", "gradients of policy or value that a run computed", "run"),
-    "samples": Quantity("samples", "samples that gradients were computed from, each as often as it was used", "run"),
-    "kl": Quantity(
-        "KL divergence",
-        "KL(old || new) of an update, mean over the visited states, in nats",
-        "update",
-        "nats",
-        "KL(old || new) per update",
-    ),
-    "kl_max": Quantity(
-        "largest KL divergence",
-        "the largest KL(old || new) of an update over the visited states, in nats",
-        "update",
-        "nats",
-        "kl max",
-    ),
-    "entropy": Quantity(
-        "entropy", "mean entropy of the policy after an update, in nats", "update", "nats", "entropy of the policy"
-    ),
-    "outside_band": Quantity(
-        "share outside the clip range",
-        "share of samples whose ratio leaves 1 ± ε after an update",
-        "update",
-        "share of samples",
-        "outside band",
-    ),
-    "ratio_max": Quantity(
-        "largest ratio",
-        "the largest probability ratio of new to old policy after an update",
-        "update",
-        short="ratio max",
-    ),
-    "clip_fraction": Quantity(
-        "clip fraction",
-        "share of a minibatch whose ratio leaves 1 ± ε, mean over gradient steps",
-        "update",
-        "share of samples",
-        axis="share outside the clip range",
-    ),
-    "explained_variance": Quantity(
-        "explained variance",
-        "share of the variance of the targets that the value explains",
-        "update",
-        short="explained variance of the value",
-    ),
-    "clip_killed": Quantity(
-        "clipped share",
-        "share of a minibatch whose gradient the clip switches off",
-        "update",
-        "share of samples",
-        "clip killed",
-    ),
-    "value_loss": Quantity(
-        "value loss", "half the mean squared error of the value, mean over gradient steps", "update"
-    ),
-    "grad_norm": Quantity(
-        "gradient norm",
-        "norm of the policy's gradient before it is clipped, mean over gradient steps",
-        "update",
-    ),
-    "return": Quantity("episode return", "undiscounted sum of the rewards of an episode", "episode", short="return"),
-    "length": Quantity("episode length", "environment steps of an episode", "episode", short="length"),
+OF_RUNS: Mapping[str, Quantity] = {
+    "auc": Quantity("return over training", "the area under a run's learning curve over its width", short="AUC"),
+    "final": Quantity("final return", "the mean return of the episodes that ended in the last tenth of the budget"),
+    "last100": Quantity("return of the last 100 episodes", "the mean return of the last 100 episodes of a run"),
+    "score": Quantity("score"),
+    "drop": Quantity("drop", "by how much the end of a run's learning curve lies below its highest point"),
+    "seconds": Quantity("seconds per run", "a run's share of the time that its batch of runs took"),
+    "gradient_steps": Quantity("gradient steps", "gradients of policy or value that a run computed"),
+    "samples": Quantity("samples", "samples that gradients were computed from, each as often as it was used"),
 }
+OF_UPDATES: Mapping[str, Quantity] = {
+    "kl": Quantity("KL divergence", "KL(old || new) of an update, mean over the visited states", "nats"),
+    "kl_max": Quantity("largest KL divergence", "the largest KL(old || new) of an update over visited states", "nats"),
+    "entropy": Quantity("entropy", "mean entropy of the policy after an update", "nats"),
+    "outside_band": Quantity(
+        "share outside the clip range", "share of samples with a ratio beyond 1 ± ε after an update"
+    ),
+    "ratio_max": Quantity("largest ratio", "the largest probability ratio of new to old policy after an update"),
+    "clip_fraction": Quantity(
+        "clip fraction", "share of a minibatch with a ratio beyond 1 ± ε, mean over gradient steps"
+    ),
+    "explained_variance": Quantity("explained variance", "share of the targets' variance that the value explains"),
+    "clip_killed": Quantity("clipped share", "share of a minibatch whose gradient the clip switches off"),
+    "value_loss": Quantity("value loss", "half the mean squared error of the value, mean over gradient steps"),
+    "grad_norm": Quantity("gradient norm", "norm of the policy's gradient before clipping, mean over gradient steps"),
+}
+OF_EPISODES: Mapping[str, Quantity] = {
+    "return": Quantity("episode return", "undiscounted sum of the rewards of an episode"),
+    "length": Quantity("episode length", "environment steps of an episode"),
+}
+QUANTITIES: Mapping[str, Quantity] = {**OF_RUNS, **OF_UPDATES, **OF_EPISODES}
 
 FIELD_NAMES: Mapping[str, str] = {
     "lr": "learning rate",
@@ -159,7 +86,6 @@ FIELD_NAMES: Mapping[str, str] = {
     "beta": "penalty β",
     "kl_target": "KL target",
 }
-"""What hyper-parameters are called on an axis."""
 
 _REDUCED = {
     "mean": "mean of a run",
@@ -177,7 +103,7 @@ COMPARE: dict[str, Callable[..., pd.Series]] = {
     "<=": operator.le,
 }
 _SHARE = re.compile(r"share([<>]=?)(.+)")
-_NOT_METRICS = (
+_NOT_METRICS = [
     "cell",
     "arm",
     "algorithm",
@@ -190,7 +116,7 @@ _NOT_METRICS = (
     "attempts",
     "commit",
     "fingerprint",
-)
+]
 
 
 def metric_name(metric: str) -> str:
@@ -200,7 +126,7 @@ def metric_name(metric: str) -> str:
     name = known.name if known else plain.replace("field.", "adapted ").replace("_", " ")
     name = f"normalised {name}" if plain != column else name
     if match := _SHARE.fullmatch(reduction):
-        rows = "episodes" if known and known.of == "episode" else "updates"
+        rows = "episodes" if plain in OF_EPISODES else "updates"
         return f"share of {rows} with {name} {comparison_sign(match[1])} {match[2]}"
     return f"{name} ({_reduction(reduction)})" if reduction else name
 
@@ -209,7 +135,8 @@ def metric_definition(metric: str) -> str:
     """Say exactly what a metric is, in one or two sentences."""
     column, plain, reduction = _parts(metric)
     known = QUANTITIES.get(plain)
-    definition = f"{metric}: {(known and known.definition) or f'the recorded number “{plain}”'}."
+    unit = f", in {known.unit}" if known and known.unit else ""
+    definition = f"{metric}: {(known and known.definition) or f'the recorded number “{plain}”'}{unit}."
     if reduction:
         definition += f" One number per run: {_reduction(reduction)}."
     if plain != column:
@@ -217,23 +144,31 @@ def metric_definition(metric: str) -> str:
     return definition
 
 
+def full_name(score: str) -> str:
+    """Return the name of a quantity with its abbreviation: `return over training (AUC)`."""
+    known = QUANTITIES[score]
+    return f"{known.name} ({known.short})" if known.short else known.name
+
+
 def axis_label(metric: str) -> str:
-    """Return what a quantity is called on an axis with room: `final return (last tenth of the budget)`."""
+    """Return what a quantity is called on an axis with room: `normalised final return (0 random, 1 target)`."""
     column, plain, _ = _parts(metric)
     known = QUANTITIES[plain]
-    if plain == column:
-        return known.axis or known.short or known.name
-    return f"normalised {'mean ' if plain == 'auc' else ''}{known.name} (0 random, 1 target)"
+    notes = ", ".join(note for note in (known.short, known.unit) if note) if plain == column else "0 random, 1 target"
+    return f"{'normalised ' if plain != column else ''}{known.name}{f' ({notes})' if notes else ''}"
 
 
 def short_name(metric: str) -> str:
-    """Return what a metric or a column is called on an axis with little room: `normalised AUC`, `max KL`."""
+    """Return what a metric or a column is called on an axis with little room: `normalised AUC`, `max KL divergence`."""
     column, plain, reduction = _parts(metric)
     known = QUANTITIES.get(plain)
-    short = (known.short or known.name) if known else column.replace("_", " ")
-    if plain != column:
-        return f"normalised {short.partition(',')[0]}"
-    return f"{reduction} {short}".strip()
+    short = (known.short or known.name) if known else plain.replace("_", " ")
+    return " ".join(word for word in (reduction, "normalised" if plain != column else "", short) if word)
+
+
+def field_name(field: str) -> str:
+    """Return what a hyper-parameter is called on an axis."""
+    return FIELD_NAMES.get(field, field.replace("_", " "))
 
 
 def comparison_sign(text: str) -> str:

@@ -69,7 +69,7 @@ def test_page_opens_with_the_answer_and_lists_the_claims_in_order(text, whole):
     page = Page(text)
     said = " ".join(summary(whole, entries_of(whole)))
     assert said.startswith("Of 9 claims, ")
-    assert "from 60 runs of 2 experiments on 2 environments; 2 of them are a matter of calculation" in said
+    assert "from 60 runs of 2 experiments on 2 environments; 2 claims are decided by calculation" in said
     assert page.text.index(said[:40]) < page.text.index("All claims")
     table = text[text.index('<table class="claims">') :]
     rows = re.findall(r'<th scope="row"><a href="#[^"]+">([^<]+)</a></th>', table[: table.index("</table>")])
@@ -96,12 +96,12 @@ def test_a_section_says_everything_of_its_claim(text):
         "24 runs planned: 22 finished, 1 diverged, 1 failed. 2 did not enter the verdict.",
         "The numbers",
         "What would change the verdict",
-        "If the runs that failed or diverged count as the worst possible score",
+        "If runs that failed or diverged count with the worst possible score",
         "What is known",
         "Often so.",
         "Noticed after the runs",
         "Seen afterwards: one seed is slow.",
-        "the mean of a run's learning curve",
+        "the area under a run's learning curve",
         "gamma",
         "Not written down before the runs.",
     ):
@@ -257,7 +257,7 @@ def test_what_cannot_be_decided_is_counted_by_itself_and_says_why():
         in page
     )
     assert page.count("It cannot be decided: none of the 3") == 3  # in the table, below it, and at the end
-    assert "undecidable" not in words_of(made(seeds=2)).text.partition("How it was judged")[0]
+    assert "undecidable" not in words_of(made(seeds=2)).text.partition("How the claims were judged")[0]
 
 
 def test_runs_that_are_missing_are_counted_and_an_experiment_without_any_is_reported_too():
@@ -267,7 +267,7 @@ def test_runs_that_are_missing_are_counted_and_an_experiment_without_any_is_repo
     claims = [Claim("It learns", PAIR, "greater", id="1"), Claim("It moves", PAIR, "greater", "kl:mean", id="2")]
     members = [member("absent", PAIR, claims, 2, missing), made(seeds=2).members[1]]
     page = words_of(SuiteResults("x", Suite(), members))
-    assert "8 planned runs are not stored and missing here." in page.text
+    assert "8 planned runs are not stored." in page.text
     assert page.text.count("No run of its arms is stored yet.") == 4
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
     with pytest.raises(RlbenchError, match="No run of the suite 'x' is stored"):

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from rlbench import records
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.claims import (
     asked_text,
@@ -15,7 +16,14 @@ from rlbench.analysis.report.claims import (
 )
 from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.suite_page import change_text
-from rlbench.analysis.scores.metrics import metric_definition, metric_name
+from rlbench.analysis.scores.metrics import (
+    OF_EPISODES,
+    OF_UPDATES,
+    axis_label,
+    metric_definition,
+    metric_name,
+    short_name,
+)
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.power import Seeds
 from rlbench.claims import DIRECTIONS, Claim
@@ -82,7 +90,7 @@ def test_a_refuted_claim_says_on_what_it_hangs_and_what_it_would_be_without():
     )
     said = " ".join(change_text(one))
     assert "1 of 2 parts refutes it; without it the claim would be supported." in said
-    assert "It hangs on a against b on Acrobot-v1" in said
+    assert "The decisive part is a against b on Acrobot-v1" in said
     assert "lies 0.15 beyond" in said
     assert "worst possible score, it is refuted, too." in said
     other = entry("greater", part(-0.2, 0.4, "inconclusive"), part(-0.3, -0.1, "refuted", "Acrobot-v1"))
@@ -138,7 +146,12 @@ def test_metrics_have_names_and_definitions():
     assert metric_name("ratio_max:share>1.2") == "share of updates with largest ratio > 1.2"
     assert metric_name("gradient_variance:mean") == "gradient variance (mean of a run)"
     assert "0 is a random policy" in metric_definition("final_normalised")
+    assert metric_definition("kl").endswith("mean over the visited states, in nats.")
     assert "“variance”" in metric_definition("variance:mean")
+    assert short_name("auc_normalised") == "normalised AUC"
+    assert axis_label("auc") == "return over training (AUC)"
+    assert axis_label("final_normalised") == "normalised final return (0 random, 1 target)"
+    assert all(name in str(records.__doc__) for name in (*OF_UPDATES, *OF_EPISODES))
 
 
 def test_what_labels_share_is_said_once():
