@@ -205,10 +205,10 @@ def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TI
 
 def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:
     """Return the pooled degrees of freedom of a hypothesis, at least 1."""
-    return max(sum(n - 1 if paired else n + m - 2 for n, m in sizes(data, hypothesis)), 1)
+    return max(sum(n - 1 if paired else n + m - 2 for n, m in run_counts(data, hypothesis)), 1)
 
 
-def sizes(data: Data, hypothesis: Hypothesis) -> list[tuple[int, int]]:
+def run_counts(data: Data, hypothesis: Hypothesis) -> list[tuple[int, int]]:
     """Return the numbers of runs of both arms in every environment of a hypothesis."""
     return [(data[name, hypothesis.arm].size, data[name, hypothesis.baseline].size) for name in hypothesis.environments]
 

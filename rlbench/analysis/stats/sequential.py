@@ -35,7 +35,7 @@ from rlbench.analysis.stats.permutation import (
     degrees_of_freedom,
     observed,
     random_rows,
-    sizes,
+    run_counts,
     statistic,
     tie_of,
 )
@@ -170,7 +170,7 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
                 permuted[key] = permuted[key] + rows if number else rows
                 seen[key] = seen[key] + here if number else here
         pooled = _pooled(stages[: number + 1], hypotheses)
-        enough = [min(map(min, sizes(pooled, each))) >= 2 for each in hypotheses]
+        enough = [min(map(min, run_counts(pooled, each))) >= 2 for each in hypotheses]
         df = np.array([degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
         both = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
         t.append(both[0][0])
@@ -189,7 +189,7 @@ def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis]
 
 
 def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Decision:
-    counts = sizes(_pooled(stages, [hypothesis]), hypothesis)
+    counts = run_counts(_pooled(stages, [hypothesis]), hypothesis)
     enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
