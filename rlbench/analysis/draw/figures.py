@@ -24,16 +24,14 @@ from rlbench.analysis.draw.spec import (
     DrawNamed,
     FigureSpec,
     Resolved,
-    capital,
-    column_name,
     described,
-    metric_name,
     metric_sentence,
     runs_of,
 )
 from rlbench.analysis.draw.style import ArmStyle, arm_styles, styled, styles_like
-from rlbench.analysis.draw.sweep import FEWEST, Sweep, field_name, find_sweeps, multiples, scale_of, sweep_numbers
-from rlbench.analysis.format import csv_text
+from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps, multiples, scale_of, sweep_numbers
+from rlbench.analysis.format import capital, csv_text
+from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.statistics import Array
@@ -79,14 +77,12 @@ def training(spec: Resolved) -> FigureSpec:
         spec.mark(ax, upright=False, label=len(panels) == 1)
         marks.draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
         count_steps(ax)
-        ax.set_ylabel(column_name(column))
+        ax.set_ylabel(short_name(column))
         updates.scale_column(ax, column, reached)
 
-    name, long = column_name(column), updates.QUANTITIES.get(column, "")
-    meant = f" ({long})" if long and long != name else ""
     of = f" of {spec.called(spec.arms[0])}" if len(spec.arms) == 1 else ""
-    text = f"{capital(name)}{meant}{of} over training. Line: median of the runs; band: their middle half (a spread of "
-    text += "the runs, no confidence interval)."
+    text = f"{capital(axis_label(column))}{of} over training. Line: median of the runs; band: their middle half "
+    text += "(a spread of the runs, no confidence interval)."
     slide = "Median and middle half"
     parts = described(panels, draw, spec.runs, spec.arms, text, "", slide, spec.marked(column))
     return FigureSpec(**parts, titles=spec.titles, lines=spec.lines(styles, panels), shared="y", tall=1.15)
@@ -102,11 +98,9 @@ def distribution(spec: Resolved) -> FigureSpec:
     def draw(environment: str, ax: Axes, named: bool) -> None:
         updates.draw_quantiles(ax, panels[environment].table, spec.styles, spec.piece.labels)
         spec.mark(ax, upright=True)
-        ax.set_xlabel(column_name(column))
+        ax.set_xlabel(short_name(column))
 
-    text = (
-        f"{capital(column_name(column))}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % "
-    )
+    text = f"{capital(short_name(column))}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % "
     text += "(thin), 1 and 99 % (ticks); a spread of updates, no confidence interval."
     slide = "Median, middle half, 5-95 %, 1 and 99 % of all updates"
     parts = described(panels, draw, spec.runs, arms, text, "", slide, spec.marked(column))
@@ -128,11 +122,11 @@ def scatter(spec: Resolved) -> FigureSpec:
         spec.mark(ax, upright=True)
         draw_scatter(ax, panels[environment].table, styles)
         updates.scale_axis(ax, "x", across, column)
-        ax.set_xlabel(metric_name(against))
-        ax.set_ylabel(metric_name(metric))
+        ax.set_xlabel(short_name(against))
+        ax.set_ylabel(short_name(metric))
 
     text, how = (
-        f"{metric_sentence(metric)} against {metric_name(against)}, one dot per arm.",
+        f"{metric_sentence(metric)} against {short_name(against)}, one dot per arm.",
         "Dots: means of the runs. Bars",
     )
     parts = described(panels, draw, spec.runs, arms, text, how, "Means", spec.marked(column))
@@ -174,7 +168,7 @@ def dose(spec: Resolved) -> FigureSpec:
             marks.mark_value(ax, float(scale.place([piece.mark])[0]))
         scale.apply(ax, name, piece.mark)
         _draw_sweep(spec, ax, panels[panel].table, styles, scale.place, named)
-        ax.set_ylabel(metric_name(metric))
+        ax.set_ylabel(short_name(metric))
 
     text = f"{metric_sentence(metric)} against the {field_name(name)}"
     if piece.mark is not None:
@@ -204,7 +198,7 @@ def relative_sensitivity(spec: Resolved) -> FigureSpec:
         marks.mark_value(ax, 1.0)
         _draw_sweep(spec, ax, whole.table, styles, None, named)
         ax.set_xlabel("multiple of the hyper-parameter")
-        ax.set_ylabel(f"{metric_name(metric)},\n{over}" if len(places) > 1 else metric_name(metric))
+        ax.set_ylabel(f"{short_name(metric)},\n{over}" if len(places) > 1 else short_name(metric))
 
     text = f"{metric_sentence(metric)}, {over}, against multiples of one hyper-parameter of each variant; ×1 is "
     return _sweep_spec(spec, {"": whole}, styles, draw, f"{text}{', '.join(units)}.", places)

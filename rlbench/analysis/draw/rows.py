@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles
 from rlbench.analysis.judge.compare import Comparison
 from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.references import possible_range
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL
@@ -20,16 +21,6 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import bootstrap, mean_interval, profile_band
 from rlbench.analysis.stats.statistics import Array, iqm
 
-METRIC_NAMES: Mapping[str, str] = {
-    "auc": "mean return over training (area under the curve)",
-    "final": "final return (last tenth of the budget)",
-    "last100": "mean return of the last 100 episodes",
-    "auc_normalised": "normalised mean return over training (0 random, 1 target)",
-    "final_normalised": "normalised final return (0 random, 1 target)",
-    "last100_normalised": "normalised return of the last 100 episodes (0 random, 1 target)",
-    "score": "score",
-    "score_normalised": "normalised score (0 random, 1 target)",
-}
 _NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
@@ -61,7 +52,7 @@ def plot_scores(
             stopped |= not used.all()
         frame.name_rows(ax, arms)
         ax.set_title(environment or "All environments", pad=frame.ABOVE_LEGEND)
-        ax.set_xlabel(METRIC_NAMES[column])
+        ax.set_xlabel(axis_label(column))
         names = {"one run": "o", "mean": "d", "stopped early": "x"} if stopped else {"one run": "o", "mean": "d"}
         handles = frame.line_handles({name: ArmStyle(INK, marker, ()) for name, marker in names.items()})
         for handle in (handles[0], *handles[2:]):
@@ -142,7 +133,7 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
         frame.name_rows(ax, arms)
         places = results.environments
         ax.set_title(places[0] if len(places) == 1 else "All environments", pad=frame.ABOVE_LEGEND)
-        ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
+        ax.set_xlabel(axis_label(f"{metric}_normalised"))
         if estimates:
             filled, hollow = frame.line_handles({"IQM": ArmStyle(INK, "o", ()), "mean": ArmStyle(QUIET, "o", ())})
             hollow.set(markerfacecolor="white", markeredgecolor=QUIET, markeredgewidth=1.5)
@@ -167,7 +158,7 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
     with frame.drawing(ax) as ax:
         marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")
-        ax.set_xlabel(METRIC_NAMES[f"{metric}_normalised"])
+        ax.set_xlabel(axis_label(f"{metric}_normalised"))
         ax.set_ylabel("share of runs that score more")
         if tasks:
             frame.show_shares(ax)
@@ -246,7 +237,7 @@ def _plot(
             ax.set_xlabel(label)
             place = None if chosen[0].environment == ALL else chosen[0].environment
             ax.set_title(place or "All environments")
-            shown, metric = [*arms, chosen[0].baseline], f"Score: {METRIC_NAMES[chosen[0].metric]}."
+            shown, metric = [*arms, chosen[0].baseline], f"Score: {axis_label(chosen[0].metric)}."
         else:
             why = "it takes a baseline and another arm, and for all environments together a reference for each."
             frame.write_inside(ax, f"There is nothing to compare here: {why}")

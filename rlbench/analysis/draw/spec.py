@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from rlbench.analysis.draw.frame import draw_panels, interval_note, letters, new_figure, note_lines, run_counts, settle
 from rlbench.analysis.draw.marks import MEAN, Numbers, mark_value, shade
-from rlbench.analysis.draw.rows import METRIC_NAMES
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
 from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps
-from rlbench.analysis.draw.updates import QUANTITIES, SHARE_COLUMNS, short
+from rlbench.analysis.draw.updates import SHARE_COLUMNS, short
+from rlbench.analysis.format import capital
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.coverage import interval_name
@@ -26,12 +27,6 @@ from rlbench.records import MEASURED
 from rlbench.suite import Showpiece
 
 DrawNamed = Callable[[str, Axes, bool], None]  # draws the panel of a name, with names beside its lines or not
-_BRIEF = {
-    "auc_normalised": "normalised AUC",
-    "final_normalised": "normalised final return",
-    "auc": "AUC, episode return",
-    "final": "final return",
-}
 
 
 @dataclass(frozen=True)
@@ -249,22 +244,6 @@ def described(
     }
 
 
-def column_name(column: str) -> str:
-    """Return what a column of the updates is called on an axis."""
-    return "clip fraction" if column == "clip_fraction" else QUANTITIES.get(column, column.replace("_", " "))
-
-
-def metric_name(metric: str) -> str:
-    """Return what a metric is called on an axis."""
-    column, _, reduction = metric.partition(":")
-    return _BRIEF.get(metric) or f"{reduction} {column_name(column)}".strip()
-
-
 def metric_sentence(metric: str) -> str:
     """Return what a metric is, to begin a sentence."""
-    return capital(METRIC_NAMES.get(metric, metric_name(metric)))
-
-
-def capital(text: str) -> str:
-    """Return a text with a capital first letter and the others as they are."""
-    return text[:1].upper() + text[1:]
+    return capital(axis_label(metric))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from rlbench.analysis.draw.marks import COLUMNS, Numbers, Scored
 from rlbench.analysis.draw.updates import short
 from rlbench.analysis.scores.document import ArmEntry
+from rlbench.analysis.scores.metrics import field_name
 from rlbench.analysis.stats.statistics import Array
 
 _SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
@@ -116,27 +117,6 @@ _DECADE = 8.0  # the largest over the smallest value, from which on a scale is l
 _MARGIN = 0.06  # of the range, left free on both sides
 _MANY = 7  # factors of which each has a tick
 _CLOSEST = 0.07  # of the range: values nearer to each other get a place each
-
-FIELDS: Mapping[str, str] = {
-    "lr": "learning rate",
-    "gamma": "discount γ",
-    "gae_lambda": "GAE λ",
-    "clip": "clip range ε",
-    "epochs": "epochs K per rollout",
-    "entropy_coef": "entropy coefficient",
-    "value_coef": "value coefficient",
-    "max_grad_norm": "bound on the gradient norm",
-    "horizon": "steps per rollout",
-    "minibatches": "minibatches per rollout",
-    "delta": "KL bound δ",
-    "beta": "penalty β",
-    "kl_target": "KL target",
-}
-
-
-def field_name(name: str) -> str:
-    """Return what a field is called on an axis."""
-    return FIELDS.get(name, name.replace("_", " "))
 
 
 def shorts(values: Sequence[float]) -> list[str]:

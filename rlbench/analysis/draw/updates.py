@@ -16,17 +16,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from rlbench.analysis.draw.frame import add_footer, count_steps, drawing, list_arms, run_counts, write_inside
 from rlbench.analysis.draw.marks import COLUMNS, Numbers, draw_lines, draw_stopped
 from rlbench.analysis.draw.style import INK, ArmStyle, arm_styles
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError, nearest
 
-QUANTITIES: Mapping[str, str] = {
-    "kl": "KL(old || new) per update",
-    "clip_fraction": "share outside the clip range",
-    "entropy": "entropy of the policy",
-    "explained_variance": "explained variance of the value",
-    "grad_norm": "gradient norm",
-}
+QUANTITIES = ("kl", "clip_fraction", "entropy", "explained_variance", "grad_norm")
 RULE = "Line: median of the used runs; band: their middle half (a spread, no confidence interval)."
 BINS = 50  # points of a curve; updates that fall into one are averaged per run
 SHARE_COLUMNS = ("clip_fraction", "clip_killed", "outside_band")  # columns that are shares of the samples
@@ -115,7 +110,7 @@ def plot_diagnostics(
         scale_column(ax, quantity, np.concatenate([ends, stopped["value"].to_numpy(np.float64)]))
         ax.set_title(environment)
         count_steps(ax)
-        ax.set_ylabel(QUANTITIES.get(quantity, quantity.replace("field.", "adapted: ")))
+        ax.set_ylabel(axis_label(quantity))
         if runs.empty:
             write_inside(ax, "No run recorded this.")
         if legend:

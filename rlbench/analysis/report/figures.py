@@ -22,10 +22,11 @@ from rlbench.analysis.draw import (
 )
 from rlbench.analysis.draw.files import Picture
 from rlbench.analysis.draw.frame import DrawPanel, draw_panels, new_figure, note_lines, rows_height, run_counts
-from rlbench.analysis.draw.rows import METRIC_NAMES
 from rlbench.analysis.draw.updates import QUANTITIES, RULE
+from rlbench.analysis.format import capital
 from rlbench.analysis.judge.judged import JudgedResults
 from rlbench.analysis.report.tables import is_measured
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.scores import ALL
 from rlbench.files import file_name
@@ -74,7 +75,7 @@ def _words(results: JudgedResults, case: Case, names: Mapping[str, str]) -> dict
         "place": f"-{names[environment]}" if environment else "",
         "on": f" on {environment}" if environment else "",
         "metric": metric,
-        "metric_name": METRIC_NAMES[metric].capitalize(),
+        "metric_name": capital(axis_label(metric)),
         "arms": ", ".join(results.arms),
         "base": results.baseline,
         "together": "All environments together" if several else "Normalised scores",
@@ -141,7 +142,7 @@ def _diagnostics(results: JudgedResults, environment: str) -> Figure:
             plot_diagnostics(results, environment, quantity, legend=False, ax=ax)
             ax.set_ylabel("")
 
-        panels.append((QUANTITIES.get(quantity, quantity.replace("field.", "adapted: ")), draw))
+        panels.append((axis_label(quantity), draw))
     notes = note_lines([RULE, run_counts(results.scores, results.arms, environment)], 7.3)
     figure = new_figure(7.6, 2.1 * (len(panels) // 2 + 1) + 0.8, environment, notes)
     draw_panels(figure, panels, 2, arm_styles(results.arms), beside=False)

@@ -152,8 +152,10 @@ def full_name(score: str) -> str:
 
 def axis_label(metric: str) -> str:
     """Return what a quantity is called on an axis with room: `normalised final return (0 random, 1 target)`."""
-    column, plain, _ = _parts(metric)
-    known = QUANTITIES[plain]
+    column, plain, reduction = _parts(metric)
+    known = QUANTITIES.get(plain)
+    if reduction or known is None:
+        return metric_name(metric)
     notes = ", ".join(note for note in (known.short, known.unit) if note) if plain == column else "0 random, 1 target"
     return f"{'normalised ' if plain != column else ''}{known.name}{f' ({notes})' if notes else ''}"
 
