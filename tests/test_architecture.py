@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "analysis": STORED,
     "results": STORED | {"analysis"},
     "study": STUDY - {"study"} | {""},  # the package itself: where its source lies
+    "lab": TRAINING | STORED | {"analysis"},
     "api": STUDY | {"results"},
     "stages": STUDY | {"analysis", "results"},
     "cli": STUDY | {"analysis", "results", "api", "stages", ""},

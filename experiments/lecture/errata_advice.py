@@ -11,7 +11,7 @@ from errata_estimates import MOST
 from exact_steps import compare_scales
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum
-from rlbench.functional.losses import standardise
+from rlbench.functional import standardise
 from variants_listing import Listing
 
 

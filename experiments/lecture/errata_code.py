@@ -12,7 +12,7 @@ from rlbench.algorithms.ppo_clip import PPOClip
 
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Problem
-from rlbench.functional.losses import standardise
+from rlbench.functional import standardise
 from variants_listing import Listing
 
 LISTING = "Part 4, the listing"

@@ -8,8 +8,7 @@ import torch
 from errata_loop import play
 from lecture_bench import SEED, in_first_update
 from rlbench import Erratum, Problem
-from rlbench.functional import gae, reward_to_go
-from rlbench.functional.losses import clipped_value_loss, standardise
+from rlbench.functional import clipped_value_loss, gae, reward_to_go, standardise
 from variants_listing import Listing
 
 GAMMA, LAMBDA = 0.99, 0.95

@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from rlbench import Algorithm, Environment, Params, Problem, Samples
-from rlbench.algorithm import configure
-from rlbench.records import RunRecord
-from rlbench.training.trainer import train
+from rlbench.lab import RunRecord, configure, train
 
 T = TypeVar("T")
 SEED = 100

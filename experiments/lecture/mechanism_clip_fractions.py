@@ -12,10 +12,7 @@ from scipy.stats import spearmanr
 
 from mechanism_policies import algorithm
 from rlbench import Environment
-from rlbench.analysis.scores.scores import scores
-from rlbench.records import RunRecord
-from rlbench.store import Tables
-from rlbench.training.trainer import train
+from rlbench.lab import RunRecord, Tables, scores, train
 
 Array = npt.NDArray[Any]
 

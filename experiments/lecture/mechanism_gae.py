@@ -12,11 +12,7 @@ import torch
 
 from mechanism_policies import STEPS, FixedPolicy, collecting, fresh_seeds, gradients, rollouts, trained
 from rlbench import Environment
-from rlbench.improve.minibatches import Rollout
-from rlbench.training import envs as environments
-from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.noise import Streams
-from rlbench.training.rollout import Collector, samples
+from rlbench.lab import ClassicBatch, Collector, Rollout, Streams, environments, samples
 
 Array = npt.NDArray[Any]
 

@@ -14,16 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench import Algorithm, Environment, Trajectory, registry
-from rlbench.algorithm import configure, stack
-from rlbench.functional.distributions import Family
-from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState
-from rlbench.improve.compiled import CompiledProblem
-from rlbench.improve.minibatches import Rollout
-from rlbench.training import envs as environments
-from rlbench.training.noise import Streams
-from rlbench.training.rollout import Collector, Experience, trajectory
-from rlbench.training.trainer import Training
+from rlbench.lab import (
+    ActorCritic,
+    AdamState,
+    Collector,
+    CompiledProblem,
+    Experience,
+    Family,
+    Rollout,
+    Streams,
+    Training,
+    configure,
+    environments,
+    stack,
+    trajectory,
+)
 
 Array = npt.NDArray[Any]
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import Environment, registry
-from rlbench.algorithm import configure
-from rlbench.training.trainer import train
+from rlbench.lab import configure, train
 
 PARTS = 10
 

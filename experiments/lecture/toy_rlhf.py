@@ -16,12 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
-from rlbench import Environment, registry
-from rlbench.algorithm import Algorithm, configure
-from rlbench.training.envs import Step
-from rlbench.training.envs.spaces import action_spec
-from rlbench.training.rollout import Collector, Experience
-from rlbench.training.trainer import Training
+from rlbench import Algorithm, Environment, registry
+from rlbench.lab import Collector, Experience, Step, Training, action_spec, configure
 from toy_language import BEGIN, ID, LENGTH, SIZE, WORDS, World, observe, register, world
 
 Array = npt.NDArray[Any]

@@ -6,13 +6,22 @@ numpy works on a stack of matrices slice by slice, so the numbers of one replica
 are, and at these sizes it is also several times faster.
 """
 
-from rlbench.functional.losses import clip, kl_estimate, mean, rollout_mean, standardise, weighted_mean
+from rlbench.functional.losses import (
+    clip,
+    clipped_value_loss,
+    kl_estimate,
+    mean,
+    rollout_mean,
+    standardise,
+    weighted_mean,
+)
 from rlbench.functional.returns import gae, lambda_returns, reward_to_go
 from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient, dot, norm, where
 
 __all__ = [
     "backtracking_line_search",
     "clip",
+    "clipped_value_loss",
     "conjugate_gradient",
     "dot",
     "gae",
