@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from rlbench.analysis.scores.references import reference
+from rlbench.analysis.scores.scores import reference
 
 STEPS = 100_000
 SETTINGS = ((3e-4, 4), (3e-3, 4), (3e-4, 20))  # learning rate, epochs

@@ -16,7 +16,7 @@ from benchmarks.conftest import Measure
 from rlbench.analysis.report import experiment_page
 from rlbench.analysis.stats import intervals
 from rlbench.records import Environment, RunRecord, empty_episodes
-from rlbench.store import Store, index
+from rlbench.store import Store, runs
 from rlbench.store.runs import STORE
 from rlbench.training import envs
 
@@ -82,21 +82,21 @@ def test_report(measure: Measure, quick: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("thorough", [False, True], ids=["list", "verify"])
 def test_store(measure: Measure, quick: bool, tmp_path: Path, thorough: bool, indexed: bool) -> None:
     """Reading all manifests of a store, and all tables for their checksums, without its index and with it."""
-    runs = 200 if quick else 10_000
+    count = 200 if quick else 10_000
     table = {"step": np.arange(50), "kl": np.linspace(0.0, 1.0, 50)}
     record = RunRecord("finished", "", 1, {**empty_episodes()}, table)
     identity = {"algorithm": "ppo-clip", "settings": {f"field {number}": number / 7 for number in range(25)}}
-    cells = [Store(tmp_path).write(identity | {"seed": seed}, record, {}) for seed in range(runs)]
-    time.sleep(2 * index._SETTLED_SECONDS)
+    cells = [Store(tmp_path).write(identity | {"seed": seed}, record, {}) for seed in range(count)]
+    time.sleep(2 * runs._SETTLED_SECONDS)
 
     def work() -> None:
         if not indexed:
-            (tmp_path / STORE / index.FILE).unlink(missing_ok=True)
-        assert len(Store(tmp_path).manifests(cells, thorough=thorough)) == runs
+            (tmp_path / STORE / runs.FILE).unlink(missing_ok=True)
+        assert len(Store(tmp_path).manifests(cells, thorough=thorough)) == count
 
     work()
     what = f"{'checksums' if thorough else 'manifests'}, {'with' if indexed else 'without'} the index,"
-    measure(work, rounds=5, runs=runs, what=what)
+    measure(work, rounds=5, runs=count, what=what)
 
 
 @pytest.mark.benchmark(group="start-up")

@@ -14,12 +14,13 @@ from rlbench.improve.minibatches import Batch, Rollout
 from rlbench.records import RunRecord
 from rlbench.store import Tables
 from rlbench.training import envs as environments
+from rlbench.training.engines import Training
 from rlbench.training.envs import Step
+from rlbench.training.envs.base import action_spec
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.envs.spaces import action_spec
 from rlbench.training.noise import Streams
 from rlbench.training.rollout import Collector, Experience, estimate, samples, trajectory
-from rlbench.training.trainer import Training, train
+from rlbench.training.trainer import train
 
 __all__ = [
     "ActorCritic",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.scores.document import Document
+from rlbench.analysis.judge.verdicts import JudgedResults
+from rlbench.analysis.scores.results import Document
 from rlbench.errors import RlbenchError
 from rlbench.files import COUNT, LABEL, NAME, TEXT, check, read_json
 from rlbench.store import Planned, Store, load_table

@@ -19,7 +19,7 @@ from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
-from rlbench.analysis.stats.proportions import wilson
+from rlbench.analysis.stats.estimates import wilson
 
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutants" / "copy"

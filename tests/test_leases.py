@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rlbench.errors import RlbenchError
-from rlbench.store import Store, files
+from rlbench.store import Store, entry
 from rlbench.store import leases as leases_module
 from rlbench.store.leases import LATE, Lease, holders
 from tests.waiting import HANGS, wait_until
@@ -104,7 +104,7 @@ def test_a_cell_is_claimed_by_one(tmp_path: Path, lease: Lease) -> None:
         second.close()
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
+@pytest.mark.skipif(entry.fcntl is None, reason="needs file locks")
 def test_a_killed_process_is_dead_at_once_and_its_claims_are_free(tmp_path: Path, lease: Lease) -> None:
     process = other_process(tmp_path, *CELLS[:2])
     try:
@@ -129,7 +129,7 @@ def until_end(process: Any) -> Iterator[str]:
         yield line.strip()
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
+@pytest.mark.skipif(entry.fcntl is None, reason="needs file locks")
 def test_processes_that_race_for_cells_share_them(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACER, str(tmp_path), *CELLS]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -207,7 +207,7 @@ def test_signs_of_life_come_by_themselves(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_where_there_are_no_locks_claims_are_still_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(entry, "fcntl", None)
     first, second = Lease(Store(tmp_path), ABOUT), Lease(Store(tmp_path), ABOUT)
     try:
         assert claimed(first, *CELLS[:2]) == CELLS[:2]
@@ -245,14 +245,14 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
         Lease(Store(tmp_path), ABOUT)
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
+@pytest.mark.skipif(entry.fcntl is None, reason="needs file locks")
 def test_a_lock_that_a_stopped_process_holds_is_waited_for_and_then_passed_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_PATIENCE", 0.1)
-    with files.exclusively(tmp_path / "lock") as held:
+    monkeypatch.setattr(entry, "_PATIENCE", 0.1)
+    with entry.exclusively(tmp_path / "lock") as held:
         assert held
-        with files.exclusively(tmp_path / "lock") as twice:
+        with entry.exclusively(tmp_path / "lock") as twice:
             assert not twice
-    with files.exclusively(tmp_path / "lock") as held:
+    with entry.exclusively(tmp_path / "lock") as held:
         assert held

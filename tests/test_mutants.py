@@ -59,7 +59,7 @@ def test_the_nearest_tests_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trends[0] == "tests/analysis/test_trends.py"
     assert {"tests/analysis/test_estimands.py", "tests/analysis/test_defaults.py"} < set(trends)
     assert "tests/analysis/test_tails.py" not in trends
-    nobody = mutants.nearest("rlbench/functional/networks.py", "functional/test_*")
+    nobody = mutants.nearest("rlbench/functional/compiled.py", "functional/test_*")
     assert sorted(nobody) == sorted(str(test.relative_to(ROOT)) for test in ROOT.glob("tests/functional/test_*.py"))
 
 

@@ -12,9 +12,9 @@ from rlbench import Samples, first_order, registry
 from rlbench.algorithm import Algorithm, configure, stack
 from rlbench.functional import weighted_mean
 from rlbench.functional.distributions import Family, family
-from rlbench.functional.losses import standardise
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState
+from rlbench.functional.returns import standardise
 from rlbench.improve.compiled import CompiledProblem
 from rlbench.improve.diagnostics import Meter, TensorMeter, explained_variance
 from rlbench.improve.minibatches import Rollout

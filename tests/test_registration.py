@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from rlbench import Claim
-from rlbench.analysis.report.registration import of_experiment, registered, registration
-from rlbench.analysis.scores.document import Document
+from rlbench.analysis.report.entries import of_experiment, registered, registration
+from rlbench.analysis.scores.results import Document
 from rlbench.claims import digest
 from rlbench.errors import RlbenchError
 from rlbench.results import Results

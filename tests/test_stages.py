@@ -127,7 +127,7 @@ def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
     assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
     assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
     assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
-    from rlbench.analysis.report.method import warnings
+    from rlbench.analysis.report.sentences import warnings
 
     assert said in warnings(results)
 

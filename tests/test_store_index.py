@@ -12,10 +12,10 @@ import pytest
 
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.store import index as index_module
+from rlbench.store import runs as index_module
 from rlbench.store import runs as store_module
 from rlbench.store.entry import manifest_digest
-from rlbench.store.index import FILE
+from rlbench.store.runs import FILE
 from tests.waiting import wait_until
 
 SEEDS = 8

@@ -14,7 +14,7 @@ from errata_loop import play
 from lecture_bench import SEED, in_first_update, trained
 from rlbench import Erratum, Params, Problem
 from rlbench.functional import dot, mean, norm
-from rlbench.lab import RunRecord
+from rlbench.records import RunRecord
 from variants_listing import Listing
 
 LISTING = "Part 4, the listing"

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import torch
 
 from rlbench import Algorithm, Environment, Params, Problem, Samples
-from rlbench.lab import RunRecord, configure, train
+from rlbench.algorithm import configure
+from rlbench.records import RunRecord
+from rlbench.training.trainer import train
 
 T = TypeVar("T")
 SEED = 100

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mechanism_policies import STEPS, FixedPolicy, fresh_seeds, gradients, rollouts, segments, some, trained
 from rlbench import Environment
-from rlbench.lab import samples
+from rlbench.training.rollout import samples
 
 Array = npt.NDArray[Any]
 

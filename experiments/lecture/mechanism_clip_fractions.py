@@ -12,7 +12,10 @@ from scipy.stats import spearmanr
 
 from mechanism_policies import algorithm
 from rlbench import Environment
-from rlbench.lab import RunRecord, Tables, scores, train
+from rlbench.analysis.scores.scores import scores
+from rlbench.records import RunRecord
+from rlbench.store import Tables
+from rlbench.training.trainer import train
 
 Array = npt.NDArray[Any]
 

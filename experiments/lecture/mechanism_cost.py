@@ -23,7 +23,11 @@ import numpy.typing as npt
 
 from mechanism_policies import algorithm
 from rlbench import Algorithm, Environment, Params
-from rlbench.lab import ActorCritic, Batch, CompiledProblem, Output, Stack, Tape, Training, estimate
+from rlbench.functional.networks import ActorCritic, Output, Stack, Tape
+from rlbench.improve.compiled import CompiledProblem
+from rlbench.improve.minibatches import Batch
+from rlbench.training.engines import Training
+from rlbench.training.rollout import estimate
 
 Array = npt.NDArray[Any]
 

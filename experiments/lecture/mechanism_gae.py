@@ -12,7 +12,11 @@ import torch
 
 from mechanism_policies import STEPS, FixedPolicy, collecting, fresh_seeds, gradients, rollouts, trained
 from rlbench import Environment
-from rlbench.lab import ClassicBatch, Collector, Rollout, Streams, environments, samples
+from rlbench.improve.minibatches import Rollout
+from rlbench.lab import environments
+from rlbench.training.envs.classic import ClassicBatch
+from rlbench.training.noise import Streams
+from rlbench.training.rollout import Collector, samples
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mechanism_policies import STEPS, FixedPolicy, fresh_seeds, problem_of, rollouts, trained
 from rlbench import Environment, Params, Problem, first_order
-from rlbench.lab import Experience, samples
+from rlbench.training.rollout import Experience, samples
 
 Array = npt.NDArray[Any]
 

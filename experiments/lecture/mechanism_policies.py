@@ -14,21 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rlbench import Algorithm, Environment, Trajectory, registry
-from rlbench.lab import (
-    ActorCritic,
-    AdamState,
-    Collector,
-    CompiledProblem,
-    Experience,
-    Family,
-    Rollout,
-    Streams,
-    Training,
-    configure,
-    environments,
-    stack,
-    trajectory,
-)
+from rlbench.algorithm import configure, stack
+from rlbench.functional.distributions import Family
+from rlbench.functional.networks import ActorCritic
+from rlbench.functional.optimizers import AdamState
+from rlbench.improve.compiled import CompiledProblem
+from rlbench.improve.minibatches import Rollout
+from rlbench.lab import environments
+from rlbench.training.engines import Training
+from rlbench.training.noise import Streams
+from rlbench.training.rollout import Collector, Experience, trajectory
 
 Array = npt.NDArray[Any]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from rlbench import Environment, registry
-from rlbench.lab import configure, train
+from rlbench.algorithm import configure
+from rlbench.training.trainer import train
 
 PARTS = 10
 

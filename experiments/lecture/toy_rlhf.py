@@ -17,7 +17,11 @@ import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
 from rlbench import Algorithm, Environment, registry
-from rlbench.lab import Collector, Experience, Step, Training, action_spec, configure
+from rlbench.algorithm import configure
+from rlbench.training.engines import Training
+from rlbench.training.envs import Step
+from rlbench.training.envs.base import action_spec
+from rlbench.training.rollout import Collector, Experience
 from toy_language import BEGIN, ID, LENGTH, SIZE, WORDS, World, observe, register, world
 
 Array = npt.NDArray[Any]

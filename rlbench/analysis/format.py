@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.stats.estimates import Estimate
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.estimates import Array, Estimate
 
 NONE = "–"
 ROUNDING = 1e-12  # of the size of numbers: what they differ by less does not count

@@ -13,7 +13,7 @@ from rlbench.algorithm import Algorithm, pack_key, stack
 from rlbench.data import Estimates, Samples, Stats, Trajectory
 from rlbench.fields import Field, fields_of
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution
-from rlbench.functional.losses import mean
+from rlbench.functional.returns import mean
 
 _REPLICAS, _ACTIONS = 3, 4
 _SAMPLES = 50  # no multiple of a vector register, where unequal rounding shows

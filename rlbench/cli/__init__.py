@@ -9,12 +9,10 @@ from typing import Any
 import click
 
 from rlbench.cli.algorithms import algorithms, check, new
-from rlbench.cli.compare import compare
 from rlbench.cli.figures import figures
-from rlbench.cli.plan import plan
 from rlbench.cli.report import agreement, report
-from rlbench.cli.run import run
-from rlbench.cli.status import status
+from rlbench.cli.run import compare, run
+from rlbench.cli.status import plan, status
 from rlbench.errors import RlbenchError, shortened
 from rlbench.study.startup import leave_quickly
 

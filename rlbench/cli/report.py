@@ -14,7 +14,7 @@ from rlbench.cli.experiments import check_options, load, make_plans, stored_resu
 from rlbench.cli.options import CHANGES, CHOICE, RunOptions, make_folder, takes, usable_folder
 
 if TYPE_CHECKING:
-    from rlbench.analysis.judge.judged import JudgedResults
+    from rlbench.analysis.judge.verdicts import JudgedResults
     from rlbench.analysis.report import SuiteResults
 
 NOT_COMPUTED = 1

@@ -6,16 +6,18 @@ numpy works on a stack of matrices slice by slice, so the numbers of one replica
 are, and at these sizes it is also several times faster.
 """
 
-from rlbench.functional.losses import (
+from rlbench.functional.returns import (
     clip,
     clipped_value_loss,
+    gae,
     kl_estimate,
+    lambda_returns,
     mean,
+    reward_to_go,
     rollout_mean,
     standardise,
     weighted_mean,
 )
-from rlbench.functional.returns import gae, lambda_returns, reward_to_go
 from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient, dot, norm, where
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from rlbench.data import HeadTerms, Params, Samples
-from rlbench.functional.losses import clipped_value_loss, standardise, weighted_mean
 from rlbench.functional.optimizers import TensorAdamState, adam_, clip_by_norm_
+from rlbench.functional.returns import clipped_value_loss, standardise, weighted_mean
 from rlbench.functional.solvers import norm
 from rlbench.functional.torch_networks import TensorNetwork, head_fisher
 from rlbench.improve.diagnostics import TensorMeter, measure_tensors

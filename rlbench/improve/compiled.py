@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from rlbench.data import Params, Samples
-from rlbench.functional.losses import value_loss
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, adam, norms
+from rlbench.functional.returns import value_loss
 from rlbench.improve.diagnostics import Meter, measure_arrays
 from rlbench.improve.differentiation import Differentiation, Objective, SurrogateInputs, samples
 from rlbench.improve.minibatches import BaseProblem, Batch, Rollout, standardise_, take

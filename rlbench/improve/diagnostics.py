@@ -31,7 +31,7 @@ import torch
 
 from rlbench.data import Samples
 from rlbench.functional.compiled import inlined, kernel
-from rlbench.functional.losses import weighted_mean
+from rlbench.functional.returns import weighted_mean
 
 Array = npt.NDArray[Any]
 Tensor = torch.Tensor

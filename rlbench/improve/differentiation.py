@@ -17,7 +17,7 @@ import torch
 
 from rlbench.data import Samples
 from rlbench.functional.distributions import Likelihood
-from rlbench.functional.losses import weighted_mean
+from rlbench.functional.returns import weighted_mean
 from rlbench.improve.minibatches import Batch
 from rlbench.improve.replay import SURROGATE_INPUTS, Replay, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlbench.data import Params, Problem
-from rlbench.functional.losses import kl_estimate, weighted_mean
+from rlbench.functional.returns import kl_estimate, weighted_mean
 
 
 def first_order(

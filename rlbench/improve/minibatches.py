@@ -14,7 +14,7 @@ import torch
 from rlbench.data import Params, Problem
 from rlbench.functional.compiled import kernel
 from rlbench.functional.distributions import Family
-from rlbench.functional.losses import normalised_weights
+from rlbench.functional.returns import normalised_weights
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -129,7 +129,7 @@ class BaseProblem(Problem):
 
     @abstractmethod
     def _standardise(self, advantage: Own, weight: Own | None) -> Own:
-        """Do what `rlbench.functional.losses.standardise` does, `[M, R, B]`; `advantage` is used up."""
+        """Do what `rlbench.functional.returns.standardise` does, `[M, R, B]`; `advantage` is used up."""
 
     @abstractmethod
     def _act(self, observation: Own, action: Own) -> tuple[Own, Own]:
@@ -218,7 +218,7 @@ def take(values: Array, order: Array) -> Array:
 
 @kernel
 def _standardise(x: Array, weight: Array) -> None:
-    """Do in place what `rlbench.functional.losses.standardise` does, `[M, R, B]`; an empty weight is none."""
+    """Do in place what `rlbench.functional.returns.standardise` does, `[M, R, B]`; an empty weight is none."""
     for m in range(x.shape[0]):
         for r in range(x.shape[1]):
             row = x[m, r]
@@ -237,6 +237,6 @@ def _standardise(x: Array, weight: Array) -> None:
 
 
 def standardise_(advantage: Array, weight: Array | None) -> Array:
-    """Do in place what `rlbench.functional.losses.standardise` does, `[M, R, B]`, and return the array."""
+    """Do in place what `rlbench.functional.returns.standardise` does, `[M, R, B]`, and return the array."""
     _standardise(advantage, _NONE if weight is None else weight)
     return advantage

@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import ANY, COUNT, SIZE, TEXT, Each, Kind, check, folder, is_number, read_json, write
-from rlbench.store.entry import is_cell
-from rlbench.store.files import hold, is_held
+from rlbench.store.entry import hold, is_cell, is_held
 from rlbench.store.runs import RUNNING, STORE, Store
 
 LATE = 120.0  # seconds without a sign of life, after which a process elsewhere counts as dead

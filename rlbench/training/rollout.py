@@ -17,12 +17,12 @@ from rlbench.algorithm import Algorithm
 from rlbench.data import Estimates, Trajectory
 from rlbench.functional import networks
 from rlbench.functional.distributions import Family
-from rlbench.functional.losses import standardise
 from rlbench.functional.networks import ActorCritic
+from rlbench.functional.returns import standardise
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.envs import EnvBatch
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.envs.classic.fused import Policy
+from rlbench.training.envs.classic.batch import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog

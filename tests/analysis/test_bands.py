@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rlbench.analysis.stats import estimates as st
 from rlbench.analysis.stats import intervals
 from rlbench.analysis.stats import intervals as iv
-from rlbench.analysis.stats import statistics as st
 from rlbench.errors import RlbenchError
 
 

@@ -5,14 +5,12 @@ import pandas as pd
 import pytest
 
 from rlbench.analysis.judge.compare import compare_all, to_frame
-from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.sentences import sentence
-from rlbench.analysis.scores.references import normalise
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, normalise
 from rlbench.analysis.stats import intervals
-from rlbench.analysis.stats.families import step_down
-from rlbench.analysis.stats.permutation import Hypothesis
 from rlbench.analysis.stats.power import Spread, detectable_effect
+from rlbench.analysis.stats.tests import Hypothesis, step_down
 from rlbench.errors import RlbenchError
 from rlbench.store import Tables
 from tests.statistics.two_arms import permutation_test

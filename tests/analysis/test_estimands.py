@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.judge.estimands import Change, Difference, Share, one_sided
-from rlbench.analysis.stats.families import holm
+from rlbench.analysis.stats.tests import holm
 from rlbench.analysis.stats.trends import contrast_test
 
 # Every seed rises from the first arm to the last, but its lowest score is the one in the middle.

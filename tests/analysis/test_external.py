@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.tables import summary_table
 from rlbench.analysis.scores.external import LARGEST_FILE
-from rlbench.analysis.scores.references import REFERENCES, Reference
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, REFERENCES, Reference
 from rlbench.analysis.stats import intervals
 from rlbench.errors import RlbenchError
 from rlbench.results import read_results

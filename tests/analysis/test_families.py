@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.families import _Permutations, normal_scale, signed, step_down
-from rlbench.analysis.stats.permutation import (
+from rlbench.analysis.stats.tests import (
     Block,
     Hypothesis,
+    _Permutations,
     blocks,
     degrees_of_freedom,
+    normal_scale,
     share_as_extreme,
+    signed,
     smallest_p,
+    step_down,
 )
 from rlbench.errors import RlbenchError
 from tests.statistics.two_arms import permutation_test

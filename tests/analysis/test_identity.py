@@ -17,8 +17,7 @@ from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.suite_page import change_text
 from rlbench.analysis.report.tables import all_tables
-from rlbench.analysis.scores.identity import IDENTICAL, traces
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, IDENTICAL, traces
 from rlbench.claims import Claim
 from rlbench.results import Results, read_results
 from rlbench.store import Tables

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rlbench.analysis.stats import estimates as st
+from rlbench.analysis.stats import intervals
 from rlbench.analysis.stats import intervals as iv
-from rlbench.analysis.stats import resampling
-from rlbench.analysis.stats import statistics as st
 from rlbench.errors import RlbenchError
 
 SCORES = [
@@ -57,9 +57,9 @@ def test_percentile_bootstrap_agrees_with_scipy():
 def test_the_pieces_of_the_resampling_do_not_show(monkeypatch):
     x, y = data()
     whole = iv.bootstrap([x, y]), iv.difference_interval(x, y)
-    monkeypatch.setattr("rlbench.analysis.stats.resampling._CELLS", 1000)
+    monkeypatch.setattr("rlbench.analysis.stats.intervals._CELLS", 1000)
     iv._mean.cache_clear()
-    resampling._counts.cache_clear()
+    intervals._counts.cache_clear()
     assert (iv.bootstrap([x, y]), iv.difference_interval(x, y)) == whole
 
 
@@ -93,8 +93,8 @@ def test_resampled_t_is_students_of_each_sample():
     x, y = np.array([1.0, 2.0, 4.0, 8.0, 9.0]), np.array([0.0, 3.0, 3.5, 7.0])
     drawn = np.array([[2, 0, 1, 1, 1], [0, 3, 0, 0, 2]]), np.array([[1, 1, 1, 1], [0, 2, 0, 2]])
     (first, second), groups = zip(*drawn, strict=True), [x[:, None], y[:, None]]
-    one = resampling._resampled_t(groups[:1], [1.0], drawn[:1], np.ones(1))
-    two = resampling._resampled_t(groups, [1.0, -1.0], drawn, np.ones(1))
+    one = intervals._resampled_t(groups[:1], [1.0], drawn[:1], np.ones(1))
+    two = intervals._resampled_t(groups, [1.0, -1.0], drawn, np.ones(1))
     for found, other, (a, b) in zip(one, two, (first, second), strict=True):
         sample, base = np.repeat(x, a) - x.mean(), np.repeat(y, b) - y.mean()
         assert found == pytest.approx(stats.ttest_1samp(sample, 0).statistic)

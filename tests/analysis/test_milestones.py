@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.scores import milestones as ms
-from rlbench.analysis.scores.references import Reference
+from rlbench.analysis.scores.scores import Reference
 from rlbench.errors import RlbenchError
 
 REFERENCES = {"E": Reference(10.0, 110.0)}

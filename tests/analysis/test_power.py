@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.permutation import smallest_p
 from rlbench.analysis.stats.power import Spread, detectable_effect, fewest_runs, refusal, seeds_needed
+from rlbench.analysis.stats.tests import smallest_p
 from rlbench.errors import RlbenchError
 
 UNIT = Spread((1.0,), (1.0,))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.proportions import PRIOR, mean_of_intervals, placement_interval, wilson
+from rlbench.analysis.stats.estimates import PRIOR, mean_of_intervals, placement_interval, wilson
 
 
 def test_wilson_agrees_with_scipy():

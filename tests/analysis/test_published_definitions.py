@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rlbench.analysis.stats import statistics as st
+from rlbench.analysis.stats import estimates as st
 
 RUNS, TASKS = 10, 3
 
@@ -71,11 +71,11 @@ def test_sample_efficiency_is_the_iqm_at_each_checkpoint():
 
 def test_the_stratified_bootstrap_resamples_runs_inside_each_task():
     """As published, but for the random numbers: the standard error of the IQM agrees with runs drawn one by one."""
-    from rlbench.analysis.stats import resampling
+    from rlbench.analysis.stats import intervals
 
     rng = np.random.default_rng(3)
     tasks = [rng.normal(task, 1 + task, RUNS) for task in range(TASKS)]
-    ours = resampling.iqm_values([np.sort(task) for task in tasks], resampling.counts([RUNS] * TASKS, 0, 20_000))
+    ours = intervals.iqm_values([np.sort(task) for task in tasks], intervals.counts([RUNS] * TASKS, 0, 20_000))
     theirs = []
     for _ in range(4_000):
         drawn = sorted(float(task[rng.integers(RUNS)]) for task in tasks for _ in range(RUNS))

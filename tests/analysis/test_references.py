@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlbench.analysis.scores.references import REFERENCES, Reference, measure_random, normalise, reference
+from rlbench.analysis.scores.scores import REFERENCES, Reference, measure_random, normalise, reference
 from rlbench.errors import RlbenchError
 
 

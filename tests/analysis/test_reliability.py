@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rlbench.analysis.report.method import warnings
+from rlbench.analysis.report.sentences import warnings
 from rlbench.analysis.report.tables import all_tables, selection_table, sensitivity_table, steps_table, worst_table
 from rlbench.analysis.scores import milestones
-from rlbench.analysis.stats import survival, tails
+from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.selection import pick_best
 from rlbench.results import Results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
@@ -32,7 +32,7 @@ def test_the_worst_runs(results):
     one = row(table, environment="CartPole-v1", arm="trpo")
     own = results.scores.query("arm == 'trpo' and environment == 'CartPole-v1'")
     assert one["worst"] == own["auc"].min()
-    assert one["cvar"] == tails.cvar(own["auc"].to_numpy())
+    assert one["cvar"] == survival.cvar(own["auc"].to_numpy())
     assert np.isnan(one["tolerance_bound"])
     assert one["tolerance_needs"] == 29
     assert "needs 29 runs" in set(table.shown["90 % of runs score at least"])

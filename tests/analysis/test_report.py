@@ -10,11 +10,12 @@ import pytest
 
 from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.report.claims import claim_sentence
-from rlbench.analysis.report.experiment_page import page_html, pictures
+from rlbench.analysis.report.experiment_page import page_html
+from rlbench.analysis.report.figures import pictures
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.table import write_tables
 from rlbench.analysis.report.tables import all_tables
-from rlbench.analysis.scores.document import Document
+from rlbench.analysis.scores.results import Document
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from rlbench.results import Results

@@ -7,8 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlbench.analysis.scores.references import Reference
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, Reference
 from rlbench.errors import RlbenchError
 from rlbench.results import Results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes

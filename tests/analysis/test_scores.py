@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rlbench.analysis.scores import scores as sc
-from rlbench.analysis.scores.references import Reference
+from rlbench.analysis.scores.scores import Reference
 from rlbench.store import Tables
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.permutation import Hypothesis
 from rlbench.analysis.stats.sequential import _boundary, _Interim, _rejected, _statistics, decide, in_play
+from rlbench.analysis.stats.tests import Hypothesis
 from rlbench.errors import RlbenchError
 
 E = ("E",)

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
 from rlbench.analysis.draw.figures import KINDS, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
-from rlbench.analysis.draw.scatter import effective_ratio, ratio_numbers
 from rlbench.analysis.draw.style import FIXED, FOR_FIGURES, styles_like
+from rlbench.analysis.draw.sweep import effective_ratio, ratio_numbers
 from rlbench.analysis.draw.updates import draw_quantiles
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats import statistics as st
+from rlbench.analysis.stats import estimates as st
 from rlbench.errors import RlbenchError
 
 TEN = np.array([3.0, -1.0, 7.0, 0.5, 2.0, 9.0, 4.0, 4.0, -6.0, 1.0])

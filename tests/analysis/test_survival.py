@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.stats import intervals, survival
-from rlbench.analysis.stats.proportions import wilson
+from rlbench.analysis.stats.estimates import wilson
 from rlbench.errors import RlbenchError
 
 

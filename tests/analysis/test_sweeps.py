@@ -9,7 +9,7 @@ import pytest
 
 from rlbench.analysis.draw.sweep import find_sweeps, scale_of, shorts
 from rlbench.analysis.draw.updates import short
-from rlbench.analysis.scores.document import ArmEntry
+from rlbench.analysis.scores.results import ArmEntry
 
 
 def arm(label, algorithm="ppo", given=(), **fields):

@@ -13,8 +13,7 @@ from scipy import stats
 from rlbench.analysis.judge.verdicts import judge
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.scores.metrics import measure
-from rlbench.analysis.scores.references import Reference
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, Reference
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
 from rlbench.results import Results

@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rlbench.store import Store, files, load_table
+from rlbench.store import Store, entry, load_table
 from rlbench.store.leases import holders
 from rlbench.study.plan import make_plan
 from rlbench.study.run import execute
 from rlbench.study.suites import load_experiment
 from tests.waiting import HANGS, wait_until
 
-pytestmark = pytest.mark.skipif(files.fcntl is None, reason="needs file locks")
+pytestmark = pytest.mark.skipif(entry.fcntl is None, reason="needs file locks")
 
 # Every call notes itself in a file, so that it can be counted how often each run was computed, and ends only when a
 # file is there, so that a test can do something meanwhile.

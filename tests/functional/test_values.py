@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.losses import value_loss
+from rlbench.functional.returns import value_loss
 
 VALUE, OLD, TARGET = np.array([1.0, 3.0, 3.0]), np.array([1.0, 1.0, 1.0]), np.array([2.0, 4.0, 0.0])
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from rlbench.analysis.stats import estimates as st
 from rlbench.analysis.stats import intervals as iv
-from rlbench.analysis.stats import statistics as st
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import mean_band
 from tests.statistics.calibration import COVERAGE, Row, case, row

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rlbench.analysis.stats.permutation import Hypothesis
 from rlbench.analysis.stats.sequential import Decision, decide
+from rlbench.analysis.stats.tests import Hypothesis
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution
 from tests.statistics.two_arms import permutation_test

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from rlbench.analysis.stats import intervals as iv
-from rlbench.analysis.stats.proportions import wilson
+from rlbench.analysis.stats.estimates import wilson
 from tests.statistics.calibration import COVERAGE, Row, case, row
 from tests.statistics.distributions import ALL, NORMAL, SIZES, Array, Distribution, shifted
 

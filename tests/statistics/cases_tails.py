@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from rlbench.analysis.stats import intervals, survival, tails
+from rlbench.analysis.stats import intervals, survival
 from rlbench.analysis.stats import intervals as iv
 from rlbench.analysis.stats.estimates import Estimate
 from tests.statistics.calibration import COVERAGE, Row, case, row
@@ -20,16 +20,16 @@ _U = (np.arange(2_000) + 0.5) / 2_000
 
 
 def _cvar(share: float, rng: np.random.Generator, distribution: Distribution, n: int) -> Estimate:
-    return tails.cvar_interval(distribution.draw(rng, (n,)), share, repetitions=REPETITIONS)
+    return survival.cvar_interval(distribution.draw(rng, (n,)), share, repetitions=REPETITIONS)
 
 
 @case(full=1_500, fast=40)
 def worst_runs(simulations: int) -> Iterator[Row]:
     """Mean of the worst quarter and of the worst half, where the interval is given at all."""
-    for share in (tails.SHARE, 0.5):
+    for share in (survival.SHARE, 0.5):
         for distribution in ALL:
             truth = distribution.between(0, share)
-            for n in (n for n in SIZES if n * share >= tails.FEWEST_BAD_RUNS):
+            for n in (n for n in SIZES if n * share >= survival.FEWEST_BAD_RUNS):
                 yield coverage(f"CVaR, worst {share:g}", distribution, n, simulations, truth, partial(_cvar, share))
 
 
@@ -40,7 +40,7 @@ def tolerance(simulations: int) -> Iterator[Row]:
         rng = np.random.default_rng(n)
         hits = 0
         for _ in range(simulations):
-            found = tails.tolerance_interval(rng.random(n), side=side)
+            found = survival.tolerance_interval(rng.random(n), side=side)
             hits += min(found.high, 1.0) - found.low >= found.content
         yield row(COVERAGE, f"tolerance interval ({side})", "any", n, hits, simulations, 0.95)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlbench.analysis.stats.families import step_down
-from rlbench.analysis.stats.permutation import Hypothesis
-from rlbench.analysis.stats.statistics import Scores, as_tasks
+from rlbench.analysis.stats.estimates import Scores, as_tasks
+from rlbench.analysis.stats.tests import Hypothesis, step_down
 
 
 def permutation_test(scores: Scores, baseline: Scores, **options: Any) -> float:

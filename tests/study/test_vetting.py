@@ -282,6 +282,6 @@ def test_results_in_python_and_their_report_say_it(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="its runs cannot be reproduced"):
         results = rlbench.run(lottery, results_dir=tmp_path, workers=0, progress=False)
     assert not results.runs["reproducible"].any()
-    from rlbench.analysis.report.method import warnings
+    from rlbench.analysis.report.sentences import warnings
 
     assert any("cannot be reproduced" in sentence for sentence in warnings(results))

@@ -9,9 +9,9 @@ import pytest
 
 from rlbench import Environment, registry
 from rlbench.algorithm import configure
+from rlbench.training.engines import Training
 from rlbench.training.recording import EpisodeLog
 from rlbench.training.rollout import Collector
-from rlbench.training.trainer import Training
 
 ENVIRONMENTS = {
     "CartPole": Environment("CartPole-v1", {"max_episode_steps": 8}),  # more episodes than starts are drawn ahead

@@ -13,10 +13,10 @@ from matplotlib.ticker import PercentFormatter
 from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.style import ArmStyle, arm_styles
 from rlbench.analysis.scores.milestones import steps_to_threshold
-from rlbench.analysis.scores.references import normalise, possible_range, reference
 from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import normalise, possible_range, reference
+from rlbench.analysis.stats.estimates import Array
 from rlbench.analysis.stats.intervals import curve_band, iqm_band
-from rlbench.analysis.stats.statistics import Array
 from rlbench.analysis.stats.survival import survival_band
 from rlbench.errors import RlbenchError
 

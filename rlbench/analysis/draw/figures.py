@@ -19,7 +19,6 @@ from rlbench.analysis.draw import marks, updates
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
 from rlbench.analysis.draw.files import write_figure
 from rlbench.analysis.draw.frame import NoRoom, count_steps, write_inside
-from rlbench.analysis.draw.scatter import CLIP_RANGE, draw_ratio, draw_scatter, ratio_numbers, scatter_numbers
 from rlbench.analysis.draw.spec import (
     DrawNamed,
     FigureSpec,
@@ -29,12 +28,24 @@ from rlbench.analysis.draw.spec import (
     runs_of,
 )
 from rlbench.analysis.draw.style import ArmStyle, arm_styles, styled, styles_like
-from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps, multiples, scale_of, sweep_numbers
+from rlbench.analysis.draw.sweep import (
+    CLIP_RANGE,
+    FEWEST,
+    Sweep,
+    draw_ratio,
+    draw_scatter,
+    find_sweeps,
+    multiples,
+    ratio_numbers,
+    scale_of,
+    scatter_numbers,
+    sweep_numbers,
+)
 from rlbench.analysis.format import capital, csv_text
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
-from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.scores.scores import reference
+from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import write
 from rlbench.suite import Showpiece

@@ -26,8 +26,7 @@ from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Band, Estimate
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.estimates import Array, Band, Estimate
 
 Setting = Literal[
     "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"

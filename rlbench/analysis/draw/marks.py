@@ -19,11 +19,10 @@ from matplotlib.transforms import ScaledTranslation
 from rlbench.analysis.draw.frame import label_line, name_rows
 from rlbench.analysis.draw.style import QUIET, ArmStyle
 from rlbench.analysis.scores.metrics import measure
-from rlbench.analysis.scores.references import possible_range
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.stats.estimates import ANYTHING, Band, Estimate
+from rlbench.analysis.scores.scores import possible_range
+from rlbench.analysis.stats.estimates import ANYTHING, Array, Band, Estimate
 from rlbench.analysis.stats.intervals import mean_interval
-from rlbench.analysis.stats.statistics import Array
 from rlbench.claims import RETURNS
 
 COLUMNS = ["line", "x", "point", "low", "high"]

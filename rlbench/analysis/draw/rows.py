@@ -12,14 +12,12 @@ from matplotlib.axes import Axes
 from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles
 from rlbench.analysis.judge.compare import Comparison
-from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.references import possible_range
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.scores.scores import ALL
-from rlbench.analysis.stats.estimates import Estimate
+from rlbench.analysis.scores.scores import ALL, possible_range
+from rlbench.analysis.stats.estimates import Array, Estimate, iqm
 from rlbench.analysis.stats.intervals import bootstrap, mean_interval, profile_band
-from rlbench.analysis.stats.statistics import Array, iqm
 
 _NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 

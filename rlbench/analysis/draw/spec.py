@@ -19,8 +19,8 @@ from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps
 from rlbench.analysis.draw.updates import SHARE_COLUMNS, short
 from rlbench.analysis.format import capital
 from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.references import reference
 from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import reference
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.errors import RlbenchError, nearest
 from rlbench.records import MEASURED

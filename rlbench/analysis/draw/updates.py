@@ -18,7 +18,7 @@ from rlbench.analysis.draw.marks import COLUMNS, Numbers, draw_lines, draw_stopp
 from rlbench.analysis.draw.style import INK, ArmStyle, arm_styles
 from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, nearest
 
 QUANTITIES = ("kl", "clip_fraction", "entropy", "explained_variance", "grad_norm")

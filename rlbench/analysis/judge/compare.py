@@ -25,14 +25,11 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.judge.estimands import Difference, Values
-from rlbench.analysis.scores.identity import exactly
-from rlbench.analysis.scores.references import possible_range
-from rlbench.analysis.scores.scores import METRICS, STOPPED, failures_as_worst
+from rlbench.analysis.scores.scores import METRICS, STOPPED, exactly, failures_as_worst, possible_range
 from rlbench.analysis.stats.estimates import LEVEL, Estimate
-from rlbench.analysis.stats.families import step_down
 from rlbench.analysis.stats.intervals import improvement_interval, mean_interval
-from rlbench.analysis.stats.permutation import smallest_p
 from rlbench.analysis.stats.power import detectable_effect
+from rlbench.analysis.stats.tests import smallest_p, step_down
 from rlbench.errors import RlbenchError, nearest
 
 if TYPE_CHECKING:

@@ -24,15 +24,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rlbench.analysis.scores.identity import identical
 from rlbench.analysis.scores.metrics import COMPARE, measure
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, identical
 from rlbench.analysis.stats import intervals, power
-from rlbench.analysis.stats.estimates import ANYTHING, NO_RUN, Estimate, Range
-from rlbench.analysis.stats.families import Alternative, holm, step_down
-from rlbench.analysis.stats.permutation import Hypothesis
+from rlbench.analysis.stats.estimates import ANYTHING, NO_RUN, Array, Estimate, Range
 from rlbench.analysis.stats.power import Spread
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.tests import Alternative, Hypothesis, holm, step_down
 from rlbench.analysis.stats.trends import contrast_test, linear_changes, page_test, rank_correlation
 from rlbench.claims import BOUNDED, INNER, TRENDS, Claim
 from rlbench.errors import RlbenchError, nearest

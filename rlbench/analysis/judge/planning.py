@@ -15,7 +15,7 @@ from rlbench.analysis.stats.power import POWER, Seeds, detectable_effect, seeds_
 from rlbench.errors import RlbenchError
 
 if TYPE_CHECKING:
-    from rlbench.analysis.judge.judged import JudgedResults
+    from rlbench.analysis.judge.verdicts import JudgedResults
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import inf, isnan, nan
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from rlbench.analysis.judge.compare import Comparison, Sensitivity, compare_all, interim_verdicts, sensitivity
 from rlbench.analysis.judge.estimands import Estimand, estimands_of, one_sided
-from rlbench.analysis.scores.identity import exactly
-from rlbench.analysis.scores.scores import STOPPED, failures_as_worst
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import STOPPED, exactly, failures_as_worst
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.power import Seeds, detectable_effect, seeds_needed
 from rlbench.claims import RETURNS, Claim
-
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+from rlbench.errors import RlbenchError
 
 Outcome = Literal["supported", "refuted", "inconclusive", "undecidable"]
 Places = list[tuple[float, float]]
@@ -231,3 +231,43 @@ def _part(
         verdict=verdict,
         note=note,
     )
+
+
+class JudgedResults(Results):
+    """Results that answer questions; everything is computed when it is first asked for, from their seed."""
+
+    def compare(
+        self, arm: str | None = None, baseline: str | None = None, metric: str | None = None
+    ) -> list[Comparison]:
+        """Compare one arm, or all of them, with `baseline`, by default the experiment's; no baseline: nothing.
+
+        Per environment and over all of them; see `rlbench.analysis.judge.compare`. `metric` is the primary one if
+        None. Where seeds were added in stages, only what the interim analyses decided has a verdict.
+        """
+        baseline = baseline or self.baseline
+        if arm is not None and baseline is None:
+            raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
+        if baseline is None:
+            return []
+        pairs = [(other, baseline) for other in (self.arms if arm is None else [arm]) if other != baseline or arm]
+        compared = compare_all(self, pairs, metric or self.metrics[0]) if pairs else []
+        return interim_verdicts(compared, self.experiment.sequential)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Every arm against the baseline in the primary score."""
+        return self.compare()
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What the runs say of every claim: supported, refuted, inconclusive or undecidable."""
+        return [self.judge(claim) for claim in self.claims]
+
+    def judge(self, claim: Claim) -> Verdict:
+        """Return what the runs say of a claim, also of one that the experiment does not make."""
+        return judge(claim, self)
+
+    @cached_property
+    def sensitivity(self) -> list[Sensitivity]:
+        """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
+        return sensitivity(self, self.comparisons)

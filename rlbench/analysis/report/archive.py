@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.entries import SuiteResults
-from rlbench.analysis.report.files import page
-from rlbench.analysis.scores.document import Document
-from rlbench.analysis.scores.identity import traces
+from rlbench.analysis.report.table import page
 from rlbench.analysis.scores.metrics import OF_UPDATES, measure
+from rlbench.analysis.scores.results import Document
+from rlbench.analysis.scores.scores import traces
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
 from rlbench.store import Tables

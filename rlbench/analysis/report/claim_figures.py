@@ -18,8 +18,7 @@ from rlbench.analysis.draw.files import Picture
 from rlbench.analysis.draw.style import QUIET, ArmStyle
 from rlbench.analysis.draw.sweep import sweep_numbers
 from rlbench.analysis.draw.updates import scale_axis
-from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.judge.verdicts import Part, Verdict, regions
+from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, place_name, short_labels
 from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.scores.metrics import measure, metric_name

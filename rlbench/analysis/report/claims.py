@@ -11,9 +11,8 @@ from typing import Any
 from rlbench.analysis.format import NONE, listed, number, p_equals, percent, span, text
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
-from rlbench.analysis.scores.identity import IDENTICAL
 from rlbench.analysis.scores.metrics import comparison_sign, metric_name
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, IDENTICAL
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.claims import DIRECTIONS, Claim
 

@@ -1,9 +1,15 @@
-"""What a suite gave: every claim and every exact check of it as one entry with its verdict, in order."""
+"""When every claim was written down, how many of its own runs were stored by then, and whether it changed since.
+
+Read from the registers that `rlbench.store.folders` writes. A claim is followed through the entries of a register
+by what is judged of it (`rlbench.claims.digest`); what has the same number, or else the same statement, and is judged
+otherwise is an earlier form of it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +17,150 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.judge.verdicts import Outcome, Part, Verdict
+from rlbench.analysis.format import listed, time
+from rlbench.analysis.judge.verdicts import JudgedResults, Outcome, Part, Verdict
 from rlbench.analysis.report.claims import decisive
-from rlbench.analysis.report.registration import Registered, registered
-from rlbench.claims import Claim
+from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 from rlbench.suite import Erratum, Exact, Suite
+
+Register = Sequence[Mapping[str, Any]]
+_MOST_TIMES = 3  # that a summary lists one by one
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the register of its experiment says of a claim.
+
+    `time` (UTC) is when it was written down as it stands, empty if it never was, and `first` when it was in whatever
+    form; `changed` if the two are different entries. `stored` of its `planned` runs were stored at `time`; where the
+    register counted only all runs of the experiment, `stored` is the most that this leaves open, and `exact` says
+    whether it is the number.
+    """
+
+    claim: Claim
+    time: str = ""
+    first: str = ""
+    changed: bool = False
+    stored: int = 0
+    planned: int = 0
+    exact: bool = True
+
+    @property
+    def early(self) -> bool:
+        """Whether it was written down as it stands before any of its runs was stored."""
+        return bool(self.time) and self.stored == 0
+
+    @property
+    def name(self) -> str:
+        """Its number, or its statement."""
+        return self.claim.id or f"“{self.claim.statement}”"
+
+    @property
+    def counted(self) -> str:
+        """How many of its runs were stored when it was written down, in words."""
+        if self.stored == 0:
+            return f"before any of its {self.planned} runs was stored"
+        return f"when {'' if self.exact else 'up to '}{self.stored} of its {self.planned} runs were stored"
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON; empty if it was never written down as it stands."""
+        return {key: value for key, value in vars(self).items() if key != "claim"} if self.time else {}
+
+
+def registered(results: JudgedResults) -> list[Registered]:
+    """Return what the register of an experiment says of each of its claims, in their order."""
+    register: Register = results.experiment.register
+    forms = [[digest([claim]) for claim in entry["claims"]] for entry in register]
+    return [_registered(claim, results, register, forms) for claim in results.claims]
+
+
+def registration(claim: Registered) -> str:
+    """Say of one claim when it was written down."""
+    if not claim.time:
+        before = f": first written down at {time(claim.first)}, it was changed afterwards" if claim.first else ""
+        return f"Not written down before the runs{before}."
+    when = f"{time(claim.time)}, {claim.counted}"
+    if claim.changed:
+        return f"First written down at {time(claim.first)}; as it stands, since {when}."
+    return f"Written down at {when}; not changed since."
+
+
+def of_experiment(results: JudgedResults) -> tuple[list[str], bool]:
+    """Return the `summary_of` the claims of one experiment."""
+    return summary_of(registered(results), [results.experiment.register], results.claims)
+
+
+def summary_of(
+    claims: Sequence[Registered], registers: Iterable[Register], made: Iterable[Claim | Mapping[str, Any]]
+) -> tuple[list[str], bool]:
+    """Say when claims were written down, naming those of which it was not before their own runs, and whether all were.
+
+    The last sentence is their hash. A claim of the `registers` that is in no form in `made`, all claims of today, was
+    withdrawn and is named.
+    """
+    today = [claim.document() if isinstance(claim, Claim) else claim for claim in made]
+    before = [claim for register in registers for entry in register for claim in entry["claims"]]
+    withdrawn = [str(claim["statement"]) for claim in before if not any(_same(claim, other) for other in today)]
+    written = [claim for claim in claims if claim.time]
+    lines = []
+    if written:
+        late = [f"{claim.name} ({claim.counted})" for claim in written if not claim.early]
+        but = f", except {listed(late)}" if late else ""
+        early = f", {'each ' if len(written) > 1 else ''}before any of its own runs was stored{but}"
+        if len(late) == len(written):
+            early = f", not before its own runs: {listed(late)}"
+        changed = [f"{claim.name} (first at {time(claim.first)})" for claim in written if claim.changed]
+        since = f"Changed since it was first written down: {listed(changed)}" if changed else "None was changed since"
+        lines += [f"{_times(written)}{early}.", f"{since}."]
+    if absent := [claim.name for claim in claims if not claim.time]:
+        which = listed(absent) if written else "any claim" if len(claims) > 1 else "the claim"
+        lines.append(f"Not written down before the runs: {which}.")
+    if withdrawn:
+        statements = [f"“{statement}”" for statement in dict.fromkeys(withdrawn)]
+        lines.append(f"Written down once and not claimed any more: {listed(statements)}.")
+    lines.append(f"SHA-256 of all claims together: {digest(claim.claim for claim in claims)}.")
+    return lines, all(claim.early for claim in claims) and not withdrawn
+
+
+def _registered(claim: Claim, results: JudgedResults, register: Register, forms: Sequence[Sequence[str]]) -> Registered:
+    """Return what a register says of a claim; `forms` holds the digests of the claims of each entry."""
+    document, sha, standing = claim.document(), digest([claim]), len(forms)
+    while standing and sha in forms[standing - 1]:
+        standing -= 1
+    known = [entry for entry in register if any(_same(other, document) for other in entry["claims"])]
+    first = str(known[0]["time"]) if known else ""
+    if standing == len(forms):
+        return Registered(claim, first=first, changed=bool(known))
+    entry, place = register[standing], forms[standing].index(sha)
+    written = (claim, str(entry["time"]), first, known[0] is not entry)
+    if "each" in entry:
+        counts = entry["each"][place]
+        return Registered(*written, int(counts["stored"]), int(counts["planned"]))
+    runs, environments = results.runs, claim.environments or results.environments
+    planned = int(runs["cell"][runs["arm"].isin(claim.arms) & runs["environment"].isin(environments)].nunique())
+    stored, others = int(entry["stored"]), int(entry["planned"]) - planned
+    most, least = min(stored, planned), max(stored - max(others, 0), 0)
+    return Registered(*written, most, planned, exact=most == least)
+
+
+def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two documents are forms of one claim."""
+    return bool(claim.get("id") and claim["id"] == other.get("id")) or claim["statement"] == other["statement"]
+
+
+def _times(written: Sequence[Registered]) -> str:
+    """Say how many claims were written down when."""
+    counts = Counter(time(claim.time) for claim in sorted(written, key=lambda claim: claim.time))
+    times = list(counts)
+    if len(times) > _MOST_TIMES:
+        claims = f"{len(written)} claim{'s were' if len(written) > 1 else ' was'} written down"
+        return f"{claims} between {times[0]} and {times[-1]}"
+    (first, many), *later = counts.items()
+    verb = "claims were" if many > 1 else "claim was"
+    return listed([f"{many} {verb} written down at {first}", *(f"{number} at {when}" for when, number in later)])
+
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many of these are done, and how many there are."""

@@ -13,14 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlbench.analysis.draw.files import Rendered, render
-from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
+from rlbench.analysis.report.entries import of_experiment, registered, registration
 from rlbench.analysis.report.figures import pictures
-from rlbench.analysis.report.files import FIGURES, PAGE, TABLES, fresh_folder, page
-from rlbench.analysis.report.method import method_facts, warnings
-from rlbench.analysis.report.registration import of_experiment, registered, registration
-from rlbench.analysis.report.sentences import headline
-from rlbench.analysis.report.table import Table, write_tables
+from rlbench.analysis.report.sentences import headline, method_facts, warnings
+from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError
 from rlbench.files import write

@@ -24,11 +24,10 @@ from rlbench.analysis.draw.files import Picture
 from rlbench.analysis.draw.frame import DrawPanel, draw_panels, new_figure, note_lines, rows_height, run_counts
 from rlbench.analysis.draw.updates import QUANTITIES, RULE
 from rlbench.analysis.format import capital
-from rlbench.analysis.judge.judged import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.references import reference
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.files import file_name
 
 Case = dict[str, str]  # what is different between the pictures of an entry: environment, metric

@@ -12,8 +12,7 @@ import pandas as pd
 
 from rlbench.analysis.draw.files import Rendered
 from rlbench.analysis.format import NONE, count, listed, number, p_value, text
-from rlbench.analysis.judge.judged import JudgedResults
-from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
+from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
 from rlbench.analysis.report.claims import (
     asked_text,
     claimed_text,
@@ -25,14 +24,19 @@ from rlbench.analysis.report.claims import (
     runs_text,
     short_labels,
 )
-from rlbench.analysis.report.entries import Demonstrated, Entry, SuiteResults, claim_runs
-from rlbench.analysis.report.files import page
-from rlbench.analysis.report.registration import registered, registration, summary_of
-from rlbench.analysis.report.table import Column, shown
-from rlbench.analysis.scores.document import Document
-from rlbench.analysis.scores.identity import IDENTICAL
+from rlbench.analysis.report.entries import (
+    Demonstrated,
+    Entry,
+    SuiteResults,
+    claim_runs,
+    registered,
+    registration,
+    summary_of,
+)
+from rlbench.analysis.report.table import Column, page, shown
 from rlbench.analysis.scores.metrics import metric_definition
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.results import Document
+from rlbench.analysis.scores.scores import ALL, IDENTICAL
 from rlbench.claims import Claim
 
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "undecidable": "–"}

@@ -40,9 +40,8 @@ from rlbench.analysis.report.entries import (
     silent,
     stored,
 )
-from rlbench.analysis.report.files import FIGURES, PAGE, TABLES, fresh_folder
 from rlbench.analysis.report.suite_page import suite_page
-from rlbench.analysis.report.table import Column, Table, tabulate, write_tables
+from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Column, Table, fresh_folder, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_name
 from rlbench.errors import RlbenchError
 from rlbench.files import write

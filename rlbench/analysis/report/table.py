@@ -1,19 +1,9 @@
-"""A table of a report: one list of columns gives full numbers for programs and text for people.
-
-    tabulate(
-        "worst-runs",
-        "The worst runs",
-        [{"arm": "trpo", "worst": 12.3, "cvar": estimate, "form": ".1f"}, ...],
-        [Column("arm", "Arm"), Column("worst", "Worst run"), Column("cvar", "Mean of the worst quarter")],
-    )
-
-is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
-"""
+"""What every report is made of: an HTML page from a template, with everything escaped, and folders for its files."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -23,7 +13,47 @@ import pandas as pd
 
 from rlbench.analysis.format import NONE, csv_text, number, text
 from rlbench.analysis.stats.estimates import Estimate
-from rlbench.files import write
+from rlbench.files import folder, write
+
+PAGE = "report.html"
+FIGURES, TABLES = ("svg", "pdf", "png"), ("csv", "md", "tex")  # the endings of their files
+
+
+def page(template: str, **values: Any) -> str:
+    """Return the page of a template in `templates`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text: str = environment.get_template(template).render(**values)
+    return text
+
+
+def fresh_folder(path: Path, kinds: Iterable[str]) -> Path:
+    """Make a folder in that of a report and remove the files of an earlier one, by the endings of their names."""
+    folder(path, inside=path.parent)
+    for kind in kinds:
+        for old in path.glob(f"*.{kind}"):
+            if old.is_symlink() or not old.is_dir():
+                old.unlink()
+    return path
+
+
+# A table of a report: one list of columns gives full numbers for programs and text for people.
+#
+#     tabulate(
+#         "worst-runs",
+#         "The worst runs",
+#         [{"arm": "trpo", "worst": 12.3, "cvar": estimate, "form": ".1f"}, ...],
+#         [Column("arm", "Arm"), Column("worst", "Worst run"), Column("cvar", "Mean of the worst quarter")],
+#     )
+#
+# is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
 
 Record = Mapping[str, Any]
 """A row: a value by the key of each column. `form` is the format of its numbers that have none of their own."""

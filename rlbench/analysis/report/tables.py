@@ -19,9 +19,8 @@ from rlbench.analysis.report.table import Column, Record, Table, tabulate
 from rlbench.analysis.scores import milestones
 from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.metrics import full_name, measure
-from rlbench.analysis.scores.references import possible_range
-from rlbench.analysis.scores.scores import ALL
-from rlbench.analysis.stats import survival, tails
+from rlbench.analysis.scores.scores import ALL, possible_range
+from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import mean_interval
@@ -29,7 +28,7 @@ from rlbench.analysis.stats.selection import pick_best
 from rlbench.records import MEASURED, cause
 
 if TYPE_CHECKING:
-    from rlbench.analysis.judge.judged import JudgedResults
+    from rlbench.analysis.judge.verdicts import JudgedResults
 
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
@@ -328,12 +327,12 @@ def worst_table(results: JudgedResults) -> Table:
         values, collapsed = runs[metric].to_numpy(np.float64), flags.get((environment, arm), nothing)
         baseline = flags.get((environment, str(results.baseline)), nothing)
         possible = possible_range([environment], results.references)
-        bound = tails.tolerance_interval(values, side="low")
+        bound = survival.tolerance_interval(values, side="low")
         fallen, whole = int(collapsed.sum()), len(collapsed)
         records.append(
             {"environment": environment, "arm": arm, "runs": len(values), "form": forms.get(environment, ".1f")}
             | {"worst": float(values.min()) if len(values) else np.nan}
-            | {"cvar": tails.cvar_interval(values, seed=results.seed, possible=possible)}
+            | {"cvar": survival.cvar_interval(values, seed=results.seed, possible=possible)}
             | {"tolerance_bound": bound.low, "tolerance_needs": bound.needed, "collapsed": fallen}
             | {"collapse_runs": whole, "collapse": milestones.collapse_estimate(fallen, whole)}
             | {"collapse_p": milestones.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan}

@@ -36,11 +36,9 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.format import steps as shown
-from rlbench.analysis.scores.document import Document
-from rlbench.analysis.scores.references import Reference
-from rlbench.analysis.scores.results import Results
-from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, with_normalised
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.scores.results import Document, Results
+from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, Reference, with_normalised
+from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_label
 from rlbench.records import cause
@@ -72,7 +70,7 @@ def external_results(
     `algorithms` are those to compare, in that order; all, in alphabetical order, if none is named. The others are
     compared with `baseline`, the last of them if None. A `Reference` named "*" is that of every environment that has
     no other. Of scores that are the returns of environments that rlbench knows, `references` may be
-    `rlbench.analysis.scores.references.REFERENCES`.
+    `rlbench.analysis.scores.scores.REFERENCES`.
 
     Raises:
         RlbenchError: no such file, or one that is not a table as the module describes, an unknown algorithm, or curves

@@ -24,11 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.scores.references import Reference, normalise, reference
-from rlbench.analysis.scores.scores import STOPPED, WINDOW
-from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, Estimate
-from rlbench.analysis.stats.proportions import wilson
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.scores.scores import STOPPED, WINDOW, Reference, normalise, reference
+from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, Array, Estimate, wilson
 from rlbench.errors import RlbenchError
 
 DROP = 0.5  # share of the highest so far that must be lost

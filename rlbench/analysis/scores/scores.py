@@ -1,46 +1,169 @@
-"""From episodes to one curve and a few scores per training run.
+"""Fixed reference returns of environments: a random policy scores 0, a stated target scores 1.
 
-Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode
-returns:
+Scores are normalised by these constants and never by the smallest and largest score of what is compared,
+since then adding an arm would change the scores of all others. A score above 1 or below 0 is possible.
 
-value at step s
-    Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty
-    window takes the return of the latest step before it at which episodes ended. Before the first episode
-    ended nothing is known; the value is then that of the first ended episodes, carried back, and `observed`
-    is False.
-curve
-    The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or
-    diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN
-    throughout.
-auc
-    Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
-final
-    The value at the end: mean return over the last tenth of the budget.
-last100
-    Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
-    fewer).
-drop
-    How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
-
-An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-`used` marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN
-or beyond `LARGEST`, and finished measurements, which have no episodes.
-A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
-averaged: it had fewer steps); a missing one keeps its row with NaN.
+The random returns were measured with `measure_random` (Gymnasium 1.4.0, seed 0). The target is the
+`reward_threshold` of Gymnasium's specification where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.scores.references import Reference, normalise, reference
+from rlbench.analysis.stats.estimates import ANYTHING, Estimate, Range
+from rlbench.errors import RlbenchError
 from rlbench.records import MEASURED
 from rlbench.store import Tables
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The two fixed points of one environment's scale, in units of its undiscounted episode return.
+
+    `random` is the mean return of uniformly random actions over `episodes` episodes, with `standard_error`;
+    `target` is a return that counts as solved, for the reason in `source`. No return is below `low` or above `high`,
+    which are infinite where that is not known; `low` is the worst possible score.
+
+    Raises:
+        RlbenchError: `target` equals `random`, one of them is not finite, or they are not between `low` and `high`.
+    """
+
+    random: float
+    target: float
+    source: str = "given by the user"
+    episodes: int = 0
+    standard_error: float = float("nan")
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.random, self.target]).all() or self.random == self.target:
+            raise RlbenchError(
+                f"A reference needs two different finite returns, not random={self.random} and target={self.target}."
+            )
+        if not self.low <= min(self.random, self.target) <= max(self.random, self.target) <= self.high:
+            raise RlbenchError(f"The references of a score lie outside its range of {self.low} to {self.high}.")
+
+
+_SPEC = "reward_threshold of the Gymnasium specification"
+
+REFERENCES: Mapping[str, Reference] = {
+    # The ranges follow from the rewards and the longest episode: 1 a step for 500 steps, -1 for 500 or 200.
+    "CartPole-v1": Reference(22.19, 475.0, _SPEC, episodes=20_000, standard_error=0.08, low=1.0, high=500.0),
+    "Acrobot-v1": Reference(-498.8, -100.0, _SPEC, episodes=2_000, standard_error=0.26, low=-500.0, high=0.0),
+    "MountainCar-v0": Reference(-200.0, -110.0, _SPEC, episodes=2_000, standard_error=0.0, low=-200.0, high=-1.0),
+    "MountainCarContinuous-v0": Reference(  # at most 0.1 a step is lost to the action, and 100 won at the goal
+        -33.33, 90.0, _SPEC, episodes=1_000, standard_error=0.03, low=-99.9, high=100.0
+    ),
+    "Pendulum-v1": Reference(
+        -1228.5,
+        -150.0,
+        "the specification has none: what swinging up by energy and balancing by hand-set gains reach "
+        "(-147, standard error 3, 1000 episodes), rounded",
+        episodes=4_000,
+        standard_error=4.6,
+        low=-3254.8,  # 200 steps at angle pi, speed 8 and torque 2 cost pi^2 + 6.4 + 0.004 each
+        high=0.0,
+    ),
+    "LunarLander-v3": Reference(-182.1, 200.0, _SPEC, episodes=2_000, standard_error=2.5),
+}
+
+
+def reference(environment: str, references: Mapping[str, Reference] | None = None) -> Reference | None:
+    """Return the reference of an environment label, None if there is none.
+
+    `references` are all that there are; `REFERENCES` if None is given. The label holds the id and the options, and an
+    environment with options has other returns than the plain one: it does not borrow its reference.
+    """
+    return (REFERENCES if references is None else references).get(environment)
+
+
+def normalise(
+    scores: npt.ArrayLike, environment: str, references: Mapping[str, Reference] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the scores on the scale random policy = 0, target = 1; NaN for an unknown environment."""
+    values = np.asarray(scores, np.float64)
+    scale = reference(environment, references)
+    if scale is None:
+        return np.full(values.shape, np.nan)
+    return (values - scale.random) / (scale.target - scale.random)
+
+
+def possible_range(
+    environments: Sequence[str], references: Mapping[str, Reference] | None = None, *, normalised: bool = False
+) -> Range:
+    """Return the range that the scores on an environment can be in, infinite where it is not known.
+
+    Of several environments it is that of the mean over them, for which their scores must be `normalised`.
+    """
+    ends = []
+    for environment in environments:
+        scale = reference(environment, references)
+        if scale is None:
+            return ANYTHING
+        own = np.array([scale.low, scale.high])
+        ends.append(np.sort(normalise(own, environment, references)) if normalised else own)
+    low, high = np.mean(ends, axis=0) if ends else ANYTHING
+    return float(low), float(high)
+
+
+def measure_random(environment: str, episodes: int = 1_000, seed: int = 0) -> tuple[float, float]:
+    """Run uniformly random actions through Gymnasium; return the mean episode return and its standard error.
+
+    This is how the table was made and how to get the entry of another environment.
+    """
+    import gymnasium
+
+    env = gymnasium.make(environment)
+    env.action_space.seed(seed)
+    returns = np.zeros(episodes)
+    for episode in range(episodes):
+        env.reset(seed=seed * 1_000_003 + episode)
+        ended = False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            returns[episode] += float(reward)
+            ended = terminated or truncated
+    env.close()
+    return float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(episodes))
+
+
+# From episodes to one curve and a few scores per training run.
+#
+# Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode
+# returns:
+#
+# value at step s
+#     Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty
+#     window takes the return of the latest step before it at which episodes ended. Before the first episode
+#     ended nothing is known; the value is then that of the first ended episodes, carried back, and `observed`
+#     is False.
+# curve
+#     The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or
+#     diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN
+#     throughout.
+# auc
+#     Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
+# final
+#     The value at the end: mean return over the last tenth of the budget.
+# last100
+#     Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
+#     fewer).
+# drop
+#     How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
+#
+# An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
+# `used` marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN
+# or beyond `LARGEST`, and finished measurements, which have no episodes.
+# A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
+# averaged: it had fewer steps); a missing one keeps its row with NaN.
 
 Array = npt.NDArray[np.float64]
 
@@ -241,3 +364,58 @@ def _used(run: Mapping[str, Any], history: _History) -> bool:
     if run["status"] != "finished":
         return False
     return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.returns).all())
+
+
+# Runs of two arms that are the same runs: what distinguishes the arms never took effect.
+#
+# Runs of one seed start alike, so that they stay the same to the bit until a change takes effect. Then no statistics
+# are needed: the difference is exactly 0. That two arms have the same scores does not show it, since both may have
+# reached a ceiling, or never a goal; so whole runs are compared (`traces`), and only where no two seeds gave the same
+# are they told apart at all. Of runs of which no more than a score is known, the scores of at least `FEWEST` seeds have
+# to agree.
+
+FEWEST = 3
+IDENTICAL = "identical runs: exactly 0"
+_SEEN = ("step", "return", "length")  # of an episode
+_DONE = ("step", "kl", "entropy")  # of an update: what it did to the policy, whatever the algorithm calls its numbers
+
+
+def traces(tables: Tables) -> pd.Series:
+    """Return a text per cell that two runs share if their episodes and their updates of the policy are the same.
+
+    Cells of which no more than one row is known have none.
+    """
+    rows = []
+    for table, columns in ((tables.episodes, _SEEN), (tables.updates, _DONE)):
+        known = [name for name in columns if name in table]
+        if len(known) > 1:
+            kept = table.dropna(subset=known[1:], how="all")
+            hashes = pd.util.hash_pandas_object(kept[known].astype(np.float64), index=False)
+            rows.append(pd.DataFrame({"cell": kept["cell"].to_numpy(), "hash": hashes.to_numpy()}))
+    if not rows:
+        return pd.Series(dtype=object)
+    grouped = pd.concat(rows).groupby("cell")["hash"]
+    # Sums that wrap, so that the order of the rows does not matter.
+    return grouped.sum()[grouped.size() > 1].astype(str)
+
+
+def identical(runs: pd.DataFrame, arms: Sequence[str]) -> bool:
+    """Return whether the used runs of arms on one environment are the same, seed by seed, and those of a seed its own.
+
+    `runs` holds arm, seed, used, value (of the metric) and trace (NaN where there is none).
+    """
+    groups = [runs[(runs["arm"] == arm) & runs["used"].astype(bool)].sort_values("seed") for arm in arms]
+    first = groups[0]
+    traced = all(group["trace"].notna().all() for group in groups)
+    if len(first) < (2 if traced else FEWEST) or first["trace" if traced else "value"].duplicated().any():
+        return False
+    columns = ["seed", "value", *(["trace"] if traced else [])]
+    return all(
+        len(other) == len(first) and all((other[name].to_numpy() == first[name].to_numpy()).all() for name in columns)
+        for other in groups[1:]
+    )
+
+
+def exactly(estimate: Estimate) -> Estimate:
+    """Return the estimate of a difference of identical runs: exactly 0, and no interval is needed."""
+    return replace(estimate, point=0.0, low=0.0, high=0.0, method=IDENTICAL)

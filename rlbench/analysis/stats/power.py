@@ -13,8 +13,8 @@ from math import inf, isnan, sqrt
 import numpy as np
 from scipy import special
 
-from rlbench.analysis.stats.permutation import REPETITIONS, smallest_p
-from rlbench.analysis.stats.statistics import Scores, as_tasks, check_same_tasks
+from rlbench.analysis.stats.estimates import Scores, as_tasks, check_same_tasks
+from rlbench.analysis.stats.tests import REPETITIONS, smallest_p
 from rlbench.errors import RlbenchError
 
 POWER = 0.8

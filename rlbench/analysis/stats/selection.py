@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.analysis.stats import resampling
-from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, REPETITIONS, Estimate, Range, within
+from rlbench.analysis.stats import intervals
+from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, REPETITIONS, Estimate, Range, as_tasks, within
 from rlbench.analysis.stats.intervals import mean_interval
-from rlbench.analysis.stats.statistics import as_tasks
 from rlbench.errors import RlbenchError
 
 
@@ -62,7 +61,7 @@ def pick_best(
     if len(names) < 2 or min(len(own) for own in runs) < 2:
         raise RlbenchError("A pick is among at least two settings, of at least two runs each.")
     means = np.array([own.mean() for own in runs])
-    drawn = resampling.counts([len(own) for own in runs], seed, repetitions)
+    drawn = intervals.counts([len(own) for own in runs], seed, repetitions)
     resampled = np.stack(
         [
             mean + np.sqrt(len(own) / (len(own) - 1)) * np.einsum("bn,n->b", times / len(own), own - mean)

@@ -24,8 +24,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rlbench.analysis.stats.families import normal_scale
-from rlbench.analysis.stats.permutation import (
+from rlbench.analysis.stats.estimates import Array
+from rlbench.analysis.stats.tests import (
     REPETITIONS,
     Data,
     Hypothesis,
@@ -33,13 +33,13 @@ from rlbench.analysis.stats.permutation import (
     blocks,
     centre_of,
     degrees_of_freedom,
+    normal_scale,
     observed,
     random_rows,
     run_counts,
     statistic,
     tie_of,
 )
-from rlbench.analysis.stats.statistics import Array
 from rlbench.errors import RlbenchError
 
 ALPHA = 0.05

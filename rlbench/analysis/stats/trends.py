@@ -14,10 +14,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from rlbench.analysis.stats import intervals
-from rlbench.analysis.stats.estimates import LEVEL, Estimate
-from rlbench.analysis.stats.families import Alternative, signed
-from rlbench.analysis.stats.permutation import EXACT_LIMIT, REPETITIONS, share_as_extreme, tie_of
-from rlbench.analysis.stats.statistics import Array
+from rlbench.analysis.stats.estimates import LEVEL, Array, Estimate
+from rlbench.analysis.stats.tests import EXACT_LIMIT, REPETITIONS, Alternative, share_as_extreme, signed, tie_of
 from rlbench.errors import RlbenchError
 
 _EXACT_PAGE = 12  # seeds up to which scipy enumerates Page's null distribution in a moment

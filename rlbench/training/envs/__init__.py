@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from rlbench.records import Environment
-from rlbench.training.envs.base import EnvBatch, Failure, Step, copy_seeds
+from rlbench.training.envs.base import ActionSpec, EnvBatch, Failure, Step, copy_seeds
 from rlbench.training.envs.gymnasium import GymBatch, make_one
-from rlbench.training.envs.spaces import ActionSpec
 
 __all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "make", "observation_size"]
 

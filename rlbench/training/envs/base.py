@@ -1,18 +1,159 @@
-"""What the trainer sees of any environment: R replicas of N copies, stepped together.
-
-Axes: R replicas, N copies per replica, O width of an encoded observation.
-"""
+"""Gymnasium's spaces as the learner sees them: flat float32 observations, and one of four kinds of action."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
-from rlbench.training.envs.spaces import ActionSpec
+from rlbench.errors import RlbenchError
 from rlbench.training.state import State
+
+LARGEST = float(np.finfo(np.float32).max)
+
+Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian"]
+
+
+class UnusableValue(ValueError):
+    """What an environment returned cannot be learnt from; the message follows the words "the environment"."""
+
+
+@dataclass(frozen=True, eq=False)
+class ActionSpec:
+    """What a policy must produce, and how that becomes an action of the environment.
+
+    | kind             | space         | sizes              | the learner's action             |
+    |------------------|---------------|--------------------|----------------------------------|
+    | categorical      | Discrete      | (n,)               | ints [...] from 0                |
+    | multicategorical | MultiDiscrete | (n_1, ..., n_K)    | ints [..., K] from 0             |
+    | bernoulli        | MultiBinary   | (K,)               | ints or bools [..., K], 0 or 1   |
+    | gaussian         | Box of floats | (A,)               | floats [..., A], any real number |
+
+    `start` is added to the categories; `low` and `high` bound what the environment receives. The learner
+    keeps its own, unclipped action, since that is the one whose probability it knows. Spaces of several
+    axes are flattened in C order; `shape` and `dtype` are the environment's own.
+    """
+
+    kind: Kind
+    sizes: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: npt.NDArray[np.int64] | None = None  # [K] or []
+    low: npt.NDArray[Any] | None = None  # [A]
+    high: npt.NDArray[Any] | None = None  # [A]
+
+    @cached_property
+    def _from_zero(self) -> bool:
+        """Whether the learner's index, a 64-bit integer, is the environment's action."""
+        return self.dtype == np.int64 and not np.any(self.start)
+
+    def draw(self, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Return a learner's action for one copy, [1] or [1, K], drawn by chance."""
+        if self.kind == "gaussian":
+            return rng.normal(size=(1, *self.sizes)).astype(np.float32)
+        if self.kind == "bernoulli":
+            return rng.integers(2, size=(1, *self.sizes))
+        drawn = rng.integers(self.sizes, size=(1, len(self.sizes)))
+        return drawn[:, 0] if self.kind == "categorical" else drawn
+
+    def to_environment(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the environment's actions [..., *shape] for the learner's, [...] or [..., K]."""
+        if self.kind == "categorical":
+            return action if self._from_zero else (action + self.start).astype(self.dtype)
+        if self.kind == "multicategorical":
+            sent = (action + self.start).astype(self.dtype)
+        elif self.kind == "gaussian":
+            sent = np.clip(action.astype(self.dtype), self.low, self.high)
+        else:
+            sent = action.astype(self.dtype)
+        return sent.reshape(action.shape[:-1] + self.shape)
+
+
+def action_spec(space: spaces.Space[Any], environment: str) -> ActionSpec:
+    """Return the `ActionSpec` of an action space.
+
+    Raises:
+        RlbenchError: the space is not supported; the message names `environment` and the space.
+    """
+    if isinstance(space, spaces.Discrete):
+        start = np.asarray(space.start, np.int64)
+        return ActionSpec("categorical", (int(space.n),), (), np.dtype(space.dtype), start=start)
+    if isinstance(space, spaces.MultiDiscrete):
+        sizes = tuple(int(n) for n in space.nvec.flat)
+        start = np.asarray(space.start, np.int64).ravel()
+        return ActionSpec("multicategorical", sizes, space.nvec.shape, np.dtype(space.dtype), start=start)
+    if isinstance(space, spaces.MultiBinary):
+        shape = tuple(int(n) for n in space.shape)
+        return ActionSpec("bernoulli", (int(np.prod(shape)),), shape, np.dtype(space.dtype))
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        sizes = (int(np.prod(space.shape)),)
+        bounds = {"low": space.low.ravel(), "high": space.high.ravel()}
+        return ActionSpec("gaussian", sizes, space.shape, np.dtype(space.dtype), **bounds)
+    raise RlbenchError(
+        f"Environment {environment!r} has the action space {space}, which is not supported: "
+        "it must be Discrete, MultiDiscrete, MultiBinary or a Box of floats."
+    )
+
+
+class ObservationEncoder:
+    """Turns a batch of observations [...] x space into flat float32 vectors [..., size]."""
+
+    def __init__(self, space: spaces.Space[Any], environment: str) -> None:
+        """Prepare for a Box of any shape and numeric dtype, flattened, or a Discrete, as one-hot vectors.
+
+        Raises:
+            RlbenchError: the space is not supported; the message names `environment` and the space.
+        """
+        self.size: int
+        self._one_hot: npt.NDArray[np.float32] | None = None
+        self._start = 0
+        if isinstance(space, spaces.Discrete):
+            self.size = int(space.n)
+            self._start = int(space.start)
+            self._one_hot = np.eye(self.size, dtype=np.float32)
+        elif isinstance(space, spaces.Box):
+            self.size = int(np.prod(space.shape))
+        else:
+            raise RlbenchError(
+                f"Environment {environment!r} has the observation space {space}, which is not supported: "
+                "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
+            )
+
+    def __call__(self, observation: Any, batch: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
+        """Return [*batch, size] for observations of shape [*batch, *space.shape], in an array of its own.
+
+        Raises:
+            UnusableValue: an observation is not of real numbers, or of such as single precision cannot hold.
+            ValueError: an observation has the wrong size, or is no member of its Discrete space.
+        """
+        observation = np.asarray(observation)
+        if observation.dtype.kind in "USc":  # which numpy would read as numbers, or cut down to them
+            raise UnusableValue(f"returned an observation that is not of real numbers but of {observation.dtype}")
+        if self._one_hot is None:
+            encoded: npt.NDArray[np.float32] = np.array(observation, np.float32).reshape(*batch, self.size)
+            if (
+                np.isinf(encoded).any()
+                and (wrong := np.abs(observation[np.isfinite(observation)]).max(initial=0)) > LARGEST
+            ):
+                raise UnusableValue(
+                    f"returned {wrong:g} in an observation, beyond the {LARGEST:.2g} of single precision"
+                )
+            return encoded
+        index = observation - self._start
+        if np.any((index < 0) | (index >= self.size)):
+            raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
+        one_hot: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
+        return one_hot
+
+
+# What the trainer sees of any environment: R replicas of N copies, stepped together.
+#
+# Axes: R replicas, N copies per replica, O width of an encoded observation.
 
 Floats = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]

@@ -22,8 +22,17 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import Environment
-from rlbench.training.envs.base import Failure, Observations, Step, copy_seeds
-from rlbench.training.envs.spaces import LARGEST, ActionSpec, ObservationEncoder, UnusableValue, action_spec
+from rlbench.training.envs.base import (
+    LARGEST,
+    ActionSpec,
+    Failure,
+    ObservationEncoder,
+    Observations,
+    Step,
+    UnusableValue,
+    action_spec,
+    copy_seeds,
+)
 from rlbench.training.limits import Call, Hanging, caller, plainly, shortage
 from rlbench.training.state import State, UnusableError, from_document, joined, part, to_document
 

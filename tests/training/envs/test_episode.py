@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from rlbench.training.envs.base import action_spec
 from rlbench.training.envs.gymnasium import Episode
-from rlbench.training.envs.spaces import action_spec
 from rlbench.training.state import UnusableError
 
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
 from rlbench.training.envs import make
-from rlbench.training.envs.spaces import ObservationEncoder, action_spec
+from rlbench.training.envs.base import ObservationEncoder, action_spec
 
 ACTION_SPACES = {
     "discrete": (spaces.Discrete(3, start=-1), "categorical", (3,)),
