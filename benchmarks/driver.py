@@ -23,12 +23,13 @@ from rlbench import Arm, Experiment
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.store.leases import Lease
-from rlbench.study.executors import ray
-from rlbench.study.executors.cluster import Cluster
+from rlbench.study.executors import Job
+from rlbench.study.executors import ray as executor
+from rlbench.study.executors.ray import Ray
 from rlbench.study.plan import Cell, make_plan, to_do
 from rlbench.study.provenance import provenance
-from rlbench.study.queue import Try
-from rlbench.study.schedule import Limits, Pack
+from rlbench.study.queue import Attempt
+from rlbench.study.schedule import Pack
 
 SIZES = (1, 10, 50)
 PENDING = (50, 250, 1000)
@@ -56,7 +57,7 @@ def measure(folder: Path, *, quick: bool = False) -> dict[str, Any]:
     # Not any other cluster that may run on this machine.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        cluster = Cluster()
+        cluster = Ray()
         cluster.prepare()
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
         send, land = _send_and_land(cluster, packs, str(kept))
@@ -83,29 +84,29 @@ def _records(steps: int) -> list[RunRecord]:
     return [copy.deepcopy(record) for _ in range(max(SIZES))]
 
 
-def _send_and_land(cluster: Cluster, packs: dict[int, list[Pack]], kept: str) -> tuple[list[float], list[float]]:
+def _send_and_land(cluster: Ray, packs: dict[int, list[Pack]], kept: str) -> tuple[list[float], list[float]]:
     """Return (seconds per pack, and more per cell) of sending packs, and of taking what came back."""
     import ray
 
     send: dict[int, list[float]] = {size: [] for size in packs}
     land: dict[int, list[float]] = {size: [] for size in packs}
     for size in [max(packs), *[*packs] * ROUNDS]:  # the first of all, which also loads, is dropped below
-        flights = _flights(cluster, _Kept(kept))
-        each = [_timed(lambda to=flights, pack=pack: to.send(Try(pack))) for pack in packs[size]]
-        pending = list(flights._flights)
+        tasks = _tasks(cluster, _Kept(kept))
+        each = [_timed(lambda to=tasks, pack=pack: to.send(Attempt(pack))) for pack in packs[size]]
+        pending = list(tasks._tasks)
         ray.wait(pending, num_returns=len(pending))
         seconds = 0.0
-        while len(flights):
-            seconds += _timed(flights.landed)
-        flights.close()
+        while len(tasks):
+            seconds += _timed(tasks.completed)
+        tasks.close()
         send[size].append(median(each))
         land[size].append(seconds / len(each))
     del send[max(packs)][0], land[max(packs)][0]
     return _line(send), _line(land)
 
 
-def _flights(cluster: Cluster, train: Any) -> Any:
-    return ray._Flights(cluster, train, lambda event: None, None, Limits(), None)
+def _tasks(cluster: Ray, train: Any) -> Any:
+    return executor._RemoteTasks(cluster, Job(train))
 
 
 def _claim(folder: Path, counts: Sequence[int]) -> list[float]:
@@ -128,16 +129,16 @@ def _claim(folder: Path, counts: Sequence[int]) -> list[float]:
     return [max(float(constant), 0.0), max(float(slope), 0.0)]
 
 
-def _look(cluster: Cluster, cell: Cell, count: int) -> float:
+def _look(cluster: Ray, cell: Cell, count: int) -> float:
     """Return the seconds of looking at the cluster while `count` packs are on it, of which none ends."""
     import ray
 
-    flights = _flights(cluster, _endless)
+    tasks = _tasks(cluster, _endless)
     for _ in range(count):
-        flights.send(Try(Pack((cell,))))
-    pending = list(flights._flights)
+        tasks.send(Attempt(Pack((cell,))))
+    pending = list(tasks._tasks)
     seconds = median(_timed(lambda: ray.wait(pending, num_returns=len(pending), timeout=0)) for _ in range(15))
-    flights.close()
+    tasks.close()
     return 2 * seconds  # for the first that ended, and for all others
 
 
@@ -154,13 +155,13 @@ def _store(folder: Path, cells: Sequence[Cell], records: list[RunRecord], count:
     return median(computed) + float(np.quantile(waited, 0.1)), stored // count
 
 
-def _check(cluster: Cluster, cells: Sequence[Cell], driver: Driver) -> dict[str, float]:
-    """Return how long packs that only sleep really take on two processes, sent by `in_ray`, and in the simulation."""
+def _check(cluster: Ray, cells: Sequence[Cell], driver: Driver) -> dict[str, float]:
+    """Return how long packs that only sleep really take on two processes, by the executor and in the simulation."""
     packs, nap = [Pack((cell,)) for cell in cells[:60]], 0.25
     taken = []
     for ones in (packs[:4], packs):  # first so that the workers are there
         before = time.perf_counter()
-        for _ in ray.in_ray(ones, _Nap(nap), lambda event: None, cluster):
+        for _ in cluster.run(ones, Job(_Nap(nap))):
             pass
         taken.append(time.perf_counter() - before)
     unstored = replace(driver, plan_cell=0.0, store_cell=0.0)

@@ -1,6 +1,6 @@
 """A simulation of many cores and the one process that sends them packs and stores what comes back.
 
-The driver does one thing after the other, as `rlbench.study.executors.ray.in_ray` does: it waits until packs have
+The driver does one thing after the other, as `rlbench.study.executors.ray.Ray.run` does: it waits until packs have
 ended, takes all of them, stores their runs one by one, and sends as many again. Cores take packs in the order in which
 they were sent. What the driver's steps cost and how long packs take is measured elsewhere and put in.
 """

@@ -59,13 +59,13 @@ def test_a_second_reader_opens_no_entry(tmp_path: Path, cells: list[str], monkey
 
 
 def test_tables_are_hashed_once(tmp_path: Path, cells: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    read, seen = store_module.read_bytes, []
+    read, seen = store_module.table_bytes, []
 
     def reading(path: Path, manifest: dict[str, Any], name: str) -> bytes:
         seen.append(path)
         return read(path, manifest, name)
 
-    monkeypatch.setattr(store_module, "read_bytes", reading)
+    monkeypatch.setattr(store_module, "table_bytes", reading)
     Store(tmp_path).list()  # which does not look at them, and so must not count as having done so
     assert len(Store(tmp_path).manifests(cells, thorough=True)) == SEEDS
     assert len(seen) == 2 * SEEDS

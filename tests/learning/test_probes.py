@@ -10,7 +10,7 @@ import pytest
 
 from rlbench import Environment, registry
 from rlbench.algorithm import configure
-from rlbench.training import trainer
+from rlbench.training import engines, trainer
 from rlbench.training.envs.probes import register_probes
 
 # One gradient step per rollout asks for a longer one.
@@ -25,12 +25,12 @@ def learn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ValueOf]]
     register_probes()
     trainings: list[Any] = []
 
-    class Watched(trainer.Training):
+    class Watched(engines.Training):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             trainings.append(self)
 
-    monkeypatch.setattr(trainer, "Training", Watched)
+    monkeypatch.setattr(engines, "Training", Watched)
 
     def run(name: str, probe: str, updates: int, **settings: Any) -> tuple[Any, ValueOf]:
         algorithm = configure(registry.load(name), QUICK | settings, "test")

@@ -396,6 +396,7 @@ def draw_panels(
     _write_once(inner, axes)
     if not lines or named:
         return
+    lines = {name if text_width([name]) <= 0.75 * width else wrapped(name): style for name, style in lines.items()}
     handles = line_handles(lines, joined=joined)
     look = {"handlelength": 2.6 if joined else 1.0, "columnspacing": 1.4, "labelspacing": 0.3}
     if spare and text_height(lines) <= 0.8 * height:
