@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -146,6 +146,12 @@ class AutogradProblem(BaseProblem):
 
     def _take(self, values: Tensor, order: Tensor) -> Tensor:
         return values[torch.arange(order.shape[1], device=order.device)[:, None], order]
+
+    def _in_order(self, parts: Sequence[Tensor], order: Tensor) -> Tensor:
+        stacked = torch.stack([*parts])
+        result = stacked.new_empty((len(self.params), self.size, *stacked.shape[3:]))
+        result[torch.arange(len(result), device=result.device)[:, None], order] = stacked
+        return result
 
     def _standardise(self, advantage: Tensor, weight: Tensor | None) -> Tensor:
         return standardise(advantage, weight)

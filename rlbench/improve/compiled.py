@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,8 +145,14 @@ class CompiledProblem(BaseProblem):
         own: Array = tensor.numpy()
         return own
 
-    def _take(self, values: torch.Tensor, order: Array) -> Array:
-        return take(values.numpy(), order)
+    def _take(self, values: Array, order: Array) -> Array:
+        return take(values, order)
+
+    def _in_order(self, parts: Sequence[Array], order: Array) -> Array:
+        stacked = np.stack(parts)
+        result = np.empty((len(self.params), self.size, *stacked.shape[3:]), stacked.dtype)
+        result[np.arange(len(result))[:, None], order] = stacked
+        return result
 
     def _standardise(self, advantage: Array, weight: Array | None) -> Array:
         return standardise_(advantage, weight)

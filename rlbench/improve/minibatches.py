@@ -96,7 +96,12 @@ class BaseProblem(Problem):
         self.reference: list[Batch] = []
         self._network, self._family, self._optimizer = network, family, optimizer
         self._rollout, self._lr, self._permute = rollout, lr, permute
-        self._old: list[Tensor] = []  # heads [R, n, H] and log-probabilities [R, n] of the acting policy
+        # As the engine's own once, not in every epoch.
+        parts = (rollout.observation, rollout.action, rollout.advantage, rollout.target, rollout.old_value)
+        self._parts = [self._own(part) for part in parts]
+        self._weight = None if rollout.weight is None else self._own(rollout.weight)
+        self._old: list[Own] = []  # heads [R, n, H] and log-probabilities [R, n] of the acting policy
+        self._equal: Own | None = None  # weights of samples that all count alike, of the last order
 
     @property
     def size(self) -> int:
@@ -124,8 +129,12 @@ class BaseProblem(Problem):
         """Return a tensor of the CPU or of the device as the engine's own."""
 
     @abstractmethod
-    def _take(self, values: Tensor, order: Own) -> Own:
+    def _take(self, values: Own, order: Own) -> Own:
         """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
+
+    @abstractmethod
+    def _in_order(self, parts: Sequence[Own], order: Own) -> Own:
+        """Return what belongs to the indices `order` `[M, R, B]`, M arrays `[R, B, ...]`, as `[R, n, ...]`."""
 
     @abstractmethod
     def _standardise(self, advantage: Own, weight: Own | None) -> Own:
@@ -153,31 +162,27 @@ class BaseProblem(Problem):
         A matrix product of another shape may round differently; evaluated in the same batches, the ratio of the first
         step is exactly 1 for every sample.
         """
-        seen, done = self._take(self._rollout.observation, order), self._take(self._rollout.action, order)
+        seen, done = (self._take(part, order) for part in self._parts[:2])
         acted = [self._act(observation, action) for observation, action in zip(seen, done, strict=True)]
         self._old = [self._in_order(parts, order) for parts in zip(*acted, strict=True)]
         self.reference = list(self._gather(order))
 
-    def _in_order(self, parts: Sequence[Own], order: Own) -> Tensor:
-        """Return what belongs to the indices `order` `[M, R, B]`, M arrays `[R, B, ...]`, as `[R, n, ...]`."""
-        stacked = torch.stack([torch.as_tensor(part) for part in parts])
-        rows = torch.arange(len(self.params), device=stacked.device)[:, None]
-        result = stacked.new_empty((len(self.params), self.size, *stacked.shape[3:]))
-        result[rows, torch.as_tensor(order)] = stacked
-        return result
+    def _shares(self, advantage: Own, weight: Own | None) -> Own:
+        if weight is not None:
+            return self._own(normalised_weights(torch.as_tensor(advantage), torch.as_tensor(weight)))
+        if self._equal is None or self._equal.shape != advantage.shape:
+            self._equal = self._own(normalised_weights(torch.as_tensor(advantage), None))
+        return self._equal
 
     def _gather(self, order: Own) -> Iterator[Batch]:
         """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
-        rollout = self._rollout
-        parts = (rollout.observation, rollout.action, rollout.advantage, rollout.target, rollout.old_value, *self._old)
         observation, action, advantage, target, old_value, old_head, old_log_prob = (
-            self._take(values, order) for values in parts
+            self._take(values, order) for values in (*self._parts, *self._old)
         )
-        weight = None if rollout.weight is None else self._take(rollout.weight, order)
+        weight = None if self._weight is None else self._take(self._weight, order)
         if self.algorithm.normalize_advantage == "minibatch":
             advantage = self._standardise(advantage, weight)
-        weights = None if weight is None else torch.as_tensor(weight)
-        shares = self._own(normalised_weights(torch.as_tensor(advantage), weights))
+        shares = self._shares(advantage, weight)
         for m in range(len(order)):
             yield Batch(
                 observation=observation[m],

@@ -517,7 +517,7 @@ def test_as_many_digits_are_shown_as_show_the_difference():
     low, high = one.difference.low, one.difference.high
     assert -0.05 < low < high < -0.03
     said = f"Mean score: 0.910 against 0.950, a difference of −0.040 (95 % interval {low:.3f} to {high:.3f})."
-    assert said in sentence(one)
+    assert said.replace("-", "−") in sentence(one)
     cell = summary_table(read_results(RATES)).shown.iloc[2]
     assert cell["Score difference from baseline"] == f"−0.040 [{low:.3f}, {high:.3f}]".replace("-", "−")
 
