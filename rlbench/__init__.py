@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
-    from rlbench.analysis.scores.results import Results
     from rlbench.api import compare, run
     from rlbench.claims import Claim
     from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from rlbench.fields import hyper, static
     from rlbench.improve import first_order
     from rlbench.records import Environment
+    from rlbench.results import Results, load_results
     from rlbench.study.experiment import Arm, Experiment, Measurement
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
@@ -41,6 +41,7 @@ _HOMES = {
     "compare": "api",
     "first_order": "improve",
     "hyper": "algorithm",
+    "load_results": "results",
     "run": "api",
     "static": "algorithm",
 }
@@ -67,6 +68,7 @@ __all__ = [
     "compare",
     "first_order",
     "hyper",
+    "load_results",
     "run",
     "static",
 ]

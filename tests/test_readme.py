@@ -98,6 +98,7 @@ def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     exec(python_with("rlbench.run("), names)
     assert len(names["results"].scores) == 4
     assert names["ax"].lines
+    assert names["same"].scores.equals(names["results"].scores)
 
 
 def test_the_commands(tmp_path: Path) -> None:
