@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from rlbench.analysis.scores.metrics import COMPARE, measure
 from rlbench.analysis.scores.scores import ALL, identical
@@ -158,6 +157,8 @@ class Share(Estimand):
         return self.runs, 0
 
     def interval(self, level: float, seed: int) -> Estimate:
+        from scipy import stats  # 0.6 s, which only claims of shares and of trends need
+
         if self.runs == 0:
             return Estimate(np.nan, np.nan, np.nan, level, 0, NO_RUN)
         ends = stats.binomtest(self.hits, self.runs).proportion_ci(level, method="exact")
@@ -172,6 +173,8 @@ class Share(Estimand):
         return 1
 
     def p_value(self, threshold: float, above: bool, seed: int) -> float:
+        from scipy import stats  # 0.6 s, which only claims of shares and of trends need
+
         if self.runs == 0:
             return float("nan")
         bound, side = min(max(threshold, 0.0), 1.0), "greater" if above else "less"

@@ -11,7 +11,6 @@ from math import factorial
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rlbench.analysis.stats import intervals
 from rlbench.analysis.stats.estimates import LEVEL, Array, Estimate
@@ -30,6 +29,8 @@ def page_test(values: npt.ArrayLike, *, increasing: bool = True) -> float:
     Raises:
         RlbenchError: fewer than two seeds or three arms, or NaN.
     """
+    from scipy import stats  # 0.6 s, which only claims of shares and of trends need
+
     table = _table(values)
     seeds, arms = table.shape
     method = "exact" if seeds <= _EXACT_PAGE and arms <= 8 else "asymptotic"
@@ -42,6 +43,8 @@ def rank_correlation(values: npt.ArrayLike, *, seed: int = 0, level: float = LEV
 
     Page's L is a linear function of it. A seed with all scores equal counts as 0.
     """
+    from scipy import stats  # 0.6 s, which only claims of shares and of trends need
+
     table = _table(values)
     ranks = stats.rankdata(table, axis=1)
     centred = ranks - ranks.mean(1, keepdims=True)
