@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 from rlbench.results import STAGES, Results, open_results, read_stages
 from rlbench.store.folders import home
@@ -113,10 +113,8 @@ def _begin(folder: Path, results_dir: str | Path, design: dict[str, Any]) -> dic
 
 def _write(folder: Path, record: Mapping[str, Any], results_dir: str | Path) -> None:
     path = folder / STAGES
-    try:
+    with explained(f"Cannot write {path}"):
         write(path, json.dumps(record, indent=1) + "\n", inside=results_dir)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
 
 
 def _row(one: Decision) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rlbench.errors import RlbenchError
+from rlbench.errors import explained
 from rlbench.files import folder
 from rlbench.training import INTERVAL
 
@@ -35,10 +35,8 @@ def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | N
 
 def make_folder(path: Path, results: str) -> Path:
     """Make a folder inside the results folder and return it; RlbenchError where a link would lead out of it."""
-    try:
+    with explained(f"Cannot write to {path}"):
         return folder(path, inside=results)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write to {path}: {problem.strerror or problem}.") from problem
 
 
 def _option(*flags: str, default: Any = None, **details: Any) -> Any:

@@ -46,7 +46,7 @@ from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import reference
 from rlbench.analysis.stats.estimates import Array
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, explained, nearest
 from rlbench.files import write
 from rlbench.suite import Showpiece
 
@@ -368,7 +368,7 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
     """
     out = Path(out_dir)
     captions, names = [f"# {heading or 'Figures'}\n"], []
-    try:
+    with explained(f"Cannot write the figures to {out}"):
         out.mkdir(parents=True, exist_ok=True)
         for figure in drawn:
             name = figure.piece.name
@@ -379,6 +379,4 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
             captions.append(f"## {name}\n\n{title}{figure.caption}\n")
             names.append(name)
         write(out / _CAPTIONS, "\n".join(captions), inside=out)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write the figures to {out}: {problem.strerror or problem}.") from problem
     return names

@@ -20,7 +20,7 @@ from rlbench.analysis.report.figures import pictures
 from rlbench.analysis.report.sentences import headline, method_facts, warnings
 from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.tables import all_tables
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
@@ -38,14 +38,12 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
     tables = all_tables(results)
     out = Path(out_dir)
-    try:
+    with explained(f"Cannot write the report to {out}"):
         figures = fresh_folder(out / "figures", FIGURES)
         write_tables(tables, fresh_folder(out / "tables", TABLES))
         rendered = [render(picture, figures) for picture in pictures(results)]
         path = out / PAGE
         write(path, page_html(results, tables, rendered), inside=out)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
     return path
 
 

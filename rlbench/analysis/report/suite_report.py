@@ -43,7 +43,7 @@ from rlbench.analysis.report.entries import (
 from rlbench.analysis.report.suite_page import suite_page
 from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Column, Table, fresh_folder, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_name
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 
 MANIFEST = "manifest.json"
@@ -73,7 +73,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
     entries = entries_of(suite, progress)
     errata = demonstrated(suite.suite.errata, progress)
     out = Path(out_dir)
-    try:
+    with explained(f"Cannot write the report to {out}"):
         pictures = _draw(entries, fresh_folder(out / "figures", FIGURES), progress)
         tables = [claims_table(entries), parts_table(entries)]
         write_tables([table for table in tables if len(table.data)], fresh_folder(out / "tables", TABLES))
@@ -92,8 +92,6 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
             write(out / MANIFEST, _json(manifest(suite, errata)), inside=out)
             if suite.members:
                 write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
-    except OSError as problem:
-        raise RlbenchError(f"Cannot write the report to {out}: {problem.strerror or problem}.") from problem
     return SuiteReport(out / PAGE, entries, problems(entries, errata))
 
 
