@@ -20,30 +20,20 @@ if TYPE_CHECKING:
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
-    "Algorithm": "algorithm",
-    "Arm": "study.experiment",
-    "Claim": "claims",
-    "Environment": "records",
-    "Erratum": "suite",
-    "Estimates": "data",
-    "Exact": "suite",
-    "Experiment": "study.experiment",
-    "Measurement": "study.experiment",
-    "Params": "data",
-    "Problem": "data",
-    "Results": "results",
-    "RlbenchError": "errors",
-    "Samples": "data",
-    "Showpiece": "suite",
-    "Stats": "data",
-    "Suite": "suite",
-    "Trajectory": "data",
-    "compare": "api",
-    "first_order": "improve",
-    "hyper": "algorithm",
-    "load_results": "results",
-    "run": "api",
-    "static": "algorithm",
+    name: home
+    for home, names in {
+        "algorithm": ("Algorithm", "hyper", "static"),
+        "api": ("compare", "run"),
+        "claims": ("Claim",),
+        "data": ("Estimates", "Params", "Problem", "Samples", "Stats", "Trajectory"),
+        "errors": ("RlbenchError",),
+        "improve": ("first_order",),
+        "records": ("Environment",),
+        "results": ("Results", "load_results"),
+        "study.experiment": ("Arm", "Experiment", "Measurement"),
+        "suite": ("Erratum", "Exact", "Showpiece", "Suite"),
+    }.items()
+    for name in names
 }
 
 __all__ = [

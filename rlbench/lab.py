@@ -4,6 +4,8 @@ A measured run is known by the source of its function and of the helpers beside 
 import from here, where names stay, whatever moves inside of rlbench.
 """
 
+# ruff: noqa: F401
+
 from rlbench.algorithm import configure, stack
 from rlbench.analysis.scores.scores import scores
 from rlbench.functional.distributions import Family
@@ -21,32 +23,3 @@ from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.noise import Streams
 from rlbench.training.rollout import Collector, Experience, estimate, samples, trajectory
 from rlbench.training.trainer import train
-
-__all__ = [
-    "ActorCritic",
-    "AdamState",
-    "Batch",
-    "ClassicBatch",
-    "Collector",
-    "CompiledProblem",
-    "Experience",
-    "Family",
-    "Output",
-    "Rollout",
-    "RunRecord",
-    "Stack",
-    "Step",
-    "Streams",
-    "Tables",
-    "Tape",
-    "Training",
-    "action_spec",
-    "configure",
-    "environments",
-    "estimate",
-    "samples",
-    "scores",
-    "stack",
-    "train",
-    "trajectory",
-]

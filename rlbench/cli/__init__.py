@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from rlbench.cli.algorithms import algorithms, check, new
-from rlbench.cli.figures import figures
-from rlbench.cli.report import agreement, report
+from rlbench.cli.report import agreement, figures, report
 from rlbench.cli.run import compare, run
 from rlbench.cli.status import plan, status
 from rlbench.errors import RlbenchError, shortened
