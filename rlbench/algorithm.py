@@ -25,15 +25,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
-import torch
+from rlbench.errors import RlbenchError
+from rlbench.fields import Field, fields_of, hyper, static, unknown_field
 
-from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
-from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.fields import Field, fields_of, hyper, static
-from rlbench.functional.returns import gae
-from rlbench.improve.first_order import first_order
+if TYPE_CHECKING:  # torch takes a second and a half to import, and a wrong argument is answered without it
+    import torch
+
+    from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
 
 __all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "stack", "static"]
 
@@ -110,6 +110,8 @@ class Algorithm:
 
         Default: generalised advantage estimation (Schulman et al. 2016, equation 16).
         """
+        from rlbench.functional.returns import gae
+
         return gae(tr.reward, tr.value, tr.next_value, tr.terminated, tr.ended, gamma=self.gamma, lam=self.gae_lambda)
 
     def improve(self, problem: Problem) -> Params:
@@ -117,6 +119,8 @@ class Algorithm:
 
         Default: `epochs` passes of minibatch Adam on surrogate, entropy bonus and value loss.
         """
+        from rlbench.improve.first_order import first_order
+
         return first_order(problem)
 
     def network(self, observations: int, outputs: int) -> torch.nn.Module | None:
@@ -168,6 +172,8 @@ def stack(algorithms: Sequence[Algorithm]) -> Algorithm:
 
     Raises ValueError if classes or static fields differ.
     """
+    import torch
+
     first = algorithms[0]
     if any(pack_key(other) != pack_key(first) for other in algorithms):
         raise ValueError("replicas of one pack must share the class and every static field")
@@ -189,7 +195,7 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
     known, parsed = fields_of(cls), {}
     for name, value in overrides.items():
         if name not in known:
-            raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{nearest(name, list(known))}")
+            raise RlbenchError(f"{where}: {unknown_field(name, known, cls.name)}")
         parsed[name] = known[name].parse(value, where)
     algorithm = cls(**parsed)
     samples = algorithm.samples_per_update

@@ -41,8 +41,12 @@ def shortened(text: str, longest: int) -> str:
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
-    """Return ` Did you mean 'x'?` for the known name closest to `word`, else the list of the known names."""
+    """Return ` Did you mean 'x'?` for the known names that `word` is a part of or closest to, else all known names."""
     import difflib
+    import re
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(sorted(known))}."
+    close = [name for name in sorted(known) if word in re.split("[-_. ]", name)]
+    close = close[:4] or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    *others, last = map(repr, close or [""])
+    names = f"{', '.join(others)} or {last}" if others else last
+    return f" Did you mean {names}?" if close else f" Known: {', '.join(sorted(known))}."

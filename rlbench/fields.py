@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from rlbench.errors import RlbenchError, brief
+from rlbench.errors import RlbenchError, brief, nearest
 
 T = TypeVar("T")
 _KEY = "rlbench"
@@ -37,14 +39,19 @@ class Field:
         else:
             parsed, wanted = _as_type_of(self.default, value)
         if parsed is None:
-            hint = " (one value per arm: make it several arms)" if isinstance(value, list) else ""
-            raise RlbenchError(f"{where}: {self.name} must be {wanted}, not {brief(value)}{hint}.")
+            raise RlbenchError(f"{where}: {self.name} must be {wanted}, not {brief(value)}.")
         if self.choices is not None and parsed not in self.choices:
             options = ", ".join(map(repr, self.choices))
             raise RlbenchError(f"{where}: {self.name} must be one of {options}, not {brief(value)}.")
         for number in parsed if isinstance(parsed, tuple) else (parsed,):
             self._check_range(number, where)
         return parsed
+
+    def parse_text(self, text: str, where: str) -> Any:
+        """Return the value in a text, or a list of those that it names: `0.1,0.2`, or `64,64/128,128` of lists."""
+        parts = text.split("/" if isinstance(self.default, tuple) else ",")
+        values = [self.parse(part, where) for part in parts]
+        return values if len(values) > 1 else values[0]
 
     def _check_range(self, number: Any, where: str) -> None:
         if isinstance(number, float) and math.isnan(number):
@@ -82,6 +89,73 @@ def fields_of(cls: type) -> dict[str, Field]:
         for field in dataclasses.fields(cls)
         if _KEY in field.metadata
     }
+
+
+def sweep(settings: Mapping[str, Any], known: Mapping[str, Field], where: str) -> Iterator[dict[str, Any]]:
+    """Yield, for each arm that the settings of one stand for, the values of those fields that are listed.
+
+    A list gives several values of a field, and each combination is an arm. A field that is itself a list, such as
+    `hidden`, takes a list of lists. Raises RlbenchError for a list that is empty or names a value twice.
+    """
+    listed: dict[str, list[Any]] = {}
+    for name, value in settings.items():
+        if name not in known or not isinstance(value, list | tuple):
+            continue
+        if isinstance(known[name].default, tuple) and not any(isinstance(item, list | tuple) for item in value):
+            continue
+        if not value:
+            raise RlbenchError(f"{where}: {name} is an empty list; give at least one value.")
+        listed[name] = [known[name].parse(item, where) for item in value]
+        for item in listed[name]:
+            if listed[name].count(item) > 1:
+                raise RlbenchError(f"{where}: {name} lists {brief(item)} twice.")
+    for values in itertools.product(*listed.values()):
+        yield dict(zip(listed, values, strict=True))
+
+
+# What other libraries call the fields: Stable-Baselines3, CleanRL, Spinning Up, Tianshou, RLlib.
+_ELSEWHERE = {
+    "activation": "activation_fn",
+    "adam_eps": "eps optimizer_eps",
+    "anneal_lr": "lr_schedule linear_decay",
+    "backtracks": "line_search_max_iter backtrack_iters",
+    "beta": "kl_coef kl_coeff",
+    "cg_iterations": "cg_iters cg_max_steps",
+    "clip": "clip_coef clip_eps clip_epsilon clip_param clip_range clip_ratio eps_clip epsilon",
+    "damping": "cg_damping damping_coeff",
+    "delta": "max_kl",
+    "entropy_coef": "c2 ent_coef entropy_coeff",
+    "epochs": "n_epochs noptepochs num_epochs num_sgd_iter train_iters update_epochs",
+    "gae_lambda": "gae_lam lam lambda lambda_ lmbda",
+    "gamma": "discount discount_factor",
+    "hidden": "hidden_layers hidden_size hidden_sizes net_arch policy_kwargs",
+    "horizon": "n_steps num_steps nsteps rollout_fragment_length rollout_length steps_per_epoch step_per_collect",
+    "kl_target": "d_targ kl_targ",
+    "lr": "alpha learning_rate pi_lr step_size",
+    "max_grad_norm": "grad_clip max_gradient_norm",
+    "minibatches": "n_minibatch nminibatches num_minibatches",
+    "normalize_advantage": "adv_norm norm_adv normalize_advantages",
+    "normalize_observation": "norm_obs normalize_obs obs_norm",
+    "normalize_reward": "norm_reward reward_normalization rew_norm",
+    "num_envs": "n_envs nenvs num_env num_workers",
+    "orthogonal_init": "ortho_init",
+    "shared_trunk": "share_features_extractor vf_share_layers",
+    "value_clip": "clip_range_vf clip_vloss vf_clip_param",
+    "value_coef": "c1 value_loss_coef vf_coef vf_loss_coeff",
+}
+_CALLED = {other: name for name, others in _ELSEWHERE.items() for other in others.split()}
+_SIZES = ("batch_size", "mini_batch_size", "minibatch_size", "sgd_minibatch_size")
+
+
+def unknown_field(name: str, known: Mapping[str, Field], owner: str) -> str:
+    """Return in a sentence that `owner` has no such field, and which one is meant."""
+    if name in _SIZES and "minibatches" in known:
+        hint = " Set minibatches, the number of parts of a rollout: horizon x num_envs / batch size."
+    elif _CALLED.get(name) in known:
+        hint = f" It is called {_CALLED[name]!r} here."
+    else:
+        hint = nearest(name, list(known))
+    return f"{owner} has no field {brief(name)}.{hint}"
 
 
 def _number(value: Any) -> float | None:

@@ -2,28 +2,40 @@
 
 The built-ins come in through the same door as anybody's: an entry point names a module or a package, whose modules are
 imported and searched for `Algorithm` subclasses that are defined there and have a name.
+
+Importing one takes more than a second, since it imports torch. What is asked of its name and its fields only, as by a
+wrong argument, is answered by `sketch`, which reads the source without running it.
 """
 
 from __future__ import annotations
+import __future__
 
+import ast
+import builtins
 import hashlib
 import importlib
 import inspect
 import pkgutil
 import traceback
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError, nearest
+from rlbench.fields import hyper, static
 from rlbench.userfiles import forget, import_file, source_of
 
 GROUP = "rlbench.algorithms"
+_OWN = "rlbench.algorithms"  # the package
 
 _classes: dict[str, type[Algorithm]] = {}
 _broken: dict[str, str] = {}
 _fingerprints: dict[type[Algorithm], str] = {}
+_origins: dict[Any, str] = {}  # files of sketches
 _discovered = False
 
 
@@ -39,12 +51,87 @@ def load(name: str) -> type[Algorithm]:
     if name in _classes:
         return _classes[name]
     broken = f" Broken plugins: {', '.join(_broken)}." if _broken else ""
-    raise RlbenchError(f"There is no algorithm {name!r}.{nearest(name, names())}{broken}")
+    raise _unknown(name, names(), broken)
+
+
+def _unknown(name: str, known: Iterable[str], broken: str = "") -> RlbenchError:
+    hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else nearest(name, [*known])
+    return RlbenchError(f"There is no algorithm {name!r}.{hint}{broken}")
+
+
+# What other libraries and papers call what rlbench has as a setting of one of its own.
+_A2C = "That is actor-critic with epochs=1 and minibatches=1 (`--set actor-critic.epochs=1`)."
+_PG = "That is reinforce; its baseline is none, mean, or value (`--set reinforce.baseline=mean`)."
+_ELSEWHERE = {
+    **dict.fromkeys(("a2c", "a3c", "ac"), _A2C),
+    **dict.fromkeys(("pg", "vpg", "policy-gradient", "vanilla-policy-gradient"), _PG),
+    "ppo-kl": "That is ppo-penalty; `--set ppo-penalty.adaptive=true` lets its coefficient follow the KL divergence.",
+    "ppo2": "That is ppo-clip; `--set ppo-clip.value_clip=0.2` clips the value as PPO2 does.",
+    "trpo-lite": "That is trpo.",
+}
+
+
+def sketch(name: str, files: Iterable[str | Path] = ()) -> type[Algorithm] | None:
+    """Return a class with the name, the fields and the docstring of an algorithm, and none of its methods.
+
+    It is read in milliseconds from the source of rlbench's own algorithms and of plugin `files`. None where only
+    importing can tell: another package may define it, or a source cannot be understood without running it. Raises
+    RlbenchError, as `load` does, for a name that there is not.
+    """
+    known = sketches(files)
+    if known is not None and name not in known:
+        raise _unknown(name, known)
+    return known[name] if known else None
+
+
+def sketches(files: Iterable[str | Path] = ()) -> Mapping[str, type[Algorithm]] | None:
+    """Return the sketches of all algorithms by name, of those that are imported themselves; None where one has none."""
+    sketched = _sketches(tuple(map(str, files))) if _only_own() else None
+    return sketched and {**sketched, **_classes}
+
+
+def _only_own() -> bool:
+    """Return whether no other package of algorithms is installed, so that none can be broken either."""
+    return {point.value for point in entry_points(group=GROUP)} == {_OWN}
+
+
+@cache
+def _sketches(files: tuple[str, ...]) -> Mapping[str, type[Algorithm]] | None:
+    own = [str(file) for folder in importlib.import_module(_OWN).__path__ for file in Path(folder).glob("*.py")]
+    try:
+        modules = {file: ast.parse(Path(file).read_bytes()) for file in [*own, *files]}
+        return _sketched([(node, file) for file in modules for node in modules[file].body])
+    except Exception:  # who imports them says what is wrong with them
+        return None
+
+
+def _sketched(statements: list[tuple[ast.stmt, str]]) -> dict[str, type[Algorithm]]:
+    scope: dict[str, Any] = {"Algorithm": Algorithm, "hyper": hyper, "static": static, "__name__": __name__}
+    scope["__builtins__"] = {"float": float, "__build_class__": builtins.__build_class__}
+    classes = [(node, file) for node, file in statements if isinstance(node, ast.ClassDef)]
+    while classes:
+        # A class comes after its bases; StopIteration where they are not known.
+        node, file = next(each for each in classes if all(getattr(base, "id", "") in scope for base in each[0].bases))
+        classes.remove((node, file))
+        node.body = [each for each in node.body if _declares(each)] or [ast.Pass()]
+        code = ast.fix_missing_locations(ast.Module([node], []))
+        exec(compile(code, file, "exec", __future__.annotations.compiler_flag), scope)
+        _origins[scope[node.name]] = file
+    named = [cls for cls in scope.values() if isinstance(cls, type) and cls.__dict__.get("name")]
+    return {cls.__dict__["name"]: cls for cls in named}
+
+
+def _declares(node: ast.stmt) -> bool:
+    """Return whether a statement of a class gives its docstring, its name or a field, so that nothing happens in it."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
+        return isinstance(node.value.func, ast.Name) and node.value.func.id in ("hyper", "static")
+    return isinstance(node, ast.Assign | ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def broken() -> dict[str, str]:
     """Return, by module name, the traceback of every installed plugin that cannot be imported, or that it is empty."""
-    _discover()
+    if not _only_own():
+        _discover()
     return dict(_broken)
 
 
@@ -80,7 +167,7 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
 def origin(cls: type[Algorithm]) -> str:
     """Return the file that defines `cls`, or its module's name where there is no file."""
     try:
-        return str(Path(inspect.getfile(cls)).resolve())
+        return str(Path(_origins.get(cls) or inspect.getfile(cls)).resolve())
     except (TypeError, OSError):
         return cls.__module__
 

@@ -23,6 +23,7 @@ STUDY = TRAINING | STORED | {"checks", "study"}
 # command line: what learns (it needs torch), and what is stored and analysed (it must not).
 MAY_IMPORT = {
     "algorithms": set(),
+    "experiments": set(),
     "errors": set(),
     "records": {"errors"},
     "claims": {"errors", "files"},
@@ -44,10 +45,10 @@ MAY_IMPORT = {
     "lab": TRAINING | STORED | {"analysis"},
     "api": STUDY | {"results"},
     "stages": STUDY | {"analysis", "results"},
-    "cli": STUDY | {"analysis", "results", "api", "stages", ""},
+    "cli": STUDY | {"analysis", "results", "api", "stages", "experiments", ""},
     "__main__": {"cli"},
 }
-FREE_OF_TORCH = sorted(STORED | {"analysis", "results"})
+FREE_OF_TORCH = sorted(STORED | {"analysis", "results", "fields", "registry"})
 # The floors of the analysis, each importing only those above it in this list.
 FLOORS = ["stats", "format", "scores", "judge", "draw", "report"]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
 
-from rlbench import Algorithm, hyper, static
+from rlbench import Algorithm, hyper, registry, static
 from rlbench.algorithm import configure, settings
 from rlbench.errors import RlbenchError
-from rlbench.fields import fields_of
+from rlbench.fields import _CALLED, fields_of
 
 
 class Toy(Algorithm):
@@ -71,7 +72,7 @@ def test_values_are_read(name: str, given: Any, parsed: Any) -> None:
         ("strength", True, "strength must be a number, not True"),
         ("strength", None, "strength must be a number, not None"),
         ("strength", math.nan, "strength must be a number, not NaN"),
-        ("strength", [0.1, 0.2], "strength must be a number, not [0.1, 0.2] (one value per arm: make it several arms)"),
+        ("strength", [0.1, 0.2], "strength must be a number, not [0.1, 0.2]"),
         ("epochs", 2.5, "epochs must be a whole number, not 2.5"),
         ("epochs", 0, "epochs must be at least 1, not 0"),
         ("epochs", "inf", "epochs must be a whole number, not 'inf'"),
@@ -139,3 +140,24 @@ def test_settings_give_the_same_algorithm_back() -> None:
     one = configure(Toy, {"strength": 0.1, "target_kl": 0.02, "shape": "square"}, "here")
     again = configure(Toy, settings(one), "here")
     assert settings(again) == settings(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("learning_rate", "It is called 'lr' here."),
+        ("n_steps", "It is called 'horizon' here."),
+        ("ent_coef", "It is called 'entropy_coef' here."),
+        ("batch_size", "Set minibatches, the number of parts of a rollout: horizon x num_envs / batch size."),
+        ("clip_range", "Known: "),  # this algorithm has no clip
+    ],
+)
+def test_a_field_by_its_name_elsewhere_gets_its_name_here(name: str, hint: str) -> None:
+    with pytest.raises(RlbenchError, match=re.escape(f"has no field {name!r}. {hint}")):
+        configure(Toy, {name: 1}, "here")
+
+
+def test_what_other_libraries_call_a_field_is_no_field_and_means_one() -> None:
+    known = {name for each in registry.names() for name in fields_of(registry.load(each))}
+    assert set(_CALLED.values()) <= known
+    assert not known & _CALLED.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,50 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         registry.load("ppo-clp")
     with pytest.raises(RlbenchError, match="Known: actor-critic, "):
         registry.load("zzzzzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ppo", "Did you mean 'ppo-adaptive', 'ppo-clip' or 'ppo-penalty'?"),
+        ("a2c", "That is actor-critic with epochs=1 and minibatches=1"),
+        ("vpg", "That is reinforce"),
+        ("pg", "That is reinforce"),
+        ("ppo2", "That is ppo-clip"),
+    ],
+)
+def test_a_name_from_elsewhere_gets_what_it_is_called_here(name: str, hint: str) -> None:
+    for find in (registry.load, registry.sketch):
+        with pytest.raises(RlbenchError, match=re.escape(f"There is no algorithm {name!r}. {hint}")):
+            find(name)
+
+
+def test_a_sketch_has_the_name_and_the_fields_and_needs_no_torch(tmp_path: Path) -> None:
+    text = "from rlbench.algorithms.ppo_clip import PPOClip\nimport nothing_like_it\nfrom rlbench import hyper\n"
+    text += "class Mine(PPOClip):\n    name = 'mine'\n    tau: float = hyper(0.5, low=0.1)\n    x = print('ran')\n"
+    file = write(tmp_path, text)
+    program = (
+        "import sys\nfrom rlbench import registry\nfrom rlbench.fields import fields_of\n"
+        f"known = registry.sketches([{str(file)!r}])\nassert 'torch' not in sys.modules\n"
+        "mine = known.pop('mine')\nassert fields_of(mine)['tau'].low == 0.1 and 'clip' in fields_of(mine)\n"
+        "for name in registry.names():\n"
+        "    assert fields_of(known[name]) == fields_of(registry.load(name)), name\n"
+        "    assert known[name].__doc__ == registry.load(name).__doc__\n"
+        "    assert registry.origin(known[name]) == registry.origin(registry.load(name))\n"
+        "assert sorted(known) == registry.names()"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_what_a_sketch_cannot_tell_is_left_to_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, text in enumerate(("class Mine(Somebodys):\n    name = 'mine'\n", "class :\n")):
+        assert registry.sketch("mine", [write(tmp_path, text, f"plugin{number}.py")]) is None
+    points = [
+        EntryPoint("other", "third_party", registry.GROUP),
+        EntryPoint("own", "rlbench.algorithms", registry.GROUP),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(points))
+    assert registry.sketch("ppo-clip") is None
 
 
 def test_a_plugin_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`rlbench algorithms`, `check` and `new`."""
+"""`rlbench algorithms`, `check`, `new` and `lecture`: what comes with rlbench, and what is added to it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import inspect
 import math
 import os
 import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlbench.cli.options import option
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, explained
 
 if TYPE_CHECKING:
     from rlbench.fields import Field
@@ -58,25 +60,33 @@ class {cls}(Algorithm):
 def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> None:
     """List the known algorithms with the files that define them, and plugins that are broken."""
     from rlbench import registry
+    from rlbench.algorithm import Algorithm
     from rlbench.fields import fields_of
 
     for file in plugin:
         registry.add_file(file)
-    names = registry.names()
-    width = max(map(len, names), default=0)
-    for name in names:
-        cls = registry.load(name)
+    classes = registry.sketches() or {name: registry.load(name) for name in registry.names()}
+    width = max(map(len, classes), default=0)
+    shared = fields_of(Algorithm)
+    for name, cls in sorted(classes.items()):
         summary, _, _ = (inspect.getdoc(cls) or "").partition("\n")
         click.echo(f"{name:{width}}  {summary}")
         click.echo(f"{'':{width}}  {_short(registry.origin(cls))}")
         if verbose:
-            for field in fields_of(cls).values():
-                click.echo(f"    {field.name} = {_value(field.default)}  ({field.kind}{_range(field)})  {field.doc}")
+            _show_fields(field for field in fields_of(cls).values() if field != shared.get(field.name))
+    if verbose:
+        click.echo("Fields of every algorithm, where it has no other default above:")
+        _show_fields(shared.values())
     for origin, trace in registry.broken().items():
         reason = trace.strip().splitlines()[-1]
         click.echo(f"broken: {origin}: {reason}", err=True)
         if ctx.obj["debug"]:
             click.echo(trace, err=True)
+
+
+def _show_fields(fields: Iterable[Field]) -> None:
+    for field in fields:
+        click.echo(f"    {field.name} = {_value(field.default)}  ({field.kind}{_range(field)})  {field.doc}")
 
 
 @click.command()
@@ -118,10 +128,9 @@ def new(name: str) -> None:
         raise RlbenchError(f"A name is lower-case words joined by '-', such as my-variant, not {name!r}.")
     from rlbench import registry
 
-    if name in registry.names():
-        raise RlbenchError(
-            f"There is an algorithm {name!r} already, in {_short(registry.origin(registry.load(name)))}."
-        )
+    known = registry.sketches() or {each: registry.load(each) for each in registry.names()}
+    if name in known:
+        raise RlbenchError(f"There is an algorithm {name!r} already, in {_short(registry.origin(known[name]))}.")
     path = Path(f"{name.replace('-', '_')}.py")
     cls = "".join(part.capitalize() for part in re.split("[-_]", name))
     try:
@@ -132,6 +141,23 @@ def new(name: str) -> None:
     except OSError as problem:
         raise RlbenchError(f"Cannot write {path}: {problem.strerror or problem}.") from problem
     click.echo(f"Wrote {path}. Next: rlbench check {path}")
+
+
+@click.command()
+@click.option("--copy", "folder", required=True, metavar="DIR", help="The new folder.")
+def lecture(folder: str) -> None:
+    """Copy the experiments that come with rlbench into a new folder: the lecture's claims, and a first comparison.
+
+    \b
+    rlbench lecture --copy experiments
+    rlbench run experiments/lecture --quick
+    """
+    import rlbench.experiments
+
+    with explained(f"Cannot copy to {folder}"):
+        (source,) = rlbench.experiments.__path__
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__*__*"))
+    click.echo(f"Next: rlbench run {Path(folder) / 'ppo_vs_reinforce.py'}")
 
 
 def _short(path: str) -> str:

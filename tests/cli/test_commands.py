@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
+ROOT = Path(__file__).parents[2]
+
 Cli = Callable[..., Result]
 
 QUICK = ["--workers", 0]
@@ -172,6 +174,7 @@ def test_algorithms_lists_names_files_and_fields(cli: Cli) -> None:
     assert names == sorted(names)
     assert "ppo_clip.py" in result.stdout
     verbose = cli("algorithms", "-v").stdout
+    assert verbose.count("gamma = ") == 1  # what all share is said once
     assert "clip = 0.2  (hyper, at least 0.0)" in verbose.replace("at least 0)", "at least 0.0)")
     assert "gamma = 0.99  (hyper, 0 to 1)" in verbose
     assert "activation = tanh  (static, one of tanh, relu)" in verbose
@@ -220,11 +223,33 @@ def test_a_failed_check_says_what_to_change_and_sets_the_status(cli: Cli, tmp_pa
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:
-    for command in ("run", "report", "figures", "compare", "plan", "agreement", "algorithms", "check", "new"):
+    for command in (
+        "run",
+        "report",
+        "figures",
+        "compare",
+        "plan",
+        "agreement",
+        "algorithms",
+        "check",
+        "new",
+        "lecture",
+    ):
         result = cli(command, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: rlbench {command}")
     assert "rlbench, version" in cli("--version").stdout
+
+
+def test_the_experiments_that_come_with_it_are_given_out(cli: Cli, tmp_path: Path) -> None:
+    result = cli("lecture", "--copy", "mine")
+    assert result.stdout == f"Next: rlbench run {Path('mine') / 'ppo_vs_reinforce.py'}\n"
+    shipped = {str(file.relative_to(ROOT / "experiments")) for file in (ROOT / "experiments").rglob("*.py")}
+    assert {str(file.relative_to(tmp_path / "mine")) for file in (tmp_path / "mine").rglob("*")} == shipped | {
+        "lecture"
+    }
+    again = cli("lecture", "--copy", "mine")
+    assert (again.exit_code, again.stderr) == (2, "error: Cannot copy to mine: File exists.\n")
 
 
 HEAVY = ("torch", "pandas", "matplotlib", "gymnasium", "numpy", "pyarrow", "scipy")
