@@ -86,7 +86,11 @@ class Algorithm:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
-        declared = fields_of(cls)
+        declared, inherited = fields_of(cls), fields_of(next(filter(dataclasses.is_dataclass, cls.__mro__[1:])))
+        for name in declared.keys() & inherited.keys():
+            if declared[name].kind != inherited[name].kind:
+                kind = inherited[name].kind
+                raise TypeError(f"{cls.__name__}.{name} is a {kind} field: declare it by {name}: TYPE = {kind}(...)")
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # a dataclass since two lines
             # A bare `clip = 0.1` over an inherited field would go unnoticed: instances keep the inherited default.
             bare = field.name in cls.__dict__ and cls.__dict__[field.name] is not field.default

@@ -53,7 +53,7 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
             message = "it ends the program instead of being read."
         else:
             message = f"{type(error).__name__}: {error}"
-        raise RlbenchError(f"{_place(error, Path(path))}: {message}") from error
+        raise RlbenchError(f"{place_of(error, Path(path))}: {message}") from error
 
 
 def forget(module: ModuleType) -> None:
@@ -189,8 +189,8 @@ def _imported(source: bytes, package: str) -> frozenset[str]:
     return frozenset(part[1] if part[0] == package and len(part) > 1 else part[0] for part in parts)
 
 
-def _place(error: BaseException, path: Path) -> str:
-    # `FILE, line 12`: where in the files of the folder of `path` an exception came from.
+def place_of(error: BaseException, path: Path) -> str:
+    """Return `FILE, line 12`: where in the files of the folder of `path` an exception came from."""
     folder = path.resolve().parent
     if isinstance(error, SyntaxError):
         places = [(error.filename or "", error.lineno)]

@@ -52,6 +52,11 @@ def test_the_defaults_are_the_papers_and_cleanrls() -> None:
     assert not base["shared_trunk"]
 
 
+def test_a_field_of_the_other_kind_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r"Odd.lr is a hyper field: declare it by lr: TYPE = hyper\(\.\.\.\)"):
+        type("Odd", (Plain,), {"lr": static(0.1), "__annotations__": {"lr": "float"}})
+
+
 def test_a_field_without_annotation_is_refused_where_it_is_written() -> None:
     with pytest.raises(TypeError, match="strength is a field: declare it by strength: TYPE = hyper"):
         type("Bare", (Plain,), {"strength": 0.1})

@@ -79,8 +79,10 @@ def _check_learns(algorithm: Algorithm) -> None:
         if reached > SOLVED:
             return
     raise Broken(
-        f"It does not solve the probe (act by the sign of the observation): return {reached:.2f} at the end, best 1; "
-        "check the sign of the surrogate, or declare learns = False on the class."
+        f"It does not solve the probe (act by the sign of the observation): return {reached:.2f} at the end, best 1. "
+        "Look at the sign of the surrogate, which is maximised, at a gradient that is cut off (detach, a clip that "
+        "always holds), at lr and epochs, and at advantages that are 0 or constant; or declare learns = False on the "
+        "class."
     )
 
 

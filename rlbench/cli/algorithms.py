@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,12 +109,23 @@ def check(ctx: click.Context, algorithm: str, plugin: tuple[str, ...]) -> None:
     fine = True
     for cls in registry.add_file(algorithm) if algorithm.endswith(".py") else [registry.load(algorithm)]:
         click.echo(cls.name)
-        for result in check_algorithm(cls):
-            outcome = f"ok      {result.name}" if result.passed else f"FAILED  {result.name}: {result.message}"
-            click.echo(f"  {outcome}")
+        following: dict[str, list[str]] = {}
+        for result in check_algorithm(cls, starts=_show_check):
             fine = fine and result.passed
+            if result.follows:
+                following.setdefault(result.follows, []).append(result.name)
+            else:
+                outcome = f"ok      {result.name}" if result.passed else f"FAILED  {result.name}: {result.message}"
+                click.echo(f"  {outcome}")
+        for cause, others in following.items():
+            click.echo(f"  FAILED  for the same reason as {cause!r}: {', '.join(others)}")
     if not fine:
         ctx.exit(FAILED_CHECK)
+
+
+def _show_check(name: str) -> None:
+    if sys.stderr.isatty():  # the line of its result takes its place
+        click.echo(f"  ...     {name}\r", nl=False, err=True)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 from typing import Any, ClassVar
@@ -227,7 +228,7 @@ BROKEN: dict[type[Algorithm], tuple[str, str]] = {
     StandardisesOverThePack: (INDEPENDENT, "advantages mixes replicas: a reduction runs over the axis between"),
     RoundsByPosition: (PACKS, r"rounding depends on the position \(pow, sigmoid, softplus\)"),
     LearnsNothing: (LEARNS, "It does not solve the probe"),
-    DeliberatelyWrongSign: (LEARNS, "check the sign of the surrogate"),
+    DeliberatelyWrongSign: (LEARNS, "Look at the sign of the surrogate"),
 }
 
 # What a defect breaks besides: a surrogate of a wrong shape also trains on wrong numbers, and so on.
@@ -282,5 +283,17 @@ def test_an_exception_in_the_plugin_is_a_failed_check() -> None:
 
     results = {result.name: result for result in check_algorithm(Raises)}
     assert not results[SURROGATE].passed
-    assert results[SURROGATE].message.startswith("It raised AttributeError: ")
+    assert re.fullmatch(r"It raised AttributeError: .* \(.*test_suite\.py, line \d+\)", results[SURROGATE].message)
     assert results[ADVANTAGES].passed
+    # What fails by the same line says so, and is no second thing to mend.
+    assert {name for name, result in results.items() if result.follows == SURROGATE} >= {INDEPENDENT, STACKED, REPEATS}
+
+
+def test_a_failed_check_says_where_the_formula_stands_and_each_is_announced() -> None:
+    announced: list[str] = []
+    results = list(check_algorithm(WrongSign, starts=announced.append))
+    (failed,) = (result for result in results if result.name == GRADIENT)
+    lines, first = inspect.getsourcelines(WrongSign.surrogate)
+    assert lines
+    assert failed.message.endswith(f"({__file__}, line {first})")
+    assert announced == [result.name for result in results] == ALL
