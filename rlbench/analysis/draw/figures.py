@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 
 from rlbench.analysis.draw import marks, updates
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
-from rlbench.analysis.draw.files import write_figure
-from rlbench.analysis.draw.frame import NoRoom, count_steps, write_inside
+from rlbench.analysis.draw.frame import NoRoom, count_steps, write_figure, write_inside
 from rlbench.analysis.draw.spec import (
     DrawNamed,
     FigureSpec,

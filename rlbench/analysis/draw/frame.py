@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import textwrap
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
@@ -27,6 +30,7 @@ from matplotlib.transforms import Transform
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Array, Band, Estimate
+from rlbench.files import write
 
 Setting = Literal[
     "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"
@@ -409,10 +413,10 @@ def draw_panels(
 
 def _write_once(figure: SubFigure, axes: Sequence[Axes]) -> None:
     """Write a label that all of several panels have on an axis once for all."""
-    for which, write in (("x", figure.supxlabel), ("y", figure.supylabel)):
+    for which, write_whole in (("x", figure.supxlabel), ("y", figure.supylabel)):
         labels = {getattr(ax, f"get_{which}label")() for ax in axes}
         if len(axes) > 1 and len(labels) == 1 and labels != {""}:
-            write(labels.pop(), fontsize=letters("axes.labelsize"))
+            write_whole(labels.pop(), fontsize=letters("axes.labelsize"))
             for ax in axes:
                 getattr(ax, f"set_{which}label")("")
 
@@ -481,3 +485,19 @@ def _thin_chosen(ax: Axes) -> None:
             if hidden is tick.label1:
                 continue
         before = tick.label1
+
+
+# No dates: the same runs give the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+
+
+def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[str, bytes]:
+    """Write a figure that is laid out as NAME.svg, .pdf and .png, and return their bytes by kind; within `styled`."""
+    files = {}
+    with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
+        for kind, metadata in _METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")
+            files[kind] = buffer.getvalue()
+            write(directory / f"{name}.{kind}", files[kind], inside=directory)
+    return files
