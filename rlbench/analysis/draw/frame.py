@@ -348,8 +348,8 @@ DrawPanel = Callable[[Axes, bool], None]
 _WIDEST = 0.34  # of a panel, that names beside its lines may take
 
 
-class NoRoom(Exception):
-    """There is more in a figure than fits into its size."""
+class CannotDraw(Exception):
+    """A declared figure asks for what is not there, or for more than fits into its size; without the figure's name."""
 
 
 def new_figure(width: float, height: float, title: str = "", notes: str = "") -> Figure:
@@ -425,7 +425,7 @@ def settle(figure: Figure) -> None:
     """Lay a figure out for good: with as many ticks as have room, and with names beside lines moved apart.
 
     Raises:
-        NoRoom: the names and ticks leave no room for the panels.
+        CannotDraw: the names and ticks leave no room for the panels.
     """
     _lay_out(figure)
     for ax in figure.axes:
@@ -453,7 +453,7 @@ def _lay_out(figure: Figure) -> None:
         try:
             engine.execute(figure)
         except UserWarning as problem:
-            raise NoRoom("there is no room for so many lines or such long names; draw fewer arms.") from problem
+            raise CannotDraw("there is no room for so many lines or such long names; draw fewer arms.") from problem
 
 
 def _thin_ticks(ax: Axes) -> None:

@@ -21,10 +21,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rlbench.analysis import draw
 from rlbench.analysis.draw import frame, marks
-from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
+from rlbench.analysis.draw.axes import scale_axis
+from rlbench.analysis.draw.curves import QUANTITIES, RULE, curve_numbers, draw_learning_curves
+from rlbench.analysis.draw.spec import sweep_numbers
 from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled
-from rlbench.analysis.draw.sweep import sweep_numbers
-from rlbench.analysis.draw.updates import QUANTITIES, RULE, scale_axis
 from rlbench.analysis.format import capital
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, place_name, short_labels
