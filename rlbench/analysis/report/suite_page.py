@@ -52,7 +52,6 @@ from rlbench.analysis.report.entries import (
     entries_of,
     registered,
     registration,
-    silent,
     stored,
     summary_of,
 )
@@ -91,7 +90,7 @@ class SuiteReport(NamedTuple):
     problems: list[str]
 
 
-def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progress = silent) -> SuiteReport:
+def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progress = lambda *_: None) -> SuiteReport:
     """Write the report of a suite under `out_dir`; figures, tables and runs of an earlier one are replaced.
 
     Raises:
