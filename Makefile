@@ -57,7 +57,7 @@ bench: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	$(BIN)/python -m rlbench.study.startup  # compiles the loops, so that the first run need not
+	$(BIN)/python -m rlbench.study.process  # compiles the loops, so that the first run need not
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

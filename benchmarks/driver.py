@@ -23,12 +23,11 @@ from rlbench import Arm, Experiment
 from rlbench.records import RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.store.leases import Lease
-from rlbench.study.executors import Job
+from rlbench.study.executors import Attempt, Job
 from rlbench.study.executors import ray as executor
 from rlbench.study.executors.ray import Ray
 from rlbench.study.plan import Cell, make_plan, to_do
 from rlbench.study.provenance import provenance
-from rlbench.study.queue import Attempt
 from rlbench.study.schedule import Pack
 
 SIZES = (1, 10, 50)
@@ -92,7 +91,7 @@ def _send_and_land(cluster: Ray, packs: dict[int, list[Pack]], kept: str) -> tup
     land: dict[int, list[float]] = {size: [] for size in packs}
     for size in [max(packs), *[*packs] * ROUNDS]:  # the first of all, which also loads, is dropped below
         tasks = _tasks(cluster, _Kept(kept))
-        each = [_timed(lambda to=tasks, pack=pack: to.send(Attempt(pack))) for pack in packs[size]]
+        each = [_timed(lambda to=tasks, pack=pack: to.start(Attempt(pack))) for pack in packs[size]]
         pending = list(tasks._tasks)
         ray.wait(pending, num_returns=len(pending))
         seconds = 0.0
@@ -135,7 +134,7 @@ def _look(cluster: Ray, cell: Cell, count: int) -> float:
 
     tasks = _tasks(cluster, _endless)
     for _ in range(count):
-        tasks.send(Attempt(Pack((cell,))))
+        tasks.start(Attempt(Pack((cell,))))
     pending = list(tasks._tasks)
     seconds = median(_timed(lambda: ray.wait(pending, num_returns=len(pending), timeout=0)) for _ in range(15))
     tasks.close()

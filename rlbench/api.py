@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment
-from rlbench.study.startup import leave_quickly, uncollected
+from rlbench.study.process import leave_quickly, uncollected
 from rlbench.training import INTERVAL
 
 if TYPE_CHECKING:

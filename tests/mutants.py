@@ -122,7 +122,7 @@ def main(count: int, seed: int) -> None:
     shutil.copytree(ROOT, COPY, ignore=shutil.ignore_patterns("results", "build", ".*", "__pycache__"))
     warm, used = COPY.with_name("warm"), COPY.with_name("used")  # machine code; that of a fault is not used again
     os.environ |= {"PYTHONPATH": str(COPY), "NUMBA_CACHE_DIR": str(warm)}
-    subprocess.run([sys.executable, "-m", "rlbench.study.startup"], cwd=COPY, check=True)
+    subprocess.run([sys.executable, "-m", "rlbench.study.process"], cwd=COPY, check=True)
     tests = {str(file.relative_to(COPY)): SCOPE[one] for one in SCOPE for file in sorted(COPY.glob(f"{one}.py"))}
     every = [(file, *fault) for file in tests for fault in faults((COPY / file).read_bytes())]
     judged = tomllib.loads((COPY / "tests" / "mutants.toml").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from rlbench.cli.report import agreement, figures, report
 from rlbench.cli.run import compare, run
 from rlbench.cli.status import plan, status
 from rlbench.errors import RlbenchError, shortened
-from rlbench.study.startup import leave_quickly
+from rlbench.study.process import leave_quickly
 
 BAD_INPUT = 2
 UNEXPECTED = 1

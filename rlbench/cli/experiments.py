@@ -89,7 +89,7 @@ def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
 
 def make_plans(chosen: Chosen, options: RunOptions) -> list[Plan]:
     """Return the plans of experiments, with the plugins and settings of the command line."""
-    from rlbench.study.startup import uncollected
+    from rlbench.study.process import uncollected
 
     with uncollected():
         from rlbench import registry

@@ -229,7 +229,7 @@ def _train(
 
 
 def _import_report() -> None:
-    from rlbench.study.startup import uncollected
+    from rlbench.study.process import uncollected
 
     with uncollected():
         import rlbench.analysis.draw

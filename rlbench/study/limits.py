@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rlbench.errors import RlbenchError
+from rlbench.training.limits import proc_bytes
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -28,14 +29,6 @@ _BESIDE_PACKS = 2.0**28  # bytes, for what is imported and compiled while a pack
 _BEFORE_OTHERS = "500"  # of 1000, see proc_pid_oom_score_adj(5)
 _CGROUP = Path("/sys/fs/cgroup")
 _FLOAT = 4
-
-
-class PackLimits(NamedTuple):
-    """The limits of one pack: of a call of an environment, of silence (seconds, 0: none), and of memory, bytes."""
-
-    call: float
-    silence: float
-    memory: float
 
 
 def patience(silence: float, *, started: bool) -> float:
@@ -66,11 +59,14 @@ class Limits:
         if self.seconds is not None and not 0 <= self.seconds < math.inf:
             raise RlbenchError(f"The time limit must be a number of seconds, or 0 for none, not {self.seconds}.")
 
-    def of(self, *, trains: bool) -> PackLimits:
-        """Return the limits of one pack, which trains or measures."""
-        default = CALL_SECONDS if trains else 0.0
-        seconds = default if self.seconds is None else self.seconds
-        return PackLimits(seconds, SILENT_CALLS * seconds, self.memory)
+    @property
+    def silence(self) -> float:
+        """The seconds that may pass without a sign of life; 0: for ever."""
+        return SILENT_CALLS * (self.seconds or 0.0)
+
+    def of(self, *, trains: bool) -> Limits:
+        """Return the limits of one pack, which trains or measures, with its seconds."""
+        return self if self.seconds is not None else replace(self, seconds=CALL_SECONDS if trains else 0.0)
 
 
 def available() -> float:
@@ -114,40 +110,27 @@ def replica_bytes(algorithm: Algorithm, observations: int, steps: int) -> float:
 
 def peak() -> int:
     """Return the most memory that this process has held since `forget_peak`, bytes; 0 where it is not known."""
-    return _status("VmHWM:")
+    return proc_bytes("self/status", "VmHWM") or 0
 
 
 def held() -> int:
     """Return the memory that this process holds now, bytes; 0 where it is not known."""
-    return _status("VmRSS:")
+    return proc_bytes("self/status", "VmRSS") or 0
 
 
 def forget_peak() -> None:
     """Let `peak` begin anew, where the system can (Linux)."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _status(key: str) -> int:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
-    except (OSError, StopIteration):
-        return 0
 
 
 def _free() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pass
+    if (free := proc_bytes("meminfo", "MemAvailable")) is not None:
+        return float(free)
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, OSError, ValueError):
-        return float("inf")
+        return math.inf
 
 
 def _unlimited(limit: Path, current: Path) -> float:
@@ -155,4 +138,4 @@ def _unlimited(limit: Path, current: Path) -> float:
     try:
         return float(int(limit.read_text()) - int(current.read_text()))
     except (OSError, ValueError):  # no such group, or no limit ("max")
-        return float("inf")
+        return math.inf

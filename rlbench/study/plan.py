@@ -10,72 +10,99 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, singledispatch
+from functools import cached_property, partial
+from pathlib import Path
 from types import FunctionType
 from typing import Any
+
+import numpy as np
 
 from rlbench import registry
 from rlbench.algorithm import Algorithm, configure, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of
-from rlbench.records import MEASURED, Environment, RunRecord
+from rlbench.records import MEASURED, Environment, RunRecord, Table, empty_episodes
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id
 from rlbench.study.environments import bound, specification_of
-from rlbench.study.experiment import Arm, Experiment, Investigation, Measurement, check_claims, repeats
-from rlbench.study.measuring import Measuring
-from rlbench.userfiles import folder_of, source_of
+from rlbench.study.experiment import Arm, Experiment, Investigation, Measure, Measurement, check_claims, repeats
+from rlbench.userfiles import folder_of, importable, source_of
+
+_COLUMN = re.compile(r"[A-Za-z_][\w.]*")
+_TAKEN = ("cell", "step")  # by the store, and so no names of columns
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
-    """What gives cells their numbers: an algorithm that is trained, or a function that computes them.
+class ResolvedArm:
+    """One arm as it runs, and what gives its numbers: an algorithm that is trained, or a function that computes them.
 
-    title      what stands for the algorithm in the tables
-    identity   what identifies the numbers beside the source, environment, budget and seed
-    pack_key   what is equal for cells that may be in one pack
-    algorithm  what learns, if anything does
-    call       what a worker calls instead of the trainer, which has no budget and gives all arms of a seed at once
+    label        in tables and figures
+    title        what stands for the algorithm in the tables
+    fingerprint  the hash of the source of what gives the numbers
+    identity     what identifies the numbers beside the source, environment, budget and seed
+    pack_key     what is equal for cells that may be in one pack
+    given        the fields that the experiment sets
+    algorithm    what learns, if anything does
+    call         what a worker calls instead of the trainer, which has no budget and gives all arms of a seed at once
     """
 
+    label: str
     title: str
+    fingerprint: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
     pack_key: Hashable = None
+    given: Sequence[str] = ()
     algorithm: Algorithm | None = None
     call: Callable[..., list[RunRecord]] | None = None
 
+    def document(self) -> dict[str, Any]:
+        """Return the arm as JSON, with the settings that were given and every field."""
+        fields: Mapping[str, Any] = self.identity.get("settings", {})
+        given = {name: fields[name] for name in self.given}
+        return {"label": self.label, "algorithm": self.title, "settings": given, "fields": fields}
 
-def training(algorithm: Algorithm) -> Work:
-    """Return the training of an algorithm."""
-    identity = {"algorithm": algorithm.name, "settings": settings(algorithm)}
-    return Work(algorithm.name, identity, pack_key(algorithm), algorithm)
+
+def trained_arm(
+    algorithm: Algorithm, label: str = "", given: Sequence[str] = (), fingerprint: str | None = None
+) -> ResolvedArm:
+    """Return the arm in which an algorithm is trained."""
+    return ResolvedArm(
+        label or algorithm.name,
+        algorithm.name,
+        registry.fingerprint(type(algorithm)) if fingerprint is None else fingerprint,
+        {"algorithm": algorithm.name, "settings": settings(algorithm)},
+        pack_key(algorithm),
+        given,
+        algorithm,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run: an arm in an environment with a seed and a budget of environment steps, and what gives its numbers.
+    """One run: an arm in an environment with a seed and a budget of environment steps.
 
     `specification` is what belongs to the environment's identity beside id and options.
     """
 
-    arm: str
-    work: Work
+    resolved: ResolvedArm
     environment: Environment
     steps: int
     seed: int
-    fingerprint: str
     specification: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The document whose hash is `id`."""
+        environment = {"id": self.environment.id, "options": dict(self.environment.options), **self.specification}
         return {
-            **self.work.identity,
-            "fingerprint": self.fingerprint,
-            "environment": self._environment,
+            **self.resolved.identity,
+            "fingerprint": self.resolved.fingerprint,
+            "environment": environment,
             **({"steps": self.steps} if self.trains else {}),
             "seed": self.seed,
         }
@@ -86,57 +113,36 @@ class Cell:
         return cell_id(self.identity)
 
     @property
+    def arm(self) -> str:
+        """The label of the arm."""
+        return self.resolved.label
+
+    @property
     def trains(self) -> bool:
         """Whether something learns in this run."""
-        return self.work.call is None
+        return self.resolved.call is None
 
     @property
     def algorithm(self) -> Algorithm:
         """What learns, in a run in which something does."""
-        assert self.work.algorithm is not None
-        return self.work.algorithm
+        assert self.resolved.algorithm is not None
+        return self.resolved.algorithm
 
     @property
     def runs_user_code(self) -> bool:
         """Whether anything but rlbench and Gymnasium runs in it: an environment, an algorithm, a measurement."""
-        return bool(self.specification) or not registry.is_own(type(self.work.algorithm))
+        return bool(self.specification) or not registry.is_own(type(self.resolved.algorithm))
 
     @cached_property
     def environment_key(self) -> str:
         """What is equal for the same environment only, whatever it is called."""
-        return json.dumps(canonical(self._environment), sort_keys=True)
-
-    @property
-    def _environment(self) -> dict[str, Any]:
-        return {"id": self.environment.id, "options": dict(self.environment.options), **self.specification}
+        return json.dumps(canonical(self.identity["environment"]), sort_keys=True)
 
     @property
     def planned(self) -> Planned:
         """The run as a row of the tables."""
-        where = self.environment.label
-        return Planned(self.id, self.arm, self.work.title, where, self.seed, self.steps, self.fingerprint)
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedArm:
-    """One arm as it runs: its label, what gives its numbers and the hash of that's source, the settings given."""
-
-    label: str
-    work: Work
-    fingerprint: str
-    settings: Mapping[str, Any]
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """What learns, in an arm in which something does."""
-        assert self.work.algorithm is not None
-        return self.work.algorithm
-
-    def document(self) -> dict[str, Any]:
-        """Return the arm as JSON, with the settings that were given and every field."""
-        resolved = settings(self.work.algorithm) if self.work.algorithm else {}
-        given = {name: resolved[name] for name in self.settings}
-        return {"label": self.label, "algorithm": self.work.title, "settings": given, "fields": resolved}
+        arm, where = self.resolved, self.environment.label
+        return Planned(self.id, arm.label, arm.title, where, self.seed, self.steps, arm.fingerprint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +186,7 @@ def make_plan(experiment: Investigation) -> Plan:
     arms, baseline = resolve(experiment)
     environments = [(environment, specification_of(environment)) for environment in map(bound, experiment.environments)]
     cells = tuple(
-        Cell(arm.label, arm.work, environment, experiment.budget(environment), seed, arm.fingerprint, specification)
+        Cell(arm, environment, experiment.budget(environment), seed, specification)
         for arm in arms
         for environment, specification in environments
         for seed in experiment.seeds
@@ -215,31 +221,15 @@ def to_do(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], Counter[str]
     return left, final
 
 
-@singledispatch
 def resolve(experiment: Investigation) -> tuple[list[ResolvedArm], str]:
     """Return the arms of an experiment, sweeps expanded, in the order in which they are written; and the baseline.
 
     Raises RlbenchError for an unknown algorithm, field or baseline, a value out of range, a list for a static
     field, two arms of one label or of exactly equal settings, and a budget that an arm cannot spend exactly.
     """
-    raise TypeError(f"{type(experiment).__name__} is no experiment.")
-
-
-@resolve.register(Measurement)
-def _(measurement: Measurement) -> tuple[list[ResolvedArm], str]:
-    name, measure = measurement.name, measurement.measure
-    assert isinstance(measure, FunctionType)
-    source = f"{measure.__qualname__}\n{source_of(measure)}"
-    fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
-    call = Measuring(measure, measurement.arms, folder_of(measure.__module__))
-    return [
-        ResolvedArm(arm, Work(MEASURED, {"kind": MEASURED, "name": name, "arm": arm}, name, call=call), fingerprint, {})
-        for arm in measurement.arms
-    ], ""
-
-
-@resolve.register(Experiment)
-def _(experiment: Experiment) -> tuple[list[ResolvedArm], str]:
+    if isinstance(experiment, Measurement):
+        return _measured_arms(experiment), ""
+    assert isinstance(experiment, Experiment)
     arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm)]
     labels = [arm.label for arm in arms]
     if repeated := repeats(labels):
@@ -260,7 +250,7 @@ def _baseline(experiment: Experiment, arms: list[ResolvedArm]) -> str:
     labels = [arm.label for arm in arms]
     if experiment.baseline in labels:
         return experiment.baseline
-    of_algorithm = [arm.label for arm in arms if arm.work.title == experiment.baseline]
+    of_algorithm = [arm.label for arm in arms if arm.title == experiment.baseline]
     if len(of_algorithm) == 1:
         return of_algorithm[0]
     raise RlbenchError(
@@ -280,9 +270,7 @@ def _expand(experiment: Experiment, arm: Arm) -> list[ResolvedArm]:
         chosen = dict(zip(listed, values, strict=True))
         algorithm = configure(cls, {**arm.settings, **chosen}, where)
         suffix = "".join(f" {name}={getattr(algorithm, name):g}" for name in chosen)
-        given = {name: getattr(algorithm, name) for name in arm.settings}
-        label = f"{arm.label or cls.name}{suffix}"
-        resolved.append(ResolvedArm(label, training(algorithm), registry.fingerprint(cls), given))
+        resolved.append(trained_arm(algorithm, f"{arm.label or cls.name}{suffix}", list(arm.settings)))
     return resolved
 
 
@@ -331,6 +319,7 @@ def _refuse_equal(experiment: Experiment, arms: list[ResolvedArm]) -> None:
 def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, steps: int) -> None:
     """Budgets are exact: a whole number of steps per environment copy, and at least one rollout."""
     algorithm = arm.algorithm
+    assert algorithm is not None
     copies, rollout = algorithm.num_envs, algorithm.samples_per_update
     where = f"{experiment.where}, arm {brief(arm.label)} on {environment}"
     if steps < rollout:
@@ -344,3 +333,76 @@ def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, st
             f"{where}: {steps} steps are not a multiple of num_envs {copies}; "
             f"the nearest are {below} and {below + copies}."
         )
+
+
+def _measured_arms(measurement: Measurement) -> list[ResolvedArm]:
+    name, measure, labels = measurement.name, measurement.measure, measurement.arms
+    assert isinstance(measure, FunctionType)
+    source = f"{measure.__qualname__}\n{source_of(measure)}"
+    fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
+    call = partial(call_measure, measure, labels, folder_of(measure.__module__))
+    identity = {"kind": MEASURED, "name": name}
+    return [ResolvedArm(arm, MEASURED, fingerprint, identity | {"arm": arm}, name, call=call) for arm in labels]
+
+
+def call_measure(
+    measure: Measure,
+    labels: Sequence[str],
+    folder: Path | None,
+    arms: Sequence[str],
+    environment: Environment,
+    steps: int,
+    seeds: Sequence[int],
+    **_: Any,
+) -> list[RunRecord]:
+    """Return the records of `arms` of a measurement that has these `labels`, for one environment and seed.
+
+    `folder` has the files that `measure` may import. An arm without proper numbers has failed. Raises what the function
+    raises.
+    """
+    started = time.perf_counter()
+    with importable(folder):
+        measured = measure(environment, seeds[0])
+    seconds = (time.perf_counter() - started) / len(labels)
+    if not isinstance(measured, Mapping):
+        raise TypeError(f"measure must return the columns of every arm by its label, not {_short(measured)}")
+    if unknown := [arm for arm in measured if arm not in labels]:
+        raise ValueError(f"measure returned numbers of {unknown[0]!r}, which is no arm: {', '.join(labels)}")
+    records = []
+    for arm in arms:
+        try:
+            if arm not in measured:
+                raise ValueError(f"measure returned nothing for {arm!r}")
+            updates = _table(f"measure, arm {arm!r}:", measured[arm])
+            records.append(RunRecord("finished", "", steps, empty_episodes(), updates, seconds=seconds))
+        except ValueError as problem:
+            records.append(RunRecord("failed", str(problem), 0, empty_episodes(), {}))
+    return records
+
+
+def _table(where: str, columns: Any) -> Table:
+    """Return the columns as a table with rows for the longest, the others filled up with NaN."""
+    if not isinstance(columns, Mapping) or not columns:
+        raise ValueError(f"{where} its numbers must be given by the names of columns, not as {_short(columns)}")
+    numbers = {name: _numbers(where, name, value) for name, value in columns.items()}
+    rows = max(len(values) for values in numbers.values())
+    padded = {name: np.concatenate([values, np.full(rows - len(values), np.nan)]) for name, values in numbers.items()}
+    return {"step": np.arange(1, rows + 1), **padded}
+
+
+def _numbers(where: str, name: Any, value: Any) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return a column, `[rows]`."""
+    if not isinstance(name, str) or not _COLUMN.fullmatch(name) or name in _TAKEN:
+        raise ValueError(f"{where} a column's name is a word other than {' and '.join(_TAKEN)}, not {name!r}")
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        array = np.empty((0, 0))
+    if array.dtype.kind not in "biuf" or array.ndim > 1:
+        raise ValueError(f"{where} {name} must be a number or a list of numbers, not {_short(value)}")
+    return np.atleast_1d(array).astype(np.float64)
+
+
+def _short(value: Any) -> str:
+    text = repr(value).partition("\n")[0]
+    return text if len(text) <= 60 else f"{text[:57]}..."

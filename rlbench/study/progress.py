@@ -23,8 +23,8 @@ _WINDOW_SECONDS = 20.0  # over which steps per second are measured
 class Meter:
     """Progress in numbers: runs done, share of the work, steps per second, the latest return, what trains now.
 
-    It counts runs, not packs, since a pack may be trained in parts: without runs that another process trained
-    meanwhile, or again without a run that failed.
+    It shows nothing; the two below do. It counts runs, not packs, since a pack may be trained in parts: without runs
+    that another process trained meanwhile, or again without a run that failed.
     """
 
     def __init__(self, packs: Sequence[Pack]) -> None:
@@ -67,7 +67,9 @@ class Meter:
         return clock(self.seconds_left)
 
     def event(self, event: Event) -> None:
-        """Take in the progress of a pack."""
+        """Take in and show the progress of a pack, or a line that a worker printed."""
+        if event.line:
+            self._show_line(event.line)
         if event.pack is None or event.progress is None:
             return
         progress = self._training[event.pack] = event.progress
@@ -80,13 +82,18 @@ class Meter:
         self._advance(event.pack, progress.step / progress.total)
         if math.isfinite(progress.mean_return):
             self.latest = f"{event.pack.title}: return {progress.mean_return:.4g}"
+        self._show_numbers(_LINE_SECONDS)
 
     def ended(self, pack: Pack) -> None:
-        """Take in the end of a pack, which may be a part of the pack that made progress."""
+        """Take in and show the end of a pack, which may be a part of the pack that made progress."""
         for other in [other for other in self._training if not {*other.cells}.isdisjoint(pack.cells)]:
             del self._training[other]
         self.done += len(pack.cells)
         self._advance(pack, 1.0)
+        self._show_numbers(0.0 if self.done == self.runs else _LINE_SECONDS / 5)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
 
     def document(self) -> dict[str, Any]:
         """Return runs done and planned, seconds left (None: not known) and each pack that trains, as JSON.
@@ -120,29 +127,6 @@ class Meter:
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_SECONDS:
             self._seen.popleft()
 
-
-class Display:
-    """Keeps the numbers and shows nothing; the base of the two that show them."""
-
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        self.meter = Meter(packs)
-
-    def event(self, event: Event) -> None:
-        """Show the progress of a pack, or a line that a worker printed."""
-        self.meter.event(event)
-        if event.line:
-            self._show_line(event.line)
-        else:
-            self._show_numbers(_LINE_SECONDS)
-
-    def ended(self, pack: Pack) -> None:
-        """Show that a pack ended."""
-        self.meter.ended(pack)
-        self._show_numbers(0.0 if self.meter.done == self.meter.runs else _LINE_SECONDS / 5)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
     def _show_line(self, line: str) -> None:
         pass
 
@@ -150,7 +134,7 @@ class Display:
         """Show the numbers; in a log only `after` seconds after the last time."""
 
 
-class Lines(Display):
+class Lines(Meter):
     """For a log file: a line now and then, and what the workers print."""
 
     def __init__(self, packs: Sequence[Pack]) -> None:
@@ -164,31 +148,31 @@ class Lines(Display):
     def _show_numbers(self, after: float) -> None:
         if time.monotonic() - self._last >= after:
             self._last = time.monotonic()
-            meter = self.meter
-            numbers = f"{meter.done}/{meter.runs} runs, {meter.share:.0%}, {meter.rate:,.0f} steps/s"
-            self._show_line(f"{numbers}, {meter.left} left; {meter.latest}")
+            numbers = f"{self.done}/{self.runs} runs, {self.share:.0%}, {self.rate:,.0f} steps/s"
+            self._show_line(f"{numbers}, {self.left} left; {self.latest}")
 
 
-class Bar(Display):
+class Bar(Meter):
     """For a terminal: one bar for everything and, below it, what trains and its latest return."""
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         from rich.console import Console, Group
         from rich.live import Live
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+        from rich.progress import Progress as Columns
         from rich.text import Text
 
         super().__init__(packs)
-        self._bar = Progress(
+        self._bar = Columns(
             TextColumn("{task.fields[runs]} runs"),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]} steps/s  {task.fields[left]} left"),
         )
-        self._task = self._bar.add_task("", total=1.0, runs=f"0/{self.meter.runs}", rate="-", left="-")
-        self._latest = Text("starting", style="dim", overflow="ellipsis", no_wrap=True)
+        self._task = self._bar.add_task("", total=1.0, runs=f"0/{self.runs}", rate="-", left="-")
+        self._text = Text("starting", style="dim", overflow="ellipsis", no_wrap=True)
         self._live = Live(
-            Group(self._bar, self._latest), console=Console(stderr=True), refresh_per_second=5, transient=True
+            Group(self._bar, self._text), console=Console(stderr=True), refresh_per_second=5, transient=True
         )
         self._live.start()
 
@@ -199,17 +183,15 @@ class Bar(Display):
         self._live.console.print(line, markup=False, highlight=False)
 
     def _show_numbers(self, after: float) -> None:
-        meter = self.meter
-        runs, rate = f"{meter.done}/{meter.runs}", f"{meter.rate:,.0f}"
-        self._bar.update(self._task, completed=meter.share, runs=runs, rate=rate, left=meter.left)
-        self._latest.plain = meter.latest or "starting"
+        runs, rate = f"{self.done}/{self.runs}", f"{self.rate:,.0f}"
+        self._bar.update(self._task, completed=self.share, runs=runs, rate=rate, left=self.left)
+        self._text.plain = self.latest or "starting"
 
 
-def display_for(packs: Sequence[Pack], *, show: bool) -> Display:
+def display_for(packs: Sequence[Pack], *, show: bool) -> Meter:
     """Return the display that fits: none, a bar where stderr is a terminal, else lines."""
-    if not show:
-        return Display(packs)
-    return Bar(packs) if sys.stderr.isatty() else Lines(packs)
+    kind = (Bar if sys.stderr.isatty() else Lines) if show else Meter
+    return kind(packs)
 
 
 @dataclass

@@ -5,6 +5,10 @@ a moment. A run has the same numbers in every pack and every time. A formula tha
 numbers, and an environment that is more than a function of its seed, break that in silence. The one is refused with the
 sentence of `rlbench check`; the other is warned of and marked, since what it simulates may be worth measuring all the
 same.
+
+Where several processes train the cells of one results folder, packs are claimed one by one, at the moment a worker is
+free for them, without the cells that another process trains or has stored. What others train is waited for; it is taken
+over from one that died.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from rlbench.files import read_json, write
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.registry import is_own
 from rlbench.store import Store
-from rlbench.store.entry import cell_id
+from rlbench.store.entry import Signature, cell_id
 from rlbench.store.folders import write_specification
 from rlbench.store.leases import Lease
 from rlbench.store.runs import CHECKPOINTS
@@ -38,13 +42,22 @@ from rlbench.study.plan import Cell, Plan, cells_of, to_do
 from rlbench.study.process import left_as_found
 from rlbench.study.progress import Summary, display_for
 from rlbench.study.provenance import provenance
-from rlbench.study.queue import ClaimQueue, Elsewhere
 from rlbench.study.schedule import Costs, Pack, make_packs
 from rlbench.training import INTERVAL
 from rlbench.training.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from rlbench.study.sinks import Sink
+
+POLL_SECONDS = 1.0  # between two looks at what other processes train
+LOOK_SECONDS = 1.0  # of a call of an environment; ten times as long without a sign of life, and training goes on
+_VETTED = ".vetted.json"  # the algorithms that kept their promises, by their source and settings
+_VERSION = 1  # of the checks that were passed
+_STEPS = 300  # that an environment is stepped twice
+_STEP_SECONDS = 1.0  # of stepping once, after which that is enough
+
+Elsewhere = tuple[Cell, dict[str, Any]]
+"""A cell that another process trained meanwhile, and the manifest that it left."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -140,7 +153,7 @@ class Session:
             self._vet(lease)
             packs = self._packs(lease, self._cells)
             display = display_for(packs, show=show)
-            lease.describe = display.meter.document
+            lease.describe = display.document
 
             def elsewhere(outcomes: list[Elsewhere]) -> None:
                 for cell, manifest in outcomes:
@@ -218,18 +231,25 @@ class Session:
         if self._job.train is not None:
             return
         trained = [cell for cell in self._cells if cell.trains]
-        passed = Passed(self._store)
-        sound = []
-        for cell, problem in self._looked_at(passed.left(trained), look_at_formulas, lease):
+        path, passed = self._store.directory / _VETTED, set[str]()
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            passed = {key for key in read_json(path) if isinstance(key, str)}
+        foreign = {_vetting_key(cell): cell for cell in trained if not is_own(type(cell.algorithm))}
+        known = len(passed)
+        for cell, problem in self._looked_at(
+            [cell for key, cell in foreign.items() if key not in passed], look_at_formulas, lease
+        ):
             if problem:
                 raise RlbenchError(
                     f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
                     "`rlbench check` says more."
                 )
-            sound.append(cell)
-        passed.add(sound)
-        foreign = {cell.environment_key: cell for cell in trained if cell.specification}
-        for cell, problem in self._looked_at(foreign.values(), step_twice, lease):
+            passed.add(_vetting_key(cell))
+        if len(passed) > known:
+            with contextlib.suppress(OSError):  # where the disk refuses, they are looked at again the next time
+                write(path, json.dumps(sorted(passed)) + "\n", inside=self._store.root)
+        specified = {cell.environment_key: cell for cell in trained if cell.specification}
+        for cell, problem in self._looked_at(specified.values(), step_twice, lease):
             if problem:
                 self._unrepeatable.add(cell.environment_key)
                 self.summary.messages.append(
@@ -263,52 +283,109 @@ def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
     return sizes
 
 
-# What is looked at before training.
+class ClaimQueue(Iterator[Pack]):
+    """The packs that this process trains, without what other processes have, and with what those leave.
 
-_FILE = ".vetted.json"
-_VERSION = 1  # of the checks that were passed
-_STEPS = 300  # that an environment is stepped twice
-LOOK_SECONDS = (
-    1.0  # seconds of a call of an environment; ten times as long without a sign of life, and training goes on
-)
-_SECONDS = 1.0  # of stepping once, after which that is enough
+    The cells of `packs` were not stored, or failed earlier, when the command began, which was just before; `plan` makes
+    packs of what is left of them, and `elsewhere` gets what others have stored. Packs may be asked for again after
+    there was none: what others hold may have become free.
+    """
+
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        store: Store,
+        lease: Lease,
+        plan: Callable[[Sequence[Cell]], list[Pack]],
+        elsewhere: Callable[[list[Elsewhere]], None],
+    ) -> None:
+        self._packs = [*packs][::-1]
+        self._left = {cell.id: cell for pack in packs for cell in pack.cells}  # not stored, nor failed in this command
+        self._store, self._lease, self._plan, self._elsewhere = store, lease, plan, elsewhere
+        self._mine: set[str] = set()
+        self._before = {name: self._failed(name) for name in self._left}
+        self._reported: set[str] = set()  # tokens of those who are waited for
+
+    @property
+    def waiting(self) -> int:
+        """How many packs are planned and not yet begun."""
+        return len(self._packs)
+
+    @property
+    def done(self) -> bool:
+        """Whether every cell is stored, or failed in this command, here or elsewhere."""
+        return not self._left
+
+    def __next__(self) -> Pack:
+        while True:
+            if not self._packs:
+                self._packs = self._plan(self._free())[::-1]
+            if not self._packs:
+                raise StopIteration
+            pack = self._packs.pop()
+            if cells := self._claim(pack.cells):
+                return pack.part(cells)
+
+    def stored(self, cells: Iterable[Cell]) -> None:
+        """Take in that this process has stored cells that it had claimed."""
+        names = [cell.id for cell in cells]
+        for name in names:
+            self._left.pop(name, None)
+        self._mine.difference_update(names)
+        self._lease.release(names)
+
+    def wait(self, report: Callable[[str], None]) -> None:
+        """Wait until a cell is free that others held, or all are done; `report` who is waited for."""
+        while self._left and not self._free():
+            for other in self._lease.others():
+                number = len(other.claimed & self._left.keys())
+                if number and other.token not in self._reported:
+                    self._reported.add(other.token)
+                    report(f"{number} run{' is' if number == 1 else 's are'} trained by {other.name}; waiting for it.")
+            time.sleep(POLL_SECONDS)
+
+    def _free(self) -> list[Cell]:
+        """Return the cells that no process trains, after what others have stored since is taken out."""
+        held = {cell for other in self._lease.others() for cell in other.claimed}
+        unheld = [name for name in self._left if name not in held and name not in self._mine]
+        return [self._left[name] for name in self._without_stored(unheld)]
+
+    def _claim(self, cells: Sequence[Cell]) -> list[Cell]:
+        chosen: list[str] = []
+
+        def choose(held: set[str]) -> list[str]:
+            open_ = (cell.id for cell in cells if cell.id in self._left and cell.id not in self._mine)
+            chosen.extend(self._without_stored([name for name in open_ if name not in held]))
+            return chosen
+
+        self._lease.claim(choose)
+        self._mine.update(chosen)
+        return [self._left[name] for name in chosen]
+
+    def _without_stored(self, names: Sequence[str]) -> list[str]:
+        """Return the names of which nothing was stored since this command began, and count those of the others."""
+        changed = {name for name in names if self._store.stamp(name) != self._before[name]}
+        manifests = self._store.manifests(changed)
+        for name in changed - manifests.keys():
+            self._before[name] = self._store.stamp(name)  # damaged: trained, and set aside, by whoever is first
+        if manifests:
+            self._elsewhere([(self._left.pop(name), manifest) for name, manifest in manifests.items()])
+        return [name for name in names if name in self._left]
+
+    def _failed(self, name: str) -> Signature | None:
+        """Return the stamp of a run that failed, and so is tried again; None for all others."""
+        stamp = self._store.stamp(name)
+        manifest = self._store.manifest(name) if stamp else None
+        return stamp if manifest and manifest["status"] == "failed" else None
 
 
-class Passed:
-    """The algorithms that kept their promises, by their source and settings, from one command to the next."""
-
-    def __init__(self, store: Store) -> None:
-        self._path, self._root = store.directory / _FILE, store.root
-        try:
-            self._keys = {key for key in read_json(self._path) if isinstance(key, str)}
-        except (OSError, ValueError, TypeError):
-            self._keys = set()
-
-    def left(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Return a cell of each algorithm that is to be looked at: neither rlbench's own nor known."""
-        foreign = [cell for cell in cells if not is_own(type(cell.algorithm))]
-        return list({key: cell for cell in foreign if (key := _key(cell)) not in self._keys}.values())
-
-    def add(self, cells: Sequence[Cell]) -> None:
-        """Remember the algorithms of cells; where the disk refuses, they are looked at again the next time."""
-        if not cells:
-            return
-        self._keys.update(map(_key, cells))
-        with contextlib.suppress(OSError):
-            write(self._path, json.dumps(sorted(self._keys)) + "\n", inside=self._root)
-
-
-def _key(cell: Cell) -> str:
-    return cell_id({"checks": _VERSION, "fingerprint": cell.fingerprint, "settings": settings(cell.algorithm)})
+def _vetting_key(cell: Cell) -> str:
+    fields = settings(cell.algorithm)
+    return cell_id({"checks": _VERSION, "fingerprint": cell.resolved.fingerprint, "settings": fields})
 
 
 def look_at_formulas(
-    algorithms: Sequence[Algorithm],
-    _: Environment,
-    steps: int,
-    seeds: Sequence[int],
-    *,
-    on_progress: Callable[..., None],
+    algorithms: Sequence[Algorithm], _: Environment, steps: int, *__: Any, **___: Any
 ) -> list[RunRecord]:
     """Look whether an algorithm's formulas mix replicas or draw random numbers.
 
@@ -318,14 +395,7 @@ def look_at_formulas(
     return [RunRecord("finished", broken_promise(algorithms[0]), steps, empty_episodes(), {})]
 
 
-def step_twice(
-    _: Sequence[Algorithm],
-    environment: Environment,
-    steps: int,
-    seeds: Sequence[int],
-    *,
-    on_progress: Callable[..., None],
-) -> list[RunRecord]:
+def step_twice(_: Sequence[Algorithm], environment: Environment, steps: int, *__: Any, **___: Any) -> list[RunRecord]:
     """Step an environment twice with one seed and the same actions, the second time beside a copy with another seed.
 
     It takes and returns what `look_at_formulas` does; the record's reason says what differed.
@@ -352,7 +422,7 @@ def _walk(environment: Environment, seeds: Sequence[int], steps: int) -> list[tu
     with contextlib.closing(envs.make(environment, len(seeds), 1)) as batch:
         seen: list[tuple[Any, ...]] = [(batch.reset(seeds),)]
         drawn = [np.random.default_rng(seed) for seed in seeds]
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + _STEP_SECONDS
         while len(seen) < steps and not batch.failures and time.monotonic() < until:
             seen.append(tuple(batch.step(np.stack([batch.action.draw(rng) for rng in drawn]))))
     return seen

@@ -108,14 +108,14 @@ class Costs:
 
     def kind(self, cell: Cell) -> str:
         """Return the name of the kind that a cell belongs to."""
-        key = (cell.work.pack_key, cell.environment_key, cell.fingerprint)
+        key = (cell.resolved.pack_key, cell.environment_key, cell.resolved.fingerprint)
         if key not in self._kinds:
             fields = fields_of(type(cell.algorithm))
             statics = {name: value for name, value in settings(cell.algorithm).items() if not fields[name].is_hyper}
             self._kinds[key] = cell_id(
                 {
                     "algorithm": cell.algorithm.name,
-                    "fingerprint": cell.fingerprint,
+                    "fingerprint": cell.resolved.fingerprint,
                     "static": statics,
                     "environment": cell.identity["environment"],
                     "processor": processor() if self.device == "cpu" else self.device,
@@ -243,7 +243,7 @@ def groups_of(cells: Sequence[Cell], begun: Mapping[str, int] | None = None) -> 
     for cell in cells:
         # One call gives all arms of a measurement with a seed.
         apart = (begun or {}).get(cell.id, 0) if cell.trains else cell.seed
-        key = (cell.work.pack_key, cell.environment_key, cell.steps, apart)
+        key = (cell.resolved.pack_key, cell.environment_key, cell.steps, apart)
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
 

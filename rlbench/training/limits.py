@@ -153,8 +153,13 @@ def readable(size: float) -> str:
 @cache
 def _held() -> int:
     """Return the private memory that this process had reserved at the first call, bytes; 0 where it is not known."""
+    return proc_bytes("self/status", "VmData") or 0
+
+
+def proc_bytes(file: str, key: str) -> int | None:
+    """Return the bytes that a file of /proc names, None where it does not."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+        lines = Path("/proc", file).read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
     except (OSError, StopIteration):
-        return 0
+        return None

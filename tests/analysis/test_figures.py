@@ -15,9 +15,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rlbench.analysis import draw
-from rlbench.analysis.draw.files import Picture, save
 from rlbench.analysis.draw.frame import run_counts
 from rlbench.analysis.draw.style import FIXED, arm_styles, styled
+from rlbench.analysis.report.figures import Picture, save
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.errors import RlbenchError
 from rlbench.results import Results, read_results

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html.parser
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 
-from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.experiment_page import page_html
-from rlbench.analysis.report.figures import pictures
+from rlbench.analysis.report.figures import pictures, render
 from rlbench.analysis.report.sentences import sentence
 from rlbench.analysis.report.table import write_tables
 from rlbench.analysis.report.tables import all_tables
@@ -174,12 +174,12 @@ def test_names_are_escaped(tmp_path):
     document = experiment_document([evil, "reinforce"], ["CartPole-v1"], seeds=2, steps=8_000)
     document |= {"name": evil, "question": f"Is {evil} good?"}
     results = Results(document, tables)
-    shown = [Rendered(picture, "data:,") for picture in pictures(results)]
+    shown = [replace(picture, uri="data:,") for picture in pictures(results)]
     text = page_html(results, all_tables(results), shown)
     assert "<script" not in text
     assert evil in Page(text).text
-    render(shown[0].picture, tmp_path)
-    assert "<script" not in (tmp_path / f"{shown[0].picture.name}.svg").read_text(encoding="utf-8")
+    render(shown[0], tmp_path)
+    assert "<script" not in (tmp_path / f"{shown[0].name}.svg").read_text(encoding="utf-8")
 
 
 def all_of(status):

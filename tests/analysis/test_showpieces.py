@@ -12,11 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
-from rlbench.analysis.draw.figures import KINDS, write_showpieces
+from rlbench.analysis.draw.figures import KINDS, effective_ratio, ratio_numbers, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
+from rlbench.analysis.draw.marks import draw_quantiles
 from rlbench.analysis.draw.style import FIXED, FOR_FIGURES, styles_like
-from rlbench.analysis.draw.sweep import effective_ratio, ratio_numbers
-from rlbench.analysis.draw.updates import draw_quantiles
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rlbench.analysis.draw.sweep import find_sweeps, scale_of, shorts
-from rlbench.analysis.draw.updates import short
+from rlbench.analysis.draw.axes import scale_of, short, shorts
+from rlbench.analysis.draw.spec import find_sweeps
 from rlbench.analysis.scores.results import ArmEntry
 
 

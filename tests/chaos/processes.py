@@ -94,7 +94,7 @@ def kill(pid: int, number: int) -> bool:
 def template_of(command: Command) -> Member | None:
     """Return the process that forks the workers."""
     own = [one for one in command.members() if one.parent == command.process.pid]
-    return next((one for one in own if "template.main" in one.line), None)
+    return next((one for one in own if "launcher.template_main" in one.line), None)
 
 
 def workers_of(command: Command) -> list[Member]:

@@ -17,7 +17,6 @@ ALLOWED = {
     ("rlbench/study/executors/local.py", "pickle"): "what a worker answers, through a pipe that only it holds",
     ("rlbench/study/executors/worker.py", "pickle"): "the packs of its parent, through a pipe that only it holds",
     ("rlbench/study/executors/launcher.py", "pickle"): "the first message to a worker, through its pipe",
-    ("rlbench/study/executors/template.py", "pickle"): "the first message to a worker, through its pipe",
     ("rlbench/study/executors/ray.py", "pickle"): "what a task on the user's Ray cluster answers, which it writes",
     ("rlbench/study/executors/local.py", "cloudpickle"): "packs on their way to workers",
     ("rlbench/userfiles.py", "cloudpickle"): "says which modules travel to workers whole; reads nothing",

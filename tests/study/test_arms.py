@@ -51,7 +51,7 @@ def test_a_list_for_a_hyper_field_is_one_arm_per_value() -> None:
     ]
     assert [arm.algorithm.lr for arm in arms] == [1e-4, 1e-4, 1e-3, 1e-3, 3e-4]
     assert [arm.algorithm.epochs for arm in arms] == [4, 4, 4, 4, 10]
-    assert arms[0].settings == {"lr": 1e-4, "clip": 0.1, "epochs": 4}
+    assert arms[0].document()["settings"] == {"lr": 1e-4, "clip": 0.1, "epochs": 4}
 
 
 def test_a_list_for_a_tuple_field_is_its_value() -> None:

@@ -12,7 +12,7 @@ from rlbench.algorithm import configure
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store.runs import COSTS
 from rlbench.study import limits
-from rlbench.study.plan import Cell, training
+from rlbench.study.plan import Cell, trained_arm
 from rlbench.study.schedule import GPU_BLOCK, Costs, rule_of_thumb
 from rlbench.training import BLOCK
 
@@ -24,8 +24,8 @@ def cell(
     algorithm: str = "ppo-clip",
     **fields: Any,
 ) -> Cell:
-    work = training(configure(registry.load(algorithm), fields, "test"))
-    return Cell("arm", work, Environment(environment), steps, 0, fingerprint)
+    arm = trained_arm(configure(registry.load(algorithm), fields, "test"), fingerprint=fingerprint)
+    return Cell(arm, Environment(environment), steps, 0)
 
 
 def records(seconds: float, status: Any = "finished", peak_bytes: int = 0) -> list[RunRecord]:
@@ -53,9 +53,7 @@ def test_what_was_measured_scales_the_rule_of_thumb() -> None:
         cell(epochs=3),
         cell("Acrobot-v1"),
         cell(fingerprint="f01"),
-        Cell(
-            "x", training(configure(registry.load("actor-critic"), {}, "test")), Environment("CartPole-v1"), 1, 0, "f00"
-        ),
+        cell(steps=1, algorithm="actor-critic"),
     ],
 )
 def test_other_static_fields_environments_and_sources_are_another_kind(other: Cell) -> None:

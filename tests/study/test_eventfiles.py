@@ -18,9 +18,7 @@ from rlbench.study.experiment import Arm
 from rlbench.study.plan import Plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Pack
-from rlbench.study.sinks import open_sinks
-from rlbench.study.sinks.sink import places_of
-from rlbench.study.sinks.tensorboard_files import EventFiles
+from rlbench.study.sinks import EventFiles, open_sinks, places_of
 
 pytest.importorskip("tensorboard")
 

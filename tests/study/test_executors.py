@@ -22,7 +22,7 @@ from rlbench.study import executors
 from rlbench.study.executors import Event, Job, executor_for
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import InProcess, Workers
-from rlbench.study.plan import Cell, Plan, Work, training
+from rlbench.study.plan import Cell, Plan, ResolvedArm, trained_arm
 from rlbench.study.schedule import Pack, make_packs
 from rlbench.training.trainer import train
 
@@ -32,7 +32,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 def pack(*seeds: int, algorithm: Any = None) -> Pack:
     """A pack for the trainers below, which use no algorithm."""
-    return Pack(tuple(Cell("arm", algorithm or Work("fake"), Environment("none"), 8, seed, "") for seed in seeds))
+    arm = trained_arm(algorithm) if algorithm else ResolvedArm("arm", "fake")
+    return Pack(tuple(Cell(arm, Environment("none"), 8, seed) for seed in seeds))
 
 
 def record(seed: int) -> RunRecord:
@@ -129,7 +130,7 @@ def test_the_built_in_executors_are_entry_points() -> None:
 
 
 def test_a_worker_trains_one_pack_after_the_other(launcher: Launcher) -> None:
-    packs = [pack(seed, algorithm=training(registry.load("random")())) for seed in (1, 2, 4, 6)]
+    packs = [pack(seed, algorithm=registry.load("random")()) for seed in (1, 2, 4, 6)]
     results = Workers(2, launcher).run(packs, Job(fake_train))
     workers = {int(one.updates["process"][0]) for _, records in results for one in records}
     assert 1 <= len(workers) <= 2

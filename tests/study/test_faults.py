@@ -27,7 +27,7 @@ from rlbench.study.executors import Job, Results
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import InProcess, Workers
 from rlbench.study.limits import Limits
-from rlbench.study.plan import Cell, training
+from rlbench.study.plan import Cell, trained_arm
 from rlbench.study.schedule import Pack
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.envs import copy_seeds
@@ -165,7 +165,7 @@ def pack(environment: Environment, how: str = "", faults: tuple[float, ...] = (0
     algorithms = [configure(Plugin, {"how": how, "fault": fault}, "test") for fault in faults]
     return Pack(
         tuple(
-            Cell("arm", training(algorithm), environment, STEPS, seed, "")
+            Cell(trained_arm(algorithm, fingerprint=""), environment, STEPS, seed)
             for algorithm, seed in zip(algorithms, SEEDS, strict=True)
         )
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from rlbench.study.startup import uncollected
+from rlbench.study.process import uncollected
 
 LEAVE = """
 import sys
-from rlbench.study.startup import leave_quickly
+from rlbench.study.process import leave_quickly
 
 class Log:
     text = open(sys.argv[1] + "/text", "w")
@@ -56,7 +56,7 @@ def test_leaving_quickly_searches_nothing(tmp_path: Path) -> None:
         "import atexit, gc, sys\n"
         "def late(frozen=gc.get_freeze_count): sys.stdout.write(str(frozen() > 1000))\n"
         "atexit.register(late)\n"  # registered first, so run last
-        "from rlbench.study.startup import leave_quickly\n"
+        "from rlbench.study.process import leave_quickly\n"
         "leave_quickly()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -17,12 +17,12 @@ import cloudpickle
 import pytest
 
 from rlbench.records import Environment, RunRecord, empty_episodes
-from rlbench.study.executors import Job, template
+from rlbench.study.executors import Job
 from rlbench.study.executors import launcher as module
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import Workers
 from rlbench.study.executors.worker import receive, send
-from rlbench.study.plan import Cell, Work
+from rlbench.study.plan import Cell, ResolvedArm
 from rlbench.study.schedule import Pack
 from tests.waiting import wait_until
 
@@ -144,7 +144,7 @@ def test_forks_share_a_template_but_no_random_numbers(draw: str) -> None:
 
 def pack(seed: int) -> Pack:
     """A pack for the trainers below, which use no algorithm."""
-    return Pack((Cell("arm", Work("fake"), Environment("none"), 8, seed, ""),))
+    return Pack((Cell(ResolvedArm("arm", "fake"), Environment("none"), 8, seed),))
 
 
 def note(name: str) -> Path:
@@ -199,7 +199,7 @@ def test_a_fork_that_the_system_refuses_leaves_the_reason(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fork", refuses, raising=False)
     read, write = os.pipe()
-    assert template._fork(write) is None
+    assert module._fork(write) is None
     os.close(write)
     with os.fdopen(read) as said:
         assert said.read() == "[Errno 11] Resource temporarily unavailable\n"
@@ -211,7 +211,7 @@ from rlbench.records import Environment
 from rlbench.study.executors import Job
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import Workers
-from rlbench.study.plan import Cell, Work
+from rlbench.study.plan import Cell, ResolvedArm
 from rlbench.study.schedule import Pack
 
 def sleeps(*arguments, on_progress):
@@ -219,7 +219,7 @@ def sleeps(*arguments, on_progress):
     print(os.getpid(), os.getppid(), flush=True)
     time.sleep(600)
 
-packs = [Pack((Cell("arm", Work("fake"), Environment("none"), 8, seed, ""),)) for seed in (0, 1)]
+packs = [Pack((Cell(ResolvedArm("arm", "fake"), Environment("none"), 8, seed),)) for seed in (0, 1)]
 with Launcher() as launcher:
     list(Workers(2, launcher).run(packs, Job(sleeps, lambda event: print(event.line, flush=True))))
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from rlbench.errors import RlbenchError
 from rlbench.store import Store, load_table
 from rlbench.study.executors.launcher import Launcher
 from rlbench.study.executors.local import Workers
-from rlbench.study.measuring import Measuring
-from rlbench.study.plan import make_plan
+from rlbench.study.plan import call_measure, make_plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
 from rlbench.study.schedule import make_packs
@@ -122,7 +122,7 @@ def test_one_call_gives_all_arms_of_an_environment_and_a_seed() -> None:
 
 
 def answering(answer: Any) -> Callable[..., Any]:
-    return Measuring(lambda environment, seed: answer, ("low", "high"), None)
+    return partial(call_measure, lambda environment, seed: answer, ("low", "high"), None)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from rlbench import registry
 from rlbench.algorithm import configure, pack_key
 from rlbench.records import Environment, RunRecord, empty_episodes
-from rlbench.study.plan import Cell, training
+from rlbench.study.plan import Cell, trained_arm
 from rlbench.study.schedule import Costs, make_packs, rule_of_thumb
 
 
 def cell(environment: Environment | None = None, steps: int = 4096, seed: int = 0, **overrides: Any) -> Cell:
     algorithm = configure(registry.load("ppo-clip"), overrides, "test")
-    return Cell("ppo-clip", training(algorithm), environment or Environment("CartPole-v1"), steps, seed, "f00")
+    return Cell(trained_arm(algorithm, fingerprint="f00"), environment or Environment("CartPole-v1"), steps, seed)
 
 
 def measured(**costs: float) -> Costs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,19 @@ from rlbench.algorithm import configure
 from rlbench.fields import fields_of
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.plan import Cell, Plan, to_do, training
+from rlbench.study.plan import Cell, Plan, to_do, trained_arm
 
 
-def cell(environment: Environment | None = None, steps: int = 4096, seed: int = 0, **overrides: Any) -> Cell:
-    algorithm = configure(registry.load("ppo-clip"), overrides, "test")
-    return Cell("ppo-clip", training(algorithm), environment or Environment("CartPole-v1"), steps, seed, "f00")
+def cell(
+    environment: Environment | None = None,
+    steps: int = 4096,
+    seed: int = 0,
+    label: str = "",
+    fingerprint: str = "f00",
+    **overrides: Any,
+) -> Cell:
+    arm = trained_arm(configure(registry.load("ppo-clip"), overrides, "test"), label, fingerprint=fingerprint)
+    return Cell(arm, environment or Environment("CartPole-v1"), steps, seed)
 
 
 def test_identity_is_what_decides_the_numbers() -> None:
@@ -45,13 +51,13 @@ def test_seed_budget_environment_options_and_source_change_the_identity() -> Non
         cell(steps=8192),
         cell(Environment("Acrobot-v1")),
         cell(Environment("CartPole-v1", {"sutton_barto_reward": True})),
-        dataclasses.replace(cell(), fingerprint="f01"),
+        cell(fingerprint="f01"),
     ]
     assert len({variant.id for variant in variants}) == len(variants)
 
 
 def test_names_of_arms_order_and_the_way_of_writing_numbers_do_not() -> None:
-    assert dataclasses.replace(cell(), arm="another label").id == cell().id
+    assert cell(label="another label").id == cell().id
     assert cell(lr=1, clip=0.1).id == cell(clip="0.1", lr=1.0).id
     options = Environment("Pendulum-v1", {"g": 5, "x": 1.0}), Environment("Pendulum-v1", {"x": 1, "g": 5.0})
     assert cell(options[0]).id == cell(options[1]).id

@@ -12,7 +12,7 @@ from rlbench.records import Progress
 from rlbench.study import progress as module
 from rlbench.study.executors import Event
 from rlbench.study.plan import Plan
-from rlbench.study.progress import Bar, Display, Lines, Meter, display_for
+from rlbench.study.progress import Bar, Lines, Meter, display_for
 from rlbench.study.schedule import Pack, make_packs
 
 
@@ -107,5 +107,5 @@ def test_nothing_is_shown_if_nothing_is_wanted(packs: list[Pack], capsys: pytest
     display.event(Event(packs[0], line="quiet"))
     display.ended(packs[0])
     display.close()
-    assert type(display) is Display
+    assert type(display) is Meter
     assert capsys.readouterr() == ("", "")

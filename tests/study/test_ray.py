@@ -27,11 +27,9 @@ from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress, RunRecord, empty_episodes
 from rlbench.store import Store
 from rlbench.study.executors import Event, Job, executor_for
-from rlbench.study.executors import cluster as clusters
 from rlbench.study.executors import ray as in_tasks
-from rlbench.study.executors.cluster import Node
 from rlbench.study.executors.local import InProcess
-from rlbench.study.executors.ray import Ray
+from rlbench.study.executors.ray import Node, Ray
 from rlbench.study.experiment import Arm, Experiment
 from rlbench.study.limits import Limits
 from rlbench.study.plan import Plan, make_plan
@@ -212,9 +210,9 @@ def test_something_else_that_listens_is_not_waited_for() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         code = (
-            "from rlbench.study.executors import cluster\ncluster.REACH_SECONDS = 2.0\n"
-            f"try: cluster.Cluster('127.0.0.1:{other.getsockname()[1]}').prepare()\n"
-            "except cluster.RlbenchError as error: print(error)\n"
+            "from rlbench.study.executors import ray\nray.REACH_SECONDS = 2.0\n"
+            f"try: ray.Ray('127.0.0.1:{other.getsockname()[1]}').prepare()\n"
+            "except ray.RlbenchError as error: print(error)\n"
             "import os, sys; sys.stdout.flush(); os._exit(0)"
         )
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS).stdout
@@ -428,7 +426,7 @@ def test_a_node_with_other_versions_is_refused(
 ) -> None:
     other, torch = installed() | {"torch": "1.0"}, re.escape(installed()["torch"])
     with contextlib.closing(Ray(machines.address)) as cluster:
-        monkeypatch.setattr(clusters, "installed", lambda: other)
+        monkeypatch.setattr(in_tasks, "installed", lambda: other)
         with pytest.raises(RlbenchError, match=rf"^Node .* has torch {torch} instead of 1\.0; install"):
             cluster.prepare()
     monkeypatch.undo()

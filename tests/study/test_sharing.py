@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from rlbench.records import Environment, RunRecord, Status, empty_episodes
 from rlbench.store import Store
 from rlbench.store.leases import Lease, holders
-from rlbench.study import queue
+from rlbench.study import run
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
@@ -44,7 +45,8 @@ class Trainer:
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """Return a list of what happens while the command waits, one after the other, each as soon as it does."""
     events: list[Callable[[], None]] = []
-    monkeypatch.setattr(queue, "time", SimpleNamespace(sleep=lambda _: events.pop(0)()))
+    clock = SimpleNamespace(sleep=lambda _: events.pop(0)(), perf_counter=time.perf_counter)
+    monkeypatch.setattr(run, "time", clock)
     return events
 
 

@@ -15,8 +15,7 @@ from rlbench.store import Store
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.run import Interrupted, execute
 from rlbench.study.schedule import Pack
-from rlbench.study.sinks import Sink, open_sinks
-from rlbench.study.sinks.sink import Place
+from rlbench.study.sinks import Place, Sink, open_sinks
 
 MakePlan = Callable[..., Plan]
 
@@ -123,7 +122,7 @@ def test_one_that_fails_is_switched_off_and_says_so_once(tiny_plan: MakePlan, tm
 
 def test_signs_of_life_are_passed_on_now_and_then(tiny_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("rlbench.study.sinks.sink.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rlbench.study.sinks.time.monotonic", lambda: now[0])
     pack = Pack(tiny_plan().cells)
     sink = Noting(pack.cells, seconds=1.0)
     for step in range(31):

@@ -21,8 +21,7 @@ from rlbench.study.experiment import Arm
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.run import execute
 from rlbench.study.schedule import Pack
-from rlbench.study.sinks.sink import places_of
-from rlbench.study.sinks.wandb_runs import WandbRuns
+from rlbench.study.sinks import WandbRuns, places_of
 from rlbench.study.suites import load_experiment
 
 pytest.importorskip("wandb")

@@ -6,11 +6,10 @@ in all figures (`style`). Figures for a paper and for slides are declared by a `
 them, or the usual ones of every experiment, and `write_showpieces` writes them.
 """
 
-from rlbench.analysis.draw.curves import plot_learning_curves, plot_reached
+from rlbench.analysis.draw.curves import plot_diagnostics, plot_learning_curves, plot_reached
 from rlbench.analysis.draw.figures import Drawn, draw_all, usual, write_showpieces
 from rlbench.analysis.draw.rows import plot_aggregate, plot_difference, plot_improvement, plot_profile, plot_scores
 from rlbench.analysis.draw.style import arm_styles, styled
-from rlbench.analysis.draw.updates import plot_diagnostics
 
 __all__ = [
     "Drawn",

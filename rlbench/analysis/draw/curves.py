@@ -1,4 +1,4 @@
-"""Learning curves: what the runs of each arm had reached after how many environment steps."""
+"""What each arm did over training: its learning curves, the share of its runs that had got somewhere, its updates."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from rlbench.analysis.draw import frame, marks
+from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, arm_styles
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.milestones import steps_to_threshold
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
 from rlbench.analysis.stats.estimates import Array
 from rlbench.analysis.stats.intervals import curve_band, iqm_band
 from rlbench.analysis.stats.survival import survival_band
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, nearest
 
 Line = Literal["mean", "iqm"]
+QUANTITIES = ("kl", "clip_fraction", "entropy", "explained_variance", "grad_norm")
+RULE = "Line: median of the used runs; band: their middle half (a spread, no confidence interval)."
+BINS = 50  # points of a curve; updates that fall into one are averaged per run
 
 
 def plot_learning_curves(
@@ -191,3 +196,106 @@ def _reached_numbers(results: Results, environment: str, threshold: float) -> ma
             there = replace(waiting, point=1 - waiting.point, low=1 - waiting.high, high=1 - waiting.low)
             parts.append(marks.share_numbers(arm, at, there))
     return marks.gathered(parts)
+
+
+# Columns of the updates
+
+
+def plot_diagnostics(
+    results: Results,
+    environment: str | None = None,
+    quantity: str = "kl",
+    *,
+    legend: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one column of `updates` over training: median and quartiles over the used runs of each arm.
+
+    Without an `environment` it is the first one; the title names it. An arm that does not record the quantity has no
+    line. A run that failed or diverged is a thin dotted line that ends with a cross.
+
+    Raises:
+        RlbenchError: no run records a column of that name.
+    """
+    environment = results.known_environment(environment) or results.environments[0]
+    if quantity not in QUANTITIES:
+        check_column(results, quantity)
+    styles = arm_styles(results.arms)
+    runs = _binned(results, quantity, environment)
+    table = _medians(runs, results.arms)
+    stopped = runs[~runs["used"].astype(bool)]
+    with frame.drawing(ax) as ax:
+        marks.draw_lines(ax, table, styles)
+        for _, run in stopped.groupby("cell"):
+            style = styles[str(run["arm"].iloc[0])]
+            marks.draw_stopped(ax, run["x"].to_numpy(np.float64), run["value"].to_numpy(np.float64), style)
+        ends = table[["point", "low", "high"]].to_numpy(np.float64).ravel()
+        axes.scale_column(ax, quantity, np.concatenate([ends, stopped["value"].to_numpy(np.float64)]))
+        ax.set_title(environment)
+        frame.count_steps(ax)
+        ax.set_ylabel(axis_label(quantity))
+        if runs.empty:
+            frame.write_inside(ax, "No run recorded this.")
+        if legend:
+            frame.list_arms(ax, styles, absent="not recorded")
+            frame.add_footer(ax, RULE, frame.run_counts(results.scores, results.arms, environment))
+    return ax
+
+
+def training_numbers(results: Results, column: str, environment: str, arms: Sequence[str]) -> marks.Numbers:
+    """Return median (point) and quartiles (low, high) over the used runs of each arm, over training.
+
+    A spread of runs, not a confidence interval. The budget is cut into parts, in which a run counts with its mean.
+    """
+    check_column(results, column)
+    return marks.Numbers(_medians(_binned(results, column, environment), arms), [])
+
+
+def _binned(results: Results, quantity: str, environment: str) -> pd.DataFrame:
+    """Return the mean of the quantity per run and bin of the budget: arm, cell, used, x (steps), value."""
+    columns = ["cell", "arm", "steps", "used"]
+    if quantity not in results.updates.columns:
+        return pd.DataFrame(columns=[*columns, "x", "value"])
+    scores = results.scores[results.scores["environment"] == environment]
+    table = results.updates[["cell", "step", quantity]].merge(scores[columns], on="cell")
+    table = table[np.isfinite(table[quantity].to_numpy(np.float64))]
+    position = np.ceil(table["step"] / table["steps"] * BINS).clip(1, BINS)
+    table = table.assign(x=position * table["steps"] / BINS).rename(columns={quantity: "value"})
+    binned: pd.DataFrame = table.groupby(["arm", "cell", "used", "x"], as_index=False)["value"].mean()
+    return binned
+
+
+def _medians(binned: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for arm in arms:
+        used = binned[(binned["arm"] == arm) & binned["used"].astype(bool)]
+        for x, values in used.groupby("x")["value"]:
+            rows.append((arm, float(str(x)), *values.quantile([0.5, 0.25, 0.75])))
+    return pd.DataFrame(rows, columns=marks.COLUMNS)
+
+
+def quantile_numbers(
+    results: Results, column: str, environment: str, arms: Sequence[str], beyond: float | None = None
+) -> marks.Numbers:
+    """Return quantiles of the column over all updates of the used runs of each arm.
+
+    Columns: line, updates (their number), q0.01 ... q0.99, and `beyond`, the share of updates above that number.
+    """
+    check_column(results, column)
+    scores = results.scores
+    cells = scores[(scores["environment"] == environment) & scores["used"].astype(bool)][["cell", "arm"]]
+    table = results.updates[["cell", column]].merge(cells, on="cell").dropna(subset=[column])
+    rows = []
+    for arm in arms:
+        values = table.loc[table["arm"] == arm, column].to_numpy(np.float64)
+        if values.size:
+            share = float(np.mean(values > beyond)) if beyond is not None else np.nan
+            rows.append((arm, values.size, *np.quantile(values, marks.SHARES), share))
+    return marks.Numbers(pd.DataFrame(rows, columns=["line", "updates", *marks.QUANTILES, "beyond"]), [])
+
+
+def check_column(results: Results, column: str) -> None:
+    """Raise RlbenchError if no run records a column."""
+    known = [str(name) for name in results.updates.columns if name not in ("cell", "step")]
+    if column not in known:
+        raise RlbenchError(f"No run records {column!r}.{nearest(column, known)}")

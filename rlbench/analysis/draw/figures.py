@@ -9,38 +9,27 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw import marks, updates
-from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves
-from rlbench.analysis.draw.files import write_figure
-from rlbench.analysis.draw.frame import NoRoom, count_steps, write_inside
+from rlbench.analysis.draw import axes, frame, marks
+from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves, quantile_numbers, training_numbers
 from rlbench.analysis.draw.spec import (
+    FEWEST,
     DrawNamed,
     FigureSpec,
     Resolved,
-    described,
-    metric_sentence,
-    runs_of,
-)
-from rlbench.analysis.draw.style import ArmStyle, arm_styles, styled, styles_like
-from rlbench.analysis.draw.sweep import (
-    CLIP_RANGE,
-    FEWEST,
-    Sweep,
-    draw_ratio,
-    draw_scatter,
     find_sweeps,
-    multiples,
-    ratio_numbers,
-    scale_of,
+    runs_of,
     scatter_numbers,
     sweep_numbers,
 )
+from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, arm_styles, styled, styles_like
 from rlbench.analysis.format import capital, csv_text
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
@@ -55,94 +44,86 @@ from rlbench.suite import Showpiece
 
 def curves(spec: Resolved) -> FigureSpec:
     """Learning curves, a panel per environment."""
-    results, styles = spec.first, spec.styles
+    results = spec.first
     panels = {name: curve_numbers(results, [name], spec.arms) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         labels = spec.piece.labels
-        draw_learning_curves(ax, results, environment, styles, panels[environment], labels, named=named)
-        scale = reference(environment, results.references)
-        if scale is not None:
+        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], labels, named=named)
+        if scale := reference(environment, results.references):
             marks.mark_value(ax, scale.target, upright=False)
 
-    failed = spec.runs["status"].isin(["failed", "diverged"]).any()
-    dots = " Dotted lines that end with a cross: runs that failed or diverged." if failed else ""
+    stopped = runs_of(results, spec.arms, spec.environments)["status"].isin(["failed", "diverged"]).any()
+    marked = " Dashed: target return (normalised score 1)."
+    marked += " Dotted lines that end with a cross: runs that failed or diverged." if stopped else ""
     text = "Undiscounted return of the training episodes against environment steps."
-    how, target = "Line: mean of the runs. Band, at each step by itself", " Dashed: target return (normalised score 1)."
-    parts = described(panels, draw, spec.runs, spec.arms, text, how, "Mean", target + dots)
-    return FigureSpec(**parts, titles=spec.titles, lines=spec.lines(styles, panels))
+    how = "Line: mean of the runs. Band, at each step by itself"
+    return spec.figure(panels, draw, text, how, "Mean", marked, styles=spec.styles)
 
 
 def training(spec: Resolved) -> FigureSpec:
     """A column of the updates over training: a panel per environment, or one for all of a single arm."""
-    column = spec.piece.metric or "clip_fraction"
-    panels = {name: updates.training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
-    styles = spec.styles
+    column, styles, of = spec.piece.metric or "clip_fraction", spec.styles, ""
+    panels = {name: training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
     if len(spec.arms) == 1:
         tables = [numbers.table.assign(line=name) for name, numbers in panels.items()]
         panels, styles = {"": marks.Numbers(pd.concat(tables, ignore_index=True), [])}, arm_styles(spec.environments)
+        of = f" of {spec.called(spec.arms[0])}"
     ends = [numbers.table[["point", "low", "high"]].to_numpy(np.float64).ravel() for numbers in panels.values()]
     reached = np.concatenate([*ends, spec.piece.band or ()])
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=False, label=len(panels) == 1)
         marks.draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
-        count_steps(ax)
+        frame.count_steps(ax)
         ax.set_ylabel(short_name(column))
-        updates.scale_column(ax, column, reached)
+        axes.scale_column(ax, column, reached)
 
-    of = f" of {spec.called(spec.arms[0])}" if len(spec.arms) == 1 else ""
     text = f"{capital(axis_label(column))}{of} over training. Line: median of the runs; band: their middle half "
     text += "(a spread of the runs, no confidence interval)."
-    slide = "Median and middle half"
-    parts = described(panels, draw, spec.runs, spec.arms, text, "", slide, spec.marked(column))
-    return FigureSpec(**parts, titles=spec.titles, lines=spec.lines(styles, panels), shared="y", tall=1.15)
+    slide, marked = "Median and middle half", spec.marked(column)
+    return spec.figure(panels, draw, text, "", slide, marked, styles=styles, shared="y", tall=1.15)
 
 
 def distribution(spec: Resolved) -> FigureSpec:
     """Quantiles of a column of the updates: a panel per environment, a row per arm."""
-    column, arms = spec.piece.metric or "kl", spec.arms
-    panels = {
-        name: updates.quantile_numbers(spec.first, column, name, arms, spec.piece.mark) for name in spec.environments
-    }
+    piece, rows = spec.piece, len(spec.arms)
+    column = piece.metric or "kl"
+    panels = {name: quantile_numbers(spec.first, column, name, spec.arms, piece.mark) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        updates.draw_quantiles(ax, panels[environment].table, spec.styles, spec.piece.labels)
+        marks.draw_quantiles(ax, panels[environment].table, spec.styles, piece.labels)
         spec.mark(ax, upright=True)
         ax.set_xlabel(short_name(column))
 
     text = f"{capital(short_name(column))}, over all updates of the runs: median (dot), middle half (thick), 5 to 95 % "
     text += "(thin), 1 and 99 % (ticks); a spread of updates, no confidence interval."
     slide = "Median, middle half, 5-95 %, 1 and 99 % of all updates"
-    parts = described(panels, draw, spec.runs, arms, text, "", slide, spec.marked(column))
-    tall = max(0.55, (0.75 + 0.17 * len(arms)) / 1.95)
-    return FigureSpec(**parts, titles=spec.titles, shared="xy", tall=tall, rows=len(arms))
+    tall = max(0.55, (0.75 + 0.17 * rows) / 1.95)
+    return spec.figure(panels, draw, text, "", slide, spec.marked(column), shared="xy", tall=tall, rows=rows)
 
 
 def scatter(spec: Resolved) -> FigureSpec:
     """A score against another metric: a panel per environment, a dot per arm."""
-    results, arms, against = spec.first, spec.arms, spec.piece.against
+    results, against = spec.first, spec.piece.against
     metric, column = spec.piece.metric or "auc_normalised", against.partition(":")[0]
-    panels = {name: scatter_numbers(results, metric, against, name, arms) for name in spec.environments}
-    algorithms = dict(zip(results.runs["arm"], results.runs["algorithm"], strict=True))
-    listed = arm_styles(list(dict.fromkeys(str(algorithms[arm]) for arm in arms)))
-    styles = {arm: listed[str(algorithms[arm])] for arm in arms}
+    panels = {name: scatter_numbers(results, metric, against, name, spec.arms) for name in spec.environments}
+    algorithms = dict(zip(results.runs["arm"], map(str, results.runs["algorithm"]), strict=True))
+    listed = arm_styles(list(dict.fromkeys(algorithms[arm] for arm in spec.arms)))
+    styles = {arm: listed[algorithms[arm]] for arm in spec.arms}
     across = np.concatenate([numbers.table["x"].to_numpy(np.float64) for numbers in panels.values()])
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=True)
-        draw_scatter(ax, panels[environment].table, styles)
-        updates.scale_axis(ax, "x", across, column)
+        marks.draw_scatter(ax, panels[environment].table, styles)
+        axes.scale_axis(ax, "x", across, column)
         ax.set_xlabel(short_name(against))
         ax.set_ylabel(short_name(metric))
 
-    text, how = (
-        f"{metric_sentence(metric)} against {short_name(against)}, one dot per arm.",
-        "Dots: means of the runs. Bars",
-    )
-    parts = described(panels, draw, spec.runs, arms, text, how, "Means", spec.marked(column))
+    text = f"{capital(axis_label(metric))} against {short_name(against)}, one dot per arm."
     lines = {spec.called(name): style for name, style in listed.items()} if len(listed) > 1 else {}
-    return FigureSpec(**parts, titles=spec.titles, lines=lines, joined=False, shared="xy")
+    how, marked = "Dots: means of the runs. Bars", spec.marked(column)
+    return spec.figure(panels, draw, text, how, "Means", marked, lines=lines, joined=False, shared="xy")
 
 
 def dose(spec: Resolved) -> FigureSpec:
@@ -150,9 +131,9 @@ def dose(spec: Resolved) -> FigureSpec:
     sweeps, piece = spec.sweeps, spec.piece
     fields = {sweep.field for _, sweep in sweeps.values()}
     if len(fields) > 1:
-        raise RlbenchError(f"{spec.where}: {', '.join(sorted(fields))} are swept; say which with field=.")
+        raise frame.CannotDraw(f"{', '.join(sorted(fields))} are swept; say which with field=.")
     name, metric = fields.pop(), piece.metric or "auc_normalised"
-    scale = scale_of([value for _, sweep in sweeps.values() for value in sweep.values])
+    scale = axes.scale_of([value for _, sweep in sweeps.values() for value in sweep.values])
     places = {place: [place] for place in spec.environments}
     if metric.endswith("_normalised") and len(spec.averaged) > 1:
         places[marks.MEAN] = spec.averaged
@@ -178,54 +159,49 @@ def dose(spec: Resolved) -> FigureSpec:
         if piece.mark is not None:
             marks.mark_value(ax, float(scale.place([piece.mark])[0]))
         scale.apply(ax, name, piece.mark)
-        _draw_sweep(spec, ax, panels[panel].table, styles, scale.place, named)
+        _draw_sweep(spec, ax, panels[panel].table, styles, named, scale.place)
         ax.set_ylabel(short_name(metric))
 
-    text = f"{metric_sentence(metric)} against the {field_name(name)}"
+    text = f"{capital(axis_label(metric))} against the {field_name(name)}"
     if piece.mark is not None:
-        text += f" (dashed: {updates.short(piece.mark)}{f', {piece.said}' if piece.said else ''})"
+        text += f" (dashed: {axes.short(piece.mark)}{f', {piece.said}' if piece.said else ''})"
     side = " The values stand side by side, whatever lies between them." if scale.kind == "even" else ""
-    return _sweep_spec(spec, panels, styles, draw, f"{text}.{side}", spec.environments)
+    return _sweep_figure(spec, panels, styles, draw, f"{text}.{side}", spec.environments)
 
 
 def relative_sensitivity(spec: Resolved) -> FigureSpec:
     """A score against multiples of the usual value of each variant's own hyper-parameter, over all environments."""
-    metric, styles = spec.piece.metric or "auc_normalised", _variant_styles(spec)
+    metric, styles, given = spec.piece.metric or "auc_normalised", _variant_styles(spec), spec.piece.relative_to
     places = spec.averaged if metric.endswith("_normalised") else spec.environments
     if not places:
-        raise RlbenchError(f"{spec.where}: no environment has a reference, so {metric} is not known.")
+        raise frame.CannotDraw(f"no environment has a reference, so {metric} is not known.")
     lines, units = [], []
     for name, (results, sweep) in spec.sweeps.items():
         points = [(value, arm) for value, arm in zip(sweep.values, sweep.arms, strict=True) if 0 < value < math.inf]
         table, estimates = sweep_numbers(marks.Scored(results, metric), points, places, name)
-        unit, why = _unit(spec, name, sweep, table)
+        keys = [key for key in (name, sweep.name, sweep.field) if key in given]
+        if keys:
+            unit, why = float(given[keys[0]]), "given"
+        elif sweep.usual is not None:
+            unit, why = sweep.usual, "default"
+        elif table.empty:
+            raise frame.CannotDraw(f"{name} has no finished runs with a positive {sweep.field}.")
+        else:
+            unit, why = float(table["x"].to_numpy()[table["point"].to_numpy().argmax()]), "best of these runs"
         lines.append(marks.Numbers(table.assign(x=table["x"] / unit), estimates))
         units.append(f"{spec.called(name)} {sweep.field} {unit:g} ({why})")
     whole = marks.gathered(lines)
     over = f"mean of {len(places)} environments" if len(places) > 1 else places[0]
 
     def draw(_: str, ax: Axes, named: bool) -> None:
-        multiples(ax, whole.table["x"].to_numpy(np.float64))
+        axes.multiples(ax, whole.table["x"].to_numpy(np.float64))
         marks.mark_value(ax, 1.0)
-        _draw_sweep(spec, ax, whole.table, styles, None, named)
+        _draw_sweep(spec, ax, whole.table, styles, named)
         ax.set_xlabel("multiple of the hyper-parameter")
         ax.set_ylabel(f"{short_name(metric)},\n{over}" if len(places) > 1 else short_name(metric))
 
-    text = f"{metric_sentence(metric)}, {over}, against multiples of one hyper-parameter of each variant; ×1 is "
-    return _sweep_spec(spec, {"": whole}, styles, draw, f"{text}{', '.join(units)}.", places)
-
-
-def _unit(spec: Resolved, name: str, sweep: Sweep, table: pd.DataFrame) -> tuple[float, str]:
-    """Return the value of a sweep that counts as 1, and why it does."""
-    given = spec.piece.relative_to
-    for key in (name, sweep.name, sweep.field):
-        if key in given:
-            return float(given[key]), "given"
-    if sweep.usual is not None:
-        return sweep.usual, "default"
-    if table.empty:
-        raise RlbenchError(f"{spec.where}: {name} has no finished runs with a positive {sweep.field}.")
-    return float(table["x"].to_numpy()[table["point"].to_numpy().argmax()]), "best of these runs"
+    text = f"{capital(axis_label(metric))}, {over}, against multiples of one hyper-parameter of each variant; ×1 is "
+    return _sweep_figure(spec, {"": whole}, styles, draw, f"{text}{', '.join(units)}.", places)
 
 
 def _variant_styles(spec: Resolved) -> dict[str, ArmStyle]:
@@ -237,15 +213,15 @@ def _draw_sweep(
     ax: Axes,
     table: pd.DataFrame,
     styles: Mapping[str, ArmStyle],
-    place: Callable[[Array], Array] | None,
     named: bool,
+    place: Callable[[Array], Array] | None = None,
 ) -> None:
     if table.empty:
-        write_inside(ax, "Nothing to show.")
+        frame.write_inside(ax, "Nothing to show.")
     marks.draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
 
 
-def _sweep_spec(
+def _sweep_figure(
     spec: Resolved,
     panels: Mapping[str, marks.Numbers],
     styles: Mapping[str, ArmStyle],
@@ -255,18 +231,71 @@ def _sweep_spec(
 ) -> FigureSpec:
     runs = pd.concat([runs_of(results, sweep.arms, places) for results, sweep in spec.sweeps.values()])
     arms = [arm for _, sweep in spec.sweeps.values() for arm in sweep.arms]
-    parts = described(panels, draw, runs, arms, text, "Points: means of the runs. Bars", "Means")
-    return FigureSpec(**parts, lines=spec.lines(styles, panels), shared="y", tall=1.15)
+    how = "Points: means of the runs. Bars"
+    layout: dict[str, Any] = {"styles": styles, "arms": arms, "runs": runs, "shared": "y", "tall": 1.15}
+    return spec.figure(panels, draw, text, how, "Means", **layout)
+
+
+_GRADIENT, _NONE = FIXED["ppo-clip"].color, FIXED["reinforce"].color
+_RANGE = (0.0, 2.0)
+CLIP_RANGE = (0.8, 1.2)
+
+
+def effective_ratio(ratio: Array, sign: float, clip: tuple[float, float] = CLIP_RANGE) -> Array:
+    """Return min(r A, clip(r) A) / A for an advantage of this sign, and the ratio clipped to the range `clip`."""
+    return np.minimum(ratio * sign, np.clip(ratio, *clip) * sign) / sign
+
+
+def ratio_numbers(sign: float, clip: tuple[float, float] = CLIP_RANGE) -> pd.DataFrame:
+    """Return the effective ratio over the ratio: line (whether there is a gradient), x, point, low, high."""
+    edge = clip[1] if sign > 0 else clip[0]
+    before, after = np.array([_RANGE[0], edge]), np.array([edge, _RANGE[1]])
+    parts = {"gradient": before if sign > 0 else after, "no gradient": after if sign > 0 else before}
+    frames = [
+        pd.DataFrame({"line": name, "x": x, "point": effective_ratio(x, sign, clip), "low": np.nan, "high": np.nan})
+        for name, x in parts.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _draw_ratio(ax: Axes, table: pd.DataFrame, sign: float, clip: tuple[float, float]) -> None:
+    width = rcParams["lines.linewidth"]
+    ax.plot(_RANGE, _RANGE, color="#b5b5b5", linewidth=0.6 * width, linestyle=(0, (1, 1.5)), zorder=1.8)
+    ax.plot([1.0], [1.0], "o", color="#000000", zorder=3.0)
+    for name, color, dash in (("gradient", _GRADIENT, "solid"), ("no gradient", _NONE, (0, (2.2, 1.0)))):
+        rows = table[table["line"] == name]
+        thick = {"linewidth": 1.8 * width, "solid_capstyle": "butt"}
+        ax.plot(rows["x"], rows["point"], color=color, linestyle=dash, zorder=2.2, **thick)
+    flat = table[table["line"] == "no gradient"]["x"]
+    ax.axvspan(flat.min(), flat.max(), facecolor="#e9e9e9", alpha=0.7, linewidth=0, zorder=0.5)
+    # Into the free corner on each side: what happens there.
+    above, below = (0.06, 1.94, "left", "top"), (1.94, 0.06, "right", "bottom")
+    up = sign > 0
+    far, edge = ("below", f"above {axes.short(clip[1])}") if up else ("above", f"below {axes.short(clip[0])}")
+    for (x, y, across, along), color, text in (
+        (above if up else below, _GRADIENT, f"full gradient,\nalso far {far} 1"),
+        (below if up else above, QUIET, f"no gradient\n{edge}"),
+    ):
+        ax.text(x, y, text, ha=across, va=along, color=color, linespacing=1.15, zorder=3.0)
+    ax.set_xlim(_RANGE)
+    ax.set_ylim(_RANGE)
+    ax.set_aspect("equal")
+    ticks = [0.0, clip[0], 1.0, clip[1], 2.0]
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(ticks, [axes.short(tick) for tick in ticks])
+    ax.set_xlabel("ratio r")
+    ax.set_ylabel("min(r A, clip(r) A) / A")
 
 
 def ratio(piece: Showpiece) -> FigureSpec:
     """The effective ratio for both signs of the advantage; needs no results."""
     clip = piece.band or CLIP_RANGE
-    low, high = map(updates.short, clip)
+    low, high = map(axes.short, clip)
     signs = {"A > 0: raise its probability": 1.0, "A < 0: lower its probability": -1.0}
+    tables = {name: ratio_numbers(sign, clip) for name, sign in signs.items()}
     return FigureSpec(
-        {name: ratio_numbers(sign, clip) for name, sign in signs.items()},
-        lambda name, ax, _: draw_ratio(ax, signs[name], clip),
+        tables,
+        lambda name, ax, _: _draw_ratio(ax, tables[name], signs[name], clip),
         f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {low} to {high}, "
         "against the ratio r of new to old probability (Schulman et al. 2017, equation 7). Solid: the gradient of the "
         "objective is that of r A; dashed, on grey: it is exactly zero. Dotted: no clipping. The dot is where every "
@@ -290,7 +319,6 @@ WITHOUT_RUNS = "effective-ratio"
 # Drawing and writing
 
 _MOST = 10  # arms in one figure that nobody chose
-_CAPTIONS = "captions.md"
 
 
 @dataclass(frozen=True)
@@ -316,10 +344,10 @@ def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style:
     for piece in chosen:
         if not missing(piece, members):
             with styled(style) as look:
-                spec = figure_spec(piece, members)
                 try:
+                    spec = figure_spec(piece, members)
                     figure = spec.compose(look, piece.title)
-                except NoRoom as problem:
+                except frame.CannotDraw as problem:
                     raise RlbenchError(f"Figure {piece.name!r}: {problem}") from problem
             yield Drawn(piece, figure, " ".join(f"{piece.caption} {spec.caption}".split()), spec.numbers)
 
@@ -330,10 +358,10 @@ def figure_spec(piece: Showpiece, members: Mapping[str, Results]) -> FigureSpec:
         return ratio(piece)
     if piece.kind not in KINDS:
         hint = nearest(piece.kind, [*KINDS, WITHOUT_RUNS])
-        raise RlbenchError(f"Figure {piece.name!r}: there is no kind {piece.kind!r}.{hint}")
+        raise frame.CannotDraw(f"there is no kind {piece.kind!r}.{hint}")
     if not piece.experiments:
         raise RlbenchError(f"Figure {piece.name!r} of the kind {piece.kind!r} needs an experiment.")
-    return KINDS[piece.kind](Resolved(piece, tuple(members[name] for name in piece.experiments)))
+    return KINDS[piece.kind](Resolved(piece, [members[name] for name in piece.experiments]))
 
 
 def missing(piece: Showpiece, members: Mapping[str, Results]) -> list[str]:
@@ -373,10 +401,10 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
         for figure in drawn:
             name = figure.piece.name
             with styled(style) as look:
-                write_figure(figure.figure, out, name, look.dpi)
+                frame.write_figure(figure.figure, out, name, look.dpi)
             write(out / f"{name}.csv", csv_text(figure.numbers), inside=out)
             title = f"**{figure.piece.title}.** " if figure.piece.title else ""
             captions.append(f"## {name}\n\n{title}{figure.caption}\n")
             names.append(name)
-        write(out / _CAPTIONS, "\n".join(captions), inside=out)
+        write(out / "captions.md", "\n".join(captions), inside=out)
     return names

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import textwrap
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
@@ -27,6 +30,7 @@ from matplotlib.transforms import Transform
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Array, Band, Estimate
+from rlbench.files import write
 
 Setting = Literal[
     "font.size", "axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"
@@ -344,8 +348,8 @@ DrawPanel = Callable[[Axes, bool], None]
 _WIDEST = 0.34  # of a panel, that names beside its lines may take
 
 
-class NoRoom(Exception):
-    """There is more in a figure than fits into its size."""
+class CannotDraw(Exception):
+    """A declared figure asks for what is not there, or for more than fits into its size; without the figure's name."""
 
 
 def new_figure(width: float, height: float, title: str = "", notes: str = "") -> Figure:
@@ -409,10 +413,10 @@ def draw_panels(
 
 def _write_once(figure: SubFigure, axes: Sequence[Axes]) -> None:
     """Write a label that all of several panels have on an axis once for all."""
-    for which, write in (("x", figure.supxlabel), ("y", figure.supylabel)):
+    for which, write_whole in (("x", figure.supxlabel), ("y", figure.supylabel)):
         labels = {getattr(ax, f"get_{which}label")() for ax in axes}
         if len(axes) > 1 and len(labels) == 1 and labels != {""}:
-            write(labels.pop(), fontsize=letters("axes.labelsize"))
+            write_whole(labels.pop(), fontsize=letters("axes.labelsize"))
             for ax in axes:
                 getattr(ax, f"set_{which}label")("")
 
@@ -421,7 +425,7 @@ def settle(figure: Figure) -> None:
     """Lay a figure out for good: with as many ticks as have room, and with names beside lines moved apart.
 
     Raises:
-        NoRoom: the names and ticks leave no room for the panels.
+        CannotDraw: the names and ticks leave no room for the panels.
     """
     _lay_out(figure)
     for ax in figure.axes:
@@ -449,7 +453,7 @@ def _lay_out(figure: Figure) -> None:
         try:
             engine.execute(figure)
         except UserWarning as problem:
-            raise NoRoom("there is no room for so many lines or such long names; draw fewer arms.") from problem
+            raise CannotDraw("there is no room for so many lines or such long names; draw fewer arms.") from problem
 
 
 def _thin_ticks(ax: Axes) -> None:
@@ -481,3 +485,19 @@ def _thin_chosen(ax: Axes) -> None:
             if hidden is tick.label1:
                 continue
         before = tick.label1
+
+
+# No dates: the same runs give the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+
+
+def write_figure(figure: Figure, directory: Path, name: str, dpi: int) -> dict[str, bytes]:
+    """Write a figure that is laid out as NAME.svg, .pdf and .png, and return their bytes by kind; within `styled`."""
+    files = {}
+    with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
+        for kind, metadata in _METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi if kind == "png" else "figure")
+            files[kind] = buffer.getvalue()
+            write(directory / f"{name}.{kind}", files[kind], inside=directory)
+    return files

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from rlbench.analysis.draw.axes import write_powers
 from rlbench.analysis.draw.frame import label_line, name_rows
-from rlbench.analysis.draw.style import QUIET, ArmStyle
+from rlbench.analysis.draw.style import INK, QUIET, ArmStyle
 from rlbench.analysis.scores.metrics import measure
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import possible_range
@@ -26,6 +28,9 @@ from rlbench.analysis.stats.intervals import mean_interval
 from rlbench.claims import RETURNS
 
 COLUMNS = ["line", "x", "point", "low", "high"]
+SCATTER = ["line", "x", "x_low", "x_high", "point", "low", "high"]
+SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+QUANTILES = [f"q{share:g}" for share in SHARES]
 MEAN = "mean"
 """The line that is the mean of all environments."""
 MEAN_STYLE = ArmStyle("#000000", "o", ())
@@ -250,3 +255,63 @@ def shade(ax: Axes, ends: tuple[float, float], label: str = "", *, upright: bool
             color=QUIET,
             zorder=2.9,
         )
+
+
+def draw_quantiles(
+    ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle], labels: Mapping[str, str] | None = None
+) -> None:
+    """Draw a row per arm: median, the middle half (thick), 5 to 95 % (thin), 1 and 99 % (ticks) of its updates.
+
+    The axis is logarithmic. A quantile that is not positive has no place there: its bar reaches to the edge, and an
+    arrow there stands for such a median.
+    """
+    low, high = _limits(table[QUANTILES].to_numpy(np.float64))
+    arms, width = list(styles), rcParams["lines.linewidth"]
+    for name, row in zip(table["line"], np.clip(table[QUANTILES].to_numpy(np.float64), low, high), strict=True):
+        place, color = arms.index(name), styles[name].color
+        flat: dict[str, Any] = {"color": color, "solid_capstyle": "butt", "zorder": 2.0}
+        ax.plot(row[[1, 5]], [place] * 2, linewidth=width, **flat)
+        ax.plot(row[[2, 4]], [place] * 2, linewidth=3.6 * width, **flat)
+        ends = row[[0, 6]][row[[0, 6]] > low]
+        ax.plot(ends, [place] * len(ends), "|", color=color, markersize=4.0 * width, markeredgewidth=width)
+        ax.plot(
+            row[3],
+            place,
+            "o" if row[3] > low else "<",
+            clip_on=False,
+            color="white",
+            markeredgecolor=INK,
+            markeredgewidth=0.6 * width,
+            markersize=1.1 * rcParams["lines.markersize"],
+            zorder=2.3,
+        )
+    ax.set_yticks(range(len(arms)), [(labels or {}).get(arm, arm) for arm in arms])
+    ax.set_ylim(len(arms) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(10.0))
+    write_powers(ax.xaxis, low)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(low, high)
+
+
+def _limits(values: Array) -> tuple[float, float]:
+    """Return the ends of a logarithmic axis: at most nine decades, from what is not numerically zero."""
+    positive = values[values > 0]
+    if not positive.size:
+        return 1e-3, 1.0
+    high = 1.6 * float(positive.max())
+    return max(0.6 * float(positive.min()), 1e-9 * high), high
+
+
+def draw_scatter(ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle]) -> None:
+    """Draw every row as a dot with its two intervals."""
+    for name, x, x_low, x_high, y, low, high in table[SCATTER].itertuples(index=False):
+        style = styles[name]
+        bar = {"color": style.color, "alpha": 0.55, "linewidth": 0.7 * rcParams["lines.linewidth"], "zorder": 2.0}
+        ax.plot([x_low, x_high], [y, y], **bar)
+        ax.plot([x, x], [low, high], **bar)
+        size = 1.35 * rcParams["lines.markersize"]
+        look = {"color": style.color, "markeredgecolor": "white", "markersize": size, "zorder": 2.5}
+        ax.plot(x, y, style.marker, label=name, **look)

@@ -3,28 +3,141 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlbench.analysis.draw.frame import draw_panels, interval_note, letters, new_figure, note_lines, run_counts, settle
-from rlbench.analysis.draw.marks import MEAN, Numbers, mark_value, shade
+from rlbench.analysis.draw.axes import SHARE_COLUMNS, short
+from rlbench.analysis.draw.frame import (
+    CannotDraw,
+    draw_panels,
+    interval_note,
+    letters,
+    new_figure,
+    note_lines,
+    run_counts,
+    settle,
+)
+from rlbench.analysis.draw.marks import COLUMNS, MEAN, SCATTER, Numbers, Scored, mark_value, shade
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
-from rlbench.analysis.draw.sweep import FEWEST, Sweep, find_sweeps
-from rlbench.analysis.draw.updates import SHARE_COLUMNS, short
-from rlbench.analysis.format import capital
-from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.results import ArmEntry, Results
 from rlbench.analysis.scores.scores import reference
 from rlbench.analysis.stats.coverage import interval_name
-from rlbench.errors import RlbenchError, nearest
+from rlbench.analysis.stats.estimates import Band, Estimate
+from rlbench.errors import nearest
 from rlbench.records import MEASURED
 from rlbench.suite import Showpiece
+
+_SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
+FEWEST = 3  # values that make a curve worth drawing unasked
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Arms that differ in `field` alone, in the order of its `values`.
+
+    `name` is what their labels share, or their algorithm; `usual` is the value of the arm that leaves the field as it
+    is, None where every arm sets it.
+    """
+
+    name: str
+    algorithm: str
+    field: str
+    values: tuple[float, ...]
+    arms: tuple[str, ...]
+    usual: float | None = None
+
+
+def find_sweeps(entries: Iterable[ArmEntry], arms: Sequence[str] = (), fields: Sequence[str] = ()) -> list[Sweep]:
+    """Return the sweeps of the fields (all, if none is named) among the arms (all, if none is named), in their order.
+
+    Arms belong together if they agree in the algorithm and in every other field. Where the arms are named and one
+    field is asked for, arms that differ in more are taken together too, since some fields only change together, such
+    as the horizon and the number of minibatches. The label of an arm without fields says its value, `NAME=VALUE`.
+    """
+    listed = [arm for arm in map(_with_fields, entries) if not arms or arm.label in arms]
+    names = list(fields) or list(dict.fromkeys(name for arm in listed for name in arm.fields))
+    sweeps = [sweep for name in names for sweep in _sweeps_of(name, listed, exact=True)]
+    if arms and len(fields) == 1 and {label for arm in sweeps for label in arm.arms} != {arm.label for arm in listed}:
+        sweeps = list(_sweeps_of(fields[0], listed, exact=False))
+    places = [arm.label for arm in listed]
+    return sorted(sweeps, key=lambda sweep: min(places.index(arm) for arm in sweep.arms))
+
+
+def _with_fields(arm: ArmEntry) -> ArmEntry:
+    """Return an arm with the field that its label names, if its own are not known."""
+    match = _SETTING.search(arm.label)
+    if arm.fields or not match:
+        return arm
+    named = {match[1]: float(match[2]), "label": arm.label[: match.start()]}
+    return replace(arm, fields=named, settings=named)
+
+
+def _sweeps_of(name: str, arms: Sequence[ArmEntry], *, exact: bool) -> Iterator[Sweep]:
+    groups: dict[tuple[Any, ...], list[ArmEntry]] = {}
+    for arm in arms:
+        if number(arm.fields.get(name)) is not None:
+            others = sorted((key, repr(value)) for key, value in arm.fields.items() if key != name) if exact else ()
+            groups.setdefault((arm.algorithm, *others), []).append(arm)
+    for group in groups.values():
+        values = [float(number(arm.fields[name]) or 0.0) for arm in group]
+        if len(group) > 1 and len(set(values)) == len(group):
+            order = sorted(range(len(group)), key=values.__getitem__)
+            usual = [value for value, arm in zip(values, group, strict=True) if name not in arm.settings]
+            yield Sweep(
+                _shared(name, group),
+                group[0].algorithm,
+                name,
+                tuple(values[index] for index in order),
+                tuple(group[index].label for index in order),
+                usual[0] if len(usual) == 1 else None,
+            )
+
+
+def number(value: Any) -> float | None:
+    """Return a field's value as a number, infinity included, or None where it is none."""
+    if value == "inf":
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def _shared(name: str, group: Sequence[ArmEntry]) -> str:
+    """Return what the labels of a group share beside the setting, or else the algorithm."""
+    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
+    return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
+
+
+def sweep_numbers(
+    scored: Scored, points: Iterable[tuple[float, str]], environments: Sequence[str], line: str
+) -> Numbers:
+    """Return the mean over the environments of a metric against x, for `points` (x, arm), as one line."""
+    estimates = [(x, scored.mean(arm, environments)) for x, arm in points]
+    known = [(x, estimate) for x, estimate in estimates if np.isfinite(estimate.point)]
+    rows = [(line, x, mean.point, mean.low, mean.high) for x, mean in known]
+    return Numbers(pd.DataFrame(rows, columns=COLUMNS), [estimate for _, estimate in known])
+
+
+def scatter_numbers(results: Results, metric: str, against: str, environment: str, arms: Sequence[str]) -> Numbers:
+    """Return the means of two metrics of each arm on an environment, with their intervals."""
+    upright, across = Scored(results, metric), Scored(results, against)
+    rows = []
+    estimates: list[Estimate | Band] = []
+    for arm in arms:
+        x, y = across.mean(arm, [environment]), upright.mean(arm, [environment])
+        if np.isfinite([x.point, y.point]).all():
+            rows.append((arm, x.point, x.low, x.high, y.point, y.low, y.high))
+            estimates += [x, y]
+    return Numbers(pd.DataFrame(rows, columns=SCATTER), estimates)
+
 
 DrawNamed = Callable[[str, Axes, bool], None]  # draws the panel of a name, with names beside its lines or not
 
@@ -65,12 +178,14 @@ class FigureSpec:
         """Return the figure, laid out and with its positions fixed; within `styled`.
 
         Raises:
-            NoRoom: the names and ticks leave no room for the panels.
+            CannotDraw: the names and ticks leave no room for the panels.
         """
         panels = len(self.tables)
-        columns = self._columns(style)
-        rows = math.ceil(panels / columns)
-        height = style.slide or style.height * rows * self.tall * (1.18 if panels == 1 else 1.0)
+        columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
+        needed = 1.25 * self.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
+        if self.rows and not (style.slide and needed <= 0.7 * style.slide):
+            columns = min(panels, 4)  # charts with rows stand below each other only where these have room
+        height = style.slide or style.height * math.ceil(panels / columns) * self.tall * (1.18 if panels == 1 else 1.0)
         texts = (title, note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
         figure = new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
         drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
@@ -78,33 +193,21 @@ class FigureSpec:
         settle(figure)
         return figure
 
-    def _columns(self, style: Style) -> int:
-        """Return how many panels stand side by side; charts with rows below each other only where these have room."""
-        panels = len(self.tables)
-        usual = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-        needed = 1.25 * self.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / usual)
-        return usual if not self.rows or (style.slide and needed <= 0.7 * style.slide) else min(panels, 4)
-
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
     """A declared figure with the results that it is drawn from, at least one.
 
-    What it asks for and the results do not have is an RlbenchError.
+    What it asks for and the results do not have is a CannotDraw.
     """
 
     piece: Showpiece
-    results: tuple[Results, ...]
+    results: Sequence[Results]
 
     @property
     def first(self) -> Results:
         """The results of the first of its experiments."""
         return self.results[0]
-
-    @property
-    def where(self) -> str:
-        """How messages refer to it."""
-        return f"Figure {self.piece.name!r}"
 
     @cached_property
     def arms(self) -> list[str]:
@@ -116,6 +219,16 @@ class Resolved:
         """The environments, which all of the experiments have."""
         common = [name for name in self.first.environments if all(name in other.environments for other in self.results)]
         return self._listed("environment", self.piece.environments, common)
+
+    def _listed(self, what: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+        for name in wanted:
+            if name not in known:
+                raise CannotDraw(f"{self._names} has no {what} {name!r}.{nearest(name, list(known))}")
+        return list(wanted) or list(known)
+
+    @property
+    def _names(self) -> str:
+        return " and ".join(f"experiment {results.experiment.name!r}" for results in self.results)
 
     @cached_property
     def averaged(self) -> list[str]:
@@ -136,8 +249,7 @@ class Resolved:
             if wanted or len(sweep.values) >= FEWEST
         ]
         if not sweeps:
-            what = " or ".join(wanted) or "field"
-            raise RlbenchError(f"{self.where}: no arms of {self._names} differ in one {what} alone.")
+            raise CannotDraw(f"no arms of {self._names} differ in one {' or '.join(wanted) or 'field'} alone.")
         names = [sweep.name for _, sweep in sweeps]
         named: dict[str, tuple[Results, Sweep]] = {}
         for results, sweep in sweeps:
@@ -153,25 +265,10 @@ class Resolved:
         algorithms = dict(zip(self.first.runs["arm"], self.first.runs["algorithm"], strict=True))
         return styles_like({arm: str(algorithms.get(arm, arm)) for arm in self.arms})
 
-    @property
-    def titles(self) -> dict[str, str]:
-        """What the panels of the environments are called."""
-        return {name: self.called(name) for name in self.environments}
-
     def called(self, name: str) -> str:
         """Return what an arm, a variant or an environment is called in the figure."""
         mean = f"mean of {len(self.averaged)}" if name == MEAN else name
         return self.piece.labels.get(name, mean)
-
-    def lines(self, styles: Mapping[str, ArmStyle], panels: Mapping[str, Numbers]) -> dict[str, ArmStyle]:
-        """Return the styles of the lines that some panel has, by what they are called in the figure."""
-        present = {str(name) for numbers in panels.values() for name in numbers.table["line"]}
-        return {self.called(name): style for name, style in styles.items() if name in present}
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """The rows of the scores that the figure is about."""
-        return runs_of(self.first, self.arms, self.environments)
 
     def mark(self, ax: Axes, *, upright: bool, label: bool = False) -> None:
         """Shade the range and mark the number that the declaration names on an axis."""
@@ -193,57 +290,49 @@ class Resolved:
             return ""
         return f"{sentence}." if what in piece.said else f"{sentence} ({what})." if piece.said else f"{sentence}{what}."
 
-    def _listed(self, what: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-        for name in wanted:
-            if name not in known:
-                raise RlbenchError(f"{self.where}: {self._names} has no {what} {name!r}.{nearest(name, list(known))}")
-        return list(wanted) or list(known)
+    def figure(
+        self,
+        panels: Mapping[str, Numbers],
+        draw: DrawNamed,
+        text: str,
+        how: str,
+        slide: str,
+        marked: str = "",
+        *,
+        styles: Mapping[str, ArmStyle] | None = None,
+        arms: Sequence[str] = (),
+        runs: pd.DataFrame | None = None,
+        **layout: Any,
+    ) -> FigureSpec:
+        """Return the figure of these panels, in which lines with `styles` are named; `layout` as in FigureSpec.
 
-    @property
-    def _names(self) -> str:
-        return " and ".join(f"experiment {results.experiment.name!r}" for results in self.results)
+        `text` opens the caption, `how` says what its intervals belong to, `slide` what is drawn in a few words,
+        `marked` what is marked. Then come how many of the `runs` (of these `arms`) a point rests on, their budget, and
+        how many were planned.
+        """
+        runs = runs_of(self.first, self.arms, self.environments) if runs is None else runs
+        used = runs.assign(used=runs["used"].astype(bool)).groupby(["environment", "arm"])["used"].sum()
+        low, high = (int(used.min()), int(used.max())) if len(used) else (0, 0)
+        each = f"{low} run{'s' * (low != 1)}" if low == high else f"{low} to {high} runs"
+        steps = sorted(set(runs["steps"]))
+        budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+        trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
+        counts = run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
+        estimates = [estimate for numbers in panels.values() for estimate in numbers.estimates]
+        name = interval_name(estimates).partition(",")[0] if estimates else ""
+        interval = f" with {'its' if slide == 'Mean' else 'their'} {name}" if estimates else ""
+        number = f"n = {each} per arm and environment{trained}."
+        present = {str(line) for numbers in panels.values() for line in numbers.table["line"]}
+        named: dict[str, Any] = {
+            "titles": {name: self.called(name) for name in self.environments},
+            "lines": {self.called(name): style for name, style in (styles or {}).items() if name in present},
+        }
+        tables = {name: numbers.table for name, numbers in panels.items()}
+        caption = f"{text} {interval_note(estimates, how)}{marked} {number} {counts}"
+        return FigureSpec(tables, draw, caption, f"{slide} of {each}{interval}.{marked}", **named | layout)
 
 
 def runs_of(results: Results, arms: Sequence[str], environments: Sequence[str]) -> pd.DataFrame:
     """Return the rows of the scores that a figure is about."""
     scores = results.scores
     return scores[scores["arm"].isin(list(arms)) & scores["environment"].isin(list(environments))]
-
-
-def described(
-    panels: Mapping[str, Numbers],
-    draw: DrawNamed,
-    runs: pd.DataFrame,
-    arms: Sequence[str],
-    text: str,
-    how: str,
-    slide: str,
-    marked: str = "",
-) -> dict[str, Any]:
-    """Return tables, drawing, caption and notes of a figure of these runs.
-
-    `text` opens the caption, `how` says what its intervals belong to, `slide` what is drawn in a few words, `marked`
-    what is marked. Then come how many runs a point rests on, their budget, and how many were planned.
-    """
-    estimates = [estimate for numbers in panels.values() for estimate in numbers.estimates]
-    used = runs.assign(used=runs["used"].astype(bool)).groupby(["environment", "arm"])["used"].sum()
-    low, high = (int(used.min()), int(used.max())) if len(used) else (0, 0)
-    each = f"{low} run{'s' * (low != 1)}" if low == high else f"{low} to {high} runs"
-    steps = sorted(set(runs["steps"]))
-    budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-    trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
-    counts = run_counts(runs, [arm for arm in arms if arm in set(runs["arm"])])
-    name = interval_name(estimates).partition(",")[0] if estimates else ""
-    interval = f" with {'its' if slide == 'Mean' else 'their'} {name}" if estimates else ""
-    number = f"n = {each} per arm and environment{trained}."
-    return {
-        "tables": {name: numbers.table for name, numbers in panels.items()},
-        "draw": draw,
-        "caption": f"{text} {interval_note(estimates, how)}{marked} {number} {counts}",
-        "notes": f"{slide} of {each}{interval}.{marked}",
-    }
-
-
-def metric_sentence(metric: str) -> str:
-    """Return what a metric is, to begin a sentence."""
-    return capital(axis_label(metric))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isfinite, isnan, nan
+from math import inf, isfinite, isnan
 from typing import Any
 
 from rlbench.analysis.format import NONE, listed, number, p_equals, percent, span, text
@@ -62,14 +62,16 @@ def decisive(verdict: Verdict) -> Part:
     return max(open_parts, key=lambda part: (bool(part.note), *certainty(part, part.p, support)))
 
 
-def part_row(verdict: Verdict, part: Part) -> dict[str, Any]:
+def claim_row(verdict: Verdict) -> dict[str, Any]:
+    """Return a claim and its verdict, for the rows of its parts (`part_row`)."""
+    row = {"claim": verdict.claim.statement, "verdict": verdict.verdict}
+    row["verdict_with_failures"] = verdict.with_failures or verdict.verdict
+    return row | {key: getattr(verdict.claim, key) for key in ("direction", "metric", "smallest_effect", "bound")}
+
+
+def part_row(part: Part) -> dict[str, Any]:
     """Return a row with full numbers."""
-    claim, needed = verdict.claim, part.needed
     return {
-        "claim": claim.statement,
-        "verdict": verdict.verdict,
-        "verdict_with_failures": verdict.with_failures or verdict.verdict,
-        **{key: getattr(claim, key) for key in ("direction", "metric", "smallest_effect", "bound")},
         **{key: getattr(part, key) for key in ("arm", "other", "environment", "n_arm", "n_other")},
         **ends("effect", part.effect),
         "level": part.effect.level,
@@ -77,7 +79,7 @@ def part_row(verdict: Verdict, part: Part) -> dict[str, Any]:
         **{key: getattr(part, key) for key in ("p", "p_against", "size_name")},
         **ends("size", part.size),
         "detectable": part.detectable,
-        **{f"needed{end}": getattr(needed, key, nan) for end, key in (("", "n"), ("_low", "low"), ("_high", "high"))},
+        **ends("needed", part.needed, "n"),
         "part_verdict": part.verdict,
         "note": part.note,
     }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ from rlbench.files import file_name
 from rlbench.suite import Erratum, Exact, Suite
 
 Register = Sequence[Mapping[str, Any]]
+T = TypeVar("T")
 _MOST_TIMES = 3  # that a summary lists one by one
 
 
@@ -125,7 +126,8 @@ def summary_of(
 
 
 def _registered(claim: Claim, results: JudgedResults, register: Register, forms: Sequence[Sequence[str]]) -> Registered:
-    """Return what a register says of a claim; `forms` holds the digests of the claims of each entry."""
+    # `forms` holds the digests of the claims of each entry. The claim stands as it is since the first of the last
+    # entries that all have it.
     document, sha, standing = claim.document(), digest([claim]), len(forms)
     while standing and sha in forms[standing - 1]:
         standing -= 1
@@ -133,16 +135,15 @@ def _registered(claim: Claim, results: JudgedResults, register: Register, forms:
     first = str(known[0]["time"]) if known else ""
     if standing == len(forms):
         return Registered(claim, first=first, changed=bool(known))
-    entry, place = register[standing], forms[standing].index(sha)
-    written = (claim, str(entry["time"]), first, known[0] is not entry)
+    entry = register[standing]
+    written = Registered(claim, str(entry["time"]), first, changed=known[0] is not entry)
     if "each" in entry:
-        counts = entry["each"][place]
-        return Registered(*written, int(counts["stored"]), int(counts["planned"]))
-    runs, environments = results.runs, claim.environments or results.environments
-    planned = int(runs["cell"][runs["arm"].isin(claim.arms) & runs["environment"].isin(environments)].nunique())
+        counts = entry["each"][forms[standing].index(sha)]
+        return replace(written, stored=int(counts["stored"]), planned=int(counts["planned"]))
+    planned = int(claim_runs(claim, results, results.runs)["cell"].nunique())
     stored, others = int(entry["stored"]), int(entry["planned"]) - planned
     most, least = min(stored, planned), max(stored - max(others, 0), 0)
-    return Registered(*written, most, planned, exact=most == least)
+    return replace(written, stored=most, planned=planned, exact=most == least)
 
 
 def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -151,7 +152,6 @@ def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _times(written: Sequence[Registered]) -> str:
-    """Say how many claims were written down when."""
     counts = Counter(time(claim.time) for claim in sorted(written, key=lambda claim: claim.time))
     times = list(counts)
     if len(times) > _MOST_TIMES:
@@ -162,12 +162,10 @@ def _times(written: Sequence[Registered]) -> str:
     return listed([f"{many} {verb} written down at {first}", *(f"{number} at {when}" for when, number in later)])
 
 
+# The claims of a suite
+
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many of these are done, and how many there are."""
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +240,7 @@ class Entry:
         return decisive(self.judged) if self.judged else None
 
 
-def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
+def entries_of(suite: SuiteResults, progress: Progress = lambda *_: None) -> list[Entry]:
     """Judge every claim, compute every exact check, and return them in the order of their ids: 9, 10, 22a, 22b."""
     asked: list[tuple[Claim | Exact, Registered | None, JudgedResults | None]]
     asked = [(check, None, None) for check in suite.suite.checks]
@@ -253,12 +251,30 @@ def entries_of(suite: SuiteResults, progress: Progress = silent) -> list[Entry]:
     for done, (what, written, results) in enumerate(asked):
         name = file_name(f"claim-{what.id or 'unnumbered'}", taken)
         entry = Entry(what.id, what.statement, what.source, what.known, name, results=results, registered=written)
-        if isinstance(what, Exact):
-            entries.append(_checked(what, entry))
-        elif results is not None:
-            entries.append(_judged(what, results, replace(entry, claim=what)))
+        try:
+            if isinstance(what, Exact):
+                holds, said = _attempted(what.check, "It could not be computed")
+                entry = replace(entry, verdict="supported" if holds else "refuted", said=said)
+            elif results is not None:
+                entry = replace(entry, claim=what)
+                if not stored(what, results):
+                    raise RlbenchError("No run of its arms is stored yet.")
+                verdict = results.judge(what)
+                entry = replace(entry, verdict=verdict.verdict, judged=verdict)
+        except RlbenchError as problem:
+            entry = replace(entry, problem=str(problem))
+        entries.append(entry)
         progress("claims judged", done + 1, len(asked))
     return entries
+
+
+def _attempted(function: Callable[[], T], what: str) -> T:
+    """Call somebody's code: the other claims and errata must not suffer from it."""
+    try:
+        return function()
+    except Exception as problem:
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
+        raise RlbenchError(f"{what}: {told}.") from problem
 
 
 def natural(text: str) -> tuple[Any, ...]:
@@ -267,38 +283,16 @@ def natural(text: str) -> tuple[Any, ...]:
     return (not parts, [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts])
 
 
-def _checked(check: Exact, entry: Entry) -> Entry:
-    try:
-        holds, said = check.check()
-    except Exception as problem:  # the check is somebody's code: the other claims must not suffer from it
-        return replace(entry, problem=f"It could not be computed: {_one_line(problem)}.")
-    return replace(entry, verdict="supported" if holds else "refuted", said=said)
-
-
-def _judged(claim: Claim, results: JudgedResults, entry: Entry) -> Entry:
-    if not stored(claim, results):
-        return replace(entry, problem="No run of its arms is stored yet.")
-    try:
-        verdict = results.judge(claim)
-    except RlbenchError as problem:
-        return replace(entry, problem=str(problem))
-    return replace(entry, verdict=verdict.verdict, judged=verdict)
-
-
 def stored(claim: Claim, results: JudgedResults) -> int:
     """Return how many runs of the claim's arms took place on its environments."""
     return int((claim_runs(claim, results)["status"] != "missing").sum())
 
 
-def claim_runs(claim: Claim, results: JudgedResults) -> pd.DataFrame:
-    """Return the scores of the planned runs that a claim is about."""
-    scores = results.scores
+def claim_runs(claim: Claim, results: JudgedResults, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the rows of the planned runs that a claim is about, of the scores unless another table is given."""
+    table = results.scores if table is None else table
     places = list(claim.environments or results.environments)
-    return scores[scores["arm"].isin(claim.arms) & scores["environment"].isin(places)]
-
-
-def _one_line(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
+    return table[table["arm"].isin(claim.arms) & table["environment"].isin(places)]
 
 
 class Demonstrated(NamedTuple):
@@ -309,13 +303,14 @@ class Demonstrated(NamedTuple):
     broken: bool = False
 
 
-def demonstrated(errata: Sequence[Erratum], progress: Progress = silent) -> list[Demonstrated]:
+def demonstrated(errata: Sequence[Erratum], progress: Progress = lambda *_: None) -> list[Demonstrated]:
     """Demonstrate every erratum, in the order of their numbers."""
     shown = []
     for done, erratum in enumerate(sorted(errata, key=lambda erratum: natural(erratum.number))):
         try:
-            shown.append(Demonstrated(erratum, erratum.demonstrate() if erratum.demonstrate else ""))
-        except Exception as problem:  # one that cannot be shown must not hide the others
-            shown.append(Demonstrated(erratum, f"This could not be shown: {_one_line(problem)}.", broken=True))
+            does = _attempted(erratum.demonstrate, "This could not be shown") if erratum.demonstrate else ""
+            shown.append(Demonstrated(erratum, does))
+        except RlbenchError as problem:
+            shown.append(Demonstrated(erratum, str(problem), broken=True))
         progress("errors shown", done + 1, len(errata))
     return shown

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rlbench.analysis.draw.files import Rendered, render
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import of_experiment, registered, registration
-from rlbench.analysis.report.figures import pictures
+from rlbench.analysis.report.figures import Picture, pictures, render
 from rlbench.analysis.report.sentences import headline, method_facts, warnings
 from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.tables import all_tables
@@ -36,29 +35,27 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
     """
     if results.runs.empty:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
-    tables = all_tables(results)
-    out = Path(out_dir)
+    tables, out = all_tables(results), Path(out_dir)
     with explained(f"Cannot write the report to {out}"):
         figures = fresh_folder(out / "figures", FIGURES)
         write_tables(tables, fresh_folder(out / "tables", TABLES))
-        rendered = [render(picture, figures) for picture in pictures(results)]
-        path = out / PAGE
-        write(path, page_html(results, tables, rendered), inside=out)
-    return path
+        drawn = [render(picture, figures) for picture in pictures(results)]
+        write(out / PAGE, page_html(results, tables, drawn), inside=out)
+    return out / PAGE
 
 
-def page_html(results: JudgedResults, tables: Iterable[Table], rendered: Iterable[Rendered]) -> str:
+def page_html(results: JudgedResults, tables: Iterable[Table], drawn: Iterable[Picture]) -> str:
     """Return the page with these tables and drawn figures in it."""
-    sections: dict[str, list[Rendered]] = {}
-    for figure in rendered:
-        sections.setdefault(figure.picture.section, []).append(figure)
+    sections: dict[str, list[Picture]] = {}
+    for picture in drawn:
+        sections.setdefault(picture.section, []).append(picture)
     return page(
         "report.html.j2",
         name=results.experiment.name or "Experiment",
         headline=headline(results),
         claims=[
-            (verdict.verdict, f"{claim_sentence(verdict)} {registration(written)}")
-            for verdict, written in zip(results.verdicts, registered(results), strict=True)
+            (verdict.verdict, f"{claim_sentence(verdict)} {registration(claim)}")
+            for verdict, claim in zip(results.verdicts, registered(results), strict=True)
         ],
         registration=" ".join(of_experiment(results)[0]),
         method=method_facts(results),

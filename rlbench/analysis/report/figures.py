@@ -1,45 +1,51 @@
-"""The figures of an experiment's report: each is a function that draws it, and an entry in `FIGURES`."""
+"""The figures of both kinds of reports: a list of those of an experiment, and a figure for every claim of a suite.
+
+The figure of a claim shows the runs behind the verdict on the left, and every part's effect against what is claimed on
+the right. A new figure of an experiment is an entry in `FIGURES`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from math import ceil
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from rlbench.analysis.draw import (
-    arm_styles,
-    plot_aggregate,
-    plot_diagnostics,
-    plot_difference,
-    plot_improvement,
-    plot_learning_curves,
-    plot_profile,
-    plot_reached,
-    plot_scores,
-)
-from rlbench.analysis.draw.files import Picture
-from rlbench.analysis.draw.frame import DrawPanel, draw_panels, new_figure, note_lines, rows_height, run_counts
-from rlbench.analysis.draw.updates import QUANTITIES, RULE
+from rlbench.analysis import draw
+from rlbench.analysis.draw import frame, marks
+from rlbench.analysis.draw.axes import scale_axis
+from rlbench.analysis.draw.curves import QUANTITIES, RULE, curve_numbers, draw_learning_curves
+from rlbench.analysis.draw.spec import sweep_numbers
+from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled
 from rlbench.analysis.format import capital
-from rlbench.analysis.judge.verdicts import JudgedResults
+from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
+from rlbench.analysis.report.claims import event_name, place_name, short_labels
+from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.tables import is_measured
-from rlbench.analysis.scores.metrics import axis_label
+from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
+from rlbench.analysis.stats.coverage import interval_name
+from rlbench.analysis.stats.estimates import Band, Estimate
+from rlbench.claims import BOUNDED, ORDERED, RETURNS, Claim
 from rlbench.files import file_name
 
-Case = dict[str, str]  # what is different between the pictures of an entry: environment, metric
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a report: `make` draws it, `alt` describes it to those who cannot see it, `uri` is it on the page.
 
-class ReportFigure(NamedTuple):
-    """An entry of the list: a picture for each of the `cases` (see `_cases`), whose figure `make` returns.
-
-    The texts hold {environment}, {place} (how file names end), {metric}, {arms}, {base} and what `_words` has.
+    An entry of `FIGURES` is a picture for each case of what it `needs`. Its texts hold {environment}, {place} (how file
+    names end), {metric}, {arms}, {base} and what `_words` has.
     """
 
-    cases: str
     name: str
     section: str
     title: str
@@ -47,6 +53,31 @@ class ReportFigure(NamedTuple):
     alt: str
     make: Callable[..., Figure]
     wide: bool = False
+    uri: str = ""
+    needs: str = ""
+
+    def draw(self) -> Figure:
+        """Return the figure, in the style of a report."""
+        with styled("report"):
+            return self.make()
+
+
+def render(picture: Picture, directory: Path) -> Picture:
+    """Draw a picture, write its files into an existing directory, and return it with its URI."""
+    return replace(picture, uri=save(picture.draw(), picture.name, directory))
+
+
+def save(figure: Figure, name: str, directory: Path) -> str:
+    """Lay out a figure of a report, write NAME.svg, .pdf and .png, and return the SVG as a data URI."""
+    with styled("report") as style:
+        frame.settle(figure)
+        files = frame.write_figure(figure, directory, name, style.dpi)
+    return "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii")
+
+
+# The figures of an experiment
+
+Case = dict[str, str]  # what differs between the pictures of an entry: environment, metric
 
 
 def pictures(results: JudgedResults) -> list[Picture]:
@@ -57,16 +88,16 @@ def pictures(results: JudgedResults) -> list[Picture]:
     names = {environment: file_name(environment, taken, "environment") for environment in results.environments}
     drawn, cases = [], _cases(results)
     for entry in FIGURES:
-        for case in cases[entry.cases]:
+        for case in cases[entry.needs]:
             words = _words(results, case, names)
-            name, section, title, caption, alt = (str(text).format_map(words) for text in entry[1:6])
-            make = partial(entry.make, results, **case)
-            drawn.append(Picture(name, section, title, caption, alt, make, wide=entry.wide))
+            texts: dict[str, Any] = {
+                key: value.format_map(words) for key, value in vars(entry).items() if isinstance(value, str)
+            }
+            drawn.append(replace(entry, **texts, make=partial(entry.make, results, **case)))
     return drawn
 
 
 def _words(results: JudgedResults, case: Case, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the texts of an entry are filled in with."""
     environment, metric = case.get("environment", ""), case.get("metric", results.metrics[0])
     several = len(results.environments) > 1
     return {
@@ -120,11 +151,10 @@ def _cases(results: JudgedResults) -> dict[str, list[Case]]:
     }
 
 
+# `row`: inches per arm of a figure that has a row for each
 def _single(plot: Callable[..., Axes], row: float = 0.0) -> Callable[..., Figure]:
-    """Return what makes a figure of a `plot` on one pair of axes, with a row of `row` inches per arm if it has rows."""
-
     def make(results: JudgedResults, **case: str) -> Figure:
-        figure = new_figure(6.2, rows_height(results.arms, row) if row else 3.9)
+        figure = frame.new_figure(6.2, frame.rows_height(results.arms, row) if row else 3.9)
         plot(results, **case, ax=figure.subplots())
         return figure
 
@@ -133,44 +163,41 @@ def _single(plot: Callable[..., Axes], row: float = 0.0) -> Callable[..., Figure
 
 def _diagnostics(results: JudgedResults, environment: str) -> Figure:
     """Return a figure of small charts, two in a row, one per quantity, and the list of arms."""
+
+    def panel(quantity: str, ax: Axes, _: bool) -> None:
+        draw.plot_diagnostics(results, environment, quantity, legend=False, ax=ax)
+        ax.set_ylabel("")
+
     adapted = sorted(str(name) for name in results.updates.columns if str(name).startswith("field."))
-    panels: list[tuple[str, DrawPanel]] = []
-    for quantity in (*QUANTITIES, *adapted):
-
-        def draw(ax: Axes, _: bool, quantity: str = quantity) -> None:
-            plot_diagnostics(results, environment, quantity, legend=False, ax=ax)
-            ax.set_ylabel("")
-
-        panels.append((axis_label(quantity), draw))
-    notes = note_lines([RULE, run_counts(results.scores, results.arms, environment)], 7.3)
-    figure = new_figure(7.6, 2.1 * (len(panels) // 2 + 1) + 0.8, environment, notes)
-    draw_panels(figure, panels, 2, arm_styles(results.arms), beside=False)
+    panels = [(axis_label(name), partial(panel, name)) for name in (*QUANTITIES, *adapted)]
+    notes = frame.note_lines([RULE, frame.run_counts(results.scores, results.arms, environment)], 7.3)
+    figure = frame.new_figure(7.6, 2.1 * (len(panels) // 2 + 1) + 0.8, environment, notes)
+    frame.draw_panels(figure, panels, 2, arm_styles(results.arms), beside=False)
     return figure
 
 
 FIGURES = (
-    ReportFigure(
-        "curves",
+    Picture(
         "learning-curves{place}",
         "Learning curves",
         "{environment}",
         "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, {point} "
         "The band is the interval of that mean at each step by itself, not for the whole line at once.",
         "Line chart of mean episode return against environment steps on {environment} for {arms}.",
-        _single(plot_learning_curves),
+        _single(draw.plot_learning_curves),
+        needs="curves",
     ),
-    ReportFigure(
-        "several curves",
+    Picture(
         "learning-curves-all",
         "Learning curves",
         "All environments",
         "The same, averaged over the environments after normalisation: 0 is a random policy, 1 the target of the "
         "environment. Every environment counts the same.",
         "Line chart of normalised return against the share of the budget for {arms}.",
-        _single(plot_learning_curves),
+        _single(draw.plot_learning_curves),
+        needs="several curves",
     ),
-    ReportFigure(
-        "curves and a reference",
+    Picture(
         "reached{place}",
         "Learning curves",
         "{environment}: half-way there",
@@ -178,19 +205,19 @@ FIGURES = (
         "after so many steps; runs that never do are counted, not dropped. The band is its interval at each step by "
         "itself.",
         "Step lines of the share of runs half-way to the target on {environment} for {arms}.",
-        _single(plot_reached),
+        _single(draw.plot_reached),
+        needs="curves and a reference",
     ),
-    ReportFigure(
-        "scores",
+    Picture(
         "scores-{metric}{place}",
         "Scores of every run",
         "{environment}{after}",
         "{score} Every dot is one training run; the diamond is their mean, the bar its interval.",
         "Dot plot of the {metric} score of every run on {environment}, one row for each of {arms}.",
-        _single(plot_scores, 0.48),
+        _single(draw.plot_scores, 0.48),
+        needs="scores",
     ),
-    ReportFigure(
-        "metrics",
+    Picture(
         "aggregate-{metric}",
         "{together}",
         "{before}IQM and mean",
@@ -198,10 +225,10 @@ FIGURES = (
         "the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. The bars "
         "are their intervals.",
         "Normalised {metric} score, interquartile mean and mean with intervals, for {arms}.",
-        _single(plot_aggregate, 0.42),
+        _single(draw.plot_aggregate, 0.42),
+        needs="metrics",
     ),
-    ReportFigure(
-        "nothing",
+    Picture(
         "performance-profile",
         "{together}",
         "Performance profile",
@@ -209,30 +236,30 @@ FIGURES = (
         "lines cross, the order depends on what counts as good. The band is the interval of the share at each score by "
         "itself.",
         "Step lines of the share of runs above each normalised score for {arms}.",
-        _single(plot_profile),
+        _single(draw.plot_profile),
+        needs="nothing",
     ),
-    ReportFigure(
-        "comparisons of all",
+    Picture(
         "improvement{place}",
         "Against {base}",
         "How often better{on}",
         "The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
         "neither is better, 1 that every run wins. It says how often, not by how much. The bar is its interval.",
         "Probability of improvement over {base}, with intervals, one row per arm.",
-        _single(plot_improvement, 0.36),
+        _single(draw.plot_improvement, 0.36),
+        needs="comparisons of all",
     ),
-    ReportFigure(
-        "comparisons",
+    Picture(
         "difference{place}",
         "Against {base}",
         "How much better{on}",
         "{metric_name}: the mean over an arm's runs less that of {base}. The bar is the interval of the true "
         "difference; one that touches 0 leaves the question open.",
         "Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
-        _single(plot_difference, 0.36),
+        _single(draw.plot_difference, 0.36),
+        needs="comparisons",
     ),
-    ReportFigure(
-        "updates",
+    Picture(
         "diagnostics{place}",
         "Inside the training",
         "{environment}",
@@ -244,5 +271,239 @@ FIGURES = (
         "Small line charts of the training diagnostics on {environment} for {arms}.",
         _diagnostics,
         wide=True,
+        needs="updates",
     ),
 )
+
+
+# The figures of claims
+
+VERDICT_STYLES: Mapping[str, ArmStyle] = {
+    "supported": ArmStyle("#0b5cad", "o", ()),
+    "refuted": ArmStyle("#b3400e", "X", ()),
+    "inconclusive": ArmStyle("#5d6670", "D", ()),
+    "undecidable": ArmStyle("#5d6670", "D", ()),
+}
+_CLAIMED = VERDICT_STYLES["supported"].color
+_CLAIMED_AREA = "#cfe3f7"
+_WIDTH = 9.4  # inches
+_EVERY = 2  # of the points of a learning curve: fewer do for a small chart
+_SHADED = (
+    "Right: the effect in every part of the claim with its interval. The claim holds where the whole bar lies in the "
+    "shaded area; an interval that crosses the edge is inconclusive."
+)
+
+
+class Left(NamedTuple):
+    """The left side of a figure: its panels, the height in inches that it needs, and the intervals in it."""
+
+    panels: Sequence[tuple[str, frame.DrawPanel]]
+    height: float
+    estimates: Sequence[Estimate | Band]
+    lines: Mapping[str, ArmStyle] = {}
+    columns: int = 1
+
+
+Side = Callable[[Claim, JudgedResults, Sequence[str]], Left]
+CurvesOf = Callable[[JudgedResults, str, str], marks.Numbers]
+
+
+def claim_pictures(entries: Iterable[Entry]) -> list[Picture]:
+    """Return the figures of the claims that could be judged; there is none of an exact check."""
+
+    @cache  # however many claims show a curve
+    def curves(results: JudgedResults, arm: str, environment: str) -> marks.Numbers:
+        return curve_numbers(results, [environment], [arm], every=_EVERY)
+
+    drawn = []
+    for entry in entries:
+        if entry.judged is not None and entry.results is not None:
+            side, shown = _kind(entry.judged.claim, entry.results, curves)
+            arms = ", ".join(entry.judged.claim.arms)
+            alt = f"{entry.statement} Two panels: the runs of {arms}, and the effects with intervals; {entry.verdict}."
+            make = partial(_claim_figure, entry.judged, entry.results, side)
+            drawn.append(Picture(entry.name, "Claims", entry.statement, f"{shown} {_SHADED}", alt, make, wide=True))
+    return drawn
+
+
+def _kind(claim: Claim, results: JudgedResults, curves: CurvesOf) -> tuple[Side, str]:
+    """Return which left side suits a claim, and what it shows."""
+    if claim.direction in ORDERED:
+        return _ordered, "Left: the mean of each arm with its interval; thin lines are single environments."
+    if claim.direction in BOUNDED:
+        what = "the claimed threshold" if claim.event else "the claimed bound"
+        return _dots, f"Left: every dot is a run, the diamond or marker their mean; dashed: {what}."
+    if claim.metric.removesuffix("_normalised") in (*RETURNS, "drop") and not results.curves.empty:
+        caption = "Left: learning curves, the mean episode return over training with its interval."
+        return partial(_curves, curves), caption
+    return _dots, "Left: every dot is a run, the marker their mean with its interval."
+
+
+def _claim_figure(verdict: Verdict, results: JudgedResults, side: Side) -> Figure:
+    claim = verdict.claim
+    environments = list(claim.environments or results.environments)
+    left = side(claim, results, environments)
+    scores = results.scores
+    counts = frame.run_counts(scores[scores["environment"].isin(environments)], claim.arms)
+    notes = frame.note_lines([_intervals(left.estimates, verdict), counts], _WIDTH - 0.3)
+    height = max(left.height, 1.5 + 0.27 * len(verdict.parts)) + 0.45
+    figure = frame.new_figure(_WIDTH, height, notes=notes)
+    runs, effects = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1.0), wspace=0.03).flat
+    frame.draw_panels(runs, left.panels, left.columns, left.lines, beside=False)
+    title, labels = _part_labels(claim, verdict.parts)
+    frame.draw_panels(effects, [(frame.wrapped(title), lambda ax, _: _effects(ax, verdict, labels))], 1, {})
+    return figure
+
+
+def _intervals(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
+    """Say what the intervals on both sides are."""
+    effects = [part.effect for part in verdict.parts]
+    left, right = frame.interval_words(drawn) if drawn else "", frame.interval_words(effects)
+    level, whole = effects[0].level, verdict.claim.level
+    if level != whole:
+        name = f"{100 * level:.3g} % interval each, so that {100 * whole:.3g} % holds for all together"
+        right = right.replace(interval_name(effects), name, 1)
+    if left == right:
+        return f"Both sides: {left}."
+    return f"Left: {left}. Right: {right}." if left else f"Right: {right}."
+
+
+def _curves(curves: CurvesOf, claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
+    """Return the mean learning curves of every arm, a panel per environment, two beside each other."""
+    styles = {arm: arm_styles(results.arms)[arm] for arm in claim.arms}
+    numbers = {name: marks.gathered([curves(results, arm, name) for arm in claim.arms]) for name in environments}
+
+    def panel(name: str, ax: Axes, _: bool) -> None:
+        draw_learning_curves(ax, results, name, styles, numbers[name], every=_EVERY)
+
+    panels = [(place_name(name), partial(panel, name)) for name in environments]
+    height = 0.55 + 1.75 * ceil(len(environments) / 2) + 0.2 * ceil(len(claim.arms) / 2)
+    estimates = [estimate for table in numbers.values() for estimate in table.estimates]
+    return Left(panels, height, estimates, styles, min(2, len(environments)))
+
+
+def _dots(claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
+    """Return every run as a dot in one row per environment and arm, with the mean and its interval, and the bound."""
+    shared, short = short_labels(claim.arms)
+    table = measure(results, claim.metric)
+    table = table[table["arm"].isin(claim.arms) & table["environment"].isin(environments)]
+    scored = marks.Scored(results, claim.metric, cut=False)
+    rows = [(name, arm, text) for name in environments for arm, text in zip(claim.arms, short, strict=True)]
+    means = [scored.mean(arm, [name]) for name, arm, _ in rows]
+    at = claim.condition[1] if claim.condition else claim.bound
+    # What differs between the rows: the arms, the environments, or both.
+    words = [([place_name(name)] if len(environments) > 1 else []) + [text] for name, _, text in rows]
+    labels = [", ".join(both[: 2 if len(claim.arms) > 1 else 1]) for both in words]
+
+    def panel(ax: Axes, _: bool) -> None:
+        for row, ((name, arm, _text), mean) in enumerate(zip(rows, means, strict=True)):
+            runs = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
+            value, used = runs["value"].to_numpy(np.float64), runs["used"].to_numpy(bool)
+            marks.draw_runs(ax, row, value, used, mean if claim.event is None else None, arm_styles(results.arms)[arm])
+        if at is not None:
+            marks.mark_value(ax, at, color=_CLAIMED)
+        frame.name_rows(ax, labels)
+        scale_axis(ax, "x", np.array([*table["value"], *([at] if at is not None else [])], np.float64))
+        ax.set_xlabel(frame.wrapped(metric_name(claim.metric), 52))
+        if not np.isfinite(table["value"]).any():
+            frame.write_inside(ax, "No run recorded this.")
+
+    title = frame.wrapped(claim.arms[0] if len(claim.arms) == 1 else shared, 44)
+    return Left([(title, panel)], 1.3 + 0.33 * len(rows), means if claim.event is None else [])
+
+
+def _ordered(claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
+    """Return means over ordered arms: thin lines per environment, a thick one for their mean, and what is claimed."""
+    shared, short = short_labels(claim.arms)
+    scored = marks.Scored(results, claim.metric, cut=False)
+    styles = arm_styles(environments)
+    lines = {name: [name] for name in environments}
+    # Returns of different environments have different units.
+    together = len(environments) > 1 and claim.metric not in RETURNS
+    if together:
+        lines[marks.MEAN], styles[marks.MEAN] = list(environments), marks.MEAN_STYLE
+    numbers = {name: sweep_numbers(scored, enumerate(claim.arms), where, name) for name, where in lines.items()}
+    whole = marks.gathered(list(numbers.values()))
+    last = numbers[list(lines)[-1]].table.set_index("x")["point"].reindex(range(len(claim.arms))).tolist()
+    words, claimed = _claimed(claim, last) if together or len(environments) == 1 else ("", [])
+
+    def panel(ax: Axes, _: bool) -> None:
+        marks.draw_points(ax, whole.table, styles)
+        if claim.best in claim.arms and words:
+            ax.axvline(claim.arms.index(str(claim.best)), color=_CLAIMED_AREA, linewidth=9, zorder=0)
+        if words:
+            ax.plot([0, len(claim.arms) - 1], claimed, color=_CLAIMED, linewidth=1.0, linestyle=(0, (4, 3)))
+        scale_axis(ax, "y", whole.table["point"].to_numpy(np.float64))
+        ax.set_xticks(range(len(claim.arms)), [frame.wrapped(label, 12) for label in short])
+        ax.set_xlabel(shared or "arm")
+        ax.set_ylabel(frame.wrapped(metric_name(claim.metric), 34))
+        if whole.table.empty:
+            frame.write_inside(ax, "No run recorded this.")
+
+    listed = {"mean of environments" if name == marks.MEAN else place_name(name): styles[name] for name in lines}
+    listed |= {words: ArmStyle(_CLAIMED, "", (4.0, 3.0))} if words else {}
+    return Left([("", panel)], 3.4, whole.estimates, listed)
+
+
+def _claimed(claim: Claim, points: Sequence[float]) -> tuple[str, list[float]]:
+    """Return what the claim asks of a line of means, in words and as heights of both ends.
+
+    That is the least rise or fall, or the level that its ends must not pass; no words where it asks for neither.
+    """
+    falls = claim.direction in ("decreasing", "dip")
+    rise = -claim.smallest_effect if falls else claim.smallest_effect
+    if claim.best in claim.arms:
+        return "claimed of both ends", [points[claim.arms.index(str(claim.best))] - rise] * 2
+    if rise:
+        return f"claimed: {'falls' if falls else 'rises'} more", [points[0], points[0] + rise]
+    return "", []
+
+
+def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
+    """Draw the effect of every part with its adjusted interval, and shade where the claim says that it lies."""
+    claim, parts = verdict.claim, verdict.parts
+    support, refute = regions(claim)
+    limits = sorted({end for region in (*support, *refute) for end in region if np.isfinite(end)})
+    zero = [] if claim.direction in BOUNDED else [0.0]
+    known = [end for part in parts for end in (part.effect.point, part.effect.low, part.effect.high)]
+    finite = [value for value in (*known, *limits, *zero) if np.isfinite(value)]
+    room = 0.12 * (max(finite) - min(finite) or 1.0)
+    left, right = min(finite) - room, max(finite) + room
+    for low, high in support:
+        ax.axvspan(max(low, left), min(high, right), color=_CLAIMED_AREA, linewidth=0, zorder=0)
+    for at in limits:
+        marks.mark_value(ax, at, color=_CLAIMED)
+    for at in zero:
+        ax.axvline(at, color=QUIET, linewidth=1.0, zorder=1.4)
+    hollow = [row for row, part in enumerate(parts) if part.verdict == "inconclusive"]
+    styles = [VERDICT_STYLES[part.verdict] for part in parts]
+    marks.draw_rows(ax, labels, [part.effect for part in parts], styles, hollow)
+    ax.set_xlim(left, right)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    name = metric_name(claim.metric)
+    if claim.event is not None:
+        name = f"share of runs with {event_name(claim)}"
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    elif claim.direction not in BOUNDED:
+        name = f"{'change' if claim.direction in _TRENDS else 'difference'} in {name}"
+    ax.set_xlabel(frame.wrapped(name, 38))
+
+
+_TRENDS = ("increasing", "decreasing")
+
+
+def _part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:
+    """Return a title and the label of each part: what all of them share is in the title."""
+    places = ["mean of environments" if part.environment == ALL else place_name(part.environment) for part in parts]
+    pairs = list(dict.fromkeys((part.arm, part.other) for part in parts))
+    if claim.direction in _TRENDS:
+        return "change over the arms", places
+    first = pairs[0][0]
+    if len(pairs) == 1:
+        return f"{first} minus {pairs[0][1]}" if pairs[0][1] else first, places
+    arms = list(dict.fromkeys(name for pair in pairs for name in pair if name))
+    names = dict(zip(arms, short_labels(arms)[1], strict=True))
+    labels = [f"− {names[part.other]}" if part.other else names[part.arm] for part in parts]
+    if len({part.environment for part in parts}) > 1:
+        labels = [f"{label}, {place}" for label, place in zip(labels, places, strict=True)]
+    return f"{first} minus …" if len({arm for arm, _ in pairs}) == 1 else "each arm", labels

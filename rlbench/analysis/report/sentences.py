@@ -1,4 +1,4 @@
-"""What a reader should be warned of, and the facts in the method section of a page.
+"""Sentences on an experiment: what came out, what a reader should be warned of, and the facts of its method section.
 
 The words of the method are in the template, `templates/report.html.j2`.
 """
@@ -6,15 +6,15 @@ The words of the method are in the template, `templates/report.html.j2`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from rlbench.analysis.draw.style import arm_styles
 from rlbench.analysis.format import count, form_of, listed, number, p_equals, ranges, steps, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, warning
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.entries import of_experiment
 from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import full_name
@@ -23,18 +23,19 @@ from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate
 from rlbench.records import IDLE, idle, idle_updates
 
-if TYPE_CHECKING:
-    from rlbench.analysis.judge.verdicts import JudgedResults
-
-
 FEW_SEEDS = 10
 
 
 def warnings(results: JudgedResults) -> list[str]:
     """Return what a reader must know before believing the numbers, one sentence each."""
-    experiment = results.experiment
-    lines = [*_provenance(results.runs), *_idle(results), *_stopped(results.runs), *experiment.notes]
-    lines += [warning(one) for one in results.sensitivity if one.changed]
+    experiment, counts = results.experiment, results.runs["status"].value_counts()
+    lines = [*_provenance(results.runs), *_idle(results)]
+    if parts := [f"{counts[name]} {name}" for name in ("failed", "diverged", "missing") if counts.get(name)]:
+        lines.append(
+            f"{', '.join(parts)} of {len(results.runs)} planned runs. Scores are of the runs that finished; if runs "
+            "fail because of the algorithm, its score is biased upwards."
+        )
+    lines += [*experiment.notes, *(warning(one) for one in results.sensitivity if one.changed)]
     lines += [*_few_runs(results), *interim_warnings(experiment.sequential)]
     written, early = of_experiment(results)
     if results.claims and not early:
@@ -68,17 +69,6 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         for environment in sorted(set(chancy["environment"]))
     ]
     return lines
-
-
-def _stopped(runs: pd.DataFrame) -> list[str]:
-    counts = runs["status"].value_counts()
-    parts = [f"{counts[name]} {name}" for name in ("failed", "diverged", "missing") if counts.get(name)]
-    if not parts:
-        return []
-    return [
-        f"{', '.join(parts)} of {len(runs)} planned runs. Scores are of the runs that finished; if runs fail because "
-        "of the algorithm, its score is biased upwards."
-    ]
 
 
 def _idle(results: JudgedResults) -> list[str]:
@@ -133,6 +123,19 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
     runs, known = results.runs, [(name, reference(name, results.references)) for name in results.environments]
     budgets = runs.groupby("environment", sort=False)["steps"].first()
     seeds = sorted(set(runs["seed"]))
+    compared = []  # environments of runs that were made elsewhere, with the points at which their curves are compared
+    for name in results.environments:
+        points = results.experiment.compared.get(name)
+        at = "" if points is None else f": steps {steps(points[0])} to {steps(points[-1])}, at {len(points)} points"
+        compared.append(f"{name}{at}")
+    detectable = []
+    for one in results.comparisons:
+        pair = f"{one.arm} against {one.baseline} on {one.environment}"
+        if one.smallest_p >= ALPHA:
+            detectable.append(f"{pair}: nothing, at least {one.fewest} runs per arm are needed")
+        elif np.isfinite(one.detectable):
+            form = form_of([one.difference, one.detectable], 2 if one.normalised else 1)
+            detectable.append(f"{pair}: {one.detectable:{form}}")
     return {
         "results": results,
         "measured": is_measured(results),
@@ -145,11 +148,11 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
         "seed_count": len(seeds),
         "seeds": ranges(seeds),
         "budgets": [f"{name}: {int(budgets[name]):,} environment steps per run" for name in results.environments],
-        "compared": [_compared(name, results.experiment.compared.get(name)) for name in results.environments],
+        "compared": compared,
         "references": [
             f"{name}: {scale.random:g} and {scale.target:g} (target: {scale.source})" for name, scale in known if scale
         ],
-        "detectable": _detectable(results),
+        "detectable": detectable,
     }
 
 
@@ -157,38 +160,25 @@ def _commits(runs: pd.DataFrame) -> list[str]:
     return sorted({str(commit)[:10] for commit in runs["commit"] if commit})
 
 
-def _compared(name: str, points: npt.NDArray[np.float64] | None) -> str:
-    """Return an environment of runs that were made elsewhere, with the points at which their curves are compared."""
-    if points is None:
-        return name
-    return f"{name}: steps {steps(points[0])} to {steps(points[-1])}, at {len(points)} points"
-
-
-def _detectable(results: JudgedResults) -> list[str]:
-    """Return the minimum detectable effect of every comparison, or what a test that cannot decide would need."""
-    lines = []
-    for one in results.comparisons:
-        pair = f"{one.arm} against {one.baseline} on {one.environment}"
-        if one.smallest_p >= ALPHA:
-            lines.append(f"{pair}: nothing, at least {one.fewest} runs per arm are needed")
-        elif np.isfinite(one.detectable):
-            form = form_of([one.difference, one.detectable], 2 if one.normalised else 1)
-            lines.append(f"{pair}: {one.detectable:{form}}")
-    return lines
-
-
 def sentence(c: Comparison) -> str:
     """Say one comparison in plain English: verdict, size, how often, how sure, and from how many runs."""
     parts = [_verdict(c)]
-    if c.verdict == "identical":
-        parts.append(_size(c))
-    else:
-        if min(c.n_arm, c.n_baseline) > 0:
-            parts += [_size(c), _how_often(c), _how_sure(c)]
-        if c.difference.method == NO_SPREAD and c.difference.point == 0:
-            parts.append("All runs of both have exactly the same score, so this score cannot tell them apart.")
-        parts.append(_power(c))
-    return " ".join(part for part in [*parts, _left_out(c)] if part)
+    scored = not np.isnan(c.difference.point) and (c.verdict == "identical" or min(c.n_arm, c.n_baseline) > 0)
+    if scored:
+        form = form_of_comparison(c)
+        scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
+        parts.append(
+            f"Mean {full_name(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
+            f"{number(c.mean_baseline.point, form)}, a difference of {number(c.difference.point, form, '+')} "
+            f"({_interval(c.difference, form, '+')})."
+        )
+    if c.verdict != "identical":
+        parts += _certainty(c)
+    sides = ((c.arm, c.planned_arm, c.n_arm), (c.baseline, c.planned_baseline, c.n_baseline))
+    if missing := [f"{planned - n} of {planned} planned runs of {arm}" for arm, planned, n in sides if n < planned]:
+        validity = "; the result holds for the others" if min(c.n_arm, c.n_baseline) > 0 else ""
+        parts.append(f"Left out: {listed(missing)}, which did not finish or have no score{validity}.")
+    return " ".join(parts)
 
 
 def _verdict(c: Comparison) -> str:
@@ -211,55 +201,27 @@ def _verdict(c: Comparison) -> str:
     return f"{where}, {c.arm} is {c.verdict} than {c.baseline}."
 
 
-def _size(c: Comparison) -> str:
-    if np.isnan(c.difference.point):
-        return ""
-    form = form_of_comparison(c)
-    scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
-    return (
-        f"Mean {full_name(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
-        f"{number(c.mean_baseline.point, form)}, a difference of {number(c.difference.point, form, '+')} "
-        f"({_interval(c.difference, form, '+')})."
-    )
-
-
-def _how_often(c: Comparison) -> str:
-    if np.isnan(c.improvement.point):
-        return ""
-    return (
-        f"A run of {c.arm} scores higher than a run of {c.baseline} with probability "
-        f"{number(c.improvement.point, '.2f')} ({_interval(c.improvement, '.2f')})."
-    )
-
-
-def _how_sure(c: Comparison) -> str:
-    if np.isnan(c.p_value):
-        return ""
-    corrected = ""
-    if c.comparisons > 1:
-        corrected = f"; corrected for {c.comparisons} comparisons, {p_equals(c.p_adjusted)}"
-    return f"Permutation test on {c.n_arm} and {c.n_baseline} runs: {p_equals(c.p_value)}{corrected}."
-
-
-def _power(c: Comparison) -> str:
-    """Say what so few runs could never decide, or what an undecided comparison could have found."""
+def _certainty(c: Comparison) -> list[str]:
+    """Say how often the arm wins, how sure that is, and what so few runs could never decide or what they could."""
+    parts = []
+    if min(c.n_arm, c.n_baseline) > 0 and not np.isnan(c.improvement.point):
+        parts.append(
+            f"A run of {c.arm} scores higher than a run of {c.baseline} with probability "
+            f"{number(c.improvement.point, '.2f')} ({_interval(c.improvement, '.2f')})."
+        )
+    if min(c.n_arm, c.n_baseline) > 0 and not np.isnan(c.p_value):
+        many = f"; corrected for {c.comparisons} comparisons, {p_equals(c.p_adjusted)}" if c.comparisons > 1 else ""
+        parts.append(f"Permutation test on {c.n_arm} and {c.n_baseline} runs: {p_equals(c.p_value)}{many}.")
+    if c.difference.method == NO_SPREAD and c.difference.point == 0:
+        parts.append("All runs of both have exactly the same score, so this score cannot tell them apart.")
     if c.smallest_p >= ALPHA:
-        return (
+        parts.append(
             f"With so few runs, p cannot fall below {c.smallest_p:.2g}, however large the difference. A test at the "
             f"{ALPHA} level needs at least {c.fewest} runs per arm."
         )
-    if c.verdict != "undecided" or not c.detectable > 0:
-        return ""
-    return f"The smallest difference detectable with 80 % power is {c.detectable:{form_of_comparison(c)}}."
-
-
-def _left_out(c: Comparison) -> str:
-    sides = ((c.arm, c.planned_arm, c.n_arm), (c.baseline, c.planned_baseline, c.n_baseline))
-    missing = [f"{planned - n} of {planned} planned runs of {arm}" for arm, planned, n in sides if n < planned]
-    if not missing:
-        return ""
-    validity = "; the result holds for the others" if min(c.n_arm, c.n_baseline) > 0 else ""
-    return f"Left out: {listed(missing)}, which did not finish or have no score{validity}."
+    elif c.verdict == "undecided" and c.detectable > 0:
+        parts.append(f"The smallest difference detectable with 80 % power is {c.detectable:{form_of_comparison(c)}}.")
+    return parts
 
 
 def everywhere(environments: Sequence[str]) -> str:
@@ -279,56 +241,31 @@ def _interval(estimate: Estimate, form: str, sign: str = "") -> str:
     return f"{name} {number(estimate.low, form, sign)} to {number(estimate.high, form, sign)}{comma}{caution}"
 
 
-class ArmHeadline(NamedTuple):
-    """What came out for one arm: a sentence per place, all environments together first (`everywhere`) if compared.
+def headline(results: JudgedResults) -> dict[str, Any]:
+    """Return the opening of the report: the question, a sentence per place (`short`), and what came out for each arm.
 
-    `verdict` is that over all environments, or the one on which all environments agree, or "mixed".
+    Of an arm: a sentence per place (`lines`), all environments together first (`everywhere`) if compared; and the
+    verdict over all environments, or that on which all of them agree, or "mixed".
     """
-
-    arm: str
-    verdict: str
-    color: str
-    everywhere: bool
-    lines: list[str]
-
-
-class Headline(NamedTuple):
-    """The opening of a report."""
-
-    question: str
-    short: list[str]
-    arms: list[ArmHeadline]
-
-
-def headline(results: JudgedResults) -> Headline:
-    """Return the opening of the report of `results`."""
-    question = results.experiment.question
+    opening: dict[str, Any] = {"question": results.experiment.question, "arms": []}
     if is_measured(results):
         what = "a function computed the numbers for each environment and seed"
-        return Headline(question, [f"Nothing was trained for this: {what}."], [])
+        return opening | {"short": [f"Nothing was trained for this: {what}."]}
     if not results.comparisons:
-        return Headline(question, _without_comparison(results), [])
+        return opening | {"short": _without_comparison(results)}
     order = [ALL, *results.environments]
-    arms = []
-    for arm in results.arms:
-        compared = [one for one in results.comparisons if one.arm == arm]
-        if compared:
-            compared.sort(key=lambda one: order.index(one.environment))
-            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
-            overall = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
-            color = arm_styles(results.arms)[arm].color
-            arms.append(ArmHeadline(arm, overall, color, together, [sentence(one) for one in compared]))
-    return Headline(question, _short(results, order), arms)
-
-
-def _short(results: JudgedResults, order: Sequence[str]) -> list[str]:
-    """Return a sentence per place."""
     places = {place: [one for one in results.comparisons if one.environment == place] for place in order}
-    lines = [_at(place, compared) for place, compared in places.items() if compared]
     score = "score" if results.metrics[0] == "score" else "return over training"
     key = f"In brackets: the difference from the mean {score} of {results.baseline}, with its 95 % interval"
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
-    return [*lines, f"{key}{scale}."]
+    opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
+    for arm in results.arms:
+        if compared := [one for here in places.values() for one in here if one.arm == arm]:
+            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
+            shown = {"arm": arm, "color": arm_styles(results.arms)[arm].color, "everywhere": together}
+            shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
+            opening["arms"].append(shown | {"lines": [sentence(one) for one in compared]})
+    return opening
 
 
 def _at(place: str, comparisons: list[Comparison]) -> str:

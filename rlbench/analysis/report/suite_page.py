@@ -1,53 +1,284 @@
-"""The page of a suite: what came out, what a reader must be warned of, and a section for every claim."""
+"""The report of a suite: one self-contained page, and everything on it as files.
+
+    OUT/report.html                   opens offline, everything inside: what came out, and a section for every claim
+    OUT/verdicts.json, verdicts.csv   every verdict with its numbers
+    OUT/specification.json            what was asked; its SHA-256 is on the page
+    OUT/manifest.json                 what made the runs
+    OUT/figures/, OUT/tables/         as in the report of an experiment
+    OUT/runs/                         the runs themselves (`archive`)
+
+The same runs and the same code give the same bytes: nothing here reads a clock.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from math import isfinite
-from typing import Any
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rlbench.analysis.draw.files import Rendered
-from rlbench.analysis.format import NONE, count, listed, number, p_value, text
+from rlbench.analysis.format import NONE, count, csv_text, listed, number, p_value, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
+from rlbench.analysis.report.archive import write_archive
 from rlbench.analysis.report.claims import (
     asked_text,
+    claim_row,
     claimed_text,
     effect_meaning,
     effect_text,
     needed_text,
     pair_name,
     part_name,
+    part_row,
     runs_text,
     short_labels,
 )
 from rlbench.analysis.report.entries import (
     Demonstrated,
     Entry,
+    Progress,
     SuiteResults,
     claim_runs,
+    demonstrated,
+    entries_of,
     registered,
     registration,
+    stored,
     summary_of,
 )
-from rlbench.analysis.report.table import Column, page, shown
-from rlbench.analysis.scores.metrics import metric_definition
+from rlbench.analysis.report.figures import Picture, claim_pictures, save
+from rlbench.analysis.report.table import (
+    FIGURES,
+    PAGE,
+    TABLES,
+    Column,
+    Table,
+    fresh_folder,
+    page,
+    shown,
+    tabulate,
+    write_tables,
+)
+from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
 from rlbench.analysis.scores.scores import ALL, IDENTICAL
 from rlbench.claims import Claim
+from rlbench.errors import RlbenchError, explained
+from rlbench.files import write
 
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "undecidable": "–"}
+MANIFEST = "manifest.json"
 _OPEN_PARTS = 12  # up to so many parts are on the page without a click
+_WORTH_PROCESSES = 16  # figures from which on it pays to write their files in processes of their own
+_MOST_PROCESSES = 4
+
+
+class SuiteReport(NamedTuple):
+    """Where the page is, every verdict, and what could not be computed or shown, one sentence each."""
+
+    page: Path
+    entries: list[Entry]
+    problems: list[str]
+
+
+def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progress = lambda *_: None) -> SuiteReport:
+    """Write the report of a suite under `out_dir`; figures, tables and runs of an earlier one are replaced.
+
+    Raises:
+        RlbenchError: no run of any experiment is stored, or `out_dir` cannot be written.
+    """
+    if suite.members and suite.runs.empty:
+        raise RlbenchError(f"No run of the suite {suite.name!r} is stored; `rlbench run` comes first.")
+    entries = entries_of(suite, progress)
+    errata = demonstrated(suite.suite.errata, progress)
+    out = Path(out_dir)
+    with explained(f"Cannot write the report to {out}"):
+        pictures = _draw(entries, fresh_folder(out / "figures", FIGURES), progress)
+        tables = [claims_table(entries), parts_table(entries)]
+        write_tables([table for table in tables if len(table.data)], fresh_folder(out / "tables", TABLES))
+        document, sha = specification(suite)
+        files: dict[str, str | bytes] = {
+            "verdicts.json": _json(verdicts_document(suite, entries)),
+            "verdicts.csv": csv_text(tables[0].data),
+            "specification.json": _json(document),
+            PAGE: suite_page(suite, entries, errata, pictures, sha),
+        }
+        if suite.archived is None:
+            files[MANIFEST] = _json(manifest(suite, errata))
+        else:  # what was published says more of the runs than can be read back
+            published = (MANIFEST, "runs/*.parquet", "runs/README.md")
+            for file in (file for pattern in published for file in suite.archived.glob(pattern)):
+                files[str(file.relative_to(suite.archived))] = file.read_bytes()
+        for name, data in files.items():
+            write(out / name, data, inside=out)
+        if suite.archived is None and suite.members:
+            write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
+    return SuiteReport(out / PAGE, entries, problems(entries, errata))
+
+
+def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
+    """Return what could not be computed although everything for it was there."""
+    lines = [
+        f"Claim {entry.id or repr(entry.statement)}: {entry.problem}"
+        for entry in entries
+        if entry.problem and (entry.claim is None or (entry.results and stored(entry.claim, entry.results)))
+    ]
+    return [*lines, *(f"Error {one.erratum.number}: {one.does}" for one in errata if one.broken)]
+
+
+def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Picture]:
+    """Draw the figure of every claim and return them by the names of the entries."""
+    pictures = claim_pictures(entries)
+    processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
+    drawn: dict[str, Picture] = {}
+    with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
+        left = [pool.submit(save, one.draw(), one.name, folder) for one in pictures] if processes else []
+        for done, picture in enumerate(pictures):
+            uri = left[done].result() if left else save(picture.draw(), picture.name, folder)
+            drawn[picture.name] = replace(picture, uri=uri)
+            progress("figures drawn", done + 1, len(pictures))
+    return drawn
+
+
+# The files
+
+
+def _entry_row(entry: Entry) -> dict[str, Any]:
+    row = {key: getattr(entry, key) for key in ("id", "statement", "source", "verdict")}
+    row["experiment"] = entry.results.experiment.name if entry.results else ""
+    return row | {"kind": "claim" if entry.claim else "exact"}
+
+
+def _effect(entry: Entry) -> dict[str, str]:
+    """Return the effect of an entry's decisive part, what it is of, what was claimed, and of how many runs."""
+    claim, judged, part = entry.claim, entry.judged, entry.decisive
+    if claim and judged and part:
+        texts = {"effect": effect_text(claim, part.effect), "meaning": effect_meaning(claim, part)}
+        return texts | {"claimed": claimed_text(claim), "n": runs_text(judged.parts)}
+    return {"effect": NONE if claim else "exact", "meaning": entry.said or entry.problem, "claimed": "", "n": NONE}
+
+
+def claims_table(entries: Sequence[Entry]) -> Table:
+    """Return the table of all claims; in the CSV file with full numbers, of a claim those of its decisive part."""
+    rows, records = [], []
+    for entry in entries:
+        judged, effect = entry.judged, _effect(entry)
+        row = _entry_row(entry) | {"parts": len(judged.parts) if judged else 0}
+        if judged and entry.decisive:
+            row |= claim_row(judged) | part_row(entry.decisive)
+            del row["claim"]
+        rows.append(row | {"said": entry.said or entry.problem})
+        records.append(row | effect | {"id": entry.id or None, "claimed": effect["claimed"] or None})
+    headers = {"id": "Claim", "statement": "Statement", "source": "Source", "verdict": "Verdict", "effect": "Effect"}
+    headers |= {"claimed": "Claimed", "meaning": "Of what", "n": "n"}
+    note = (
+        "Effect: of the decisive part, with its interval, adjusted for the parts of the claim. n: "
+        "runs per arm and environment."
+    )
+    return tabulate("claims", "All claims", records, _columns(headers), note, pd.DataFrame(rows))
+
+
+def _columns(headers: Mapping[str, str]) -> list[Column]:
+    return [Column(key, header) for key, header in headers.items()]
+
+
+def parts_table(entries: Sequence[Entry]) -> Table:
+    """Return every part of every claim."""
+    parts = [(entry, entry.judged, part) for entry in entries if entry.judged for part in entry.judged.parts]
+    records = [
+        vars(part)
+        | {"id": entry.id or NONE, "other": part.other or NONE, "metric": metric_name(judged.claim.metric)}
+        | {"effect": effect_text(judged.claim, part.effect)}
+        for entry, judged, part in parts
+    ]
+    headers = {"id": "Claim", "arm": "Arm", "other": "Against", "environment": "Environment", "metric": "Metric"}
+    columns = _columns(headers | {"effect": "Effect", "verdict": "Verdict"})
+    data = pd.DataFrame([{"id": entry.id} | claim_row(judged) | part_row(part) for entry, judged, part in parts])
+    return tabulate("claims-part-by-part", "All claims, part by part", records, columns, data=data)
+
+
+def verdicts_document(suite: SuiteResults, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return all verdicts with all their parts as JSON."""
+    claims = []
+    for entry in entries:
+        document = _entry_row(entry) | {"said": entry.said or entry.problem}
+        if entry.claim:
+            document |= entry.claim.document() | document
+        document["parts"] = [part_row(part) for part in entry.judged.parts] if entry.judged else []
+        if entry.judged:
+            document["with_failures"] = entry.judged.with_failures or entry.verdict
+        if entry.registered:
+            document["registered"] = entry.registered.document()
+        claims.append(document)
+    return _plain({"suite": suite.name, "quick": suite.quick, "claims": claims})
+
+
+def specification(suite: SuiteResults) -> tuple[dict[str, Any], str]:
+    """Return what the suite asks, as JSON, and the SHA-256 of its canonical form."""
+    checks = [
+        {key: getattr(check, key) for key in ("id", "statement", "source", "known")} for check in suite.suite.checks
+    ]
+    document = {"suite": suite.name} | {key: getattr(suite.suite, key) for key in ("title", "introduction")}
+    document |= {"checks": checks, "experiments": [results.experiment.json for results in suite.members]}
+    plain = _plain(document)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return plain, hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifest(suite: SuiteResults, errata: Sequence[Demonstrated]) -> dict[str, Any]:
+    """Return what made the runs: versions, commits, machines, outcomes and the time they took."""
+    runs = suite.runs
+
+    def tally(values: Iterable[Any]) -> dict[str, int]:
+        return dict(sorted(Counter(str(value) for value in values if value not in (None, "")).items()))
+
+    versions = [(one.get("versions") or {}).items() for one in suite.provenance]
+    machines = [(one.get("machine") or {}).values() for one in suite.provenance]
+    return {
+        "suite": suite.name,
+        "experiments": len(suite.members),
+        "runs": len(runs),
+        "outcomes": tally(runs["status"]),
+        "seconds": float(runs["seconds"].sum()) if "seconds" in runs else 0.0,
+        "commits": tally(runs.get("commit", [])),
+        "uncommitted_changes": int(runs["dirty"].sum()) if "dirty" in runs else 0,
+        "cannot_be_reproduced": int((~runs["reproducible"].astype(bool)).sum()) if "reproducible" in runs else 0,
+        "devices": tally(runs.get("device", [])),
+        "packages": tally(f"{name} {value}" for items in versions for name, value in items),
+        "machines": tally(", ".join(str(value) for value in values if value) for values in machines),
+        "errata_shown": sum(not one.broken for one in errata),
+        "errata": len(errata),
+    }
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _plain(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document as JSON reads it, with null where a number is not finite, which JSON has no word for."""
+    numbers = json.dumps(document, default=lambda value: value.item())  # those of numpy
+    plain: dict[str, Any] = json.loads(numbers, parse_constant=lambda _: None)
+    return plain
+
+
+# The page
 
 
 def suite_page(
     suite: SuiteResults,
     entries: Sequence[Entry],
     errata: Sequence[Demonstrated],
-    drawn: Mapping[str, Rendered],
+    drawn: Mapping[str, Picture],
     sha: str,
 ) -> str:
     """Return the page as HTML; `drawn` are the figures by the names of the entries, `sha` is of the specification."""
@@ -121,58 +352,50 @@ def _are(many: int) -> str:
     return "is" if many == 1 else "are"
 
 
-def _section(suite: SuiteResults, entry: Entry, figure: Rendered | None) -> dict[str, Any]:
+def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[str, Any]:
     """Return what is said of an entry; an exact check has no runs, design or arms."""
-    claim, judged, part, results = entry.claim, entry.judged, entry.decisive, entry.results
+    claim, judged, results = entry.claim, entry.judged, entry.results
     experiment = results.experiment if results else Document()
-    section: dict[str, Any] = {
+    others: list[str] = []
+    asked, settings = "", None
+    if claim and results:
+        asked = asked_text(claim, claim.environments or results.environments)
+        settings, others = _settings(claim, results)
+    return {
         "entry": entry,
         "figure": figure,
-        "effect": NONE if claim else "exact",
-        "meaning": entry.said or entry.problem,
-        "claimed": "",
-        "n": NONE,
-        "asked": "",
+        **_effect(entry),
+        "asked": asked,
         "design": experiment.design or experiment.question,
         "experiment": experiment.name,
-        "parts": None,
-        "details": None,
-        "settings": None,
-        "others": [],
+        "parts": _parts(judged) if judged else None,
+        "folded": judged and len(judged.parts) > _OPEN_PARTS,
+        "details": _details(judged.parts) if judged else None,
+        "settings": settings,
+        "others": others,
         "change": change_text(entry),
         "counts": _counts_text(entry),
         "remark": suite.suite.remarks.get(entry.id, "") if entry.id else "",
         "definition": metric_definition(claim.metric) if claim else "",
         "registration": registration(entry.registered) if entry.registered else "",
     }
-    if claim and results:
-        section["asked"] = asked_text(claim, claim.environments or results.environments)
-        section["settings"], section["others"] = _settings(claim, results)
-    if claim and judged and part:
-        section |= {"effect": effect_text(claim, part.effect), "meaning": effect_meaning(claim, part)}
-        section |= {"claimed": claimed_text(claim), "n": runs_text(judged.parts)}
-        section |= {"parts": _parts(claim, judged.parts), "details": _details(judged.parts)}
-        section["folded"] = len(judged.parts) > _OPEN_PARTS
-    return section
 
 
-def _parts(claim: Claim, parts: Sequence[Part]) -> pd.DataFrame:
+def _parts(judged: Verdict) -> pd.DataFrame:
     """Return the numbers of every part."""
     records = []
-    for part in parts:
-        effect, _, interval = effect_text(claim, part.effect).partition(" [")
+    for part in judged.parts:
+        effect, _, interval = effect_text(judged.claim, part.effect).partition(" [")
         p = p_value(part.p_against if part.verdict == "refuted" else part.p)
         record = {"effect": effect, "interval": f"[{interval}" if interval else NONE, "p": p, "n": runs_text([part])}
         place = "mean of all" if part.environment == ALL else part.environment
         records.append(vars(part) | record | {"other": part.other or NONE, "environment": place})
-    compared = [Column("other", "Against")] if any(part.other for part in parts) else []
-    columns = [Column("arm", "Arm"), *compared, Column("environment", "Environment"), Column("effect", "Effect")]
-    columns += [Column("interval", "Interval"), Column("p", "p"), Column("n", "n"), Column("verdict", "Verdict")]
-    return shown(records, columns)
+    headers = {"arm": "Arm"} | ({"other": "Against"} if any(part.other for part in judged.parts) else {})
+    headers |= {"environment": "Environment", "effect": "Effect", "interval": "Interval", "p": "p", "n": "n"}
+    return shown(records, _columns(headers | {"verdict": "Verdict"}))
 
 
 def _details(parts: Sequence[Part]) -> pd.DataFrame:
-    """Return what an expert asks for besides."""
     columns = [
         Column("part", "Part", lambda part: f"{pair_name(part)}, {part.environment}"),
         Column("p", "p (H0: claim false)", lambda part: p_value(part.p)),
@@ -191,9 +414,11 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
     if not any(arm.settings or arm.fields for arm in arms):
         return None, []
     fields: list[dict[str, Any]] = [{"algorithm": arm.algorithm, **arm.settings, **arm.fields} for arm in arms]
+    written = [
+        {key: item if isinstance(item, str) else json.dumps(item) for key, item in arm.items()} for arm in fields
+    ]
     values = {
-        name: [_value(arm[name]) if name in arm else NONE for arm in fields]
-        for name in dict.fromkeys(name for arm in fields for name in arm)
+        name: [arm.get(name, NONE) for arm in written] for name in dict.fromkeys(key for arm in written for key in arm)
     }
     alike = {name: f"{name} {texts[0]}" for name, texts in values.items() if len(set(texts)) == 1}
     given = {"algorithm", *(name for arm in arms for name in arm.settings)}
@@ -205,10 +430,6 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
     labels = short_labels([arm.label for arm in arms])[1]
     rows = [[name, *texts] for name, texts in values.items() if name not in alike]
     return (pd.DataFrame(rows, columns=["Setting", *labels]) if rows else None), lines
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _counts_text(entry: Entry) -> str:
@@ -228,8 +449,16 @@ def change_text(entry: Entry) -> list[str]:
     judged, part = entry.judged, entry.decisive
     if judged is None or part is None:
         return []
-    say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive, "undecidable": _undecidable}
-    lines = (_identical if part.effect.method == IDENTICAL else say[judged.verdict])(judged, part)
+    if part.effect.method == IDENTICAL:
+        lines = [
+            f"{part_name(part)}: every seed gave exactly the same result with both, so the difference is 0 (claimed: "
+            f"{claimed_text(judged.claim)}). Only settings in which the arms do something different would change that."
+        ]
+    elif judged.verdict == "undecidable":
+        lines = [part.note, "More seeds of the same arms would not change that, unless a rare one has a value."]
+    else:
+        say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}
+        lines = say[judged.verdict](judged, part)
     if (other := judged.with_failures) is not None:
         instead = ", too" if other == judged.verdict else " instead"
         lines.append(f"If runs that failed or diverged count with the worst possible score, it is {other}{instead}.")
@@ -254,8 +483,7 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
         others = {one.verdict for one in verdict.parts} - {"refuted"}
         rest = next((one for one in ("inconclusive", "undecidable") if one in others), "supported")
         alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
-        verb = "refutes" if against == 1 else "refute"
-        lines.append(f"{against} of {len(verdict.parts)} parts {verb} it{alone}.")
+        lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
         lead = "The clearest of them is " if against > 1 else "The decisive part is "
     beyond = _distance(claim, clearance(part.effect, refute))
     lines.append(
@@ -286,17 +514,6 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     else:
         lines.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
     return lines
-
-
-def _identical(verdict: Verdict, part: Part) -> list[str]:
-    return [
-        f"{part_name(part)}: every seed gave exactly the same result with both, so the difference is 0 (claimed: "
-        f"{claimed_text(verdict.claim)}). Only settings in which the arms do something different would change that."
-    ]
-
-
-def _undecidable(verdict: Verdict, part: Part) -> list[str]:
-    return [part.note, "More seeds of the same arms would not change that, unless a rare one has a value."]
 
 
 def _distance(claim: Claim, value: float) -> str:

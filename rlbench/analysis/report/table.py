@@ -122,12 +122,14 @@ def shown(records: Sequence[Any], columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[column.header for column in on_page])
 
 
-def ends(key: str, estimate: Estimate | None) -> dict[str, float]:
-    """Return an estimate as three columns: KEY, KEY_low and KEY_high."""
-    return {f"{key}{end}": getattr(estimate, name, nan) for end, name in _ENDS}
+def ends(key: str, estimate: Any, point: str = "point") -> dict[str, float]:
+    """Return an estimate as three columns: KEY, KEY_low and KEY_high; `point` names its middle."""
+    return {
+        f"{key}{end}": getattr(estimate, name, nan) for end, name in zip(_ENDS, (point, "low", "high"), strict=True)
+    }
 
 
-_ENDS = (("", "point"), ("_low", "low"), ("_high", "high"))
+_ENDS = ("", "_low", "_high")
 
 
 def _numbers(record: Record, keys: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pandas as pd
 from rlbench.analysis.draw.rows import aggregates
 from rlbench.analysis.format import NONE, capital, form_of, number, p_value, ranges, span, text
 from rlbench.analysis.judge.compare import Comparison, to_frame
-from rlbench.analysis.report.claims import claimed_text, effect_text, needed_text, part_name, part_row
+from rlbench.analysis.report.claims import claim_row, claimed_text, effect_text, needed_text, part_name, part_row
 from rlbench.analysis.report.table import Column, Record, Table, tabulate
 from rlbench.analysis.scores import milestones
 from rlbench.analysis.scores import scores as scoring
@@ -180,7 +180,7 @@ def claims_table(results: JudgedResults) -> Table:
         "and environment, for 80 % power if effect and spread are as estimated; in brackets the range that follows "
         "from the uncertainty of the spread."
     )
-    data = pd.DataFrame([part_row(verdict, part) for verdict in results.verdicts for part in verdict.parts])
+    data = pd.DataFrame([claim_row(verdict) | part_row(part) for verdict in results.verdicts for part in verdict.parts])
     return tabulate("claims", "Claims, part by part", records, columns, note, data)
 
 

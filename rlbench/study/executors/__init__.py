@@ -1,15 +1,23 @@
-"""Where packs train: what an executor must do, and how it is found by its name.
+"""Where packs train: what an executor must do, how it is found by its name, and what is tried again.
 
 An executor is registered under its name in the entry point group `rlbench.executors`: a class, or a function that
 returns one, which is called with the address and the number of workers that a user asked for (None: none). Results
 depend neither on the executor nor on the number of workers, since training uses one thread in every process.
+
+A pack that ends without results - its process died or was ended, there was no memory left, training raised - is tried
+again in two halves, and these in halves, until what is guilty is alone. The others have finished by then, with the
+numbers that they would have had anyhow, since a run's numbers do not depend on its pack. Of R cells, one that fails
+costs about 2 log2(R) starts, and where all fail there are 2 R - 1: it cannot be concluded from two halves that fail
+alike that every cell in them does. What is alone is tried once more where that may help: not after training raised,
+which it does again. It is then started in a new interpreter, in case being forked is what it does not survive.
 
 Light, so that worker processes can be started before this process imports anything heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlbench.errors import RlbenchError
-from rlbench.records import Progress, RunRecord
-from rlbench.study.limits import Limits, PackLimits
+from rlbench.records import Progress, RunRecord, empty_episodes
+from rlbench.study.limits import Limits
 
 if TYPE_CHECKING:
     from rlbench.study.plan import Cell
@@ -49,12 +57,12 @@ class Event:
 class Job:
     """How packs are trained.
 
-    train        trains a pack whose work has no call of its own; None: the trainer
+    train        trains a pack whose arm has no call of its own; None: the trainer
     on_event     gets what is to be shown
     limits       of time and memory
     checkpoints  of the runs; their folder is absolute
     meanwhile    is called once, while the first packs train
-    again        whether what failed is tried again, as `rlbench.study.queue` says
+    again        whether what failed is tried again
     shared       a file in the folder of the checkpoints: another machine that sees it sees them, too; None: none does
     """
 
@@ -66,7 +74,7 @@ class Job:
     again: bool = True
     shared: Path | None = None
 
-    def limits_of(self, pack: Pack) -> PackLimits:
+    def limits_of(self, pack: Pack) -> Limits:
         """Return the limits of one pack."""
         return self.limits.of(trains=pack.cells[0].trains)
 
@@ -106,3 +114,98 @@ def executor_for(name: str = "local", address: str | None = None, workers: int |
     make: Any = getattr(import_module(module), attribute)
     executor: Executor = make(address, workers)
     return executor
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One start of a pack, its cells' `number`th. `fresh`: in a new interpreter; `last`: whatever becomes of it."""
+
+    pack: Pack
+    number: int = 1
+    fresh: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """An attempt ended: with the `records` of its runs, or without, because training raised or its process died.
+
+    `again`: whether the same pack may end otherwise when it is tried again. `lost` times it was begun on a machine that
+    was lost, for which it is not to blame.
+    """
+
+    records: list[RunRecord] | None = None
+    reason: str = ""
+    detail: str = ""
+    again: bool = False
+    lost: int = 0
+
+
+class Tasks(Protocol):
+    """Attempts under way, each of which ends once; `len` counts those that have not ended."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def have_room(self) -> bool:
+        """Whether one more is to be started now."""
+
+    def start(self, attempt: Attempt) -> None:
+        """Start one."""
+
+    def completed(self) -> Sequence[tuple[Attempt, PackResult]]:
+        """Wait for a while, and return those that ended."""
+
+    def close(self) -> None:
+        """End all that are under way."""
+
+
+def train_all(packs: Iterable[Pack], job: Job, tasks: Tasks) -> Results:
+    """Yield what `Executor.run` does: first of what is tried again, then of the packs given."""
+    given, waiting, meanwhile = iter(packs), deque[Attempt](), job.meanwhile
+    try:
+        while True:
+            while tasks.have_room:
+                if waiting:
+                    tasks.start(waiting.popleft())
+                elif (pack := next(given, None)) is not None:
+                    tasks.start(Attempt(pack))
+                else:
+                    break
+            meanwhile()
+            meanwhile = lambda: None  # noqa: E731
+            if not tasks:
+                return
+            for attempt, result in tasks.completed():
+                yield from _resolved(attempt, result, waiting, again=job.again)
+    finally:
+        tasks.close()
+
+
+def _resolved(
+    attempt: Attempt, result: PackResult, waiting: deque[Attempt], *, again: bool
+) -> Iterator[tuple[Pack, list[RunRecord]]]:
+    """Yield what of an attempt is final, its cells with their records; what is tried `again` is put into `waiting`."""
+    pack, number, records = attempt.pack, attempt.number + result.lost, result.records
+    if records is None:
+        if again and (halves := pack.halves()):
+            waiting.extendleft(Attempt(half, number + 1) for half in halves[::-1])
+            return
+        if again and result.again and not attempt.last:
+            waiting.appendleft(Attempt(pack, number + 1, fresh=True, last=True))
+            return
+        records = [
+            RunRecord("failed", result.reason, 0, empty_episodes(), {}, detail=result.detail) for _ in pack.cells
+        ]
+    final = []
+    for cell, record in zip(pack.cells, records, strict=True):
+        if record.again and again and not attempt.last:
+            waiting.append(Attempt(pack.part([cell]), number + 1, last=True))
+        else:
+            record.attempts = number
+            final.append((cell, record))
+    if len(final) == len(records):
+        yield pack, records
+    elif final:
+        cells, kept = zip(*final, strict=True)
+        yield pack.part(cells), list(kept)

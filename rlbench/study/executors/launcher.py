@@ -5,22 +5,40 @@ a template cannot be had, a worker is a fresh interpreter. Either way it is neit
 re-import of the user's script: it works the same from a notebook and from an unguarded script, and one thread per
 process is set before numpy and torch are imported. This module is light, so that a template can be started before
 the parent imports anything heavy itself.
+
+The template imports once what training needs, and never trains itself. Requests come in on a socket that keeps messages
+apart, each a `MESSAGE` (kind, number of the worker, status): "f" with the worker's stdin, stdout and stderr attached
+forks one, "k" kills one. It answers "r" once it is ready and "e" with the status when a worker has ended. Where the
+socket ends, the parent is gone: the template ends, and the system ends its workers with it. A worker's first message,
+before its packs, is what a fresh interpreter would inherit from its parent and a fork would not, pickled: the path for
+imports, the environment variables and the folder, as they are by then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import itertools
 import os
 import pickle
+import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
+from pathlib import Path
 from typing import IO, Protocol, Self
 
-from rlbench.study.executors import template
-from rlbench.study.executors.worker import ONE_THREAD, send
+from rlbench.study.executors.worker import ONE_THREAD, receive, send
+from rlbench.study.process import uncollected, warm_up
+
+MESSAGE = struct.Struct("=cIi")
+FORK, KILL, READY, ENDED = b"f", b"k", b"r", b"e"
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 class Process(Protocol):
@@ -101,24 +119,17 @@ class _Forked:
 
     def __init__(self, template: _Template, number: int) -> None:
         self._template, self._number = template, number
-        self._ended = threading.Event()
-        self._status: int | None = None
+        self.status = Future[int | None]()
         theirs, self.stdin = _pipe(writing=True)
         written, self.stdout = _pipe(writing=False)
-        said, self.stderr = _pipe(writing=False)
-        self.descriptors = (theirs, written, said)
+        errors, self.stderr = _pipe(writing=False)
+        self.descriptors = (theirs, written, errors)
 
     def kill(self) -> None:
         self._template.kill(self._number)
 
     def wait(self) -> int | None:
-        self._ended.wait()
-        return self._status
-
-    def ended(self, status: int | None) -> None:
-        """Note the end."""
-        self._status = status
-        self._ended.set()
+        return self.status.result()
 
 
 class _Template:
@@ -127,8 +138,8 @@ class _Template:
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = (
-            f"from rlbench.study.executors import template; template.main({theirs.fileno()}); "
-            "from rlbench.study.executors.worker import main; main()"
+            f"from rlbench.study.executors import launcher, worker; launcher.template_main({theirs.fileno()}); "
+            "worker.main()"
         )
         with theirs:
             self._process = subprocess.Popen(
@@ -154,7 +165,7 @@ class _Template:
             with self._lock:
                 if self._gone:
                     raise BrokenPipeError
-                socket.send_fds(self._control, [template.MESSAGE.pack(template.FORK, number, 0)], fork.descriptors)
+                socket.send_fds(self._control, [MESSAGE.pack(FORK, number, 0)], fork.descriptors)
                 self._forks[number] = fork
         except OSError:
             for stream in (fork.stdin, fork.stdout, fork.stderr):
@@ -163,9 +174,8 @@ class _Template:
         finally:
             for descriptor in fork.descriptors:
                 os.close(descriptor)
-        setting = template.Setting(_path(), dict(os.environ), os.getcwd())
         with contextlib.suppress(OSError):  # a worker that is dead says so by its status
-            send(fork.stdin, pickle.dumps(tuple(setting)))
+            send(fork.stdin, pickle.dumps((_path(), dict(os.environ), os.getcwd())))
         return fork
 
     def kill(self, number: int) -> None:
@@ -174,7 +184,7 @@ class _Template:
             self._process.kill()
         else:
             with contextlib.suppress(OSError):
-                self._control.send(template.MESSAGE.pack(template.KILL, number, 0))
+                self._control.send(MESSAGE.pack(KILL, number, 0))
 
     def close(self) -> None:
         """End the process."""
@@ -185,18 +195,18 @@ class _Template:
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
-            while message := self._control.recv(template.MESSAGE.size):
-                kind, number, status = template.MESSAGE.unpack(message)
-                if kind == template.READY:
+            while message := self._control.recv(MESSAGE.size):
+                kind, number, status = MESSAGE.unpack(message)
+                if kind == READY:
                     self._ready = True
                 else:
                     with self._lock:
                         fork = self._forks.pop(number)
-                    fork.ended(status)
+                    fork.status.set_result(status)
         with self._lock:
             self._gone = True
             for fork in self._forks.values():
-                fork.ended(None)
+                fork.status.set_result(None)
 
 
 def _program(code: str) -> list[str]:
@@ -216,3 +226,93 @@ def _pipe(*, writing: bool) -> tuple[int, IO[bytes]]:
     """Return (descriptor of the worker's end, stream of this one's, which is `writing` or reading)."""
     read, write = os.pipe()
     return (read, os.fdopen(write, "wb")) if writing else (write, os.fdopen(read, "rb"))
+
+
+def template_main(descriptor: int) -> None:
+    """Serve the parent at the other end of the socket; return in every worker, once it is set up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=descriptor)
+    with uncollected():  # what every pack needs; no worker searches it for garbage
+        warm_up()
+        gc.freeze()
+    try:
+        threads = len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        threads = 0
+    if threads != 1:  # or it is not known: a fork would lose the others
+        os._exit(1)
+    control.send(MESSAGE.pack(READY, 0, 0))
+    _become_worker(*_serve(control))
+
+
+def _serve(control: socket.socket) -> tuple[int, list[int]]:
+    """Fork, kill and bury workers; return only in a worker: (the template's process id, its descriptors)."""
+    template = os.getpid()
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    workers: dict[int, int] = {}  # process by the number of the worker
+    while True:
+        ready, _, _ = select.select([control.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _bury(workers, control)
+        if control.fileno() not in ready:
+            continue
+        message, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 3)
+        if not message:
+            os._exit(0)
+        kind, number, _ = MESSAGE.unpack(message)
+        if kind == KILL:
+            if number in workers:
+                os.kill(workers[number], signal.SIGKILL)
+            continue
+        process = _fork(descriptors[2])
+        if process == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for inherited in (control.detach(), woken, wake):
+                os.close(inherited)
+            return template, descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if process is None:
+            control.send(MESSAGE.pack(ENDED, number, 1))
+        else:
+            workers[number] = process
+
+
+def _fork(stderr: int) -> int | None:
+    """Fork; None, with the reason as the worker's last words, where the system refuses."""
+    try:
+        return os.fork()
+    except OSError as problem:
+        os.write(stderr, f"{problem}\n".encode())
+        return None
+
+
+def _bury(workers: dict[int, int], control: socket.socket) -> None:
+    """Say how those of the workers ended that have."""
+    for number, process in list(workers.items()):
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            del workers[number]
+            control.send(MESSAGE.pack(ENDED, number, os.waitstatus_to_exitcode(status)))
+
+
+def _become_worker(template: int, descriptors: list[int]) -> None:
+    """Make this fork what a fresh interpreter would be: its streams and its surroundings."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != template:  # it ended before that could be asked for
+        os._exit(1)
+    for stream, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    message = receive(sys.stdin.buffer)
+    if message is None:
+        os._exit(1)
+    sys.path[:], environment, folder = pickle.loads(message)
+    os.environ.clear()
+    os.environ.update(environment | ONE_THREAD)
+    os.chdir(folder)

@@ -9,17 +9,17 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress
 from rlbench.study.environments import bound
-from rlbench.study.executors import Event, Executor, Job, Results
+from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, train_all
 from rlbench.study.executors.launcher import Launcher, Process
-from rlbench.study.executors.worker import describe, perform, receive, send, trainer
+from rlbench.study.executors.worker import describe, perform, receive, send
 from rlbench.study.limits import overdue, patience
-from rlbench.study.queue import Attempt, PackResult, RetryQueue
 from rlbench.training.limits import shortage
 
 if TYPE_CHECKING:
@@ -51,10 +51,42 @@ class InProcess:
         return place(device, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        job.meanwhile()
-        retries = RetryQueue(packs, again=job.again)
-        while (attempt := retries.take()) is not None:
-            yield from retries.resolve(attempt, _trained(attempt.pack, job))
+        yield from train_all(packs, job, _Here(job))
+
+
+class _Here:
+    """The attempt that is next in this process."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._next: Attempt | None = None
+
+    def __len__(self) -> int:
+        return 0 if self._next is None else 1
+
+    @property
+    def have_room(self) -> bool:
+        return self._next is None
+
+    def start(self, attempt: Attempt) -> None:
+        self._next = attempt
+
+    def completed(self) -> list[tuple[Attempt, PackResult]]:
+        attempt, self._next = self._next, None
+        return [] if attempt is None else [(attempt, self._train(attempt.pack))]
+
+    def close(self) -> None:
+        pass
+
+    def _train(self, pack: Pack) -> PackResult:
+        def report(what: str, progress: Progress | None = None) -> None:
+            if progress is not None:
+                self._job.on_event(Event(pack, progress))
+
+        try:
+            return PackResult(perform(_task(pack, self._job), self._job.limits_of(pack).seconds or 0.0, report))
+        except Exception as error:
+            return PackResult(reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
 
 class Workers:
@@ -77,61 +109,42 @@ class Workers:
         return placement
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        pool = _Pool(job.on_event, self._launcher)
-        retries = RetryQueue(packs, again=job.again)
-        attempts: dict[Pack, Attempt] = {}
-        meanwhile = job.meanwhile
-        try:
-            while True:
-                while pool.at_work < (self._workers or 1) and (attempt := retries.take()) is not None:
-                    pack = attempt.pack
-                    attempts[pack] = attempt
-                    pool.start(pack, payload_of(pack, job), fresh=attempt.fresh, silence=job.limits_of(pack).silence)
-                meanwhile()
-                meanwhile = lambda: None  # noqa: E731
-                if not pool.at_work:
-                    return
-                result = pool.wait()
-                yield from retries.resolve(attempts.pop(result.pack), result)
-        finally:
-            pool.close()
+        yield from train_all(packs, job, _Pool(job, self._launcher, self._workers or 1))
 
 
 _Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]
 
 
 class _Pool:
-    """Worker processes that are idle or hold one pack each; started when a pack needs one."""
+    """Worker processes, `size` at most at work, that are idle or hold one attempt each; started when one is needed."""
 
-    def __init__(self, on_event: Callable[[Event], None], launcher: Launcher) -> None:
-        self._on_event, self._launcher = on_event, launcher
+    def __init__(self, job: Job, launcher: Launcher, size: int) -> None:
+        self._job, self._launcher, self._size = job, launcher, size
         self._inbox: _Inbox = queue.SimpleQueue()
         self._workers: list[_Worker] = []
         self._looked = time.monotonic()
 
+    def __len__(self) -> int:
+        return sum(worker.attempt is not None for worker in self._workers)
+
     @property
-    def at_work(self) -> int:
-        """How many workers hold a pack."""
-        return sum(worker.pack is not None for worker in self._workers)
+    def have_room(self) -> bool:
+        return len(self) < self._size
 
-    def start(self, pack: Pack, payload: bytes, *, fresh: bool = False, silence: float = 0.0) -> None:
-        """Give a pack to an idle worker, or to a new one where none is idle or a `fresh` interpreter is wanted.
-
-        A worker that is silent for longer than `silence` seconds is ended; 0: never.
-        """
-        idle = [worker for worker in self._workers if worker.pack is None and not worker.retired and not fresh]
-        if not idle:
-            idle = [_Worker(self._inbox, self._launcher.start(fresh=fresh))]
+    def start(self, attempt: Attempt) -> None:
+        idle = [worker for worker in self._workers if worker.attempt is None and not worker.retired]
+        if not idle or attempt.fresh:
+            idle = [_Worker(self._inbox, self._launcher.start(fresh=attempt.fresh))]
             self._workers += idle
-        idle[0].give(pack, payload, silence)
+        pack = attempt.pack
+        idle[0].give(attempt, payload_of(pack, self._job), self._job.limits_of(pack).silence)
 
-    def wait(self) -> PackResult:
-        """Wait until a pack ends, and pass on meanwhile what the workers say."""
+    def completed(self) -> list[tuple[Attempt, PackResult]]:
+        """Wait until an attempt ends, and pass on meanwhile what the workers say."""
         while True:
             with contextlib.suppress(queue.Empty):
-                result = self._take_in(*self._inbox.get(timeout=_LOOK_SECONDS))
-                if result is not None:
-                    return result
+                if completed := self._take_in(*self._inbox.get(timeout=_LOOK_SECONDS)):
+                    return completed
             self._end_the_silent()
 
     def close(self) -> None:
@@ -152,38 +165,39 @@ class _Pool:
         for worker in self._workers:
             worker.wait(passed)
 
-    def _take_in(self, worker: _Worker, kind: str, content: bytes) -> PackResult | None:
-        pack = worker.pack
+    def _take_in(self, worker: _Worker, kind: str, content: bytes) -> list[tuple[Attempt, PackResult]]:
+        attempt = worker.attempt
+        pack = attempt.pack if attempt else None
         if kind == "line":
-            self._on_event(Event(pack, line=content.decode(errors="replace").rstrip()))
-            return None
+            self._job.on_event(Event(pack, line=content.decode(errors="replace").rstrip()))
+            return []
         if kind == "died":
             worker.end()
             self._workers.remove(worker)
-            if pack is None:
-                return None
+            if attempt is None:
+                return []
             if worker.status is None:  # the template took it along, for which the pack is not to blame
-                self.start(pack, worker.payload, fresh=True, silence=worker.silence)
-                return None
-            return PackResult(pack, reason=worker.cause_of_death(), again=True)
-        if pack is None:  # it was forked by an environment, and speaks for a process that has answered
-            return None
+                self.start(replace(attempt, fresh=True))
+                return []
+            return [(attempt, PackResult(reason=worker.cause_of_death(), again=True))]
+        if attempt is None:  # the worker was forked by an environment, and speaks for a process that has answered
+            return []
         what, *values = pickle.loads(content)
         worker.silent, worker.started = 0.0, True
         if what == "progress":
-            self._on_event(Event(pack, *values))
+            self._job.on_event(Event(pack, *values))
         if what in ("alive", "progress"):
-            return None
-        worker.pack = None
-        result = result_of(pack, what, values)
+            return []
+        worker.attempt = None
+        result = result_of(what, values)
         again = result.again or any(record.again for record in result.records or ())
         # What took the time or the memory may still be there; and what code of users did to a process, which costs less
         # to fork anew than to look through. A measurement may have been the first to import a library.
-        first = pack.cells[0]
+        first = attempt.pack.cells[0]
         if again or worker.overdue or (first.runs_user_code and (worker.process.forked or not first.trains)):
             worker.retired = True
             worker.process.kill()
-        return result
+        return [(attempt, result)]
 
 
 _LOOK_SECONDS = 0.5  # between two looks at who is silent, and so that Ctrl-C is noticed on every system
@@ -195,8 +209,7 @@ class _Worker:
     def __init__(self, inbox: _Inbox, process: Process) -> None:
         self.process = process
         self.status: int | None = None
-        self.pack: Pack | None = None
-        self.payload = b""
+        self.attempt: Attempt | None = None
         self.silence = self.silent = 0.0
         self.started = False
         self.retired = False  # gets no further pack
@@ -208,16 +221,16 @@ class _Worker:
         self._lines.start()
         self._messages.start()
 
-    def give(self, pack: Pack, payload: bytes, silence: float) -> None:
+    def give(self, attempt: Attempt, payload: bytes, silence: float) -> None:
         """Send a pack; a worker that is already dead says so through the inbox."""
-        self.pack, self.payload = pack, payload
+        self.attempt = attempt
         self.silence, self.silent, self.started = silence, 0.0, False
         with contextlib.suppress(OSError):
             send(self.process.stdin, payload)
 
     def wait(self, seconds: float) -> None:
         """Note that so much more time passed, and end the process where that was too much without a sign of life."""
-        if self.pack is None or not self.silence or self.overdue:
+        if self.attempt is None or not self.silence or self.overdue:
             return
         self.silent += seconds
         limit = patience(self.silence, started=self.started)
@@ -262,45 +275,29 @@ class _Worker:
             self._inbox.put((self, "line", line))
 
 
-def _trained(pack: Pack, job: Job) -> PackResult:
-    call, *arguments, options = _task(pack, job)
-
-    def on_progress(progress: Progress) -> None:
-        job.on_event(Event(pack, progress))
-
-    try:
-        options["on_progress"] = on_progress
-        return PackResult(pack, perform(call or trainer(), arguments, options, job.limits_of(pack).call))
-    except Exception as error:
-        return PackResult(pack, reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
-
-
 def _task(pack: Pack, job: Job) -> tuple[Any, ...]:
-    """Return (what trains a pack, None for the default, its arguments, and its options by name).
-
-    Only the default trainer takes checkpoints.
-    """
+    """Return what `perform` takes. Only the default trainer, which None stands for, takes checkpoints."""
     first = pack.cells[0]
-    call = first.work.call or job.train
-    subjects = [cell.work.algorithm or cell.arm for cell in pack.cells]
+    train = first.resolved.call or job.train
+    subjects = [cell.resolved.algorithm or cell.arm for cell in pack.cells]
     options = {}
-    if call is None and job.checkpoints is not None:
+    if train is None and job.checkpoints is not None:
         options["checkpoints"] = job.checkpoints.of(cell.id for cell in pack.cells)
-    return call, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options
+    return train, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options
 
 
 def payload_of(pack: Pack, job: Job) -> bytes:
     """Return a pack as a worker unpacks it; classes that it cannot import travel by value."""
     import cloudpickle
 
-    within = job.limits_of(pack)
-    payload: bytes = cloudpickle.dumps(((within.call, within.memory), *_task(pack, job)))
+    limits = job.limits_of(pack)
+    payload: bytes = cloudpickle.dumps(((limits.seconds, limits.memory), *_task(pack, job)))
     return payload
 
 
-def result_of(pack: Pack, what: str, values: Sequence[Any], lost: int = 0) -> PackResult:
-    """Return the end of a pack that a worker's last message says; it was on `lost` machines before."""
+def result_of(what: str, values: Sequence[Any], lost: int = 0) -> PackResult:
+    """Return the end of an attempt that a worker's last message says; it was on `lost` machines before."""
     if what == "done":
-        return PackResult(pack, values[0], lost=lost)
+        return PackResult(values[0], lost=lost)
     reason, detail, again = values
-    return PackResult(pack, reason=reason, detail=detail, again=again, lost=lost)
+    return PackResult(reason=reason, detail=detail, again=again, lost=lost)

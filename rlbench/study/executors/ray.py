@@ -1,58 +1,264 @@
 """The executor of a Ray cluster: a pack is a task, and its records come back to whoever stores them.
 
-A task does what a local worker does, with what a local worker gets, and reports to an actor how far it is.
+A task does what a local worker does, with what a local worker gets, and reports to an actor how far it is. Everything
+that is wrong with a cluster is said in one sentence before anything trains: that it cannot be reached, that nodes have
+other versions than this process, that it lacks GPUs. Ray is imported when a cluster is used, not before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib.util
 import io
+import logging
 import math
+import os
 import pickle
+import socket
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress
-from rlbench.study.executors import Event, Job, Results
-from rlbench.study.executors.cluster import Cluster, last_line
+from rlbench.study.executors import Attempt, Event, Job, PackResult, Results, train_all
 from rlbench.study.executors.local import payload_of, result_of
 from rlbench.study.executors.worker import answer
-from rlbench.study.limits import IMPORTED, PackLimits, overdue, patience, replica_bytes
+from rlbench.study.limits import IMPORTED, SHARE, Limits, overdue, patience, replica_bytes
 from rlbench.study.provenance import differences, installed, machine, worker_environment
-from rlbench.study.queue import Attempt, PackResult, RetryQueue
 
 if TYPE_CHECKING:
-    from rlbench.study.schedule import Pack
+    from rlbench.study.plan import Cell
+    from rlbench.study.schedule import Pack, Placement
 
+REACH_SECONDS = 30.0  # for a cluster to answer
+PROBE_SECONDS = 120.0  # for every node to say what is installed there
 REPORT_SECONDS = 1.0  # between two reports of a pack
+_REFRESH_SECONDS = 5.0  # how long what is known of the nodes counts
+_AHEAD = 0.25  # of the processes: packs that wait on the cluster, so that none idles while a result travels
+_LOST_NODES = 10  # that a pack may be on, before it is to blame
+_GRAIN = 64 * 2**20  # bytes; requests for memory are multiples of it, since Ray keeps books on each that differs
 _STDERR = 2  # the file, since the stream is redirected
 
-Report = tuple[int, Progress | None, list[str]]
-"""The number of a pack, how far it is, if it said so, and the lines that were printed."""
+
+class Node(NamedTuple):
+    """A node of a cluster; `memory` in bytes."""
+
+    id: str
+    name: str
+    cpus: float
+    gpus: float
+    memory: float
+
+    def processes(self, device: str) -> int:
+        """Return how many packs may train there at one time."""
+        return int(min(self.cpus, self.gpus) if device == "cuda" else self.cpus)
+
+
+class Ray:
+    """The executor that trains packs as Ray tasks; its connection to the cluster is made when it is first needed.
+
+    `address` is that of the head node, "host:port"; None: RAY_ADDRESS, else the cluster that runs on this machine, else
+    one that is started here and ends with the connection. At most `at_once` packs are on the cluster at one time, as
+    many as keep it busy if None. A connection that the calling process has already is used, and left open.
+    """
+
+    def __init__(self, address: str | None = None, at_once: int | None = None) -> None:
+        if at_once is not None and at_once < 1:
+            raise RlbenchError(f"On a Ray cluster, workers must be at least 1, not {at_once}.")
+        self.address, self._limit = address, at_once
+        self.device = "cpu"
+        self.owned = self._connected = False  # owned: connected here, so that closing ends what still trains
+        self._nodes: list[Node] = []
+        self._looked = -float("inf")
+
+    def prepare(self) -> None:
+        """Connect now, and look at every node; RlbenchError if a cluster cannot be had or a node does not fit."""
+        if self._connected:
+            return
+        ray = _ray()
+        if not ray.is_initialized():
+            self.owned = True
+            _connect(ray, self.address)
+        self._connected = True
+        if not any(node.cpus >= 1 for node in self.nodes()):
+            raise RlbenchError(f"{self._title} has no node with a CPU; add one with `ray start --address ...`.")
+        _probe(ray, self.nodes())
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that are alive, as of a few seconds ago."""
+        if time.monotonic() - self._looked > _REFRESH_SECONDS:
+            self._nodes = [_node(described) for described in _ray().nodes() if described["Alive"]]
+            self._looked = time.monotonic()
+        return self._nodes
+
+    def place(self, device: str, cells: Sequence[Cell]) -> Placement:
+        """Return where packs train for what a user asked for: "cpu" or "cuda", a GPU per pack."""
+        from rlbench.study.schedule import Placement
+
+        if not cells:
+            return Placement()
+        if device not in ("cpu", "cuda"):
+            raise RlbenchError(f"On a Ray cluster the device is cpu or cuda, not {device}: Ray chooses the GPU.")
+        self.prepare()
+        self.device = device
+        if device == "cuda" and not any(node.gpus >= 1 for node in self.nodes()):
+            raise RlbenchError(f"device=cuda needs a GPU, but no node of {self._title} has one; use cpu.")
+        able = [node for node in self.nodes() if node.processes(device)]
+        if device == "cpu":
+            room = min(node.memory / node.processes(device) for node in able) - IMPORTED
+            return Placement("cpu", "cpu", self._limit or self.processes, max(room, 1.0))
+        model, room = _look_at_gpu(_ray())
+        return Placement("cuda", f"cuda ({model})", self._limit or self.processes, SHARE * room)
+
+    @property
+    def processes(self) -> int:
+        """How many packs may train at one time."""
+        return min(sum(node.processes(self.device) for node in self.nodes()), self._limit or sys.maxsize)
+
+    @property
+    def at_once(self) -> int:
+        """How many packs should be on the cluster, a few of them waiting; one at least, which waits for a node."""
+        return min(self.processes + max(1, round(_AHEAD * self.processes)), self._limit or sys.maxsize)
+
+    def run(self, packs: Iterable[Pack], job: Job) -> Results:
+        """Yield packs with their records; RlbenchError for a node that joined with other versions than are here."""
+        self.prepare()
+        yield from train_all(packs, job, _RemoteTasks(self, job))
+
+    def close(self) -> None:
+        """Let go of the cluster, which ends what still trains there; one that was started here ends."""
+        if self.owned:
+            self.owned = self._connected = False
+            _ray().shutdown()
+
+    @property
+    def _title(self) -> str:
+        return f"the Ray cluster at {self.address}" if self.address else "the Ray cluster"
+
+
+def _ray() -> Any:
+    if importlib.util.find_spec("ray") is None:
+        raise RlbenchError("The executor ray needs Ray: pip install 'rlbench[ray]'")
+    import ray
+
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Connect to a cluster, or start one; RlbenchError with what is wrong where that fails."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    where = f"There is no Ray cluster to be reached at {address}" if address else "A local Ray cannot be started"
+    if address and address.startswith("ray://"):
+        raise RlbenchError(f"{address} is for Ray's client; run rlbench on a node of the cluster, with host:port.")
+    if address and ":" in address:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise RlbenchError(f"{where}: {error}.") from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray prints the last words of a dead raylet to stdout, where they do not belong; the record says what happened.
+    with contextlib.suppress(AttributeError):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    failure: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except BaseException as error:  # Ray also raises SystemExit
+            failure.append(error)
+
+    # In a thread, since Ray waits for long where something else listens; but not what is started here: the system
+    # ends its processes with the thread that started them.
+    if address:
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        thread.join(REACH_SECONDS)
+        if thread.is_alive():
+            raise RlbenchError(f"{where}: no answer within {REACH_SECONDS:.0f} seconds.")
+    else:
+        connect()
+    if failure and isinstance(failure[0], KeyboardInterrupt):
+        raise failure[0]
+    if failure:
+        raise RlbenchError(f"{where}: {' '.join(str(failure[0]).split())}") from failure[0]
+
+
+def _node(described: dict[str, Any]) -> Node:
+    name = f"{described['NodeManagerHostname']} ({described['NodeManagerAddress']})"
+    cpus, gpus, memory = (float(described["Resources"].get(key, 0.0)) for key in ("CPU", "GPU", "memory"))
+    return Node(described["NodeID"], name, cpus, gpus, memory)
+
+
+def _probe(ray: Any, nodes: list[Node]) -> None:
+    """Ask every node that trains what is installed there; RlbenchError for the first that does not fit."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    probe = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": worker_environment()})(differences)
+    asked = {
+        probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(installed()): node
+        for node in nodes
+        if node.cpus
+    }
+    until = time.monotonic() + PROBE_SECONDS
+    for reference, node in asked.items():
+        try:
+            sentence = ray.get(reference, timeout=max(until - time.monotonic(), 0.1))
+        except ray.exceptions.GetTimeoutError:
+            sentence = f"Node {node.name} did not say within {PROBE_SECONDS:.0f} seconds what is installed there."
+        except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
+            continue  # it has gone, or has joined just now; whatever trains there looks once more
+        except ray.exceptions.RayError as error:
+            sentence = f"Node {node.name} cannot run rlbench: {_last_line(error)}"
+        if sentence:
+            raise RlbenchError(sentence)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the last line of what Ray says, which is what went wrong on a node."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _look_at_gpu(ray: Any) -> tuple[str, float]:
+    """Return the model of a GPU of the cluster, and its free memory, bytes."""
+    look = ray.remote(num_cpus=0, num_gpus=1, runtime_env={"env_vars": worker_environment()})(_gpu)
+    try:
+        model, free = ray.get(look.remote(), timeout=PROBE_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise RlbenchError(f"A GPU of the Ray cluster cannot be used: {_last_line(error)}") from None
+    return str(model), float(free)
+
+
+def _gpu() -> tuple[str, int]:
+    import torch
+
+    return torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0]
+
+
+Reports = dict[int, tuple[Progress | None, list[str]]]
+"""By the number of a pack: how far it is, if it said so, and the lines that were printed."""
 
 
 class ProgressActor:
     """An actor that keeps what packs report until it is asked for."""
 
     def __init__(self) -> None:
-        self._progress: dict[int, Progress | None] = {}
-        self._lines: dict[int, list[str]] = {}
+        self._reports: Reports = {}
 
     def report(self, number: int, progress: Progress | None, lines: list[str]) -> None:
         """Keep how far the pack of this number is, and what it printed."""
-        self._progress[number] = progress
-        self._lines.setdefault(number, []).extend(lines)
+        _, before = self._reports.get(number, (None, []))
+        self._reports[number] = progress, before + lines
 
-    def take(self) -> list[Report]:
+    def take(self) -> Reports:
         """Return what was reported since the last time."""
-        reports = [(number, progress, self._lines.get(number, [])) for number, progress in self._progress.items()]
-        self._progress, self._lines = {}, {}
+        reports, self._reports = self._reports, {}
         return reports
 
 
@@ -115,66 +321,26 @@ def train_pack(payload: bytes, expected: dict[str, str], actor: Any, number: int
     return pickle.dumps((reporter.end(), what, *values))
 
 
-LOST_NODES = 10  # that a pack may be on, before it is to blame
-
-_GRAIN = 64 * 2**20  # bytes; requests for memory are multiples of it, since Ray keeps books on each that differs
-
-
-class Ray(Cluster):
-    """The executor that trains packs as Ray tasks, as many at once as keep the cluster busy; more as nodes join.
-
-    A pack whose node is lost is sent again. Ray is not asked to do that: it does not tell a node that vanished, for
-    which no pack is to blame, from a pack that ends its process wherever it goes.
-    """
-
-    def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        """Yield packs with their records; RlbenchError for a node that joined with other versions than are here."""
-        self.prepare()
-        retries = RetryQueue(packs, again=job.again)
-        tasks = _RemoteTasks(self, job)
-        started = reported = False
-        try:
-            while True:
-                ended: list[tuple[Attempt, PackResult]] = []
-                while len(tasks) < self.at_once and (attempt := retries.take()) is not None:
-                    if too_large := tasks.too_large(attempt.pack):
-                        ended.append((attempt, PackResult(attempt.pack, reason=too_large)))
-                        break
-                    tasks.send(attempt)
-                if not started:
-                    started = True
-                    job.meanwhile()
-                if not tasks and not ended:
-                    return
-                if not self.processes and not reported:
-                    job.on_event(Event(None, line="No node of the Ray cluster is left to train on; waiting for one."))
-                reported = not self.processes
-                for attempt, result in ended or tasks.completed():
-                    yield from retries.resolve(attempt, result)
-        finally:
-            tasks.close()
-
-
 @dataclass(eq=False)
 class _RemoteTask:
     """An attempt on its way, the `lost` nodes that it was on before, and when it was last heard of."""
 
     attempt: Attempt
-    limits: PackLimits
+    limits: Limits
     lost: int = 0
     number: int = 0
     heard: float = field(default_factory=time.monotonic)
     started: bool = False
 
-    @property
-    def pack(self) -> Pack:
-        return self.attempt.pack
-
 
 class _RemoteTasks:
-    """The packs that are on the cluster, and what is heard of them."""
+    """The packs that are on the cluster, as many as keep it busy, and what is heard of them.
 
-    def __init__(self, cluster: Cluster, job: Job) -> None:
+    A pack whose node is lost is sent again. Ray is not asked to do that: it does not tell a node that vanished, for
+    which no pack is to blame, from a pack that ends its process wherever it goes.
+    """
+
+    def __init__(self, cluster: Ray, job: Job) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -189,26 +355,35 @@ class _RemoteTasks:
         self._reports: Any = self._actor.take.remote()
         self._asked = time.monotonic()
         self._sent = 0
+        self._idle = False  # no node is left
         self._tasks: dict[Any, _RemoteTask] = {}
+        self._refused: list[tuple[Attempt, PackResult]] = []
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._refused)
 
-    def too_large(self, pack: Pack) -> str:
-        """Return in one sentence that no node has the memory that a pack needs, or ""."""
-        needed, largest = _needed(pack), self._cluster.largest
-        if needed <= largest or not largest:
-            return ""
-        return f"it needs about {needed / 2**30:.1f} GiB of memory, and no node of the cluster has more than " + (
-            f"{largest / 2**30:.1f} GiB"
-        )
+    @property
+    def have_room(self) -> bool:
+        return len(self) < self._cluster.at_once
 
-    def send(self, attempt: Attempt) -> None:
+    def start(self, attempt: Attempt) -> None:
         """Send a pack to whichever node has room for it first."""
-        self._send(_RemoteTask(attempt, self._job.limits_of(attempt.pack)))
+        needed = _needed(attempt.pack)
+        able = [node.memory for node in self._cluster.nodes() if node.processes(self._cluster.device)]
+        if able and needed > max(able) > 0:
+            reason = f"it needs about {needed / 2**30:.1f} GiB of memory, and no node of the cluster has more than "
+            self._refused.append((attempt, PackResult(reason=f"{reason}{max(able) / 2**30:.1f} GiB")))
+        else:
+            self._send(_RemoteTask(attempt, self._job.limits_of(attempt.pack)))
 
     def completed(self) -> list[tuple[Attempt, PackResult]]:
         """Wait about a second for packs to end, send those again whose nodes are lost, and return the others."""
+        if self._refused:
+            completed, self._refused = self._refused, []
+            return completed
+        idle, self._idle = self._idle, not self._cluster.processes
+        if self._idle and not idle:
+            self._job.on_event(Event(None, line="No node of the Ray cluster is left to train on; waiting for one."))
         pending = list(self._tasks)
         ready, _ = self._ray.wait(pending, timeout=REPORT_SECONDS, fetch_local=True)
         if ready:  # all of them at once: what is asked of many costs as much as what is asked of one
@@ -239,35 +414,35 @@ class _RemoteTasks:
         if task.attempt.fresh or task.attempt.last:  # Ray keeps processes apart whose environments differ
             environment = environment | {"RLBENCH_TRY": str(self._sent)}
         remote = self._remote.options(
-            memory=_needed(task.pack), name=task.pack.title, runtime_env={"env_vars": environment}
+            memory=_needed(task.attempt.pack), name=task.attempt.pack.title, runtime_env={"env_vars": environment}
         )
-        payload, shared = payload_of(task.pack, self._job), str(self._job.shared or "")
+        payload, shared = payload_of(task.attempt.pack, self._job), str(self._job.shared or "")
         reference = remote.remote(payload, self._expected, self._actor, self._sent, task.limits.silence, shared)
         self._tasks[reference] = task
 
     def _result(self, task: _RemoteTask, reference: Any) -> PackResult | None:
         """Return how a pack ended; None where it is sent again."""
-        exceptions, pack = self._ray.exceptions, task.pack
+        exceptions, pack = self._ray.exceptions, task.attempt.pack
         try:
             lines, what, *values = pickle.loads(self._ray.get(reference))
         except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
             task.lost += 1
-            if task.lost < LOST_NODES:
+            if task.lost < _LOST_NODES:
                 self._send(task)
                 return None
-            reason = f"{LOST_NODES} nodes of the cluster that it was on died"
-            return PackResult(pack, reason=reason, detail=str(error), lost=task.lost)
+            reason = f"{_LOST_NODES} nodes of the cluster that it was on died"
+            return PackResult(reason=reason, detail=str(error), lost=task.lost)
         except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
             reason = self._cause_of_death(task, error)
-            return PackResult(pack, reason=reason, detail=str(error), again=True, lost=task.lost)
+            return PackResult(reason=reason, detail=str(error), again=True, lost=task.lost)
         except exceptions.RayError as error:
-            reason = f"Ray could not run it: {last_line(error)}"
-            return PackResult(pack, reason=reason, detail=str(error), lost=task.lost)
+            reason = f"Ray could not run it: {_last_line(error)}"
+            return PackResult(reason=reason, detail=str(error), lost=task.lost)
         for line in lines:
             self._job.on_event(Event(pack, line=line))
         if what == "refused":
             raise RlbenchError(values[0])
-        return result_of(pack, what, values, task.lost)
+        return result_of(what, values, task.lost)
 
     def _cause_of_death(self, task: _RemoteTask, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
@@ -282,14 +457,14 @@ class _RemoteTasks:
         """Pass on what packs reported of late, if it has come; nothing is lost with it but what is shown."""
         if time.monotonic() - self._asked < REPORT_SECONDS or not self._ray.wait([self._reports], timeout=0)[0]:
             return
-        reports: list[Report] = []
+        reports: Reports = {}
         with contextlib.suppress(self._ray.exceptions.RayError):
             reports = self._ray.get(self._reports)
         self._reports, self._asked = self._actor.take.remote(), time.monotonic()
         under_way = {task.number: task for task in self._tasks.values()}
-        for number, progress, lines in reports:
+        for number, (progress, lines) in reports.items():
             task = under_way.get(number)
-            pack = task.pack if task else None
+            pack = task.attempt.pack if task else None
             if task is not None:
                 task.heard, task.started = time.monotonic(), True
             for line in lines:

@@ -16,11 +16,12 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
 from rlbench.study import limits
+from rlbench.study.process import draw_anew, left_as_found
 from rlbench.training.limits import limit_memory, shortage, watching
 
 if TYPE_CHECKING:
@@ -79,7 +80,19 @@ def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = T
     Without `checkpoints` it is trained from the beginning, and none are written.
     """
     try:
-        return "done", _train(payload, report, checkpoints)
+        (seconds, size), train, *arguments, options = pickle.loads(payload)
+        if not checkpoints:
+            options.pop("checkpoints", None)
+        train = train or trainer()
+        draw_anew()
+        imported = _imported()
+        limits.forget_peak()
+        limit_memory(size)
+        report("alive")  # all is imported
+        records = perform((train, *arguments, options), seconds, report)
+        for record in records:
+            record.peak_bytes = max(limits.peak() - imported, 0)
+        return "done", records
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -89,42 +102,19 @@ def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = T
         return "error", reason, traceback.format_exc(), again
 
 
-def _train(payload: bytes, report: Callable[..., None], checkpoints: bool) -> list[RunRecord]:
-    (seconds, size), train, *arguments, options = pickle.loads(payload)
-    if not checkpoints:
-        options.pop("checkpoints", None)
-    train = train or trainer()
-    from rlbench.study.process import draw_anew
+def perform(task: Sequence[Any], seconds: float, report: Callable[..., None]) -> list[RunRecord]:
+    """Return the records of (what trains, algorithms, environment, steps, seeds, options by name).
 
-    draw_anew()
-    imported = _imported()
-    limits.forget_peak()
-    limit_memory(size)
-    report("alive")  # all is imported
-    on_progress = partial(report, "progress")
-    records = perform(train, arguments, {**options, "on_progress": on_progress}, seconds, lambda: report("alive"))
-    for record in records:
-        record.peak_bytes = max(limits.peak() - imported, 0)
-    return records
-
-
-def perform(
-    train: Callable[..., list[RunRecord]],
-    arguments: Sequence[Any],
-    options: Mapping[str, Any],
-    seconds: float,
-    alive: Callable[[], None] = lambda: None,
-) -> list[RunRecord]:
-    """Return what `train` returns for (algorithms, environment, steps, seeds); this process is left as it was found.
-
-    The environment is the one that its experiment registered. A call of it may take `seconds`; `alive` is called now
-    and then while environments return.
+    This process is left as it was found. The environment is the one that its experiment registered; a call of it may
+    take `seconds`. `report` gets signs of life: "alive" now and then while environments return, "progress" and what.
     """
     from rlbench.study.environments import registered
-    from rlbench.study.process import left_as_found
 
-    with left_as_found(), registered(arguments[1]), watching(seconds, alive):
-        return train(*arguments, **options)
+    train, *arguments, options = task
+    on_progress = partial(report, "progress")
+    with left_as_found(), registered(arguments[1]), watching(seconds, partial(report, "alive")):
+        records: list[RunRecord] = (train or trainer())(*arguments, **options, on_progress=on_progress)
+        return records
 
 
 @cache

@@ -6,7 +6,7 @@ import pytest
 
 from rlbench.analysis.report import SuiteResults, entries_of
 from rlbench.analysis.report.entries import natural
-from rlbench.analysis.report.suite_report import problems
+from rlbench.analysis.report.suite_page import problems
 from rlbench.claims import Claim
 from rlbench.suite import Exact, Suite
 from tests.analysis.suite.made import PAIR, PAIR_CLAIMS, made, member, raising, suite

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from rlbench.analysis.report import SuiteResults, entries_of, write_suite_report
-from rlbench.analysis.report import suite_report as reporting
+from rlbench.analysis.report import suite_page as reporting
 from rlbench.analysis.report.entries import demonstrated
-from rlbench.analysis.report.suite_page import suite_page, summary, underpowered
-from rlbench.analysis.report.suite_report import specification
+from rlbench.analysis.report.suite_page import specification, suite_page, summary, underpowered
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from rlbench.suite import Erratum, Suite
