@@ -27,8 +27,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
-from rlbench.errors import RlbenchError
-from rlbench.fields import Field, fields_of, hyper, static, unknown_field
+from rlbench.errors import RlbenchError, brief
+from rlbench.fields import Field, fields_of, hint_at, hyper, static
 
 if TYPE_CHECKING:  # torch takes a second and a half to import, and a wrong argument is answered without it
     import torch
@@ -199,7 +199,7 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
     known, parsed = fields_of(cls), {}
     for name, value in overrides.items():
         if name not in known:
-            raise RlbenchError(f"{where}: {unknown_field(name, known, cls.name)}")
+            raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{hint_at(name, known)}")
         parsed[name] = known[name].parse(value, where)
     algorithm = cls(**parsed)
     samples = algorithm.samples_per_update

@@ -113,6 +113,13 @@ def sweep(settings: Mapping[str, Any], known: Mapping[str, Field], where: str) -
         yield dict(zip(listed, values, strict=True))
 
 
+def written(value: Any) -> str:
+    """Return a value as `Field.parse_text` reads it, short: `0.001`, `64,64`, `true`."""
+    if isinstance(value, tuple):
+        return ",".join(map(written, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 # What other libraries call the fields: Stable-Baselines3, CleanRL, Spinning Up, Tianshou, RLlib.
 _ELSEWHERE = {
     "activation": "activation_fn",
@@ -147,15 +154,13 @@ _CALLED = {other: name for name, others in _ELSEWHERE.items() for other in other
 _SIZES = ("batch_size", "mini_batch_size", "minibatch_size", "sgd_minibatch_size")
 
 
-def unknown_field(name: str, known: Mapping[str, Field], owner: str) -> str:
-    """Return in a sentence that `owner` has no such field, and which one is meant."""
+def hint_at(name: str, known: Mapping[str, Field]) -> str:
+    """Return ` It is called 'lr' here.` or the like, for a name that no field has."""
     if name in _SIZES and "minibatches" in known:
-        hint = " Set minibatches, the number of parts of a rollout: horizon x num_envs / batch size."
-    elif _CALLED.get(name) in known:
-        hint = f" It is called {_CALLED[name]!r} here."
-    else:
-        hint = nearest(name, list(known))
-    return f"{owner} has no field {brief(name)}.{hint}"
+        return " Set minibatches, the number of parts of a rollout: horizon x num_envs / batch size."
+    if _CALLED.get(name) in known:
+        return f" It is called {_CALLED[name]!r} here."
+    return nearest(name, list(known))
 
 
 def _number(value: Any) -> float | None:

@@ -79,9 +79,16 @@ def changed(experiment: Investigation, options: RunOptions, suite: LoadedSuite |
 
 
 def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
-    """Let the executor begin before this process imports anything heavy, unless all seems to be stored already."""
-    from rlbench.store.folders import seems_stored
+    """Let the executor begin before this process imports anything heavy, unless all seems to be stored already.
 
+    What is wrong with the arguments is said first.
+    """
+    from rlbench.store.folders import seems_stored
+    from rlbench.study.plan import check_early
+    from rlbench.study.suites import override
+
+    for experiment, _ in chosen:
+        check_early(override(experiment, options.settings, plugins=options.plugin), options.plugin)
     stored = (seems_stored(options.results, experiment.document(), suite) for experiment, suite in chosen)
     if options.workers != 0 and (options.settings or not all(stored)):
         executor.prepare()

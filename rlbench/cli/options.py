@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from rlbench.errors import explained
 from rlbench.files import folder
@@ -128,6 +130,17 @@ def option(name: str) -> Option:
     """Return what adds the option of a field of RunOptions to a command."""
     added: Option = RunOptions.__dataclass_fields__[name].metadata["option"]
     return added
+
+
+def given(ctx: click.Context, *names: str) -> list[str]:
+    """Return those of the named options that the command line gave, as it would be typed again."""
+    words = []
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:
+            value = ctx.params[parameter.name]
+            for each in value if parameter.multiple else [value]:
+                words += [parameter.opts[0]] if each is True else [parameter.opts[0], shlex.quote(str(each))]
+    return words
 
 
 def takes(*options: str | Option) -> Option:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlbench.cli.experiments import check_options, is_file, load, make_plans, stored_results
-from rlbench.cli.options import CHANGES, CHOICE, RunOptions, make_folder, option, takes, usable_folder
+from rlbench.cli.experiments import check_options, load, make_plans, stored_results
+from rlbench.cli.options import CHANGES, CHOICE, RunOptions, make_folder, takes, usable_folder
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.verdicts import JudgedResults
     from rlbench.analysis.report import SuiteResults
-    from rlbench.results import Results
     from rlbench.suite import Showpiece
 
 
@@ -64,9 +63,7 @@ def _report_suite(folder: str, out: str | None, options: RunOptions) -> Sequence
     from rlbench.analysis.report.suite_page import summary
 
     suite = _suite_results(folder, options)
-    # Beside the report of everything, which that of a part must not replace.
-    part = "-quick" if options.quick else "-part" if options.only else ""
-    path = Path(out) if out else make_folder(Path(options.results) / f"{suite.name}{part}", options.results)
+    path = Path(out) if out else make_folder(_report_folder(suite.name, options), options.results)
     written = write_suite_report(suite, path, _show_progress)
     for problem in written.problems:
         click.echo(f"warning: {problem}", err=True)
@@ -159,15 +156,18 @@ def agreement(first: str, second: str) -> None:
 @click.command()
 @click.argument("what", metavar="DIR|FILE|NAME")
 @click.option("--style", default="paper", show_default=True, metavar="paper|slides", help="Medium of the figures.")
-@click.option("--only", multiple=True, metavar="FIGURE", help="Only this figure; repeatable.")
-@option("results")
+@takes(
+    *CHANGES,
+    *(name for name in CHOICE if name != "only"),
+    click.option("--only", "chosen", multiple=True, metavar="FIGURE", help="Only this figure; repeatable."),
+)
 @click.option("--out", callback=usable_folder, help="Folder of the figures; default: RESULTS/NAME/STYLE.")
-def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str | None) -> None:
+def figures(what: str, style: str, chosen: tuple[str, ...], out: str | None, options: RunOptions) -> None:
     """Draw the figures of a suite or an experiment for a paper or for slides, as PDF, SVG and PNG with captions.
 
     The suite.py of a suite may declare its figures. Otherwise they are the learning curves, the KL divergence per
     update, and the swept hyper-parameters. DIR is a suite's folder, FILE an experiment, NAME an experiment or a suite
-    that was run.
+    that was run. For other runs than those of the file, repeat the options of `rlbench run`.
 
     \b
     rlbench figures experiments/lecture --style slides --out /tmp/slides
@@ -177,38 +177,43 @@ def figures(what: str, style: str, only: tuple[str, ...], results: str, out: str
     from rlbench.analysis.draw.style import check_style
 
     check_style(style)
-    name, declared, members, home = _declared(what, results)
+    check_options([what], options)
+    name, declared, members, home = _declared(what, options)
     pieces = declared or [piece for member, stored in members.items() for piece in usual(member, stored)]
     known = [piece.name for piece in pieces]
-    for chosen in only:
-        if chosen not in known:
-            raise RlbenchError(f"{what} has no figure {chosen!r}.{nearest(chosen, known)}")
-    pieces = [piece for piece in pieces if piece.name in (only or known)]
+    for figure in chosen:
+        if figure not in known:
+            raise RlbenchError(f"{what} has no figure {figure!r}.{nearest(figure, known)}")
+    pieces = [piece for piece in pieces if piece.name in (chosen or known)]
     for piece in pieces:
         if lacking := missing(piece, members):
-            click.echo(f"Left out {piece.name}: no run of {' and '.join(lacking)} is stored in {results}.")
-    folder = Path(out) if out else make_folder(home / style, results)
+            click.echo(f"Left out {piece.name}: no run of {' and '.join(lacking)} is stored in {options.results}.")
+    if all(missing(piece, members) for piece in pieces):
+        raise RlbenchError(f"No figure of {what} can be drawn from {options.results}; `rlbench run` comes first.")
+    folder = Path(out) if out else make_folder(home / style, options.results)
     drawn = write_showpieces(draw_all(pieces, members, style), folder, style, f"{name}: figures for {style}")
-    click.echo(f"Figures: {folder} ({', '.join(drawn) or 'none'})")
+    click.echo(f"Figures: {folder} ({', '.join(drawn)})")
 
 
-def _declared(what: str, results: str) -> tuple[str, Sequence[Showpiece], dict[str, Results], Path]:
+def _declared(what: str, options: RunOptions) -> tuple[str, Sequence[Showpiece], Mapping[str, JudgedResults], Path]:
     """Return the name, the declared figures, the stored results by experiment, and the folder of their report."""
     from rlbench.results import load_results
     from rlbench.store.folders import FILE, MEMBERS, home
-    from rlbench.study.suites import load_experiment, load_suite
 
-    declared: Sequence[Showpiece] = ()
+    results = Path(options.results)
     if os.path.isdir(what):
-        suite = load_suite(what)
-        name, declared, members = suite.name, suite.suite.figures, [one.name for one in suite.experiments]
-    elif is_name(what) and os.path.isdir(Path(results) / what / MEMBERS):
-        name = what
-        members = sorted(folder.name for folder in (Path(results) / what / MEMBERS).iterdir() if is_name(folder.name))
+        suite = _suite_results(what, options)
+        name, declared, opened = suite.name, suite.suite.figures, suite.members
+    elif is_name(what) and os.path.isdir(results / what / MEMBERS):
+        name, declared, folders = what, (), sorted((results / what / MEMBERS).glob(f"*/{FILE}"))
+        opened = [load_results(file.parent.name, results, suite=name) for file in folders]
     else:
-        name = load_experiment(what).name if is_file(what) else what
-        return name, (), {name: load_results(name, results)}, home(results, name)
-    specified = [member for member in members if (home(results, member, name) / FILE).is_file()]
-    opened = {member: load_results(member, results, suite=name) for member in specified}
-    stored = {member: one for member, one in opened.items() if (one.runs["status"] != "missing").any()}
-    return name, declared, stored, Path(results) / name
+        stored = stored_results(what, options)
+        return stored.experiment.name, (), {stored.experiment.name: stored}, home(results, stored.experiment.name)
+    members = {one.experiment.name: one for one in opened if (one.runs["status"] != "missing").any()}
+    return name, declared, members, _report_folder(name, options)
+
+
+def _report_folder(name: str, options: RunOptions) -> Path:
+    """Return the folder of a suite's report: a part's beside the report of everything, which it must not replace."""
+    return Path(options.results) / f"{name}{'-quick' if options.quick else '-part' if options.only else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from rlbench.cli.experiments import changed, check_options, load, make_plans, prepare, register
-from rlbench.cli.options import CHANGES, CHOICE, TRAINING, RunOptions, make_folder, takes, usable_folder
+from rlbench.cli.options import CHANGES, CHOICE, TRAINING, RunOptions, given, make_folder, takes, usable_folder
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 
@@ -61,7 +62,7 @@ def run(ctx: click.Context, paths: tuple[str, ...], options: RunOptions) -> None
         else:
             fine = train(plans, options, executor)
     for path in paths:
-        click.echo(f"Next: rlbench report {path}")
+        click.echo(f"Next: {' '.join(['rlbench report', shlex.quote(path), *given(ctx, *CHANGES, *CHOICE)])}")
     if not fine:
         ctx.exit(FAILED_RUNS)
 
@@ -213,8 +214,10 @@ def _train(
     from rlbench.api import comparison
 
     with open_executor(options) as executor:
-        chosen = [(changed(comparison(names, environments, baseline=baseline), options), "")]
-        prepare(executor, chosen, options)
+        if any(name.endswith(".py") for name in names):  # of which nothing is known yet
+            executor.prepare()
+        else:
+            prepare(executor, [(changed(comparison(names, environments, baseline=baseline), options), "")], options)
         from rlbench import registry
 
         arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]

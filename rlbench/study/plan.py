@@ -7,8 +7,8 @@ specification, where it is not Gymnasium's own), the budget, the seed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import json
 import re
 import time
@@ -25,7 +25,7 @@ import numpy as np
 from rlbench import registry
 from rlbench.algorithm import Algorithm, configure, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.fields import Field, fields_of
+from rlbench.fields import fields_of, sweep, written
 from rlbench.records import MEASURED, Environment, RunRecord, Table, empty_episodes
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id
@@ -221,16 +221,19 @@ def to_do(cells: Sequence[Cell], store: Store) -> tuple[list[Cell], Counter[str]
     return left, final
 
 
-def resolve(experiment: Investigation) -> tuple[list[ResolvedArm], str]:
+def resolve(
+    experiment: Investigation, find: Callable[[Arm], type[Algorithm]] | None = None
+) -> tuple[list[ResolvedArm], str]:
     """Return the arms of an experiment, sweeps expanded, in the order in which they are written; and the baseline.
 
-    Raises RlbenchError for an unknown algorithm, field or baseline, a value out of range, a list for a static
-    field, two arms of one label or of exactly equal settings, and a budget that an arm cannot spend exactly.
+    `find` gives the algorithm of an arm; None: the registry. Raises RlbenchError for an unknown algorithm, field or
+    baseline, a value out of range, two arms of one label or of exactly equal settings, and a budget that an arm cannot
+    spend exactly.
     """
     if isinstance(experiment, Measurement):
         return _measured_arms(experiment), ""
     assert isinstance(experiment, Experiment)
-    arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm)]
+    arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm, find or _class_of)]
     labels = [arm.label for arm in arms]
     if repeated := repeats(labels):
         raise RlbenchError(f"{experiment.where}: two arms are called {brief(repeated[0])}; give one of them a label.")
@@ -259,17 +262,31 @@ def _baseline(experiment: Experiment, arms: list[ResolvedArm]) -> str:
     )
 
 
-def _expand(experiment: Experiment, arm: Arm) -> list[ResolvedArm]:
-    """Return one arm per combination of the values that are listed for hyper fields."""
+def check_early(experiment: Investigation, plugins: Sequence[str] = ()) -> None:
+    """Raise RlbenchError as `resolve` does, without importing an algorithm whose fields can be read from its source.
+
+    Rules of an algorithm's own (`Algorithm.validate`) are left to `resolve`, and so is all of an experiment with an
+    algorithm that has to be imported.
+    """
+
+    def find(arm: Arm) -> type[Algorithm]:
+        cls = registry.sketch(arm.algorithm, plugins) if isinstance(arm.algorithm, str) else None
+        if cls is None:
+            raise LookupError
+        return cls
+
+    with contextlib.suppress(LookupError):
+        resolve(experiment, find)
+
+
+def _expand(experiment: Experiment, arm: Arm, find: Callable[[Arm], type[Algorithm]]) -> list[ResolvedArm]:
+    """Return one arm per combination of the values that are listed for fields."""
     where = f"{experiment.where}, arm {arm.label or arm.name!r}"
-    cls = _class_of(arm)
-    fields = fields_of(cls)
-    listed = {name: value for name, value in arm.settings.items() if _is_sweep(where, name, value, fields)}
+    cls = find(arm)
     resolved: list[ResolvedArm] = []
-    for values in itertools.product(*listed.values()):
-        chosen = dict(zip(listed, values, strict=True))
+    for chosen in sweep(arm.settings, fields_of(cls), where):
         algorithm = configure(cls, {**arm.settings, **chosen}, where)
-        suffix = "".join(f" {name}={getattr(algorithm, name):g}" for name in chosen)
+        suffix = "".join(f" {name}={written(value)}" for name, value in chosen.items())
         resolved.append(trained_arm(algorithm, f"{arm.label or cls.name}{suffix}", list(arm.settings)))
     return resolved
 
@@ -281,25 +298,6 @@ def _class_of(arm: Arm) -> type[Algorithm]:
         raise RlbenchError(f"{arm.algorithm.__name__} is not an Algorithm subclass with a name.")
     registry.add_class(arm.algorithm)
     return arm.algorithm
-
-
-def _is_sweep(where: str, name: str, value: Any, fields: Mapping[str, Field]) -> bool:
-    """Return whether a list stands for several arms; for a tuple field such as `hidden` it is a value."""
-    field = fields.get(name)
-    if field is None or not isinstance(value, list | tuple):
-        return False
-    if field.is_hyper:
-        if not value:
-            raise RlbenchError(f"{where}: {name} is an empty list; give at least one value.")
-        if repeated := repeats(list(value)):
-            raise RlbenchError(f"{where}: {name} lists {brief(repeated[0])} twice.")
-        return True
-    if isinstance(field.default, tuple) and not any(isinstance(item, list | tuple) for item in value):
-        return False
-    raise RlbenchError(
-        f"{where}: {name} is a static field, which cannot vary inside one arm; "
-        "write one arm per value, each with a label."
-    )
 
 
 def _refuse_equal(experiment: Experiment, arms: list[ResolvedArm]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, brief, nearest
-from rlbench.fields import fields_of
+from rlbench.fields import Field, fields_of, hint_at
 from rlbench.files import is_name, is_number, is_text, is_whole
 from rlbench.store import Planned
 from rlbench.store.folders import home, register
@@ -45,16 +45,19 @@ def override(
     settings: Iterable[str] = (),
     seeds: int | Sequence[int] | None = None,
     steps: int | None = None,
+    plugins: Sequence[str] = (),
 ) -> E:
     """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds or another budget.
 
-    ARM is the label or the algorithm of an arm; `FIELD=0.1,0.2` on a hyper field stands for one arm per value.
+    ARM is the label or the algorithm of an arm, and may be left out if only one has the field. Several values stand for
+    an arm each: `FIELD=0.1,0.2`, and `FIELD=64,64/128,128` of a field that is a list itself. `plugins` are files of
+    algorithms that need not be imported yet.
     """
     changes: dict[str, Any] = {} if seeds is None else {"seeds": seeds}
     for text in settings:
         if not experiment.trains:
             raise RlbenchError(f"--set {text}: {experiment.where} trains nothing, so its arms have no fields.")
-        changes["arms"] = _override_arms(experiment.where, changes.get("arms", experiment.arms), text)
+        changes["arms"] = _override_arms(experiment.where, changes.get("arms", experiment.arms), text, plugins)
     if steps is not None:
         if not experiment.trains:
             raise RlbenchError(f"--steps {steps}: {experiment.where} trains nothing, so it has no budget.")
@@ -69,37 +72,42 @@ def shifted(experiment: Investigation, seeds: int | None, first: int | None) -> 
     return range(first, first + (len(experiment.seeds) if seeds is None else seeds))
 
 
-def _override_arms(where: str, arms: Sequence[Arm], text: str) -> list[Arm]:
+def _override_arms(where: str, arms: Sequence[Arm], text: str, plugins: Sequence[str]) -> list[Arm]:
     names = list(dict.fromkeys(name for arm in arms for name in (arm.label or arm.name, arm.name)))
     named = next((name for name in sorted(names, key=len, reverse=True) if text.startswith(f"{name}.")), None)
-    target, _, value = text.partition("=")
-    if "=" not in text or "." not in target:
+    target, equals, value = text.partition("=")
+    if not equals or not target:
         raise RlbenchError(f"--set takes ARM.FIELD=VALUE, such as {names[0]}.lr=0.001, not {text!r}.")
-    if named is None:
-        arm = target.rpartition(".")[0]
-        raise RlbenchError(f"--set {text}: {where} has no arm {arm!r}.{nearest(arm, names)}")
-    field = target[len(named) + 1 :]
-    return [
-        _with_setting(arm, field, value, f"--set {text}") if named in (arm.label or arm.name, arm.name) else arm
-        for arm in arms
+    if named is None and "." in target:
+        name = target.rpartition(".")[0]
+        raise RlbenchError(f"--set {text}: {where} has no arm {name!r}.{nearest(name, names)}")
+    field = target if named is None else target[len(named) + 1 :]
+    fields = [_fields(arm, plugins) for arm in arms]
+    meant = [
+        named in (arm.label or arm.name, arm.name) if named else field in known
+        for arm, known in zip(arms, fields, strict=True)
     ]
+    if not any(meant):
+        hint = hint_at(field, {name: each for known in fields for name, each in known.items()})
+        raise RlbenchError(f"--set {text}: no arm has a field {field!r}.{hint}")
+    if named is None and sum(meant) > 1:
+        some = [f"{arm.label or arm.name}.{field}" for arm, chosen in zip(arms, meant, strict=True) if chosen][:3]
+        raise RlbenchError(f"--set {text}: {sum(meant)} arms have {field}; say of which: {', '.join(some)}.")
+    changed = []
+    for arm, known, chosen in zip(arms, fields, meant, strict=True):
+        if chosen and field not in known:
+            raise RlbenchError(f"--set {text}: {arm.name} has no field {field!r}.{hint_at(field, known)}")
+        setting = {field: known[field].parse_text(value, f"--set {text}")} if chosen else {}
+        changed.append(Arm(arm.algorithm, arm.label, **{**arm.settings, **setting}))
+    return changed
 
 
-def _with_setting(arm: Arm, name: str, text: str, where: str) -> Arm:
-    """Return the arm with one field set from a command line's text."""
+def _fields(arm: Arm, plugins: Sequence[str]) -> dict[str, Field]:
     from rlbench import registry
 
-    cls = registry.load(arm.algorithm) if isinstance(arm.algorithm, str) else arm.algorithm
-    fields = fields_of(cls)
-    if name not in fields:
-        raise RlbenchError(f"{where}: {cls.name} has no field {name!r}.{nearest(name, list(fields))}")
-    field = fields[name]
-    value: Any
-    if field.is_hyper and "," in text:
-        value = [field.parse(part, where) for part in text.split(",")]
-    else:
-        value = field.parse(text, where)
-    return Arm(arm.algorithm, arm.label, **{**arm.settings, name: value})
+    if not isinstance(arm.algorithm, str):
+        return fields_of(arm.algorithm)
+    return fields_of(registry.sketch(arm.algorithm, plugins) or registry.load(arm.algorithm))
 
 
 def check_suite(suite: Suite, file: Path) -> None:

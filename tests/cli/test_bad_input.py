@@ -58,7 +58,7 @@ def said(result: Result) -> str:
         ("run tiny.py --plugin broken.py", "RuntimeError: half"),
         ("run tiny.py --plugin empty.py", "defines no Algorithm subclass"),
         ("run tiny.py --worker 2", "No such option"),
-        ("run static.py", "epochs is a static field, which cannot vary inside one arm"),
+        ("run static.py", "epochs must be at least 1, not 0"),
         ("run tiny.py --results a_file", "Cannot write a_file/tiny/experiment.json"),
         ("run", "Missing argument"),
         ("rnu tiny.py", "No such command 'rnu'"),
@@ -113,7 +113,7 @@ def test_bad_input_is_one_clear_line(cli: Cli, experiment: Path, arguments: str,
     (folder / "empty.csv").write_text("algorithm,environment,seed,score\na,E,0,1\nb,E,0,\n")
     (folder / "apart.csv").write_text("algorithm,environment,seed,score\na,E,0,1\nb,F,0,2\n")
     (folder / "runs.csv").write_text("algorithm,environment,seed,score\na,E,0,1\na,E,1,2\nb,E,0,3\nb,E,1,5\n")
-    (folder / "static.py").write_text(experiment.read_text().replace("epochs=1", "epochs=[1, 2]", 1))
+    (folder / "static.py").write_text(experiment.read_text().replace("epochs=1", "epochs=[1, 0]", 1))
     result = cli(*arguments.split())
     assert message in said(result)
     assert result.exit_code == 2

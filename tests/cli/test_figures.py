@@ -40,7 +40,7 @@ def suite(tmp_path: Path) -> Path:
 
 def test_figures_of_a_file_or_a_name_are_the_usual_ones(cli: Cli, experiment: Path) -> None:
     result = cli("figures", experiment)
-    assert (result.exit_code, "no experiment that ran as 'tiny'" in result.stderr) == (2, True)
+    assert (result.exit_code, "No run of 'tiny' is stored in results" in result.stderr) == (2, True)
     cli("run", experiment, "--workers", 0)
     result = cli("figures", experiment, "--style", "slides")
     assert result.exit_code == 0, result.output
@@ -87,7 +87,9 @@ def test_bad_input_is_one_sentence(cli: Cli, suite: Path, arguments: tuple[str, 
     result = cli("figures", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert [line for line in result.stderr.splitlines() if not line.startswith("experiments read")] == [
+        result.stderr.splitlines()[-1]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,23 @@ def test_a_suites_figures_are_checked_when_it_is_read(
     result = cli("figures", suite)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_where_nothing_can_be_drawn_the_status_says_so(cli: Cli, suite: Path) -> None:
+    result = cli("figures", suite, "--only", "learning", "--only", "later")
+    assert result.exit_code == 2
+    assert f"error: No figure of {suite} can be drawn from results; `rlbench run` comes first." in result.stderr
+
+
+def test_figures_find_the_runs_that_the_same_options_trained(cli: Cli, suite: Path) -> None:
+    for file in ("first.py", "second.py"):  # one by one, and not as the suite that they are
+        result = cli("run", suite / file, "--seeds", 1, "--set", "ppo-clip.gamma=0.9,0.95", "--workers", 0)
+        assert result.exit_code == 0, result.output
+    flags = "--set ppo-clip.gamma=0.9,0.95 --seeds 1"
+    assert result.stdout.endswith(f"Next: rlbench report {suite / 'second.py'} {flags}\n")
+    result = cli("figures", suite / "second.py", *flags.split())
+    assert result.exit_code == 0, result.output
+    result = cli("run", suite / "first.py", "--seeds", 1, "--workers", 0)
+    result = cli("figures", suite, "--seeds", 1, "--only", "learning")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("(learning)\n")

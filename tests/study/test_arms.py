@@ -8,7 +8,7 @@ import pytest
 
 from rlbench.errors import RlbenchError
 from rlbench.study.experiment import Arm, Experiment
-from rlbench.study.plan import resolve
+from rlbench.study.plan import check_early, resolve
 
 
 def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experiment:
@@ -23,8 +23,8 @@ def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experime
         ([Arm("ppo-clip", gamma=1.5)], "gamma must be at most 1, not 1.5"),
         ([Arm("ppo-clip", lr="fast")], "lr must be a number, not 'fast'"),
         ([Arm("ppo-clip", gamma=[0.9, 1.5])], "gamma must be at most 1, not 1.5"),
-        ([Arm("ppo-clip", epochs=[4, 10])], "epochs is a static field, which cannot vary inside one arm"),
-        ([Arm("ppo-clip", hidden=[[64], [32]])], "hidden is a static field"),
+        ([Arm("ppo-clip", epochs=[4, 1.5])], "epochs must be a whole number, not 1.5"),
+        ([Arm("ppo-clip", hidden=[[64], [64]])], "hidden lists (64,) twice"),
         ([Arm("ppo-clip", lr=[])], "lr is an empty list"),
         ([Arm("ppo-clip", lr=[0.1, 0.1])], "lr lists 0.1 twice"),
         (["ppo-clip", "ppo-clip"], "two arms are called 'ppo-clip'"),
@@ -52,6 +52,35 @@ def test_a_list_for_a_hyper_field_is_one_arm_per_value() -> None:
     assert [arm.algorithm.lr for arm in arms] == [1e-4, 1e-4, 1e-3, 1e-3, 3e-4]
     assert [arm.algorithm.epochs for arm in arms] == [4, 4, 4, 4, 10]
     assert arms[0].document()["settings"] == {"lr": 1e-4, "clip": 0.1, "epochs": 4}
+
+
+def test_a_list_for_a_static_field_is_one_arm_per_value_too() -> None:
+    listed = {"epochs": [4, 10], "hidden": [[64], (32, 16)], "anneal_lr": [True, False]}
+    arms, _ = resolve(experiment(Arm("ppo-clip", "mine", **listed)))
+    assert [arm.label for arm in arms][:3] == [
+        "mine epochs=4 hidden=64 anneal_lr=true",
+        "mine epochs=4 hidden=64 anneal_lr=false",
+        "mine epochs=4 hidden=32,16 anneal_lr=true",
+    ]
+    assert len(arms) == 8
+    assert (arms[-1].algorithm.epochs, arms[-1].algorithm.hidden) == (10, (32, 16))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"arms": ["ppo-clp"]}, "Did you mean 'ppo-clip'"),
+        ({"arms": [Arm("ppo-clip", gamma=2)]}, "gamma must be at most 1"),
+        ({"arms": ["ppo-clip"], "steps": 10}, "10 steps are less than one rollout"),
+        ({"arms": ["ppo-clip", "trpo"], "baseline": "tropo"}, "Did you mean 'trpo'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_an_algorithm_is_imported(wrong: dict[str, Any], said: str) -> None:
+    made = {"name": "x", "environments": ["CartPole-v1"], "seeds": 1, **wrong}
+    with pytest.raises(RlbenchError, match=said):
+        check_early(Experiment(**made))
+    with pytest.raises(RlbenchError, match=said):
+        resolve(Experiment(**made))
 
 
 def test_a_list_for_a_tuple_field_is_its_value() -> None:

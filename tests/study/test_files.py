@@ -62,7 +62,13 @@ def test_an_algorithms_name_means_all_its_arms() -> None:
 
 
 def test_several_values_are_a_sweep() -> None:
-    assert override(EXPERIMENT, ["trpo.delta=0.01,0.02"]).arms[0].settings == {"delta": [0.01, 0.02]}
+    changed = override(EXPERIMENT, ["trpo.delta=0.01,0.02", "trpo.epochs=4,10", "trpo.hidden=64,64/32"])
+    assert changed.arms[0].settings == {"delta": [0.01, 0.02], "epochs": [4, 10], "hidden": [(64, 64), (32,)]}
+
+
+def test_an_arm_that_alone_has_a_field_need_not_be_named() -> None:
+    changed = override(EXPERIMENT, ["delta=0.02"])
+    assert [dict(arm.settings) for arm in changed.arms] == [{"delta": 0.02}, {"lr": 0.1}, {}]
 
 
 def test_seeds_and_steps_are_replaced() -> None:
@@ -79,7 +85,10 @@ def test_seeds_and_steps_are_replaced() -> None:
         ("ppo-clip.clip=wide", "clip must be a number, not 'wide'"),
         ("ppo-clip.gamma=2", "gamma must be at most 1, not 2.0"),
         ("ppo-clip.epochs=1.5", "epochs must be a whole number"),
-        ("clip=0.1", "--set takes ARM.FIELD=VALUE"),
+        ("clip=0.1", "2 arms have clip; say of which: mine.clip, ppo-clip.clip"),
+        ("learning_rate=0.1", "no arm has a field 'learning_rate'. It is called 'lr' here."),
+        ("mine.n_steps=1", "ppo-clip has no field 'n_steps'. It is called 'horizon' here."),
+        ("=0.1", "--set takes ARM.FIELD=VALUE"),
         ("ppo-clip.clip", "--set takes ARM.FIELD=VALUE"),
         ("", "--set takes ARM.FIELD=VALUE"),
     ],
