@@ -286,9 +286,8 @@ def score_table(results: JudgedResults) -> Table:
     forms = {str(place): form_of(own[metrics].to_numpy(float).ravel()) for place, own in data.groupby("environment")}
     columns = [Column(name, name) for name in ("environment", "arm", "seed", "status")]
     columns += [Column(name, name) for name in metrics]
-    return tabulate(
-        "scores", "Scores of every run", data.assign(form=data["environment"].map(forms)), columns, data=data
-    )
+    records = data.assign(form=data["environment"].map(forms))
+    return tabulate("scores", "Scores of every run", records, columns, data=data)
 
 
 def worst_table(results: JudgedResults) -> Table:
