@@ -12,7 +12,6 @@ import pytest
 from rlbench import Arm, Claim, Experiment
 from rlbench.claims import DIRECTIONS, digest, from_document
 from rlbench.errors import RlbenchError
-from rlbench.study.experiment import from_document as experiment_from_document
 from rlbench.study.plan import make_plan
 
 NEEDED: dict[str, dict[str, Any]] = {
@@ -104,7 +103,6 @@ def experiment(*claims: Claim) -> Experiment:
 def test_an_experiment_carries_its_claims() -> None:
     one = claim(arms=["ppo-clip clip=0.1", "ppo-clip clip=0.2"], environments=["CartPole-v1"])
     made = experiment(one)
-    assert experiment_from_document(json.loads(json.dumps(made.document()))) == made
     assert make_plan(made).document()["claims"] == [one.document()]
     assert digest(made.claims) == digest(make_plan(made).document()["claims"])
 

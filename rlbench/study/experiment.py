@@ -1,4 +1,4 @@
-"""What to run: an experiment is a short piece of data, checked where it is written, and JSON both ways.
+"""What to run: an experiment is a short piece of data, checked where it is written.
 
     EXPERIMENT = Experiment(
         name="clip-range",
@@ -37,13 +37,12 @@ import copy
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rlbench.claims import Claim
-from rlbench.claims import from_document as claim_from
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import LONGEST_LABEL, LONGEST_NAME, is_label, is_name, is_text
 from rlbench.records import MEASURED, Environment
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 100_000
 _LARGEST = 2**63  # the tables hold 64 bits
+_ENTRIES = ("name", "question", "measure", "arms", "environments", "seeds", "steps", "baseline", "claims", "design")
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
 """Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
@@ -128,47 +128,43 @@ class Investigation:
         """Return the environment steps of every run in `environment`; 1 where nothing is trained."""
         return 1
 
-    def changed(self, **changes: Any) -> Self:
-        """Return the same with other fields, which are checked like the first ones."""
+    def changed(self, **checked: Any) -> Self:
+        """Return the same with other fields, which were checked."""
         other = copy.copy(self)
-        other._set(**{field.name: getattr(self, field.name) for field in fields(self)} | changes)
+        other._set(**checked)
         return other
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {
+        entries = {
             "name": self.name,
             "question": self.question,
-            **self._arm_entries(),
-            "environments": [
-                {"id": environment.id, "options": dict(environment.options)} for environment in self.environments
-            ],
+            "environments": [{"id": place.id, "options": dict(place.options)} for place in self.environments],
             "seeds": list(self.seeds),
-            **self._budget_entries(),
             "claims": [claim.document() for claim in self.claims],
             "design": self.design,
+            **self._entries(),
         }
+        return {name: entries[name] for name in _ENTRIES if name in entries}
 
-    def _arm_entries(self) -> dict[str, Any]:
+    def _entries(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _budget_entries(self) -> dict[str, Any]:
-        raise NotImplementedError
+    def _set_common(
+        self, where: str, name: str, environments: Any, seeds: Any, question: Any, claims: Any, design: Any
+    ) -> None:
+        self._set(
+            name=name,
+            environments=as_environments(where, environments),
+            seeds=as_seeds(where, seeds),
+            question=as_text(where, "question", question),
+            claims=as_claims(where, claims),
+            design=as_text(where, "design", design),
+        )
 
-    def _set(self, **given: Any) -> None:
-        """Set all fields after they were checked."""
-        where = f"{self.kind} {as_name(given['name'])!r}"
-        for key, value in (given | self._checked(where, given)).items():
-            object.__setattr__(self, key, value)
-
-    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "environments": as_environments(where, as_list(where, "environments", given["environments"])),
-            "seeds": as_seeds(where, given["seeds"]),
-            "question": as_text(where, "question", given["question"]),
-            "claims": as_claims(where, given["claims"]),
-            "design": as_text(where, "design", given["design"]),
-        }
+    def _set(self, **checked: Any) -> None:
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, init=False)
@@ -205,26 +201,11 @@ class Experiment(Investigation):
         claims: Sequence[Claim] = (),
         design: str = "",
     ) -> None:
-        self._set(
-            name=name,
-            arms=arms,
-            environments=environments,
-            seeds=seeds,
-            steps=steps,
-            baseline=baseline,
-            question=question,
-            claims=claims,
-            design=design,
-        )
-
-    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        arms = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", given["arms"]))
-        checked = super()._checked(where, given)
-        return checked | {
-            "arms": arms,
-            "baseline": as_text(where, "baseline", given["baseline"]),
-            "steps": as_steps(where, given["steps"], checked["environments"]),
-        }
+        where = f"Experiment {as_name(name)!r}"
+        listed = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", arms))
+        self._set_common(where, name, environments, seeds, question, claims, design)
+        steps = as_steps(where, steps, self.environments)
+        self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps)
 
     def budget(self, environment: Environment) -> int:
         """Return the environment steps of every run in `environment`."""
@@ -232,11 +213,9 @@ class Experiment(Investigation):
             return self.steps
         return self.steps[environment.label if environment.label in self.steps else environment.id]
 
-    def _arm_entries(self) -> dict[str, Any]:
-        return {"arms": [arm.document() for arm in self.arms]}
-
-    def _budget_entries(self) -> dict[str, Any]:
-        return {"steps": self.steps if isinstance(self.steps, int) else dict(self.steps), "baseline": self.baseline}
+    def _entries(self) -> dict[str, Any]:
+        steps = self.steps if isinstance(self.steps, int) else dict(self.steps)
+        return {"arms": [arm.document() for arm in self.arms], "steps": steps, "baseline": self.baseline}
 
 
 @dataclass(frozen=True, init=False)
@@ -270,53 +249,21 @@ class Measurement(Investigation):
         question: str = "",
         design: str = "",
     ) -> None:
-        self._set(
-            name=name,
-            measure=measure,
-            arms=arms,
-            environments=environments,
-            seeds=seeds,
-            claims=claims,
-            question=question,
-            design=design,
-        )
-
-    def _checked(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        measure = as_function(where, given["measure"])
-        arms = as_labels(where, as_list(where, "arms", given["arms"]))
-        checked = super()._checked(where, given) | {"measure": measure, "arms": arms}
-        check_claims(where, checked["claims"], arms, checked["environments"])
-        for claim in checked["claims"]:
+        where = f"Measurement {as_name(name)!r}"
+        self._set(measure=as_function(where, measure), arms=as_labels(where, arms))
+        self._set_common(where, name, environments, seeds, question, claims, design)
+        check_claims(where, self.claims, self.arms, self.environments)
+        for claim in self.claims:
             if ":" not in claim.metric and claim.metric != "seconds":
                 raise RlbenchError(
                     f"{where}, {claim.where}: nothing is trained here, so there is no {brief(claim.metric)}; "
                     "name a column with a reduction, such as variance:mean."
                 )
-        return checked
 
-    def _arm_entries(self) -> dict[str, Any]:
+    def _entries(self) -> dict[str, Any]:
         arms = [{"label": label, "algorithm": MEASURED, "settings": {}, "fields": {}} for label in self.arms]
-        return {"measure": self.measure.__qualname__, "arms": arms}
-
-    def _budget_entries(self) -> dict[str, Any]:
-        return {"steps": {environment.label: 1 for environment in self.environments}, "baseline": ""}
-
-
-def from_document(document: Mapping[str, Any]) -> Experiment:
-    """Return the experiment that `Experiment.document` wrote; RlbenchError where it is not one."""
-    known = ["name", "question", "arms", "environments", "seeds", "steps", "baseline", "claims", "design"]
-    for key in document:
-        if key not in known:
-            raise RlbenchError(f"An experiment has no entry {brief(key)}.{nearest(str(key), known)}")
-    try:
-        parts = {
-            "arms": [Arm(arm["algorithm"], arm.get("label"), **arm.get("settings", {})) for arm in document["arms"]],
-            "environments": [Environment(entry["id"], entry.get("options", {})) for entry in document["environments"]],
-            "claims": [claim_from(entry) for entry in document.get("claims", [])],
-        }
-        return Experiment(**{**document, **parts})
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise RlbenchError(f"This is not the document of an experiment: {problem}.") from problem
+        steps = {environment.label: 1 for environment in self.environments}
+        return {"measure": self.measure.__qualname__, "arms": arms, "steps": steps, "baseline": ""}
 
 
 def as_name(name: Any) -> str:
@@ -346,9 +293,9 @@ def as_list(where: str, key: str, value: Any) -> list[Any]:
     return items
 
 
-def as_environments(where: str, items: list[Any]) -> tuple[Environment, ...]:
+def as_environments(where: str, items: Any) -> tuple[Environment, ...]:
     """Return different environments, given as such or by their ids."""
-    environments = tuple(_as_environment(where, item) for item in items)
+    environments = tuple(_as_environment(where, item) for item in as_list(where, "environments", items))
     if repeated := repeats([environment.label for environment in environments]):
         raise RlbenchError(f"{where}: environment {brief(repeated[0])} is listed twice.")
     if repeats([json.dumps([env.id, canonical(env.options)], sort_keys=True) for env in environments]):
@@ -377,27 +324,22 @@ def _as_environment(where: str, item: Any) -> Environment:
 def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
     """Return different seeds, given as a list or by their number."""
     if is_whole(seeds):
-        _not_too_many(where, seeds)
         if seeds < 1:
             raise RlbenchError(f"{where}: seeds must be at least 1, not {seeds}.")
-        return tuple(range(int(seeds)))
+        seeds = range(int(seeds))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise RlbenchError(f"{where}: seeds must be a whole number or a list of them, not {brief(seeds)}.")
     listed = as_list(where, "seeds", itertools.islice(seeds, MOST_SEEDS + 1))
-    _not_too_many(where, len(listed))
+    if len(listed) > MOST_SEEDS:
+        raise RlbenchError(
+            f"{where}: seeds must be at most {MOST_SEEDS}, which would be more runs than anybody trains."
+        )
     for seed in listed:
         if not is_whole(seed) or not 0 <= seed < _LARGEST:
             raise RlbenchError(f"{where}: a seed must be a whole number from 0 to 2**63 - 1, not {brief(seed)}.")
     if repeated := repeats(listed):
         raise RlbenchError(f"{where}: seed {repeated[0]} is listed twice; every run needs its own seed.")
     return tuple(int(seed) for seed in listed)
-
-
-def _not_too_many(where: str, seeds: int) -> None:
-    if seeds > MOST_SEEDS:
-        raise RlbenchError(
-            f"{where}: seeds must be at most {MOST_SEEDS}, which would be more runs than anybody trains."
-        )
 
 
 def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
@@ -453,14 +395,15 @@ def as_function(where: str, measure: Any) -> Measure:
     return measure
 
 
-def as_labels(where: str, arms: list[Any]) -> tuple[str, ...]:
+def as_labels(where: str, arms: Any) -> tuple[str, ...]:
     """Return different labels."""
-    for arm in arms:
-        if not is_label(arm):
-            raise RlbenchError(f"{where}: arms must be labels, and {brief(arm)} is not one.")
-    if repeated := repeats(arms):
+    labels = as_list(where, "arms", arms)
+    for label in labels:
+        if not is_label(label):
+            raise RlbenchError(f"{where}: arms must be labels, and {brief(label)} is not one.")
+    if repeated := repeats(labels):
         raise RlbenchError(f"{where}: two arms are called {brief(repeated[0])}.")
-    return tuple(arms)
+    return tuple(labels)
 
 
 def _positive(where: str, what: str, value: Any) -> int:

@@ -18,7 +18,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +148,11 @@ class Session:
 
         `about` is what other processes may know of the command.
         """
-        with contextlib.closing(Lease(self._store, about)) as lease:
-            self._vet(lease)
-            packs = self._packs(lease, self._cells)
+        with contextlib.closing(Lease(self._store, about)) as self._lease:
+            self._vet()
+            packs = self._packs(self._cells)
             display = display_for(packs, show=show)
-            lease.describe = display.document
+            self._lease.describe = display.document
 
             def elsewhere(outcomes: list[Elsewhere]) -> None:
                 for cell, manifest in outcomes:
@@ -176,8 +175,8 @@ class Session:
                     made_by.update(provenance(self._placement.workers), device=self._placement.label)
                     meanwhile()
 
-            claims = ClaimQueue(packs, self._store, lease, partial(self._packs, lease), elsewhere)
-            job = replace(self._job, on_event=on_event, meanwhile=prepare, shared=lease.path)
+            claims = ClaimQueue(packs, self._store, self._lease, self._packs, elsewhere)
+            job = replace(self._job, on_event=on_event, meanwhile=prepare, shared=self._lease.path)
             job = replace(job, train=self._placement.trainer(job.train))
             try:
                 while True:
@@ -196,7 +195,6 @@ class Session:
                 self._costs.save()
 
     def _keep(self, pack: Pack, records: Sequence[RunRecord], made_by: dict[str, Any], sinks: Sequence[Sink]) -> None:
-        """Store what a pack gave, and show it."""
         for cell, record in zip(pack.cells, records, strict=True):
             about: dict[str, Any] = {"replicas": len(pack.cells)}
             if record.machine:
@@ -212,13 +210,13 @@ class Session:
         if pack.cells[0].trains:
             self._costs.note(pack.cells[0], records)
 
-    def _packs(self, lease: Lease, cells: Sequence[Cell]) -> list[Pack]:
+    def _packs(self, cells: Sequence[Cell]) -> list[Pack]:
         """Return packs of cells, so many that the processes of others that are at work find some, too."""
         if not cells:
             return []
         checkpoints = self._job.checkpoints
         begun = {cell.id: checkpoints.step(cell.id) for cell in cells if cell.trains} if checkpoints else {}
-        workers = self._placement.at_once * (1 + len(lease.companions()))
+        workers = self._placement.at_once * (1 + len(self._lease.companions()))
         return make_packs(cells, workers, self._costs, self._placement.room(), begun)
 
     def _limits(self, limits: Limits, packs: int = 0) -> Limits:
@@ -226,7 +224,7 @@ class Session:
         processes = min(self._placement.at_once, packs or self._placement.at_once)
         return replace(limits, memory=self._placement.most(processes))
 
-    def _vet(self, lease: Lease) -> None:
+    def _vet(self) -> None:
         """Refuse formulas of users that mix runs; find environments that are more than a function of their seed."""
         if self._job.train is not None:
             return
@@ -236,9 +234,8 @@ class Session:
             passed = {key for key in read_json(path) if isinstance(key, str)}
         foreign = {_vetting_key(cell): cell for cell in trained if not is_own(type(cell.algorithm))}
         known = len(passed)
-        for cell, problem in self._looked_at(
-            [cell for key, cell in foreign.items() if key not in passed], look_at_formulas, lease
-        ):
+        unknown = [cell for key, cell in foreign.items() if key not in passed]
+        for cell, problem in self._looked_at(unknown, look_at_formulas):
             if problem:
                 raise RlbenchError(
                     f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
@@ -249,7 +246,7 @@ class Session:
             with contextlib.suppress(OSError):  # where the disk refuses, they are looked at again the next time
                 write(path, json.dumps(sorted(passed)) + "\n", inside=self._store.root)
         specified = {cell.environment_key: cell for cell in trained if cell.specification}
-        for cell, problem in self._looked_at(specified.values(), step_twice, lease):
+        for cell, problem in self._looked_at(specified.values(), step_twice):
             if problem:
                 self._unrepeatable.add(cell.environment_key)
                 self.summary.messages.append(
@@ -258,12 +255,12 @@ class Session:
                     "self.np_random only, and keep nothing between episodes."
                 )
 
-    def _looked_at(self, cells: Iterable[Cell], look: Train, lease: Lease) -> Iterator[tuple[Cell, str]]:
+    def _looked_at(self, cells: Iterable[Cell], look: Train) -> Iterator[tuple[Cell, str]]:
         """Yield the cells that could be looked at, with what was noticed; where that fails, so will training."""
         packs = [Pack((cell,)) for cell in cells]
         if packs:
             limits = self._limits(Limits(LOOK_SECONDS))
-            job = Job(look, limits=limits, again=False, shared=lease.path)
+            job = Job(look, limits=limits, again=False, shared=self._lease.path)
             for pack, (record,) in self._executor.run(packs, job):
                 if record.status == "finished":
                     yield pack.cells[0], record.reason

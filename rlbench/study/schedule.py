@@ -17,9 +17,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from statistics import fmean
+from typing import Any
 
 from rlbench.algorithm import settings
 from rlbench.fields import fields_of
@@ -36,17 +35,6 @@ GPU_BLOCK = 1000  # replicas of a pack on a GPU, where each costs next to nothin
 _GPU_EACH = 0.016  # of what a call takes
 _LEAST_ROLLOUTS = 10  # of a pack whose time is kept: the first one loads and compiles
 _OBSERVATIONS = 16  # numbers in an observation, where nobody has looked
-
-
-class Cost(NamedTuple):
-    """Seconds per environment step of a run: of a pack whatever its size, and more with each replica."""
-
-    fixed: float
-    each: float
-
-    def per_step(self, replicas: int) -> float:
-        """Return the seconds per environment step of a pack."""
-        return self.fixed + self.each * replicas
 
 
 class Costs:
@@ -67,14 +55,12 @@ class Costs:
         self._known: dict[str, dict[str, list[float]]] = _read(self._path)
         self._noted: dict[str, dict[str, list[float]]] = {}
 
-    def of(self, cell: Cell) -> Cost:
-        """Return the cost of packs of the cell's kind: the rule of thumb, times what was measured of it."""
-        rule = rule_of_thumb(cell, self.device)
-        known = self._known.get(self.kind(cell))
-        if not known:
-            return rule
-        ratio = float(np.mean([seconds / rule.per_step(int(replicas)) for replicas, (seconds, _) in known.items()]))
-        return Cost(rule.fixed * ratio, rule.each * ratio)
+    def per_step(self, cell: Cell, replicas: int) -> float:
+        """Return the seconds per environment step of a pack: the rule of thumb, times what was measured of its kind."""
+        rule = rule_of_thumb(cell, replicas, self.device)
+        known = self._known.get(self.kind(cell), {}).items()
+        ratios = [seconds / rule_of_thumb(cell, int(size), self.device) for size, (seconds, _) in known]
+        return rule * fmean(ratios) if ratios else rule
 
     def largest(self, cell: Cell, room: float) -> int:
         """Return how many such runs a pack holds at most: as many as are best, and fit into `room` bytes."""
@@ -124,8 +110,8 @@ class Costs:
         return self._kinds[key]
 
 
-def rule_of_thumb(cell: Cell, device: str = "cpu") -> Cost:
-    """Return what a kind costs about, where it was never measured: small networks and environments, one core.
+def rule_of_thumb(cell: Cell, replicas: int, device: str = "cpu") -> float:
+    """Return about how many seconds per environment step a pack takes: small networks and environments, one core.
 
     On a GPU every call takes its time and a replica next to none.
     """
@@ -133,27 +119,23 @@ def rule_of_thumb(cell: Cell, device: str = "cpu") -> Cost:
     gradient_steps = algorithm.epochs * algorithm.minibatches / algorithm.samples_per_update
     size = (1000 + sum(before * after for before, after in itertools.pairwise(algorithm.hidden))) / 5096
     fixed = 6e-6 / algorithm.num_envs + 40e-6 * gradient_steps
-    return Cost(fixed, 0.3e-6 + 1.2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
+    return fixed + replicas * (0.3e-6 + 1.2e-6 * algorithm.epochs * size if device == "cpu" else _GPU_EACH * fixed)
 
 
 def _read(path: Path | None) -> dict[str, dict[str, list[float]]]:
+    """Return what was measured, as far as a machine can have: another's file, or a damaged one, may say anything."""
     try:
         document = read_json(path) if path else {}
         return {
             str(kind): {
                 str(int(key)): [float(seconds), float(peak)]
                 for key, (seconds, peak) in points.items()
-                if _is_possible(int(key), float(seconds), float(peak))
+                if 1 <= int(key) <= 10**6 and 1e-9 <= float(seconds) <= 1e3 and 0 <= float(peak) <= 2**50
             }
             for kind, points in document.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return {}
-
-
-def _is_possible(replicas: int, seconds: float, peak: float) -> bool:
-    """Return whether a machine can have measured this; another's file, or a damaged one, may say anything."""
-    return 1 <= replicas <= 10**6 and 1e-9 <= seconds <= 1e3 and 0 <= peak <= 2**50
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,13 +181,19 @@ def make_packs(
     allow. `begun` holds the steps, by cell id, after which cells go on that were interrupted.
     """
     costs, begun = costs or Costs(), begun or {}
-    groups = groups_of([cell for cell in cells if cell.trains], begun)
-    packs = [Pack(tuple(group)) for group in groups_of([cell for cell in cells if not cell.trains], begun)]
+    together: dict[Hashable, list[Cell]] = {}
+    for cell in cells:
+        # One call gives all arms of a measurement with a seed; runs go on together after equal numbers of steps.
+        apart = begun.get(cell.id, 0) if cell.trains else cell.seed
+        key = (cell.resolved.pack_key, cell.environment_key, cell.steps, apart)
+        together.setdefault(key, []).append(cell)
+    packs = [Pack(tuple(group)) for group in together.values() if not group[0].trains]
+    groups = [group for group in together.values() if group[0].trains]
     if not groups:
         return packs
 
     def cost(group: Sequence[Cell], replicas: int) -> float:
-        return costs.of(group[0]).per_step(replicas) * max(group[0].steps - begun.get(group[0].id, 0), 1)
+        return costs.per_step(group[0], replicas) * max(group[0].steps - begun.get(group[0].id, 0), 1)
 
     # No pack costs more than an even share of the work, ...
     share = sum(cost(group, len(group)) for group in groups) / workers
@@ -225,33 +213,12 @@ def make_packs(
     if able:
         last = min(able, key=lambda index: cost(groups[index], len(groups[index]) // parts[index]))
         parts[last] += missing
-    trained = [
-        Pack(tuple(part), cost(group, len(part)))
-        for group, count in zip(groups, parts, strict=True)
-        for part in _split(group, count)
-    ]
+    trained = []
+    for group, count in zip(groups, parts, strict=True):  # of sizes that differ by one at most
+        edges = [-(-len(group) * part // count) for part in range(count + 1)]
+        trained += [Pack(tuple(group[a:b]), cost(group, b - a)) for a, b in itertools.pairwise(edges)]
     # Measurements first: nobody knows how long they take, and none is in the way of a pack for long.
     return packs + sorted(trained, key=lambda pack: -pack.cost)
-
-
-def groups_of(cells: Sequence[Cell], begun: Mapping[str, int] | None = None) -> list[list[Cell]]:
-    """Return the cells by what may be in one pack, in the order in which they come.
-
-    Those may not that go on after different numbers of steps, by `begun`.
-    """
-    groups: dict[Hashable, list[Cell]] = {}
-    for cell in cells:
-        # One call gives all arms of a measurement with a seed.
-        apart = (begun or {}).get(cell.id, 0) if cell.trains else cell.seed
-        key = (cell.resolved.pack_key, cell.environment_key, cell.steps, apart)
-        groups.setdefault(key, []).append(cell)
-    return list(groups.values())
-
-
-def _split(group: Sequence[Cell], count: int) -> list[Sequence[Cell]]:
-    """Return `group` in `count` parts whose sizes differ by one at most."""
-    edges = [-(-len(group) * part // count) for part in range(count + 1)]
-    return [group[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True)

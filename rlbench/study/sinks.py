@@ -172,7 +172,6 @@ class Sink(abc.ABC):
             self._show(cell, record)
 
     def _end(self) -> None:
-        """End the curves of packs that did not end."""
         for pack in list(self._live):
             self._live.pop(pack)[0].close()
 
@@ -341,8 +340,6 @@ class EventFiles(Sink):
 
 
 class _Events:
-    """Writes events to a file."""
-
     def __init__(self, file: BinaryIO) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
 

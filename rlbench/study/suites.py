@@ -1,4 +1,9 @@
-"""Experiment files, and what the command line changes in an experiment."""
+"""Experiment files and folders of them, and what the command line changes in an experiment.
+
+A folder is read, checked as a whole, and registered as a whole before its first run. Every Python file of it that gives
+a value to EXPERIMENT is a member, in the order of the files' names. `suite.py`, where there is one, says
+SUITE = Suite(...); the other files are helpers that members import by name.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,18 @@ from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hint_at
-from rlbench.files import is_name, is_number, is_text, is_whole
+from rlbench.files import TEXT, Kind, is_name, is_number, is_text, is_whole
 from rlbench.store import Planned
 from rlbench.store.folders import home, register
 from rlbench.study.environments import bound
-from rlbench.study.experiment import Arm, Investigation, as_name, repeats
+from rlbench.study.experiment import Arm, Investigation, as_name, as_seeds, as_steps, repeats
 from rlbench.suite import Erratum, Exact, Showpiece, Suite
 from rlbench.userfiles import assigns, import_file, importable
 
+FILE = "suite.py"
+
 E = TypeVar("E", bound=Investigation)
+V = TypeVar("V")
 
 
 def load_experiment(path: str | Path) -> Investigation:
@@ -27,17 +35,23 @@ def load_experiment(path: str | Path) -> Investigation:
 
     Raises RlbenchError, with file and line where there is one, if the file is missing, raises or has none.
     """
-    module = import_file(path, "experiment")
-    experiment = getattr(module, "EXPERIMENT", None)
-    if not isinstance(experiment, Investigation):
-        what = "no EXPERIMENT" if experiment is None else f"an EXPERIMENT of type {type(experiment).__name__}"
-        raise RlbenchError(f"{path} has {what}; it must say EXPERIMENT = Experiment(...) or Measurement(...).")
+    experiment = _value_of(path, "EXPERIMENT", Investigation, "Experiment(...) or Measurement(...)")
     if any(not hasattr(experiment, field.name) for field in fields(experiment)):
         raise RlbenchError(f"{path} has an EXPERIMENT whose own __init__ does not call that of {experiment.kind}.")
     # In place, and once: a file is imported once, and what it registered may have been registered over since.
     here = tuple(bound(environment, Path(path).resolve().parent) for environment in experiment.environments)
     object.__setattr__(experiment, "environments", here)
     return experiment
+
+
+def _value_of(file: str | Path, name: str, kind: type[V], must_be: str) -> V:
+    """Return what a file, which runs, gives to a name; RlbenchError where that is not of its kind."""
+    value = getattr(import_file(file, name.lower()), name, None)
+    if not isinstance(value, kind):
+        article = "an" if name == "EXPERIMENT" else "a"
+        what = f"no {name}" if value is None else f"{article} {name} of type {type(value).__name__}"
+        raise RlbenchError(f"{file} has {what}; it must say {name} = {must_be}.")
+    return value
 
 
 def override(
@@ -53,15 +67,17 @@ def override(
     an arm each: `FIELD=0.1,0.2`, and `FIELD=64,64/128,128` of a field that is a list itself. `plugins` are files of
     algorithms that need not be imported yet.
     """
-    changes: dict[str, Any] = {} if seeds is None else {"seeds": seeds}
+    where, changes = experiment.where, dict[str, Any]()
     for text in settings:
         if not experiment.trains:
-            raise RlbenchError(f"--set {text}: {experiment.where} trains nothing, so its arms have no fields.")
-        changes["arms"] = _override_arms(experiment.where, changes.get("arms", experiment.arms), text, plugins)
+            raise RlbenchError(f"--set {text}: {where} trains nothing, so its arms have no fields.")
+        changes["arms"] = _override_arms(where, changes.get("arms", experiment.arms), text, plugins)
+    if steps is not None and not experiment.trains:
+        raise RlbenchError(f"--steps {steps}: {where} trains nothing, so it has no budget.")
+    if seeds is not None:
+        changes["seeds"] = as_seeds(where, seeds)
     if steps is not None:
-        if not experiment.trains:
-            raise RlbenchError(f"--steps {steps}: {experiment.where} trains nothing, so it has no budget.")
-        changes["steps"] = steps
+        changes["steps"] = as_steps(where, steps, experiment.environments)
     return experiment.changed(**changes)
 
 
@@ -72,7 +88,7 @@ def shifted(experiment: Investigation, seeds: int | None, first: int | None) -> 
     return range(first, first + (len(experiment.seeds) if seeds is None else seeds))
 
 
-def _override_arms(where: str, arms: Sequence[Arm], text: str, plugins: Sequence[str]) -> list[Arm]:
+def _override_arms(where: str, arms: Sequence[Arm], text: str, plugins: Sequence[str]) -> tuple[Arm, ...]:
     names = list(dict.fromkeys(name for arm in arms for name in (arm.label or arm.name, arm.name)))
     named = next((name for name in sorted(names, key=len, reverse=True) if text.startswith(f"{name}.")), None)
     target, equals, value = text.partition("=")
@@ -99,7 +115,7 @@ def _override_arms(where: str, arms: Sequence[Arm], text: str, plugins: Sequence
             raise RlbenchError(f"--set {text}: {arm.name} has no field {field!r}.{hint_at(field, known)}")
         setting = {field: known[field].parse_text(value, f"--set {text}")} if chosen else {}
         changed.append(Arm(arm.algorithm, arm.label, **{**arm.settings, **setting}))
-    return changed
+    return tuple(changed)
 
 
 def _fields(arm: Arm, plugins: Sequence[str]) -> dict[str, Field]:
@@ -110,86 +126,55 @@ def _fields(arm: Arm, plugins: Sequence[str]) -> dict[str, Field]:
     return fields_of(registry.sketch(arm.algorithm, plugins) or registry.load(arm.algorithm))
 
 
-def check_suite(suite: Suite, file: Path) -> None:
-    """Raise RlbenchError, which says where, if a part of the SUITE of a file is not of its kind."""
-    _check(suite, f"{file}", _SUITE)
-    parts: list[tuple[str, Sequence[Any], type, _Kinds]] = [
-        ("checks", suite.checks, Exact, _EXACT),
-        ("errata", suite.errata, Erratum, _ERRATUM),
-        ("figures", suite.figures, Showpiece, _SHOWPIECE),
-    ]
-    for what, entries, kind, kinds in parts:
-        for entry in entries:
-            if not isinstance(entry, kind):
-                raise RlbenchError(f"{file}: {what} must be of type {kind.__name__}, and {brief(entry)} is not.")
-            _check(entry, f"{file}, {what}", kinds)
+def _is_list(value: Any, holds: Callable[[Any], bool] = lambda item: True) -> bool:
+    return isinstance(value, list | tuple) and all(map(holds, value))
 
 
-def _check(part: Any, where: str, kinds: _Kinds) -> None:
+def _mapping_to(words: str, holds: Callable[[Any], bool]) -> Kind:
+    def fits(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(is_text(key) and holds(item) for key, item in value.items())
+
+    return Kind(f"a mapping from {words}", fits)
+
+
+def _or_none(words: str, holds: Callable[[Any], bool]) -> Kind:
+    return Kind(f"{words} or None", lambda value: value is None or holds(value))
+
+
+_LIST, _TEXTS = Kind("a list", _is_list), Kind("a list of texts", lambda value: _is_list(value, is_text))
+_ONE_OR_MORE = Kind("a text or a list of texts", lambda value: is_text(value) or _is_list(value, is_text))
+_KINDS: dict[type, dict[str, Kind]] = {
+    Suite: {
+        "checks": _LIST,
+        "errata": _LIST,
+        "figures": _LIST,
+        "remarks": _mapping_to("ids to texts", is_text),
+        "quick": _TEXTS,
+        "quick_seeds": Kind("a whole number", is_whole),
+    },
+    Exact: {"check": Kind("a function", callable)},
+    Erratum: {"demonstrate": _or_none("a function", callable)},
+    Showpiece: {
+        "name": Kind("a file's name of letters, digits, '.', '_' and '-'", is_name),
+        "experiment": _ONE_OR_MORE,
+        "field": _ONE_OR_MORE,
+        "arms": _TEXTS,
+        "environments": _TEXTS,
+        "mark": _or_none("a number", is_number),
+        "band": _or_none("two numbers", lambda value: _is_list(value, is_number) and len(value) == 2),
+        "labels": _mapping_to("texts to texts", is_text),
+        "relative_to": _mapping_to("texts to numbers", is_number),
+    },
+}
+"""What the fields of these are, where it is not a text."""
+
+
+def _check(part: Any, kind: type, where: str) -> None:
+    """Raise RlbenchError if a part of a SUITE is not of its kind."""
     for field in fields(part):
-        words, holds = kinds.get(field.name, _TEXT)
-        value = getattr(part, field.name)
-        if not holds(value):
-            raise RlbenchError(f"{where}: {field.name} must be {words}, not {brief(value)}.")
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _are_texts(value: Any) -> bool:
-    return _is_list(value) and all(map(is_text, value))
-
-
-def _is_one_or_more(value: Any) -> bool:
-    return is_text(value) or _are_texts(value)
-
-
-def _is_mapping(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, Mapping) and all(is_text(key) and holds(item) for key, item in value.items())
-
-
-def _is_band(value: Any) -> bool:
-    return value is None or (_is_list(value) and len(value) == 2 and all(map(is_number, value)))
-
-
-_Kind = tuple[str, Callable[[Any], bool]]
-_Kinds = dict[str, _Kind]
-
-_TEXT: _Kind = ("a text", is_text)
-_LIST: _Kind = ("a list", _is_list)
-_TEXTS: _Kind = ("a list of texts", _are_texts)
-_ONE_OR_MORE: _Kind = ("a text or a list of texts", _is_one_or_more)
-
-_SUITE: _Kinds = {
-    "checks": _LIST,
-    "errata": _LIST,
-    "figures": _LIST,
-    "remarks": ("a mapping from ids to texts", lambda value: _is_mapping(value, is_text)),
-    "quick": _TEXTS,
-    "quick_seeds": ("a whole number", is_whole),
-}
-_EXACT: _Kinds = {"check": ("a function", callable)}
-_ERRATUM: _Kinds = {"demonstrate": ("a function or None", lambda value: value is None or callable(value))}
-_SHOWPIECE: _Kinds = {
-    "name": ("a file's name of letters, digits, '.', '_' and '-'", is_name),
-    "experiment": _ONE_OR_MORE,
-    "field": _ONE_OR_MORE,
-    "arms": _TEXTS,
-    "environments": _TEXTS,
-    "mark": ("a number or None", lambda value: value is None or is_number(value)),
-    "band": ("two numbers or None", _is_band),
-    "labels": ("a mapping from texts to texts", lambda value: _is_mapping(value, is_text)),
-    "relative_to": ("a mapping from texts to numbers", lambda value: _is_mapping(value, is_number)),
-}
-
-
-# A folder of experiments: read, checked as a whole, and registered as a whole before its first run.
-#
-# Every Python file of the folder that gives a value to EXPERIMENT is a member, in the order of the files' names.
-# `suite.py`, where there is one, says SUITE = Suite(...); the other files are helpers that members import by name.
-
-FILE = "suite.py"
+        expected, value = _KINDS[kind].get(field.name, TEXT), getattr(part, field.name)
+        if not expected.holds(value):
+            raise RlbenchError(f"{where}: {field.name} must be {expected.words}, not {brief(value)}.")
 
 
 @dataclass(frozen=True)
@@ -239,9 +224,8 @@ def load_suite(folder: str | Path) -> LoadedSuite:
     suite = _read(path / FILE)
     if not experiments and not suite.checks and not suite.errata:
         raise RlbenchError(f"{folder} holds no file that says EXPERIMENT = Experiment(...).")
-    _check_names(experiments)
     loaded = LoadedSuite(name, path, suite, tuple(experiments.values()))
-    _check_ids(loaded, files)
+    _check_names(loaded, files)
     return loaded
 
 
@@ -260,14 +244,17 @@ def register_suite(
 
 
 def _read(file: Path) -> Suite:
-    """Return the SUITE of a file, or an empty one where there is no file."""
+    """Return the SUITE of a file, or an empty one where there is no file; RlbenchError where a part is wrong."""
     if not file.is_file():
         return Suite()
-    suite = getattr(import_file(file, "suite"), "SUITE", None)
-    if not isinstance(suite, Suite):
-        what = "no SUITE" if suite is None else f"a SUITE of type {type(suite).__name__}"
-        raise RlbenchError(f"{file} has {what}; it must say SUITE = Suite(...).")
-    check_suite(suite, file)
+    suite = _value_of(file, "SUITE", Suite, "Suite(...)")
+    _check(suite, Suite, f"{file}")
+    parts = (("checks", suite.checks, Exact), ("errata", suite.errata, Erratum), ("figures", suite.figures, Showpiece))
+    for what, entries, kind in parts:
+        for entry in entries:
+            if not isinstance(entry, kind):
+                raise RlbenchError(f"{file}: {what} must be of type {kind.__name__}, and {brief(entry)} is not.")
+            _check(entry, kind, f"{file}, {what}")
     checks = [replace(entry, check=partial(_inside, file.parent, entry.check)) for entry in suite.checks]
     errata = [
         replace(entry, demonstrate=partial(_inside, file.parent, entry.demonstrate)) if entry.demonstrate else entry
@@ -281,46 +268,35 @@ def _inside(folder: Path, call: Any) -> Any:
         return call()
 
 
-def _check_names(experiments: dict[Path, Investigation]) -> None:
-    """Refuse experiments of one name: their runs would share a folder."""
+def _check_names(loaded: LoadedSuite, files: Sequence[Path]) -> None:
+    """Refuse names and ids that occur twice, and what refers to something that is not there."""
+    suite, where = loaded.suite, loaded.folder / FILE
+    members = list(zip(loaded.experiments, files, strict=True))
     seen: dict[str, Path] = {}
-    for file, experiment in experiments.items():
-        other = seen.setdefault(experiment.name, file)
-        if other != file:
+    for experiment, file in members:
+        if (other := seen.setdefault(experiment.name, file)) != file:  # their runs would share a folder
             raise RlbenchError(
                 f"Two experiments are called {brief(experiment.name)}: in {other} and {file}; rename one."
             )
-
-
-def _check_ids(loaded: LoadedSuite, files: Sequence[Path]) -> None:
-    """Refuse ids that occur twice, and what refers to something that is not there."""
-    suite, where = loaded.suite, loaded.folder / FILE
-    members = zip(loaded.experiments, files, strict=True)
-    owners = [(claim.id, file) for entry, file in members for claim in entry.claims]
-    owners += [(entry.id, where) for entry in suite.checks]
-    seen: dict[str, Path] = {}
-    for number, file in owners:
-        if number and number in seen:
-            both = f"in {seen[number]} and {file}" if seen[number] != file else f"both in {file}"
+    owners = [(claim.id, file) for experiment, file in members for claim in experiment.claims]
+    ids: dict[str, Path] = {}
+    for number, file in [*owners, *((entry.id, where) for entry in suite.checks)]:
+        if number in ids:
+            both = f"in {ids[number]} and {file}" if ids[number] != file else f"both in {file}"
             raise RlbenchError(f"Two claims have the id {brief(number)}, {both}; give one of them another.")
-        seen[number] = file
-    ids = [number for number in seen if number]
-    for number in suite.remarks:
-        if number not in ids:
-            raise RlbenchError(f"{where}: remarks name {brief(number)}, which is no claim's id.{_nearest(number, ids)}")
-    names = [entry.name for entry in loaded.experiments]
-    named = [("quick", name) for name in suite.quick]
-    named += [(f"figure {brief(entry.name)}", name) for entry in suite.figures for name in entry.experiments]
-    for what, name in named:
-        if name not in names:
-            raise RlbenchError(
-                f"{where}: {what} names {brief(name)}, which is no experiment here.{_nearest(name, names)}"
-            )
+        if number:
+            ids[number] = file
+    referred = [("remarks name", number, ids, "claim's id") for number in suite.remarks]
+    referred += [("quick names", name, seen, "experiment here") for name in suite.quick]
+    for figure in suite.figures:
+        referred += [
+            (f"figure {brief(figure.name)} names", name, seen, "experiment here") for name in figure.experiments
+        ]
+    for what, name, known, kind in referred:
+        if name not in known:
+            hint = nearest(name, list(known)) if known else ""
+            raise RlbenchError(f"{where}: {what} {brief(name)}, which is no {kind}.{hint}")
     if repeated := repeats([entry.name for entry in suite.figures]):
         raise RlbenchError(f"{where}: two figures are called {brief(repeated[0])}.")
     if suite.quick_seeds < 1:
         raise RlbenchError(f"{where}: quick_seeds must be at least 1, not {brief(suite.quick_seeds)}.")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    return nearest(word, known) if known else ""

@@ -39,12 +39,12 @@ def note(costs: Costs, replicas: int, per_step: float, peak_bytes: int = 0) -> N
 
 
 def test_what_was_measured_scales_the_rule_of_thumb() -> None:
-    costs, thumb = Costs(), rule_of_thumb(cell())
-    note(costs, 5, 3 * thumb.per_step(5))
-    assert costs.of(cell()) == pytest.approx((3 * thumb.fixed, 3 * thumb.each))
-    assert costs.of(cell(lr=0.1)) == costs.of(cell())  # the same kind
-    note(costs, 8, 5 * thumb.per_step(8))
-    assert costs.of(cell()) == pytest.approx((4 * thumb.fixed, 4 * thumb.each))
+    costs = Costs()
+    note(costs, 5, 3 * rule_of_thumb(cell(), 5))
+    assert costs.per_step(cell(), 7) == pytest.approx(3 * rule_of_thumb(cell(), 7))
+    assert costs.per_step(cell(lr=0.1), 7) == costs.per_step(cell(), 7)  # the same kind
+    note(costs, 8, 5 * rule_of_thumb(cell(), 8))
+    assert costs.per_step(cell(), 7) == pytest.approx(4 * rule_of_thumb(cell(), 7))
 
 
 @pytest.mark.parametrize(
@@ -59,34 +59,38 @@ def test_what_was_measured_scales_the_rule_of_thumb() -> None:
 def test_other_static_fields_environments_and_sources_are_another_kind(other: Cell) -> None:
     costs = Costs()
     note(costs, 1, 1.0)
-    assert costs.of(cell()) != rule_of_thumb(cell())
-    assert costs.of(other) == rule_of_thumb(other)
+    assert costs.per_step(cell(), 1) != rule_of_thumb(cell(), 1)
+    assert costs.per_step(other, 1) == rule_of_thumb(other, 1)
 
 
 def test_the_rule_of_thumb_knows_what_takes_longer() -> None:
-    plain = rule_of_thumb(cell())
-    assert rule_of_thumb(cell(epochs=20)).each > plain.each
-    assert rule_of_thumb(cell(minibatches=64)).fixed > plain.fixed
-    assert rule_of_thumb(cell(num_envs=4, horizon=512)).fixed < plain.fixed
-    assert rule_of_thumb(cell(hidden=[256, 256])).each > plain.each
+    def fixed_and_each(**fields: Any) -> tuple[float, float]:
+        one, two = (rule_of_thumb(cell(**fields), replicas) for replicas in (1, 2))
+        return 2 * one - two, two - one
+
+    fixed, each = fixed_and_each()
+    assert fixed_and_each(epochs=20)[1] > each
+    assert fixed_and_each(minibatches=64)[0] > fixed
+    assert fixed_and_each(num_envs=4, horizon=512)[0] < fixed
+    assert fixed_and_each(hidden=[256, 256])[1] > each
 
 
 def test_packs_that_spent_their_budget_are_kept_and_others_are_not(tmp_path: Path) -> None:
     costs = Costs(tmp_path)
     costs.note(cell(), records(2.0, "failed"))
     costs.note(cell(steps=4096), records(2.0))  # two rollouts tell little
-    assert costs.of(cell()) == rule_of_thumb(cell())
+    assert costs.per_step(cell(), 1) == rule_of_thumb(cell(), 1)
     costs.note(cell(), records(2.0))
     costs.save()
     again = Costs(tmp_path)
-    assert again.of(cell()).per_step(4) == pytest.approx(4 * 2.0 / 40_960)
+    assert again.per_step(cell(), 4) == pytest.approx(4 * 2.0 / 40_960)
     assert [path.name for path in tmp_path.iterdir()] == [COSTS]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"x": [1, 2]}}', '{"a": {"1": [1]}}'])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / COSTS).write_text(text)
-    assert Costs(tmp_path).of(cell()) == rule_of_thumb(cell())
+    assert Costs(tmp_path).per_step(cell(), 1) == rule_of_thumb(cell(), 1)
 
 
 def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def measured(**costs: float) -> Costs:
     known = Costs()
     for environment, times in costs.items():
         one = cell(Environment(environment), 40_960)
-        seconds = times * rule_of_thumb(one).per_step(1) * one.steps
+        seconds = times * rule_of_thumb(one, 1) * one.steps
         known.note(one, [RunRecord("finished", "", one.steps, empty_episodes(), {}, seconds=seconds)])
     return known
 
@@ -112,7 +112,7 @@ def test_what_was_measured_to_be_slow_starts_first_and_is_split_finer() -> None:
     assert [(pack.cells[0].environment.id, len(pack.cells)) for pack in packs] == [
         ("Acrobot-v1", 5), ("Acrobot-v1", 5), ("CartPole-v1", 5), ("CartPole-v1", 5),
     ]  # fmt: skip
-    assert packs[0].cost == pytest.approx(100 * 4096 * rule_of_thumb(cells[0]).per_step(5))
+    assert packs[0].cost == pytest.approx(100 * 4096 * rule_of_thumb(cells[0], 5))
 
 
 def test_more_workers_than_cells_leave_a_cell_to_each() -> None:

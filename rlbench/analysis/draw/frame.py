@@ -28,6 +28,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocato
 from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
+from rlbench.analysis.scores.scores import counts
 from rlbench.analysis.stats.coverage import interval_name
 from rlbench.analysis.stats.estimates import Array, Band, Estimate
 from rlbench.files import write
@@ -149,28 +150,18 @@ def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | Non
     table = scores[scores["arm"].isin(list(arms))]
     if environment is not None:
         table = table[table["environment"] == environment]
-    total = _count(table)
-    text = "Runs: " + ", ".join(f"{total[name]} {name}" for name in ("planned", "finished", "failed", "used"))
+    each = counts(table).drop(columns="environment").groupby("arm").sum().reindex(list(arms), fill_value=0)
+    total = each.sum().astype(int)
+    failed = total["failed"] + total["diverged"]
+    text = f"Runs: {total['planned']} planned, {total['finished']} finished, {failed} failed, {total['used']} used"
     if total["missing"]:
         text += f", {total['missing']} missing"
-    counts = {arm: _count(table[table["arm"] == arm]) for arm in arms}
-    some = {arm: count for arm, count in counts.items() if count["used"] < count["planned"]}
-    if some:
-        used = ", ".join(f"{arm} {count['used']} of {count['planned']}" for arm, count in some.items())
+    some = each[each["used"] < each["planned"]]
+    if len(some):
+        used = ", ".join(f"{arm} {row['used']} of {row['planned']}" for arm, row in some.iterrows())
         return f"{text}. Used: {used}{'; every other arm all' if len(some) < len(arms) else ''}."
-    each = {count["planned"] for count in counts.values()}
-    return f"{text}; {each.pop()} per arm." if len(each) == 1 and len(arms) > 1 else f"{text}."
-
-
-def _count(table: pd.DataFrame) -> dict[str, int]:
-    status = table["status"]
-    return {
-        "planned": len(table),
-        "finished": int((status == "finished").sum()),
-        "failed": int(status.isin(["failed", "diverged"]).sum()),
-        "missing": int((status == "missing").sum()),
-        "used": int(table["used"].sum()),
-    }
+    planned = set(each["planned"])
+    return f"{text}; {planned.pop()} per arm." if len(planned) == 1 and len(arms) > 1 else f"{text}."
 
 
 def counted(scores: pd.DataFrame, arms: Collection[str], environments: Collection[str]) -> pd.DataFrame:

@@ -80,7 +80,7 @@ class Scored:
         self.table = table[table["used"].astype(bool) & np.isfinite(table["value"])]
         self.results = results
         name, normalised, _ = metric.partition("_normalised")
-        self._normalised, self._cut = bool(normalised), cut and name in RETURNS
+        self._normalised, self._cut = bool(normalised), cut and name in (*RETURNS, "score")
 
     def mean(self, arm: str, environments: Sequence[str]) -> Estimate:
         """Return the mean over the used runs, and over environments if there are several, with its interval.

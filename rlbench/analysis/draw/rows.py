@@ -34,8 +34,7 @@ def plot_scores(
     environment = results.known_environment(environment) or (places[0] if len(places) == 1 else None)
     column = metric if environment else f"{metric}_normalised"
     scores, styles = results.scores, arm_styles(arms)
-    shown = [environment] if environment else places
-    possible = possible_range(shown, results.references, normalised=environment is None)
+    shown, scored = [environment] if environment else places, marks.Scored(results, column)
     means: list[Estimate] = []
     stopped = False
     with frame.drawing(ax, frame.rows_height(arms, 0.48)) as ax:
@@ -43,8 +42,7 @@ def plot_scores(
             runs = scores[(scores["arm"] == arm) & scores["environment"].isin(shown) & scores[column].notna()]
             runs = runs.sort_values(["environment", "seed"])
             used, value = runs["used"].to_numpy(bool), runs[column].to_numpy(np.float64)
-            tasks = [group.to_numpy(np.float64) for _, group in runs[used].groupby("environment")[column]]
-            mean = mean_interval(tasks, seed=results.seed, possible=possible) if tasks else None
+            mean = scored.mean(arm, sorted(set(runs["environment"][used]))) if used.any() else None
             marks.draw_runs(ax, row, value, used, mean, styles[arm]._replace(marker="d"))
             means += [mean] if mean else []
             stopped |= not used.all()

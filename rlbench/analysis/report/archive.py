@@ -1,16 +1,12 @@
-"""The runs of a suite in a few megabytes: Parquet files that hold what its claims were judged by.
+"""The runs of a suite in a few megabytes: Parquet files that hold what its claims were judged by, and what reads them.
 
-    runs.parquet      one row per run
-    planned.parquet   which run is which arm and seed of which experiment
-    curves.parquet    learning curves on the common grid
-    updates.parquet   what was recorded at every update
-    README.md         what each file and column is
+    runs.parquet, planned.parquet    one row per run; which run is which arm and seed of which experiment
+    curves.parquet, updates.parquet  learning curves on the common grid; what was recorded at every update
+    README.md                        what each file and column is
 
 The same runs give the same bytes. Scores and the metrics of claims have full precision; the two long tables have
-`DIGITS` bits, which is some four decimal digits.
-
-`read_archive` gives the experiments from these files and the `specification.json` beside them, where the store is not
-at hand: the verdicts are the same to the last digit. What only the store knows, such as tracebacks, is not known then.
+`DIGITS` bits, which is some four decimal digits. From these files and the `specification.json` beside them the verdicts
+are the same to the last digit. What only the store knows, such as tracebacks, is not known then.
 """
 
 from __future__ import annotations
@@ -39,7 +35,7 @@ from rlbench.store.folders import MEMBERS, read_register
 
 LIMIT = 20_000_000  # bytes of all files together
 DIGITS = 12  # bits of the mantissa in the long tables
-COLUMNS = [name for name in OF_UPDATES if name != "clip_killed"]
+_UPDATES = [name for name in OF_UPDATES if name != "clip_killed"]
 _RUN = ["arm", "environment", "seed"]
 _KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
 _COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]
@@ -84,11 +80,19 @@ def archive(suite: SuiteResults) -> Archive:
     runs = runs[runs["status"] != "missing"].sort_values(order, ignore_index=True)
     row = pd.Series(runs.index.to_numpy(np.int32), index=runs["cell"])
     planned = pd.concat([one.runs[[*_RUN, "cell"]].assign(experiment=one.experiment.name) for one in suite.members])
+    curves = [
+        one.curves.dropna(subset=["return"]).merge(one.scores[[*_RUN, "cell"]], on=_RUN, how="left")
+        for one in suite.members
+    ]
+    claimed = {claim.metric.partition(":")[0] for claim in suite.claims}
+    present = {str(name) for one in suite.members for name in one.updates} - {"cell", "step"}
+    wanted = {name for name in present if name in claimed or name.startswith("field.")} - {*_UPDATES}
+    recorded = [name for name in _UPDATES if name in present] + sorted(wanted)
     return Archive(
         runs,
         planned[["experiment", *_RUN, "cell"]].sort_values(["experiment", *_RUN], ignore_index=True),
-        _long([_curves(one) for one in suite.members], row, ["return"]),
-        _long([one.updates for one in suite.members], row, _recorded(suite.members)),
+        _long(curves, row, ["return"]),
+        _long([one.updates for one in suite.members], row, recorded),
     )
 
 
@@ -107,7 +111,7 @@ def thin(updates: pd.DataFrame, stride: int) -> pd.DataFrame:
 
 
 def _runs(results: JudgedResults) -> pd.DataFrame:
-    """Return one row per planned run of an experiment, with every metric that a claim of it uses."""
+    # One row per planned run of an experiment, with every metric that a claim of it uses.
     scores = results.scores
     runs = results.runs.drop_duplicates(_RUN)
     table = scores[["cell", *_RUN, "used", *[name for name in _SCORES if name in scores]]]
@@ -127,13 +131,8 @@ def _runs(results: JudgedResults) -> pd.DataFrame:
     return table[[*named, *[name for name in table if name not in named and name != "arm"]]]
 
 
-def _curves(results: JudgedResults) -> pd.DataFrame:
-    """Return the known points of the learning curves with the cell of each run."""
-    return results.curves.dropna(subset=["return"]).merge(results.scores[[*_RUN, "cell"]], on=_RUN, how="left")
-
-
 def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]) -> pd.DataFrame:
-    """Return one long table of all runs: run, step and the columns, shortened; each run once."""
+    # One long table of all runs: run, step and the columns, shortened; each run once.
     seen = np.zeros(len(row), bool)
     parts = []
     for frame in frames:
@@ -150,14 +149,6 @@ def _long(frames: Sequence[pd.DataFrame], row: pd.Series, columns: Sequence[str]
     return pd.DataFrame(data)
 
 
-def _recorded(members: Sequence[JudgedResults]) -> list[str]:
-    """Return the columns of the updates that are kept: the usual ones, adapted fields, and what a claim uses."""
-    used = {claim.metric.partition(":")[0] for one in members for claim in one.claims}
-    present = {str(name) for one in members for name in one.updates} - {"cell", "step"}
-    wanted = {name for name in present if name in COLUMNS or name in used or name.startswith("field.")}
-    return [name for name in COLUMNS if name in wanted] + sorted(wanted - set(COLUMNS))
-
-
 def _parquet(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -166,15 +157,8 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [field.name for field in table.schema if field.name not in floats]
     buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        compression="zstd",
-        compression_level=9,
-        use_dictionary=others,
-        use_byte_stream_split=floats,
-        write_statistics=False,
-    )
+    how: dict[str, Any] = {"compression": "zstd", "compression_level": 9, "write_statistics": False}
+    pq.write_table(table, buffer, use_dictionary=others, use_byte_stream_split=floats, **how)
     return buffer.getvalue()
 
 
@@ -197,41 +181,35 @@ def read_archive(folder: Path) -> list[JudgedResults]:
     try:
         document = read_json(folder / "specification.json")
         check(document, _SPECIFICATION, "it")
-        tables = {name: pd.read_parquet(folder / "runs" / f"{name}.parquet") for name in ("runs", "planned", "curves")}
-        tables["updates"] = pd.read_parquet(folder / "runs" / "updates.parquet")
+        names = ("runs", "planned", "curves", "updates")
+        tables = {name: pd.read_parquet(folder / "runs" / f"{name}.parquet") for name in names}
         return [_member(experiment, tables, folder) for experiment in document["experiments"]]
     except (OSError, ValueError, KeyError) as problem:  # pyarrow's own errors are both
         raise RlbenchError(f"The archived report in {folder} is damaged: {problem}.") from problem
 
 
 def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> JudgedResults:
-    """Return the results of one experiment."""
     planned = tables["planned"]
     own = planned[planned["experiment"] == experiment["name"]].drop(columns="experiment")
     runs = own.merge(tables["runs"].drop(columns=["environment", "seed"]), on="cell", how="left")
     runs = runs.fillna({"status": "missing", "reason": "not run yet", "used": False}).astype({"used": bool})
-    place = pd.Series(tables["runs"].index, index=tables["runs"]["cell"])
-
-    def rows(name: str) -> pd.DataFrame:
-        """Return the rows of this experiment's cells."""
-        table = tables[name][tables[name]["run"].isin(place.reindex(runs["cell"].unique()))]
-        return table.assign(cell=table["run"].map(tables["runs"]["cell"])).drop(columns="run")
-
-    curves = rows("curves").merge(runs[["cell", *_RUN, "status", "used"]], on="cell")
-    register = read_register(folder / MEMBERS / str(experiment["name"]))
+    cells = tables["runs"]["cell"]
+    numbers = cells.index[cells.isin(runs["cell"])]
+    curves, updates = (
+        table[table["run"].isin(numbers)].assign(cell=table["run"].map(cells)).drop(columns="run")
+        for table in (tables["curves"], tables["updates"])
+    )
+    curves = curves.merge(runs[["cell", *_RUN, "status", "used"]], on="cell")
     columns = {"cell": "str", "step": "int64", "return": "float64", "length": "int64"}
     episodes = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
     results = JudgedResults(
-        Document.read(experiment, register=register),
-        Tables(runs, episodes, rows("updates")),
+        Document.read(experiment, register=read_register(folder / MEMBERS / str(experiment["name"]))),
+        Tables(runs, episodes, updates),
         scores=runs.sort_values(["environment", "arm", "seed"], ignore_index=True),
         curves=curves,
     )
     results.traces = traces(results.tables._replace(episodes=curves))
     return results
-
-
-DECIDED = ("supported", "refuted")
 
 
 class Agreement(NamedTuple):
@@ -262,17 +240,13 @@ def read_verdicts(path: str | Path) -> list[dict[str, Any]]:
 
 def agreement(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> Agreement:
     """Compare two lists of claims, which are the same if id and statement are."""
-    others = {_key(one): str(one["verdict"]) for one in second}
-    decided = [one for one in first if one["verdict"] in DECIDED]
-    present = [one for one in decided if _key(one) in others]
-    differing = [
-        (str(one["id"]), str(one["statement"]), str(one["verdict"]), others[_key(one)])
-        for one in present
-        if others[_key(one)] != one["verdict"]
-    ]
-    absent = [str(one["id"] or one["statement"]) for one in decided if _key(one) not in others]
-    return Agreement(len(decided), len(present) - len(differing), differing, absent)
-
-
-def _key(claim: Mapping[str, Any]) -> tuple[str, str]:
-    return str(claim["id"]), str(claim["statement"])
+    others = {(claim["id"], claim["statement"]): str(claim["verdict"]) for claim in second}
+    decided = [claim for claim in first if claim["verdict"] in ("supported", "refuted")]
+    differing, absent = [], []
+    for claim in decided:
+        verdict = others.get((claim["id"], claim["statement"]))
+        if verdict is None:
+            absent.append(str(claim["id"] or claim["statement"]))
+        elif verdict != claim["verdict"]:
+            differing.append((str(claim["id"]), str(claim["statement"]), str(claim["verdict"]), verdict))
+    return Agreement(len(decided), len(decided) - len(absent) - len(differing), differing, absent)

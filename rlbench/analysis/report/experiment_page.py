@@ -17,7 +17,7 @@ from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import of_experiment, registered, registration
 from rlbench.analysis.report.figures import Picture, pictures, render
 from rlbench.analysis.report.sentences import headline, method_facts, warnings
-from rlbench.analysis.report.table import FIGURES, PAGE, TABLES, Table, fresh_folder, page, write_tables
+from rlbench.analysis.report.table import PAGE, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
@@ -37,8 +37,8 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
         raise RlbenchError("There is nothing to report: the experiment plans no run.")
     tables, out = all_tables(results), Path(out_dir)
     with explained(f"Cannot write the report to {out}"):
-        figures = fresh_folder(out / "figures", FIGURES)
-        write_tables(tables, fresh_folder(out / "tables", TABLES))
+        figures = fresh_folder(out, "figures")
+        write_tables(tables, fresh_folder(out, "tables"))
         drawn = [render(picture, figures) for picture in pictures(results)]
         write(out / PAGE, page_html(results, tables, drawn), inside=out)
     return out / PAGE

@@ -1,13 +1,14 @@
-"""The figures of both kinds of reports: a list of those of an experiment, and a figure for every claim of a suite.
+"""The figures of both kinds of reports: those of an experiment, and a figure for every claim of a suite.
 
 The figure of a claim shows the runs behind the verdict on the left, and every part's effect against what is claimed on
-the right. A new figure of an experiment is an entry in `FIGURES`.
+the right. A new figure of an experiment is a `yield` in `_pictures`.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import ceil
@@ -40,21 +41,16 @@ from rlbench.files import file_name
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a report: `make` draws it, `alt` describes it to those who cannot see it, `uri` is it on the page.
-
-    An entry of `FIGURES` is a picture for each case of what it `needs`. Its texts hold {environment}, {place} (how file
-    names end), {metric}, {arms}, {base} and what `_words` has.
-    """
+    """A figure of a report: `make` draws it, `alt` describes it to those who cannot see it, `uri` is it on the page."""
 
     name: str
     section: str
     title: str
     caption: str
     alt: str
-    make: Callable[..., Figure]
+    make: Callable[[], Figure]
     wide: bool = False
     uri: str = ""
-    needs: str = ""
 
     def draw(self) -> Figure:
         """Return the figure, in the style of a report."""
@@ -77,83 +73,140 @@ def save(figure: Figure, name: str, directory: Path) -> str:
 
 # The figures of an experiment
 
-Case = dict[str, str]  # what differs between the pictures of an entry: environment, metric
-
 
 def pictures(results: JudgedResults) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown; none where nothing was trained."""
-    if is_measured(results):
-        return []
+    return [] if is_measured(results) else list(_pictures(results))
+
+
+# Of a metric: what its scores are, and how a title ends and begins with it.
+_METRICS = {
+    "auc": (
+        "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
+        ": over training",
+        "Over training: ",
+    ),
+    "final": ("The second score: the mean return in the last tenth of the training.", ": final", "Final: "),
+    "score": ("The score of a run.", "", ""),
+}
+
+
+def _pictures(results: JudgedResults) -> Iterator[Picture]:
     taken = {"all"}
-    names = {environment: file_name(environment, taken, "environment") for environment in results.environments}
-    drawn, cases = [], _cases(results)
-    for entry in FIGURES:
-        for case in cases[entry.needs]:
-            words = _words(results, case, names)
-            texts: dict[str, Any] = {
-                key: value.format_map(words) for key, value in vars(entry).items() if isinstance(value, str)
-            }
-            drawn.append(replace(entry, **texts, make=partial(entry.make, results, **case)))
-    return drawn
-
-
-def _words(results: JudgedResults, case: Case, names: Mapping[str, str]) -> dict[str, Any]:
-    environment, metric = case.get("environment", ""), case.get("metric", results.metrics[0])
-    several = len(results.environments) > 1
-    return {
-        "environment": environment,
-        "place": f"-{names[environment]}" if environment else "",
-        "on": f" on {environment}" if environment else "",
-        "metric": metric,
-        "metric_name": capital(axis_label(metric)),
-        "arms": ", ".join(results.arms),
-        "base": results.baseline,
-        "together": "All environments together" if several else "Normalised scores",
-        "point": _SOURCED if results.experiment.source else _TRAINED,
-        **_METRIC_WORDS.get(metric, {}),
-    }
+    names = {place: file_name(place, taken, "environment") for place in results.environments}
+    arms, base, single = ", ".join(results.arms), results.baseline, partial(_single, results)
+    curves = [] if results.curves.empty else results.environments
+    present = {comparison.environment for comparison in results.comparisons}
+    section = "Learning curves"
+    for place in curves:
+        yield Picture(
+            f"learning-curves-{names[place]}",
+            section,
+            place,
+            "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, "
+            f"{_SOURCED if results.experiment.source else _TRAINED} The band is the interval of that mean at each step "
+            "by itself, not for the whole line at once.",
+            f"Line chart of mean episode return against environment steps on {place} for {arms}.",
+            single(draw.plot_learning_curves, environment=place),
+        )
+    if len(curves) > 1:
+        yield Picture(
+            "learning-curves-all",
+            section,
+            "All environments",
+            "The same, averaged over the environments after normalisation: 0 is a random policy, 1 the target of the "
+            "environment. Every environment counts the same.",
+            f"Line chart of normalised return against the share of the budget for {arms}.",
+            single(draw.plot_learning_curves),
+        )
+    for place in (place for place in curves if reference(place, results.references)):
+        yield Picture(
+            f"reached-{names[place]}",
+            section,
+            f"{place}: half-way there",
+            "The share of the runs whose learning curve had reached half of the way from the random policy to the "
+            "target, after so many steps; runs that never do are counted, not dropped. The band is its interval at "
+            "each step by itself.",
+            f"Step lines of the share of runs half-way to the target on {place} for {arms}.",
+            single(draw.plot_reached, environment=place),
+        )
+    for place, metric in itertools.product(results.environments, results.metrics):
+        yield Picture(
+            f"scores-{metric}-{names[place]}",
+            "Scores of every run",
+            f"{place}{_METRICS[metric][1]}",
+            f"{_METRICS[metric][0]} Every dot is one training run; the diamond is their mean, the bar its interval.",
+            f"Dot plot of the {metric} score of every run on {place}, one row for each of {arms}.",
+            single(draw.plot_scores, 0.48, environment=place, metric=metric),
+        )
+    section = "All environments together" if len(results.environments) > 1 else "Normalised scores"
+    for metric in results.metrics:
+        yield Picture(
+            f"aggregate-{metric}",
+            section,
+            f"{_METRICS[metric][2]}IQM and mean",
+            "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves "
+            "out the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. "
+            "The bars are their intervals.",
+            f"Normalised {metric} score, interquartile mean and mean with intervals, for {arms}.",
+            single(draw.plot_aggregate, 0.42, metric=metric),
+        )
+    yield Picture(
+        "performance-profile",
+        section,
+        "Performance profile",
+        "For each normalised score, the share of runs that do better. A line further right and higher is better; where "
+        "lines cross, the order depends on what counts as good. The band is the interval of the share at each score by "
+        "itself.",
+        f"Step lines of the share of runs above each normalised score for {arms}.",
+        single(draw.plot_profile),
+    )
+    section, compared = f"Against {base}", [place for place in results.environments if place in present]
+    together = ALL in present or (present and len(results.environments) == 1)
+    for place in [""] if together else compared:
+        yield Picture(
+            f"improvement-{names[place]}" if place else "improvement",
+            section,
+            f"How often better on {place}" if place else "How often better",
+            f"The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
+            "neither is better, 1 that every run wins. It says how often, not by how much. The bar is its interval.",
+            f"Probability of improvement over {base}, with intervals, one row per arm.",
+            single(draw.plot_improvement, 0.36, environment=place or None),
+        )
+    for place in compared:
+        yield Picture(
+            f"difference-{names[place]}",
+            section,
+            f"How much better on {place}",
+            f"{capital(axis_label(results.metrics[0]))}: the mean over an arm's runs less that of {base}. The bar is "
+            "the interval of the true difference; one that touches 0 leaves the question open.",
+            f"Difference of mean scores to {base} on {place}, with intervals, one row per arm.",
+            single(draw.plot_difference, 0.36, environment=place),
+        )
+    for place in [] if results.updates.empty else results.environments:
+        yield Picture(
+            f"diagnostics-{names[place]}",
+            "Inside the training",
+            place,
+            "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy; "
+            "share of samples whose probability ratio lies outside the clip range (0.2 for arms without one) in a "
+            "gradient step; entropy of the policy; share of the return's variance that the value function explains; "
+            "norm of the policy's gradient. Lines are medians over the runs, bands their middle half: a spread of "
+            "runs, not a confidence interval. Dotted lines that end with a cross are runs that failed or diverged.",
+            f"Small line charts of the training diagnostics on {place} for {arms}.",
+            partial(_diagnostics, results, place),
+            wide=True,
+        )
 
 
 _TRAINED = "each point the mean return of the episodes that ended in the last tenth of the budget before it."
 _SOURCED = "straight between the steps at which all are compared."
-_METRIC_WORDS = {
-    "auc": {
-        "score": "The primary score: the mean of a run's learning curve, which rewards learning fast and staying good.",
-        "after": ": over training",
-        "before": "Over training: ",
-    },
-    "final": {
-        "score": "The second score: the mean return in the last tenth of the training.",
-        "after": ": final",
-        "before": "Final: ",
-    },
-    "score": {"score": "The score of a run.", "after": "", "before": ""},
-}
 
 
-def _cases(results: JudgedResults) -> dict[str, list[Case]]:
-    """Return for which environments and metrics a figure is drawn, by what it needs."""
-    places = [{"environment": name} for name in results.environments]
-    metrics = [{"metric": metric} for metric in results.metrics]
-    curves = [] if results.curves.empty else places
-    present = {comparison.environment for comparison in results.comparisons}
-    compared = [case for case in places if case["environment"] in present]
-    return {
-        "nothing": [{}],
-        "curves": curves,
-        "several curves": [{}] if len(curves) > 1 else [],
-        "curves and a reference": [case for case in curves if reference(case["environment"], results.references)],
-        "metrics": metrics,
-        "scores": [case | metric for case in places for metric in metrics],
-        "comparisons": compared,
-        "comparisons of all": [{}] if ALL in present or (present and len(places) == 1) else compared,
-        "updates": [] if results.updates.empty else places,
-    }
+def _single(results: JudgedResults, plot: Callable[..., Axes], row: float = 0.0, **case: Any) -> Callable[[], Figure]:
+    """Return what makes a figure of a plot on one pair of axes; `row` is in inches, if there is one per arm."""
 
-
-# `row`: inches per arm of a figure that has a row for each
-def _single(plot: Callable[..., Axes], row: float = 0.0) -> Callable[..., Figure]:
-    def make(results: JudgedResults, **case: str) -> Figure:
+    def make() -> Figure:
         figure = frame.new_figure(6.2, frame.rows_height(results.arms, row) if row else 3.9)
         plot(results, **case, ax=figure.subplots())
         return figure
@@ -174,106 +227,6 @@ def _diagnostics(results: JudgedResults, environment: str) -> Figure:
     figure = frame.new_figure(7.6, 2.1 * (len(panels) // 2 + 1) + 0.8, environment, notes)
     frame.draw_panels(figure, panels, 2, arm_styles(results.arms), beside=False)
     return figure
-
-
-FIGURES = (
-    Picture(
-        "learning-curves{place}",
-        "Learning curves",
-        "{environment}",
-        "How the return of an episode grows with training. Each line is the mean over the used runs of an arm, {point} "
-        "The band is the interval of that mean at each step by itself, not for the whole line at once.",
-        "Line chart of mean episode return against environment steps on {environment} for {arms}.",
-        _single(draw.plot_learning_curves),
-        needs="curves",
-    ),
-    Picture(
-        "learning-curves-all",
-        "Learning curves",
-        "All environments",
-        "The same, averaged over the environments after normalisation: 0 is a random policy, 1 the target of the "
-        "environment. Every environment counts the same.",
-        "Line chart of normalised return against the share of the budget for {arms}.",
-        _single(draw.plot_learning_curves),
-        needs="several curves",
-    ),
-    Picture(
-        "reached{place}",
-        "Learning curves",
-        "{environment}: half-way there",
-        "The share of the runs whose learning curve had reached half of the way from the random policy to the target, "
-        "after so many steps; runs that never do are counted, not dropped. The band is its interval at each step by "
-        "itself.",
-        "Step lines of the share of runs half-way to the target on {environment} for {arms}.",
-        _single(draw.plot_reached),
-        needs="curves and a reference",
-    ),
-    Picture(
-        "scores-{metric}{place}",
-        "Scores of every run",
-        "{environment}{after}",
-        "{score} Every dot is one training run; the diamond is their mean, the bar its interval.",
-        "Dot plot of the {metric} score of every run on {environment}, one row for each of {arms}.",
-        _single(draw.plot_scores, 0.48),
-        needs="scores",
-    ),
-    Picture(
-        "aggregate-{metric}",
-        "{together}",
-        "{before}IQM and mean",
-        "Normalised scores of all environments (0 random policy, 1 target). The interquartile mean (IQM) leaves out "
-        "the lowest and the highest quarter of the runs: steadier than the mean, but blind to rare collapses. The bars "
-        "are their intervals.",
-        "Normalised {metric} score, interquartile mean and mean with intervals, for {arms}.",
-        _single(draw.plot_aggregate, 0.42),
-        needs="metrics",
-    ),
-    Picture(
-        "performance-profile",
-        "{together}",
-        "Performance profile",
-        "For each normalised score, the share of runs that do better. A line further right and higher is better; where "
-        "lines cross, the order depends on what counts as good. The band is the interval of the share at each score by "
-        "itself.",
-        "Step lines of the share of runs above each normalised score for {arms}.",
-        _single(draw.plot_profile),
-        needs="nothing",
-    ),
-    Picture(
-        "improvement{place}",
-        "Against {base}",
-        "How often better{on}",
-        "The probability that a run of the arm scores higher than a run of {base}, a tie counted half: 0.5 means "
-        "neither is better, 1 that every run wins. It says how often, not by how much. The bar is its interval.",
-        "Probability of improvement over {base}, with intervals, one row per arm.",
-        _single(draw.plot_improvement, 0.36),
-        needs="comparisons of all",
-    ),
-    Picture(
-        "difference{place}",
-        "Against {base}",
-        "How much better{on}",
-        "{metric_name}: the mean over an arm's runs less that of {base}. The bar is the interval of the true "
-        "difference; one that touches 0 leaves the question open.",
-        "Difference of mean scores to {base} on {environment}, with intervals, one row per arm.",
-        _single(draw.plot_difference, 0.36),
-        needs="comparisons",
-    ),
-    Picture(
-        "diagnostics{place}",
-        "Inside the training",
-        "{environment}",
-        "What the updates did, defined the same way for every arm: KL divergence from the old to the new policy; share "
-        "of samples whose probability ratio lies outside the clip range (0.2 for arms without one) in a gradient step; "
-        "entropy of the policy; share of the return's variance that the value function explains; norm of the policy's "
-        "gradient. Lines are medians over the runs, bands their middle half: a spread of runs, not a confidence "
-        "interval. Dotted lines that end with a cross are runs that failed or diverged.",
-        "Small line charts of the training diagnostics on {environment} for {arms}.",
-        _diagnostics,
-        wide=True,
-        needs="updates",
-    ),
-)
 
 
 # The figures of claims

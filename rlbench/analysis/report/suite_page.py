@@ -56,18 +56,7 @@ from rlbench.analysis.report.entries import (
     summary_of,
 )
 from rlbench.analysis.report.figures import Picture, claim_pictures, save
-from rlbench.analysis.report.table import (
-    FIGURES,
-    PAGE,
-    TABLES,
-    Column,
-    Table,
-    fresh_folder,
-    page,
-    shown,
-    tabulate,
-    write_tables,
-)
+from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
 from rlbench.analysis.scores.scores import ALL, IDENTICAL
@@ -102,9 +91,9 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
     errata = demonstrated(suite.suite.errata, progress)
     out = Path(out_dir)
     with explained(f"Cannot write the report to {out}"):
-        pictures = _draw(entries, fresh_folder(out / "figures", FIGURES), progress)
+        pictures = _draw(entries, fresh_folder(out, "figures"), progress)
         tables = [claims_table(entries), parts_table(entries)]
-        write_tables([table for table in tables if len(table.data)], fresh_folder(out / "tables", TABLES))
+        write_tables([table for table in tables if len(table.data)], fresh_folder(out, "tables"))
         document, sha = specification(suite)
         files: dict[str, str | bytes] = {
             "verdicts.json": _json(verdicts_document(suite, entries)),
@@ -121,7 +110,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
         for name, data in files.items():
             write(out / name, data, inside=out)
         if suite.archived is None and suite.members:
-            write_archive(suite, fresh_folder(out / "runs", ("parquet", "md")))
+            write_archive(suite, fresh_folder(out, "runs"))
     return SuiteReport(out / PAGE, entries, problems(entries, errata))
 
 

@@ -1,11 +1,23 @@
-"""What every report is made of: an HTML page from a template, with everything escaped, and folders for its files."""
+"""What every report is made of: an HTML page from a template, with everything escaped, folders, and tables.
+
+One list of columns gives a table with full numbers for programs and with text for people:
+
+    tabulate(
+        "worst-runs",
+        "The worst runs",
+        [{"arm": "trpo", "worst": 12.3, "cvar": estimate, "form": ".1f"}, ...],
+        [Column("arm", "Arm"), Column("worst", "Worst run"), Column("cvar", "Mean of the worst quarter")],
+    )
+
+is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +28,7 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.files import folder, write
 
 PAGE = "report.html"
-FIGURES, TABLES = ("svg", "pdf", "png"), ("csv", "md", "tex")  # the endings of their files
+_ENDINGS = {"figures": ("svg", "pdf", "png"), "tables": ("csv", "md", "tex"), "runs": ("parquet", "md")}
 
 
 def page(template: str, **values: Any) -> str:
@@ -34,26 +46,14 @@ def page(template: str, **values: Any) -> str:
     return text
 
 
-def fresh_folder(path: Path, kinds: Iterable[str]) -> Path:
-    """Make a folder in that of a report and remove the files of an earlier one, by the endings of their names."""
-    folder(path, inside=path.parent)
-    for kind in kinds:
-        for old in path.glob(f"*.{kind}"):
-            if old.is_symlink() or not old.is_dir():
-                old.unlink()
+def fresh_folder(report: Path, name: str) -> Path:
+    """Make a folder in that of a report, "figures", "tables" or "runs", and remove the files of an earlier one."""
+    path = folder(report / name, inside=report)
+    for old in path.iterdir():
+        if old.name.endswith(_ENDINGS[name]) and (old.is_symlink() or not old.is_dir()):
+            old.unlink()
     return path
 
-
-# A table of a report: one list of columns gives full numbers for programs and text for people.
-#
-#     tabulate(
-#         "worst-runs",
-#         "The worst runs",
-#         [{"arm": "trpo", "worst": 12.3, "cvar": estimate, "form": ".1f"}, ...],
-#         [Column("arm", "Arm"), Column("worst", "Worst run"), Column("cvar", "Mean of the worst quarter")],
-#     )
-#
-# is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
 
 Record = Mapping[str, Any]
 """A row: a value by the key of each column. `form` is the format of its numbers that have none of their own."""
@@ -66,12 +66,14 @@ class Column(NamedTuple):
     header  on the page; empty: the column is in the CSV file only
     show    a format such as ".2f", or a function from the record to text
     sign    "+": positive numbers show their sign
+    empty   what stands for a number that is not finite, with values of the record in braces
     """
 
     key: str
     header: str = ""
     show: str | Callable[[Any], str] = ""
     sign: str = ""
+    empty: str = NONE
 
     def text(self, record: Record) -> str:
         """Return the cell as it is shown; a dash where the record has no value."""
@@ -81,7 +83,7 @@ class Column(NamedTuple):
         if isinstance(value, Estimate):
             return text(value, form, self.sign)
         if isinstance(value, float):
-            return number(value, form, self.sign)
+            return number(value, form, self.sign) if isfinite(value) else self.empty.format_map(record)
         return NONE if value is None else str(value)
 
 
@@ -106,8 +108,8 @@ def tabulate(
 ) -> Table:
     """Return the table of `records`; `data` is given where the CSV file holds other columns than the page."""
     if isinstance(records, pd.DataFrame):
-        names = [str(name) for name in records]
-        data, records = records, [dict(zip(names, row, strict=True)) for row in records.itertuples(index=False)]
+        names, data = [str(name) for name in records], records if data is None else data
+        records = [dict(zip(names, row, strict=True)) for row in records.itertuples(index=False)]
     elif data is None:
         keys = [column.key for column in columns]
         rows = [_numbers(record, keys) for record in records]
@@ -135,11 +137,8 @@ _ENDS = ("", "_low", "_high")
 def _numbers(record: Record, keys: Sequence[str]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for key in keys:
-        value = record.get(key)
-        if isinstance(value, Estimate):
-            numbers |= ends(key, value)
-        elif key in record:
-            numbers[key] = value
+        if key in record:
+            numbers |= ends(key, record[key]) if isinstance(record[key], Estimate) else {key: record[key]}
     return numbers
 
 
@@ -217,6 +216,5 @@ def _markdown_text(text: str) -> str:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """Return the header and the rows as text."""
-    rows = [list(table.shown.columns), *table.shown.to_numpy().tolist()]
+    rows: list[list[Any]] = [list(table.shown.columns), *table.shown.to_numpy().tolist()]
     return [[str(value) for value in row] for row in rows]

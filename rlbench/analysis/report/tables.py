@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from rlbench.analysis.draw.marks import Scored
 from rlbench.analysis.draw.rows import aggregates
-from rlbench.analysis.format import NONE, capital, form_of, number, p_value, ranges, span, text
-from rlbench.analysis.judge.compare import Comparison, to_frame
+from rlbench.analysis.format import NONE, capital, form_of, p_value, ranges, span, text
+from rlbench.analysis.judge.compare import to_frame
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_row, claimed_text, effect_text, needed_text, part_name, part_row
 from rlbench.analysis.report.table import Column, Record, Table, tabulate
 from rlbench.analysis.scores import milestones
 from rlbench.analysis.scores import scores as scoring
-from rlbench.analysis.scores.metrics import full_name, measure
+from rlbench.analysis.scores.metrics import full_name
 from rlbench.analysis.scores.scores import ALL, possible_range
 from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Estimate
-from rlbench.analysis.stats.intervals import mean_interval
 from rlbench.analysis.stats.selection import pick_best
 from rlbench.records import MEASURED, cause
-
-if TYPE_CHECKING:
-    from rlbench.analysis.judge.verdicts import JudgedResults
-
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
 _LINES = 12  # of a traceback's end
 _PLACE, _ARM = Column("environment", "Environment"), Column("arm", "Arm")
+_SCORE = Column("score", "Score", lambda record: full_name(record["score"]))
 _IMPROVEMENT = Column("improvement", "P(run beats baseline)", ".2f")
 
 
@@ -61,7 +57,19 @@ def summary_table(results: JudgedResults) -> Table:
     pairs = _pairs(results)
     if together:
         pairs += [(ALL, arm) for arm in results.arms if arm in (*together, results.baseline)]
-    records = [_summary(results, *pair, compared.get(pair)) for pair in pairs]
+    scored = {name: Scored(results, name) for metric in results.metrics for name in (metric, f"{metric}_normalised")}
+    records: list[dict[str, Any]] = []
+    for place, arm in pairs:
+        runs = results.scores[results.scores["arm"] == arm]
+        runs = runs if place == ALL else runs[runs["environment"] == place]
+        environments, end = sorted(set(runs["environment"])), "_normalised" if place == ALL else ""
+        record = {"environment": place, "arm": arm, "planned": len(runs), "used": int(runs["used"].sum())}
+        record |= {metric: scored[f"{metric}{end}"].mean(arm, environments) for metric in results.metrics}
+        if one := compared.get((place, arm)):
+            record |= {key: getattr(one, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
+        else:
+            record |= {"p_adjusted": np.nan, "verdict": "baseline" if arm == results.baseline else ""}
+        records.append(record)
     for place in {record["environment"] for record in records}:
         here = [record for record in records if record["environment"] == place]
         means = [record[metric] for record in here for metric in results.metrics]
@@ -90,42 +98,16 @@ def summary_table(results: JudgedResults) -> Table:
     return tabulate("summary", "Scores and verdicts", records, columns, note)
 
 
-def _summary(results: JudgedResults, environment: str, arm: str, compared: Comparison | None) -> dict[str, Any]:
-    runs = results.scores[results.scores["arm"] == arm]
-    runs = runs if environment == ALL else runs[runs["environment"] == environment]
-    record = {"environment": environment, "arm": arm, "planned": len(runs), "used": int(runs["used"].sum())}
-    record |= {metric: _mean(results, runs, metric, normalised=environment == ALL) for metric in results.metrics}
-    if compared is None:
-        return record | {"p_adjusted": np.nan, "verdict": "baseline" if arm == results.baseline else ""}
-    return record | {key: getattr(compared, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
-
-
-def _mean(results: JudgedResults, runs: pd.DataFrame, metric: str, *, normalised: bool) -> Estimate:
-    """Return the mean score of the used runs, over environments the mean of their means."""
-    used = runs[f"{metric}_normalised" if normalised else metric].where(runs["used"].astype(bool))
-    names = list(dict.fromkeys(runs["environment"]))
-    return mean_interval(
-        [group.dropna().to_numpy(np.float64) for _, group in used.groupby(runs["environment"])],
-        seed=results.seed,
-        possible=possible_range(names, results.references, normalised=normalised),
-    )
-
-
 def aggregate_table(results: JudgedResults) -> Table:
     """Return IQM and mean of the normalised scores of every arm, for each score."""
     records = []
     for metric in results.metrics:
-        found = aggregates(results, metric)
-        form = form_of([estimate for both in found.values() for estimate in both], 3)
-        records += [
-            {"score": metric, "arm": arm, "iqm": iqm, "mean": mean, "form": form} for arm, (iqm, mean) in found.items()
-        ]
-    columns = [Column("score", "Score", _score_name), _ARM, Column("iqm", "IQM"), Column("mean", "Mean")]
+        estimates = aggregates(results, metric)
+        form = form_of([estimate for both in estimates.values() for estimate in both], 3)
+        of = {"score": metric, "form": form}
+        records += [of | {"arm": arm, "iqm": iqm, "mean": mean} for arm, (iqm, mean) in estimates.items()]
+    columns = [_SCORE, _ARM, Column("iqm", "IQM"), Column("mean", "Mean")]
     return tabulate("aggregate", "Normalised scores of all environments", records, columns)
-
-
-def _score_name(record: Record) -> str:
-    return full_name(record["score"])
 
 
 def comparison_table(results: JudgedResults) -> Table:
@@ -138,7 +120,7 @@ def comparison_table(results: JudgedResults) -> Table:
     }
     records = [vars(one) | {"score": one.metric, "form": forms[one.environment]} for one in comparisons]
     columns = [
-        Column("score", "Score", _score_name),
+        _SCORE,
         _PLACE,
         _ARM,
         Column("difference", "Difference of means", sign="+"),
@@ -187,16 +169,13 @@ def claims_table(results: JudgedResults) -> Table:
 def numbers_table(results: JudgedResults) -> Table:
     """Return one row per environment, arm and column of a measurement: the mean over seeds of its mean in each."""
     names = [str(name) for name in results.updates if name not in ("cell", "step")]
-    values = {name: measure(results, f"{name}:mean") for name in names}
+    values = {name: Scored(results, f"{name}:mean") for name in names}
     records: list[dict[str, Any]] = []
     for environment, arm, name in ((place, arm, name) for place, arm in _pairs(results) for name in names):
-        table = values[name]
-        rows = table[(table["arm"] == arm) & (table["environment"] == environment) & table["used"].astype(bool)]
-        numbers = rows["value"].to_numpy(np.float64)
-        numbers = numbers[np.isfinite(numbers)]
-        record = {"environment": environment, "arm": arm, "column": name, "seeds": len(numbers)}
-        if len(numbers):
-            records.append(record | {"mean": mean_interval([numbers], seed=results.seed)})
+        mean = values[name].mean(arm, [environment])
+        if mean.n:
+            record = {"environment": environment, "arm": arm, "column": name, "seeds": mean.n}
+            records.append(record | {"mean": mean})
     columns = [_PLACE, _ARM, Column("column", "Column"), Column("seeds", "Seeds"), Column("mean", "Mean")]
     note = (
         "Mean over the seeds of each seed's mean; in brackets its "
@@ -306,12 +285,9 @@ def score_table(results: JudgedResults) -> Table:
     # Runs of one environment share a unit, and all of the scores of a run do.
     forms = {str(place): form_of(own[metrics].to_numpy(float).ravel()) for place, own in data.groupby("environment")}
     columns = [Column(name, name) for name in ("environment", "arm", "seed", "status")]
-    columns += [Column(name, name, partial(_score, name, forms)) for name in metrics]
-    return tabulate("scores", "Scores of every run", data, columns)
-
-
-def _score(metric: str, forms: Mapping[str, str], run: Record) -> str:
-    return number(run[metric], forms[run["environment"]])
+    columns += [Column(name, name) for name in metrics]
+    records = data.assign(form=data["environment"].map(forms))
+    return tabulate("scores", "Scores of every run", records, columns, data=data)
 
 
 def worst_table(results: JudgedResults) -> Table:
@@ -343,7 +319,7 @@ def worst_table(results: JudgedResults) -> Table:
         Column("runs"),
         Column("worst", "Worst run"),
         Column("cvar", "Mean of the worst quarter"),
-        Column("tolerance_bound", "90 % of runs score at least", _tolerance),
+        Column("tolerance_bound", "90 % of runs score at least", empty="needs {tolerance_needs} runs"),
         Column("tolerance_needs"),
         Column("collapsed", "Collapsed", _share("collapsed", "collapse_runs")),
         Column("collapse_runs"),
@@ -393,7 +369,7 @@ def steps_table(results: JudgedResults) -> Table:
         Column("threshold", "Normalised return", lambda record: f"{record['threshold']:g}"),
         Column("runs"),
         Column("reached", "Runs that reached it", _share("reached", "runs")),
-        Column("median", "Median steps", _median),
+        Column("median", "Median steps", empty="not reached"),
         Column("mean", "Mean steps within the budget"),
         Column("horizon"),
     ]
@@ -473,15 +449,6 @@ def selection_table(results: JudgedResults) -> Table:
 
 def _share(part: str, whole: str) -> Callable[[Record], str]:
     return lambda record: f"{record[part]} of {record[whole]}" if record[whole] else NONE
-
-
-def _tolerance(record: Record) -> str:
-    known = np.isfinite(record["tolerance_bound"])
-    return number(record["tolerance_bound"], record["form"]) if known else f"needs {record['tolerance_needs']} runs"
-
-
-def _median(record: Record) -> str:
-    return number(record["median"], record["form"]) if np.isfinite(record["median"]) else "not reached"
 
 
 def _pairs(results: JudgedResults) -> list[tuple[str, str]]:

@@ -160,7 +160,7 @@ class Tasks(Protocol):
         """End all that are under way."""
 
 
-def train_all(packs: Iterable[Pack], job: Job, tasks: Tasks) -> Results:
+def train_with_retries(packs: Iterable[Pack], job: Job, tasks: Tasks) -> Results:
     """Yield what `Executor.run` does: first of what is tried again, then of the packs given."""
     given, waiting, meanwhile = iter(packs), deque[Attempt](), job.meanwhile
     try:

@@ -29,9 +29,12 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 from rlbench.study.executors.worker import ONE_THREAD, receive, send
 from rlbench.study.process import uncollected, warm_up
@@ -41,19 +44,20 @@ FORK, KILL, READY, ENDED = b"f", b"k", b"r", b"e"
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
-class Process(Protocol):
-    """A worker process: its pipes, and its end. `wait` returns minus the number of the signal that ended it."""
+@dataclass(frozen=True, eq=False)
+class Process:
+    """A worker process: its pipes, and its end.
 
-    forked: bool  # and so started within milliseconds
+    `kill` ends it at once, if it has not ended. `wait` waits for the end and returns the status, minus the number of a
+    signal; None if the process went down with the template, or never started. A `forked` one started in milliseconds.
+    """
+
     stdin: IO[bytes]
     stdout: IO[bytes]
     stderr: IO[bytes]
-
-    def kill(self) -> None:
-        """End the process at once, if it has not ended."""
-
-    def wait(self) -> int | None:
-        """Wait for the end and return the status; None if it went down with the template, or never started."""
+    kill: Callable[[], None]
+    wait: Callable[[], int | None]
+    forked: bool
 
 
 class Launcher:
@@ -74,7 +78,13 @@ class Launcher:
         if self._template is not None and not fresh:
             with contextlib.suppress(OSError):
                 return self._template.fork()
-        return _Fresh()
+        program = _program("from rlbench.study.executors.worker import main; main()")
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=pipe, env=_environment())
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return Process(process.stdin, process.stdout, process.stderr, process.kill, process.wait, forked=False)
 
     def close(self) -> None:
         """End the template, and with it the workers that it forked."""
@@ -87,49 +97,6 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Fresh:
-    """A worker that is an interpreter of its own."""
-
-    forked = False
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            _program("from rlbench.study.executors.worker import main; main()"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-        )
-        streams = self._process.stdin, self._process.stdout, self._process.stderr
-        self.stdin, self.stdout, self.stderr = (stream for stream in streams if stream is not None)
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self) -> int:
-        return self._process.wait()
-
-
-class _Forked:
-    """A worker that the template forks; what it inherits is sent to it first."""
-
-    forked = True
-
-    def __init__(self, template: _Template, number: int) -> None:
-        self._template, self._number = template, number
-        self.status = Future[int | None]()
-        theirs, self.stdin = _pipe(writing=True)
-        written, self.stdout = _pipe(writing=False)
-        errors, self.stderr = _pipe(writing=False)
-        self.descriptors = (theirs, written, errors)
-
-    def kill(self) -> None:
-        self._template.kill(self._number)
-
-    def wait(self) -> int | None:
-        return self.status.result()
 
 
 class _Template:
@@ -151,34 +118,35 @@ class _Template:
                 pass_fds=[theirs.fileno()],
             )
         self._numbers = itertools.count()
-        self._forks: dict[int, _Forked] = {}
+        self._ends: dict[int, Future[int | None]] = {}
         self._lock = threading.Lock()
         self._ready = self._gone = False
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def fork(self) -> _Forked:
+    def fork(self) -> Process:
         """Ask for a worker; OSError if the template has ended."""
-        number = next(self._numbers)
-        fork = _Forked(self, number)
+        number, end = next(self._numbers), Future[int | None]()
+        pipes = [_pipe(writing=True), _pipe(writing=False), _pipe(writing=False)]
+        theirs, (stdin, stdout, stderr) = zip(*pipes, strict=True)
         try:
             with self._lock:
                 if self._gone:
                     raise BrokenPipeError
-                socket.send_fds(self._control, [MESSAGE.pack(FORK, number, 0)], fork.descriptors)
-                self._forks[number] = fork
+                socket.send_fds(self._control, [MESSAGE.pack(FORK, number, 0)], theirs)
+                self._ends[number] = end
         except OSError:
-            for stream in (fork.stdin, fork.stdout, fork.stderr):
+            for stream in (stdin, stdout, stderr):
                 stream.close()
             raise
         finally:
-            for descriptor in fork.descriptors:
+            for descriptor in theirs:
                 os.close(descriptor)
         with contextlib.suppress(OSError):  # a worker that is dead says so by its status
-            send(fork.stdin, pickle.dumps((_path(), dict(os.environ), os.getcwd())))
-        return fork
+            send(stdin, pickle.dumps((_path(), dict(os.environ), os.getcwd())))
+        return Process(stdin, stdout, stderr, partial(self._kill, number), end.result, forked=True)
 
-    def kill(self, number: int) -> None:
+    def _kill(self, number: int) -> None:
         """End one worker; one that the template has not forked yet, with the template."""
         if not self._ready:
             self._process.kill()
@@ -201,12 +169,12 @@ class _Template:
                     self._ready = True
                 else:
                     with self._lock:
-                        fork = self._forks.pop(number)
-                    fork.status.set_result(status)
+                        end = self._ends.pop(number)
+                    end.set_result(status)
         with self._lock:
             self._gone = True
-            for fork in self._forks.values():
-                fork.status.set_result(None)
+            for end in self._ends.values():
+                end.set_result(None)
 
 
 def _program(code: str) -> list[str]:
@@ -257,7 +225,11 @@ def _serve(control: socket.socket) -> tuple[int, list[int]]:
         ready, _, _ = select.select([control.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
-            _bury(workers, control)
+            for number, worker in list(workers.items()):
+                ended, status = os.waitpid(worker, os.WNOHANG)
+                if ended:
+                    del workers[number]
+                    control.send(MESSAGE.pack(ENDED, number, os.waitstatus_to_exitcode(status)))
         if control.fileno() not in ready:
             continue
         message, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 3)
@@ -290,15 +262,6 @@ def _fork(stderr: int) -> int | None:
     except OSError as problem:
         os.write(stderr, f"{problem}\n".encode())
         return None
-
-
-def _bury(workers: dict[int, int], control: socket.socket) -> None:
-    """Say how those of the workers ended that have."""
-    for number, process in list(workers.items()):
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            del workers[number]
-            control.send(MESSAGE.pack(ENDED, number, os.waitstatus_to_exitcode(status)))
 
 
 def _become_worker(template: int, descriptors: list[int]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress
 from rlbench.study.environments import bound
-from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, train_all
+from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, train_with_retries
 from rlbench.study.executors.launcher import Launcher, Process
 from rlbench.study.executors.worker import describe, perform, receive, send
 from rlbench.study.limits import overdue, patience
@@ -51,7 +51,7 @@ class InProcess:
         return place(device, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        yield from train_all(packs, job, _Here(job))
+        yield from train_with_retries(packs, job, _Here(job))
 
 
 class _Here:
@@ -109,7 +109,7 @@ class Workers:
         return placement
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        yield from train_all(packs, job, _Pool(job, self._launcher, self._workers or 1))
+        yield from train_with_retries(packs, job, _Pool(job, self._launcher, self._workers or 1))
 
 
 _Inbox = queue.SimpleQueue[tuple["_Worker", str, bytes]]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress
-from rlbench.study.executors import Attempt, Event, Job, PackResult, Results, train_all
+from rlbench.study.executors import Attempt, Event, Job, PackResult, Results, train_with_retries
 from rlbench.study.executors.local import payload_of, result_of
 from rlbench.study.executors.worker import answer
 from rlbench.study.limits import IMPORTED, SHARE, Limits, overdue, patience, replica_bytes
@@ -129,7 +129,7 @@ class Ray:
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
         """Yield packs with their records; RlbenchError for a node that joined with other versions than are here."""
         self.prepare()
-        yield from train_all(packs, job, _RemoteTasks(self, job))
+        yield from train_with_retries(packs, job, _RemoteTasks(self, job))
 
     def close(self) -> None:
         """Let go of the cluster, which ends what still trains there; one that was started here ends."""
@@ -474,7 +474,6 @@ class _RemoteTasks:
 
 
 def _needed(pack: Pack) -> int:
-    """Return the memory that a pack's process may need, bytes."""
     needed = float(IMPORTED)
     for cell in pack.cells:
         if cell.trains:
@@ -483,7 +482,6 @@ def _needed(pack: Pack) -> int:
 
 
 def _observations(environment: Environment) -> int:
-    """Return the size of an observation, by making the environment once."""
     if environment.label not in _sizes:
         from rlbench.training import envs
 

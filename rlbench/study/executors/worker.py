@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
 
+_imported = cache(limits.held)  # before the first pack
+
 
 def send(stream: IO[bytes], message: bytes) -> None:
     """Write one message and flush it."""
@@ -115,12 +117,6 @@ def perform(task: Sequence[Any], seconds: float, report: Callable[..., None]) ->
     with left_as_found(), registered(arguments[1]), watching(seconds, partial(report, "alive")):
         records: list[RunRecord] = (train or trainer())(*arguments, **options, on_progress=on_progress)
         return records
-
-
-@cache
-def _imported() -> int:
-    """Return the memory that was held before the first pack, bytes."""
-    return limits.held()
 
 
 def trainer() -> Callable[..., list[RunRecord]]:
