@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rlbench.records import IDLE, Progress, RunRecord, clock, idle, idle_updates
 from rlbench.study.executors import Event
 from rlbench.study.plan import Cell
@@ -212,12 +214,25 @@ class Summary:
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    _idle: dict[str, tuple[int, int]] = field(default_factory=dict)  # and all updates, by arm and environment
+    # By arm and environment: updates with nothing to learn from, all updates, and episodes that ended.
+    _learnt: dict[tuple[str, str], np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @property
     def idle(self) -> list[str]:
-        """Warnings about arms that had nothing to learn from in many of their updates."""
-        return [idle(where, few, many) for where, (few, many) in self._idle.items() if few and few >= IDLE * many]
+        """Warnings about environments whose episodes never end, and arms that often had nothing to learn from."""
+        ended: dict[str, int] = {}
+        for (_, label), (_, _, episodes) in self._learnt.items():
+            ended[label] = ended.get(label, 0) + episodes
+        return [
+            f"{label}: no episode ended in any run, so that there are no returns to compare; give the environment a "
+            "time limit, as with max_episode_steps where it is registered, or train for more steps."
+            for label, episodes in ended.items()
+            if not episodes
+        ] + [
+            idle(f"{arm} on {label}", few, many)
+            for (arm, label), (few, many, _) in self._learnt.items()
+            if few and few >= IDLE * many and ended[label]
+        ]
 
     @property
     def fine(self) -> bool:
@@ -227,11 +242,11 @@ class Summary:
     def add(self, cell: Cell, record: RunRecord) -> None:
         """Count one trained run."""
         self.trained += 1
-        if len(record.updates.get("step", ())):
-            where = f"{cell.arm} on {cell.environment.label}"
-            before, all_before = self._idle.get(where, (0, 0))
-            now = idle_updates(record.updates, record.episodes)
-            self._idle[where] = before + now, all_before + len(record.updates["step"])
+        if cell.trains and len(record.updates.get("step", ())):
+            few = idle_updates(record.updates, record.episodes)
+            counts = np.array([few, len(record.updates["step"]), len(record.episodes["step"])])
+            where = cell.arm, cell.environment.label
+            self._learnt[where] = self._learnt.get(where, 0) + counts
         if record.status == "finished":
             self.finished += 1
         else:

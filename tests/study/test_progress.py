@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
-from rlbench.records import Progress
+from rlbench.records import Progress, RunRecord
 from rlbench.study import progress as module
 from rlbench.study.executors import Event
-from rlbench.study.plan import Plan
-from rlbench.study.progress import Bar, Lines, Meter, display_for
+from rlbench.study.plan import Cell, Plan
+from rlbench.study.progress import Bar, Lines, Meter, Summary, display_for
 from rlbench.study.schedule import Pack, make_packs
 
 
@@ -109,3 +112,22 @@ def test_nothing_is_shown_if_nothing_is_wanted(packs: list[Pack], capsys: pytest
     display.close()
     assert type(display) is Meter
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_environment_without_an_end_and_an_arm_without_a_lesson_are_warned_of() -> None:
+    def ran(arm: str, label: str, ends: list[int], learnt: bool) -> None:
+        moved = 1.0 * learnt
+        updates = {"step": [10, 20], "kl_max": [moved] * 2, "ratio_max": [1 + moved] * 2, "gradient_steps": [1, 1]}
+        episodes = {"step": np.array(ends), "return": np.ones(len(ends)), "length": np.ones(len(ends))}
+        cell = SimpleNamespace(arm=arm, trains=True, environment=SimpleNamespace(label=label))
+        table = {name: np.array(column) for name, column in updates.items()}
+        summary.add(cast(Cell, cell), RunRecord("finished", "", 20, episodes, table))
+
+    summary = Summary()
+    ran("a", "Endless on ice", [], learnt=True)
+    ran("b", "Endless on ice", [], learnt=False)
+    ran("a", "Sound", [5], learnt=True)
+    ran("b", "Sound", [], learnt=False)
+    first, second = summary.idle
+    assert first.startswith("Endless on ice: no episode ended in any run")
+    assert second.startswith("b on Sound: 2 of 2 updates left the policy as it was")
