@@ -97,7 +97,10 @@ def comparison(
     steps: int | Mapping[str, int] = 100_000,
     baseline: str = "",
 ) -> Experiment:
-    """Return the experiment of `rlbench compare`, named after what it compares."""
+    """Return the experiment of `rlbench compare`, named after what it compares.
+
+    The baseline is the last arm if not given; of a single one that is swept, its first value.
+    """
     listed = [one if isinstance(one, Arm) else Arm(one) for one in arms]
     labels = [one.label or one.name for one in listed]
     ids = [one if isinstance(one, str) else one.label for one in environments]
@@ -106,4 +109,5 @@ def comparison(
         for character in f"compare-{'-'.join(labels)}-on-{'-'.join(ids)}"
     )
     question = f"How do {' and '.join(labels)} compare on {' and '.join(ids)}?"
-    return Experiment(name[:120], listed, environments, seeds, steps, baseline or labels[-1], question)
+    baseline = baseline or (labels[-1] if len(labels) > 1 else "")
+    return Experiment(name[:120], listed, environments, seeds, steps, baseline, question)

@@ -16,6 +16,7 @@ import hashlib
 import importlib
 import inspect
 import pkgutil
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -36,6 +37,7 @@ _classes: dict[str, type[Algorithm]] = {}
 _broken: dict[str, str] = {}
 _fingerprints: dict[type[Algorithm], str] = {}
 _origins: dict[Any, str] = {}  # files of sketches
+_with_environments: set[str] = set()  # modules of plugin files that register any
 _discovered = False
 
 
@@ -144,15 +146,20 @@ def add_class(cls: type[Algorithm]) -> None:
 def add_file(path: str | Path) -> list[type[Algorithm]]:
     """Import a plugin file and return the algorithms defined in it, now known by their names.
 
-    The file is code and runs. Raises RlbenchError if it is missing, raises, or defines no algorithm.
+    The file is code and runs. Raises RlbenchError if it is missing, raises, or defines no algorithm and registers no
+    environment either.
     """
     _discover()
+    before = _registered()
     module = import_file(path, "plugin")
     defined = _algorithms_in(module)
+    if _registered() != before:
+        _with_environments.add(module.__name__)
     try:
-        if not defined:
+        if not defined and module.__name__ not in _with_environments:
             raise RlbenchError(
-                f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant'."
+                f"Plugin {str(path)!r} defines no Algorithm subclass with a name, such as name = 'my-variant', and "
+                "registers no environment."
             )
         for cls in defined:
             _refuse_duplicate(cls)
@@ -162,6 +169,12 @@ def add_file(path: str | Path) -> list[type[Algorithm]]:
     for cls in defined:
         _add(cls)
     return defined
+
+
+def _registered() -> set[str]:
+    """Return the ids of the environments that Gymnasium knows, if it was imported."""
+    gymnasium = sys.modules.get("gymnasium")
+    return set(gymnasium.registry) if gymnasium else set()
 
 
 def origin(cls: type[Algorithm]) -> str:

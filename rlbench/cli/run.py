@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from rlbench.files import file_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.scores.scores import Reference
+    from rlbench.records import Environment
     from rlbench.results import Results
     from rlbench.study.executors import Executor
     from rlbench.study.plan import Plan
@@ -140,7 +142,20 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference")
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="ALGORITHM...")
-@click.option("--env", "environments", multiple=True, metavar="ID", help="Gymnasium id of an environment; repeatable.")
+@click.option(
+    "--env",
+    "environments",
+    multiple=True,
+    metavar="[FILE.py:|MODULE:]ID",
+    help="Gymnasium id of an environment, and what registers it if Gymnasium does not; repeatable.",
+)
+@click.option(
+    "--env-arg",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Keyword argument of the environments, such as g=9.8; repeatable.",
+)
 @takes(
     click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm."),
     click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run."),
@@ -167,6 +182,7 @@ def compare(
     ctx: click.Context,
     names: tuple[str, ...],
     environments: tuple[str, ...],
+    arguments: tuple[str, ...],
     baseline: str,
     out: str | None,
     file: str | None,
@@ -196,7 +212,7 @@ def compare(
         for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
             if not given:
                 raise click.UsageError(f"Missing {what}.")
-        results, fine = _train(names, environments, baseline, options)
+        results, fine = _train(names, _environments(environments, arguments), baseline, options)
         folder = home(options.results, results.experiment.name)
     page = results.report(Path(out) if out else make_folder(folder, options.results))
     for note in results.experiment.notes:
@@ -207,8 +223,35 @@ def compare(
         ctx.exit(FAILED_RUNS)
 
 
+def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Environment]:
+    """Return environments with the same arguments; what registers them is run here, or in the working folder."""
+    from rlbench.records import Environment
+    from rlbench.study.environments import bound
+    from rlbench.userfiles import import_file
+
+    options = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name.isidentifier():
+            raise RlbenchError(f"--env-arg takes NAME=VALUE, such as g=9.8, not {argument!r}.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    environments = []
+    for text in texts:
+        source, _, name = text.rpartition(":")
+        environment = Environment(name if source.endswith(".py") else text, options)
+        if source.endswith(".py"):
+            import_file(source, "environment")
+        # An id alone may be registered by a plugin, which has not run yet.
+        folder = Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
+        environments.append(bound(environment, folder) if source else environment)
+    return environments
+
+
 def _train(
-    names: Sequence[str], environments: Sequence[str], baseline: str, options: RunOptions
+    names: Sequence[str], environments: Sequence[Environment], baseline: str, options: RunOptions
 ) -> tuple[Results, bool]:
     """Train what is left of a comparison; return its results, and whether every run finished."""
     from rlbench.api import comparison

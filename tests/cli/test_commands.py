@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pandas as pd
 import pytest
 from click.testing import Result
@@ -274,3 +275,50 @@ def test_all_public_names_load() -> None:
     assert {"Algorithm", "Experiment", "Arm", "run", "compare", "Results"} <= set(rlbench.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rlbench.nothing
+
+
+WALK = """
+import gymnasium
+import numpy as np
+
+class Walk(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, slope=1.0):
+        self.slope = slope
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 8
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1, np.float32), self.slope * action, self.left == 0, False, {}
+
+gymnasium.register("Walk-v0", entry_point="walk_env:Walk")
+"""
+
+
+@pytest.mark.parametrize("env", ["walk_env.py:Walk-v0", "walk_env:Walk-v0", "Walk-v0 --plugin walk_env.py"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_of_a_file_in_the_folder(
+    cli: Cli, reports: list[Any], tmp_path: Path, env: str, workers: int
+) -> None:
+    gymnasium.registry.pop("Walk-v0", None)
+    (tmp_path / "walk_env.py").write_text(WALK)
+    tiny = ["--seeds", 1, "--steps", 32, "--set", "random.horizon=16", "--workers", workers]
+    more = ["--set", "random.gamma=0.9,0.99", "--env-arg", "slope=3.5"]
+    result = cli("compare", "random", "--env", *env.split(), *tiny, *more)
+    assert result.exit_code == 0, result.output
+    runs, episodes, _ = reports[0][0]
+    assert runs["status"].tolist() == ["finished", "finished"]
+    assert runs["environment"].iloc[0].endswith("Walk-v0(slope=3.5)")
+    assert set(episodes["return"] % 3.5) == {0.0}
+    assert episodes["return"].sum() > 0
+
+
+def test_arguments_of_environments_are_names_with_values(cli: Cli) -> None:
+    result = cli("compare", "random", "--env", "CartPole-v1", "--env-arg", "g:9")
+    assert (result.exit_code, "--env-arg takes NAME=VALUE, such as g=9.8, not 'g:9'." in result.stderr) == (2, True)
