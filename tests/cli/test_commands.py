@@ -307,7 +307,7 @@ def test_an_environment_of_a_file_in_the_folder(
     cli: Cli, reports: list[Any], tmp_path: Path, env: str, workers: int
 ) -> None:
     gymnasium.registry.pop("Walk-v0", None)
-    (tmp_path / "walk_env.py").write_text(WALK)
+    (tmp_path / "walk_env.py").write_text(f"{WALK}# {tmp_path}\n")  # a file that was never imported
     tiny = ["--seeds", 1, "--steps", 32, "--set", "random.horizon=16", "--workers", workers]
     more = ["--set", "random.gamma=0.9,0.99", "--env-arg", "slope=3.5"]
     result = cli("compare", "random", "--env", *env.split(), *tiny, *more)
