@@ -86,6 +86,12 @@ def folder_of(module: str) -> Path | None:
     return Path(str(sys.modules[module].__file__)).parent if module.startswith(PREFIX) else None
 
 
+def folders_of_files() -> list[Path]:
+    """Return the folders of all modules that were imported here."""
+    files = (getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if name.startswith(PREFIX))
+    return list(dict.fromkeys(Path(file).parent for file in files if file))
+
+
 def with_helpers(file: Path) -> list[Path]:
     """Return a file and after it, sorted, the files of its folder that it imports, directly or through each other."""
     names = _names(file.parent)

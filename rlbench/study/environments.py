@@ -15,7 +15,7 @@ import json
 import pickle
 import runpy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 
 from rlbench.errors import RlbenchError, brief
 from rlbench.records import Environment
-from rlbench.userfiles import PREFIX, importable, source_of
+from rlbench.userfiles import PREFIX, folders_of_files, importable, source_of
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -35,19 +35,22 @@ if TYPE_CHECKING:
 def bound(environment: Environment, folder: Path | None = None) -> Environment:
     """Return an environment that carries its specification as it is registered now; one that does already as it is.
 
-    Entry points that are given as text are looked for in `folder`, too.
+    Entry points that are given as text are also looked for in `folder`, in the working folder, and beside the files
+    that the user named.
     """
     if environment.registered is not None:
         return environment
     module, _, name = environment.id.rpartition(":")
+    folders = [*([folder] if folder else []), Path.cwd(), *folders_of_files()]
+    if module:
+        beside = next((each for each in folders if (each / f"{module}.py").is_file()), None)
+        with importable(beside), contextlib.suppress(Exception):  # who makes the environment says what is wrong with it
+            importlib.import_module(module)
+    gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
+    registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
     with importable(folder):
-        if module:
-            with contextlib.suppress(Exception):  # who makes the environment says what is wrong with it
-                importlib.import_module(module)
-        gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
-        registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
         known: dict[str, Any] = {
-            label: _with_class(spec, folder) for label, spec in registry.items() if not _is_gymnasiums(spec)
+            label: _with_class(spec, folders) for label, spec in registry.items() if not _is_gymnasiums(spec)
         }
         # Wrappers are always named in text, by modules that a worker may not be able to import.
         for wrapper in known[name].additional_wrappers if name in known else ():
@@ -195,12 +198,15 @@ def _loaded(entry_point: Any) -> Any:
         return entry_point
 
 
-def _with_class(spec: EnvSpec, folder: Path | None) -> EnvSpec:
-    """Return a specification whose entry point, where that is text about a file of `folder`, is what it names."""
+def _with_class(spec: EnvSpec, folders: Sequence[Path]) -> EnvSpec:
+    """Return a specification whose entry point, where that is text about a file of a folder, is what it names."""
     text = spec.entry_point
-    if folder is None or not isinstance(text, str) or not (folder / f"{text.partition(':')[0]}.py").is_file():
+    file = f"{text.partition(':')[0]}.py" if isinstance(text, str) else ""
+    beside = next((folder for folder in folders if file and (folder / file).is_file()), None)
+    if beside is None:
         return spec
-    maker = _loaded(text)
+    with importable(beside):
+        maker = _loaded(text)
     return replace(spec, entry_point=maker) if getattr(maker, "__module__", "").startswith(PREFIX) else spec
 
 
