@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress
 from rlbench.study.environments import bound
-from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, train_with_retries
+from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, resolved, train_with_retries
 from rlbench.study.executors.launcher import Launcher, Process
 from rlbench.study.executors.worker import describe, perform, receive, send
 from rlbench.study.limits import overdue, patience
@@ -51,40 +52,21 @@ class InProcess:
         return place(device, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        yield from train_with_retries(packs, job, _Here(job))
+        job.meanwhile()
+        waiting = deque[Attempt]()
+        for pack in packs:
+            waiting.append(Attempt(pack))
+            while waiting:
+                attempt = waiting.popleft()
+                yield from resolved(attempt, self._train(attempt.pack, job), waiting, again=job.again)
 
-
-class _Here:
-    """The attempt that is next in this process."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._next: Attempt | None = None
-
-    def __len__(self) -> int:
-        return 0 if self._next is None else 1
-
-    @property
-    def have_room(self) -> bool:
-        return self._next is None
-
-    def start(self, attempt: Attempt) -> None:
-        self._next = attempt
-
-    def completed(self) -> list[tuple[Attempt, PackResult]]:
-        attempt, self._next = self._next, None
-        return [] if attempt is None else [(attempt, self._train(attempt.pack))]
-
-    def close(self) -> None:
-        pass
-
-    def _train(self, pack: Pack) -> PackResult:
+    def _train(self, pack: Pack, job: Job) -> PackResult:
         def report(what: str, progress: Progress | None = None) -> None:
             if progress is not None:
-                self._job.on_event(Event(pack, progress))
+                job.on_event(Event(pack, progress))
 
         try:
-            return PackResult(perform(_task(pack, self._job), self._job.limits_of(pack).seconds or 0.0, report))
+            return PackResult(perform(_task(pack, job), job.limits_of(pack).seconds or 0.0, report))
         except Exception as error:
             return PackResult(reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
 
