@@ -8,10 +8,10 @@ import queue
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
@@ -19,9 +19,8 @@ from rlbench.records import Progress
 from rlbench.study.environments import bound
 from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, resolved, train_with_retries
 from rlbench.study.executors.launcher import Launcher, Process
-from rlbench.study.executors.worker import describe, perform, receive, send
+from rlbench.study.executors.worker import attempted, perform, receive, send
 from rlbench.study.limits import overdue, patience
-from rlbench.training.limits import shortage
 
 if TYPE_CHECKING:
     from rlbench.study.plan import Cell
@@ -65,10 +64,7 @@ class InProcess:
             if progress is not None:
                 job.on_event(Event(pack, progress))
 
-        try:
-            return PackResult(perform(_task(pack, job), job.limits_of(pack).seconds or 0.0, report))
-        except Exception as error:
-            return PackResult(reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
+        return attempted(partial(perform, _task(pack, job), job.limits_of(pack).seconds or 0.0, report))
 
 
 class Workers:
@@ -171,7 +167,7 @@ class _Pool:
         if what in ("alive", "progress"):
             return []
         worker.attempt = None
-        result = result_of(what, values)
+        result: PackResult = values[0]
         again = result.again or any(record.again for record in result.records or ())
         # What took the time or the memory may still be there; and what code of users did to a process, which costs less
         # to fork anew than to look through. A measurement may have been the first to import a library.
@@ -275,11 +271,3 @@ def payload_of(pack: Pack, job: Job) -> bytes:
     limits = job.limits_of(pack)
     payload: bytes = cloudpickle.dumps(((limits.seconds, limits.memory), *_task(pack, job)))
     return payload
-
-
-def result_of(what: str, values: Sequence[Any], lost: int = 0) -> PackResult:
-    """Return the end of an attempt that a worker's last message says; it was on `lost` machines before."""
-    if what == "done":
-        return PackResult(values[0], lost=lost)
-    reason, detail, again = values
-    return PackResult(reason=reason, detail=detail, again=again, lost=lost)
