@@ -73,11 +73,6 @@ def visible(estimate: Estimate, form: str) -> str:
     return _form(size, high - low, 0)
 
 
-def percent(share: float) -> str:
-    """Return a share as `35 %`."""
-    return f"{100 * share:.0f} %"
-
-
 def p_value(p: float) -> str:
     """Return a p-value as `0.0123`, or `≤ 0.0001`, the smallest that a permutation test gives."""
     return "≤ 0.0001" if p <= 1e-4 else number(p)

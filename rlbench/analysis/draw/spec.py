@@ -72,7 +72,7 @@ def find_sweeps(entries: Iterable[ArmEntry], arms: Sequence[str] = (), fields: S
 
 
 def _with_fields(arm: ArmEntry) -> ArmEntry:
-    """Return an arm with the field that its label names, if its own are not known."""
+    # The arm with the field that its label names, if its own are not known.
     match = _SETTING.search(arm.label)
     if arm.fields or not match:
         return arm
@@ -91,8 +91,11 @@ def _sweeps_of(name: str, arms: Sequence[ArmEntry], *, exact: bool) -> Iterator[
         if len(group) > 1 and len(set(values)) == len(group):
             order = sorted(range(len(group)), key=values.__getitem__)
             usual = [value for value, arm in zip(values, group, strict=True) if name not in arm.settings]
+            # What the labels share beside the setting, or else the algorithm.
+            bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
+            shared = bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
             yield Sweep(
-                _shared(name, group),
+                shared,
                 group[0].algorithm,
                 name,
                 tuple(values[index] for index in order),
@@ -108,12 +111,6 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         return None
     return float(value)
-
-
-def _shared(name: str, group: Sequence[ArmEntry]) -> str:
-    """Return what the labels of a group share beside the setting, or else the algorithm."""
-    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
-    return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
 
 
 def sweep_numbers(

@@ -147,7 +147,7 @@ def _registered(claim: Claim, results: JudgedResults, register: Register, forms:
 
 
 def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two documents are forms of one claim."""
+    # Whether two documents are forms of one claim.
     return bool(claim.get("id") and claim["id"] == other.get("id")) or claim["statement"] == other["statement"]
 
 

@@ -422,7 +422,6 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
 
 
 def _counts_text(entry: Entry) -> str:
-    """Count the runs of a claim's arms: planned, finished, failed, diverged, missing, and those that entered."""
     if entry.claim is None or entry.results is None:
         return ""
     status = claim_runs(entry.claim, entry.results)["status"].value_counts()
