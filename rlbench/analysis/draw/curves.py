@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -120,13 +120,12 @@ def draw_learning_curves(
     environment: str,
     styles: Mapping[str, ArmStyle],
     numbers: marks.Numbers,
-    labels: Mapping[str, str] | None = None,
     *,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
     every: int = 1,
 ) -> None:
     """Draw the curves of an environment, with the runs of the arms in `styles` that failed or diverged."""
-    marks.draw_lines(ax, numbers.table, styles, labels, named=named)
+    marks.draw_lines(ax, numbers.table, styles, named=named)
     for arm, style in styles.items():
         step, stopped = _curves_of(results, arm, environment, every, used=False)
         for run in stopped:

@@ -48,8 +48,8 @@ def curves(spec: Resolved) -> FigureSpec:
     panels = {name: curve_numbers(results, [name], spec.arms) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        labels = spec.piece.labels
-        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], labels, named=named)
+        called = spec.called if named else None
+        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], named=called)
         if scale := reference(environment, results.references):
             marks.mark_value(ax, scale.target, upright=False)
 
@@ -74,7 +74,7 @@ def training(spec: Resolved) -> FigureSpec:
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=False, label=len(panels) == 1)
-        marks.draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
+        marks.draw_lines(ax, panels[panel].table, styles, named=spec.called if named else None)
         frame.count_steps(ax)
         ax.set_ylabel(short_name(column))
         axes.scale_column(ax, column, reached)
@@ -92,7 +92,7 @@ def distribution(spec: Resolved) -> FigureSpec:
     panels = {name: quantile_numbers(spec.first, column, name, spec.arms, piece.mark) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        marks.draw_quantiles(ax, panels[environment].table, spec.styles, piece.labels)
+        marks.draw_quantiles(ax, panels[environment].table, spec.styles, spec.called)
         spec.mark(ax, upright=True)
         ax.set_xlabel(short_name(column))
 
@@ -218,7 +218,7 @@ def _draw_sweep(
 ) -> None:
     if table.empty:
         frame.write_inside(ax, "Nothing to show.")
-    marks.draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
+    marks.draw_points(ax, table, styles, place=place, named=spec.called if named else None)
 
 
 def _sweep_figure(

@@ -91,12 +91,11 @@ def draw_lines(
     ax: Axes,
     table: pd.DataFrame,
     styles: Mapping[str, ArmStyle],
-    labels: Mapping[str, str] | None = None,
     *,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
     steps: bool = False,
 ) -> None:
-    """Draw every line of a table with its band; `named`: with its name at its end, `steps`: as a step function.
+    """Draw every line of a table with its band; `named`: with that name at its end, `steps`: as a step function.
 
     A few markers on each line, at other places than on the others, tell them apart in a print without colours.
     """
@@ -114,7 +113,7 @@ def draw_lines(
             x[known], low[known], high[known], color=style.color, alpha=0.15, linewidth=0, zorder=1.9, **where
         )
         if named:
-            label_line(ax, (labels or {}).get(name, name), x[-1], y[-1], style.color)
+            label_line(ax, named(name), x[-1], y[-1], style.color)
     ax.margins(x=0)
 
 
@@ -122,10 +121,9 @@ def draw_points(
     ax: Axes,
     table: pd.DataFrame,
     styles: Mapping[str, ArmStyle],
-    labels: Mapping[str, str] | None = None,
     *,
     place: Callable[[Array], Array] | None = None,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
 ) -> None:
     """Draw every line of a table as points with bars, joined; `place` gives the positions of values of x.
 
@@ -146,7 +144,7 @@ def draw_points(
         corners = np.column_stack([np.tile(x, 3), np.concatenate([y, low, high])])
         ax.update_datalim(corners[np.isfinite(corners).all(axis=1)])
         if named:
-            label_line(ax, (labels or {}).get(name, name), x[-1], y[-1], style.color, beside)
+            label_line(ax, named(name), x[-1], y[-1], style.color, beside)
     ax.autoscale_view(scalex=False)
 
 
@@ -251,7 +249,7 @@ def shade(ax: Axes, ends: tuple[float, float], label: str = "", *, upright: bool
 
 
 def draw_quantiles(
-    ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle], labels: Mapping[str, str] | None = None
+    ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle], called: Callable[[str], str] = str
 ) -> None:
     """Draw a row per arm: median, the middle half (thick), 5 to 95 % (thin), 1 and 99 % (ticks) of its updates.
 
@@ -281,7 +279,7 @@ def draw_quantiles(
             markersize=1.1 * rcParams["lines.markersize"],
             zorder=2.3,
         )
-    ax.set_yticks(range(len(arms)), [(labels or {}).get(arm, arm) for arm in arms])
+    ax.set_yticks(range(len(arms)), [called(arm) for arm in arms])
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")

@@ -14,17 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlbench.analysis.draw import frame
 from rlbench.analysis.draw.axes import SHARE_COLUMNS, short
-from rlbench.analysis.draw.frame import (
-    CannotDraw,
-    draw_panels,
-    interval_note,
-    letters,
-    new_figure,
-    note_lines,
-    run_counts,
-    settle,
-)
 from rlbench.analysis.draw.marks import COLUMNS, MEAN, SCATTER, Numbers, Scored, mark_value, shade
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
 from rlbench.analysis.scores.results import ArmEntry, Results
@@ -179,15 +170,16 @@ class FigureSpec:
         """
         panels = len(self.tables)
         columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-        needed = 1.25 * self.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
+        needed = 1.25 * self.rows * frame.letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
         if self.rows and not (style.slide and needed <= 0.7 * style.slide):
             columns = min(panels, 4)  # charts with rows stand below each other only where these have room
         height = style.slide or style.height * math.ceil(panels / columns) * self.tall * (1.18 if panels == 1 else 1.0)
-        texts = (title, note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
-        figure = new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
+        texts = (title, frame.note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
+        figure = frame.new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
         drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
-        draw_panels(figure, drawn, columns, self.lines, beside=self.joined, joined=self.joined, shared=self.shared)
-        settle(figure)
+        joined = self.joined
+        frame.draw_panels(figure, drawn, columns, self.lines, beside=joined, joined=joined, shared=self.shared)
+        frame.settle(figure)
         return figure
 
 
@@ -220,7 +212,7 @@ class Resolved:
     def _listed(self, what: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
         for name in wanted:
             if name not in known:
-                raise CannotDraw(f"{self._names} has no {what} {name!r}.{nearest(name, list(known))}")
+                raise frame.CannotDraw(f"{self._names} has no {what} {name!r}.{nearest(name, list(known))}")
         return list(wanted) or list(known)
 
     @property
@@ -246,7 +238,7 @@ class Resolved:
             if wanted or len(sweep.values) >= FEWEST
         ]
         if not sweeps:
-            raise CannotDraw(f"no arms of {self._names} differ in one {' or '.join(wanted) or 'field'} alone.")
+            raise frame.CannotDraw(f"no arms of {self._names} differ in one {' or '.join(wanted) or 'field'} alone.")
         names = [sweep.name for _, sweep in sweeps]
         named: dict[str, tuple[Results, Sweep]] = {}
         for results, sweep in sweeps:
@@ -314,7 +306,7 @@ class Resolved:
         steps = sorted(set(runs["steps"]))
         budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
         trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
-        counts = run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
+        counts = frame.run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
         estimates = [estimate for numbers in panels.values() for estimate in numbers.estimates]
         name = interval_name(estimates).partition(",")[0] if estimates else ""
         interval = f" with {'its' if slide == 'Mean' else 'their'} {name}" if estimates else ""
@@ -325,7 +317,7 @@ class Resolved:
             "lines": {self.called(name): style for name, style in (styles or {}).items() if name in present},
         }
         tables = {name: numbers.table for name, numbers in panels.items()}
-        caption = f"{text} {interval_note(estimates, how)}{marked} {number} {counts}"
+        caption = f"{text} {frame.interval_note(estimates, how)}{marked} {number} {counts}"
         return FigureSpec(tables, draw, caption, f"{slide} of {each}{interval}.{marked}", **named | layout)
 
 

@@ -42,19 +42,7 @@ from rlbench.analysis.report.claims import (
     runs_text,
     short_labels,
 )
-from rlbench.analysis.report.entries import (
-    Demonstrated,
-    Entry,
-    Progress,
-    SuiteResults,
-    claim_runs,
-    demonstrated,
-    entries_of,
-    registered,
-    registration,
-    stored,
-    summary_of,
-)
+from rlbench.analysis.report.entries import Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
 from rlbench.analysis.report.figures import Picture, claim_pictures, save
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
@@ -116,11 +104,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
 
 def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
     """Return what could not be computed although everything for it was there."""
-    lines = [
-        f"Claim {entry.id or repr(entry.statement)}: {entry.problem}"
-        for entry in entries
-        if entry.problem and (entry.claim is None or (entry.results and stored(entry.claim, entry.results)))
-    ]
+    lines = [f"Claim {entry.id or repr(entry.statement)}: {entry.problem}" for entry in entries if entry.broken]
     return [*lines, *(f"Error {one.erratum.number}: {one.does}" for one in errata if one.broken)]
 
 
@@ -281,7 +265,7 @@ def suite_page(
         sections=[_section(suite, entry, drawn.get(entry.name)) for entry in entries],
         errata=errata,
         levels=listed([f"{100 * level:g} %" for level in sorted({claim.level for claim in suite.claims}) or [0.95]]),
-        registered=" ".join(_registered(suite)),
+        registered=" ".join(suite.registration),
         sha=sha,
     )
 
@@ -305,7 +289,7 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
         without = f"{count(exact, 'claim')} {_are(exact)} decided by calculation, without a run"
         calculated = f"; {without}" if exact else ""
         lines.append(f"They were judged from {runs} of {count(asked, 'experiment')} on {places}{calculated}.")
-        lines += _registered(suite)[:-1]
+        lines += suite.registration[:-1]
     if missing := sum(int((results.runs["status"] == "missing").sum()) for results in suite.members):
         lines.append(f"{count(missing, 'planned run')} {_are(missing)} not stored.")
     return lines
@@ -328,13 +312,6 @@ def underpowered(suite: SuiteResults) -> str:
         f"{max(known.values(), default=0)}. With so few runs many claims stay inconclusive; this is "
         "no evidence for or against them."
     )
-
-
-def _registered(suite: SuiteResults) -> list[str]:
-    """Say when the claims were written down, and whether before their own runs; the last sentence is their hash."""
-    claims = [claim for results in suite.members for claim in registered(results)]
-    registers = [suite.register, *(results.experiment.register for results in suite.members)]
-    return summary_of(claims, registers, suite.claimed or suite.claims)[0]
 
 
 def _are(many: int) -> str:
@@ -366,7 +343,6 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "counts": _counts_text(entry),
         "remark": suite.suite.remarks.get(entry.id, "") if entry.id else "",
         "definition": metric_definition(claim.metric) if claim else "",
-        "registration": registration(entry.registered) if entry.registered else "",
     }
 
 
@@ -422,9 +398,9 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
 
 
 def _counts_text(entry: Entry) -> str:
-    if entry.claim is None or entry.results is None:
+    if entry.runs is None:
         return ""
-    status = claim_runs(entry.claim, entry.results)["status"].value_counts()
+    status = entry.runs["status"].value_counts()
     counts = [f"{status[name]} {name}" for name in ("finished", "diverged", "failed", "missing") if status.get(name)]
     line = f"{status.sum()} runs planned: {', '.join(counts)}."
     if entry.judged is not None and entry.judged.left_out:
