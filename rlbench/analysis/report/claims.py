@@ -180,16 +180,18 @@ def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
     """
     words = [arm.split() for arm in arms]
     length = len(words[0])
-    if len(arms) < 2 or any(len(own) != length for own in words):
+    if len(arms) < 2 or any(len(label) != length for label in words):
         return "", list(arms)
-    same = [len({own[place] for own in words}) == 1 for place in range(length)]
+    same = [len({label[place] for label in words}) == 1 for place in range(length)]
     begin = same.index(False) if False in same else 0
     end = same[::-1].index(False) if False in same and not begin else 0
-    shared, rest = words[0][:begin] + words[0][length - end :], [own[begin : length - end] for own in words]
-    keys = {own[0].partition("=")[0] for own in rest if len(own) == 1 and "=" in own[0]}
-    if len(keys) == 1 and all(len(own) == 1 and "=" in own[0] for own in rest):
-        return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [own[0].partition("=")[2] for own in rest]
-    return " ".join(shared).rstrip(","), [" ".join(own).rstrip(",") for own in rest]
+    shared, rest = words[0][:begin] + words[0][length - end :], [label[begin : length - end] for label in words]
+    keys = {label[0].partition("=")[0] for label in rest if len(label) == 1 and "=" in label[0]}
+    if len(keys) == 1 and all(len(label) == 1 and "=" in label[0] for label in rest):
+        return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [
+            label[0].split("=", 1)[1] for label in rest
+        ]
+    return " ".join(shared).rstrip(","), [" ".join(label).rstrip(",") for label in rest]
 
 
 def place_name(environment: str) -> str:

@@ -275,8 +275,8 @@ def entries_of(suite: SuiteResults, progress: Progress = lambda *_: None) -> lis
         entry = Entry(what.id, what.statement, what.source, what.known, name, results=results, registered=written)
         try:
             if isinstance(what, Exact):
-                holds, said = _attempted(what.check, "It could not be computed")
-                entry = replace(entry, verdict="supported" if holds else "refuted", said=said)
+                holds, sentence = _attempted(what.check, "It could not be computed")
+                entry = replace(entry, verdict="supported" if holds else "refuted", said=sentence)
             elif results is not None:
                 entry = replace(entry, claim=what)
                 if (claim_runs(what, results.scores, results)["status"] == "missing").all():
@@ -295,8 +295,8 @@ def _attempted(function: Callable[[], T], what: str) -> T:
     try:
         return function()
     except Exception as problem:
-        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
-        raise RlbenchError(f"{what}: {told}.") from problem
+        what_happened = f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
+        raise RlbenchError(f"{what}: {what_happened}.") from problem
 
 
 def natural(text: str) -> tuple[Any, ...]:

@@ -260,11 +260,11 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
     for arm in results.arms:
-        if compared := [one for here in places.values() for one in here if one.arm == arm]:
-            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
+        if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
+            together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
             shown = {"arm": arm, "color": arm_styles(results.arms)[arm].color, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
-            opening["arms"].append(shown | {"lines": [sentence(one) for one in compared]})
+            opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening
 
 

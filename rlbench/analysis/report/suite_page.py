@@ -105,7 +105,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
 def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
     """Return what could not be computed although everything for it was there."""
     lines = [f"Claim {entry.id or repr(entry.statement)}: {entry.problem}" for entry in entries if entry.broken]
-    return [*lines, *(f"Error {one.erratum.number}: {one.does}" for one in errata if one.broken)]
+    return [*lines, *(f"Error {shown.erratum.number}: {shown.does}" for shown in errata if shown.broken)]
 
 
 def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Picture]:
@@ -114,7 +114,7 @@ def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[st
     processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
     drawn: dict[str, Picture] = {}
     with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
-        left = [pool.submit(save, one.draw(), one.name, folder) for one in pictures] if processes else []
+        left = [pool.submit(save, picture.draw(), picture.name, folder) for picture in pictures] if processes else []
         for done, picture in enumerate(pictures):
             uri = left[done].result() if left else save(picture.draw(), picture.name, folder)
             drawn[picture.name] = replace(picture, uri=uri)
@@ -214,8 +214,8 @@ def manifest(suite: SuiteResults, errata: Sequence[Demonstrated]) -> dict[str, A
     def tally(values: Iterable[Any]) -> dict[str, int]:
         return dict(sorted(Counter(str(value) for value in values if value not in (None, "")).items()))
 
-    versions = [(one.get("versions") or {}).items() for one in suite.provenance]
-    machines = [(one.get("machine") or {}).values() for one in suite.provenance]
+    versions = [(record.get("versions") or {}).items() for record in suite.provenance]
+    machines = [(record.get("machine") or {}).values() for record in suite.provenance]
     return {
         "suite": suite.name,
         "experiments": len(suite.members),
@@ -228,7 +228,7 @@ def manifest(suite: SuiteResults, errata: Sequence[Demonstrated]) -> dict[str, A
         "devices": tally(runs.get("device", [])),
         "packages": tally(f"{name} {value}" for items in versions for name, value in items),
         "machines": tally(", ".join(str(value) for value in values if value) for values in machines),
-        "errata_shown": sum(not one.broken for one in errata),
+        "errata_shown": sum(not shown.broken for shown in errata),
         "errata": len(errata),
     }
 
@@ -297,10 +297,11 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
 
 def underpowered(suite: SuiteResults) -> str:
     """Return the banner of a report that rests on less than was designed; empty if there is nothing to say."""
-    known = dict(suite.designed) or {one.experiment.name: len(set(one.runs["seed"])) for one in suite.members}
-    present = {
-        one.experiment.name: int(one.runs["seed"][one.runs["status"] != "missing"].nunique()) for one in suite.members
+    known = dict(suite.designed) or {member.experiment.name: len(set(member.runs["seed"])) for member in suite.members}
+    seeds_of = {
+        member.experiment.name: member.runs["seed"][member.runs["status"] != "missing"] for member in suite.members
     }
+    present = {name: int(seeds.nunique()) for name, seeds in seeds_of.items()}
     fewer = any(seeds < known.get(name, 0) for name, seeds in present.items())
     present = {name: seeds for name, seeds in present.items() if seeds}
     if not (suite.quick or fewer or len(present) < len(known)):
@@ -388,8 +389,8 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
     alike = {name: f"{name} {texts[0]}" for name, texts in values.items() if len(set(texts)) == 1}
     given = {"algorithm", *(name for arm in arms for name in arm.settings)}
     groups = {
-        "Set alike in all arms": [said for name, said in alike.items() if name in given],
-        "Left at their defaults": [said for name, said in alike.items() if name not in given],
+        "Set alike in all arms": [setting for name, setting in alike.items() if name in given],
+        "Left at their defaults": [setting for name, setting in alike.items() if name not in given],
     }
     lines = [f"{what}: {', '.join(settings)}." for what, settings in groups.items() if settings]
     labels = short_labels([arm.label for arm in arms])[1]
@@ -441,11 +442,11 @@ def _supported(verdict: Verdict, part: Part) -> list[str]:
 
 def _refuted(verdict: Verdict, part: Part) -> list[str]:
     claim, refute = verdict.claim, regions(verdict.claim)[1]
-    against = sum(one.verdict == "refuted" for one in verdict.parts)
+    against = sum(other.verdict == "refuted" for other in verdict.parts)
     lines, lead = [], ""
     if len(verdict.parts) > 1:
-        others = {one.verdict for one in verdict.parts} - {"refuted"}
-        rest = next((one for one in ("inconclusive", "undecidable") if one in others), "supported")
+        others = {other.verdict for other in verdict.parts} - {"refuted"}
+        rest = next((other for other in ("inconclusive", "undecidable") if other in others), "supported")
         alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
         lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
         lead = "The clearest of them is " if against > 1 else "The decisive part is "
@@ -460,7 +461,7 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
 def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     claim, parts, lines = verdict.claim, len(verdict.parts), []
     if parts > 1:
-        undecided = sum(one.verdict == "inconclusive" for one in verdict.parts)
+        undecided = sum(other.verdict == "inconclusive" for other in verdict.parts)
         lines.append(f"{parts - undecided} of {parts} parts support it, {undecided} {_are(undecided)} inconclusive.")
     if not isfinite(part.effect.low):
         return [*lines, part.note or f"{part_name(part)}: there are too few runs for an interval."]
