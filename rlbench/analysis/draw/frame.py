@@ -232,10 +232,8 @@ def line_handles(styles: Mapping[str, ArmStyle], *, joined: bool = True) -> list
     ]
 
 
-def list_arms(
-    ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used run", position: tuple[float, float] = (1.0, 1.0)
-) -> None:
-    """List the arms, right of the axes by default; an arm without a line too, with `absent` as the reason."""
+def list_arms(ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used run") -> None:
+    """List the arms right of the axes; an arm without a line too, with `absent` as the reason."""
     drawn = {str(line.get_label()) for line in ax.lines}
     names = {arm: wrapped(f"{arm} ({absent})" if absent and arm not in drawn else arm) for arm in styles}
     handles = line_handles({names[arm]: style for arm, style in styles.items()})
@@ -245,7 +243,7 @@ def list_arms(
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=position,
+        bbox_to_anchor=(1.0, 1.0),
         handlelength=3.0,
         labelspacing=0.7,
         borderaxespad=0.0,
