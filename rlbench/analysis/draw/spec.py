@@ -1,11 +1,11 @@
-"""What a paper figure consists of: its panels and caption, and what its declaration (`rlbench.Showpiece`) refers to."""
+"""What the declaration of a paper figure (`rlbench.Showpiece`) refers to, and how its panels become a figure."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -131,56 +131,59 @@ DrawNamed = Callable[[str, Axes, bool], None]  # draws the panel of a name, with
 
 
 @dataclass(frozen=True)
-class FigureSpec:
-    """A figure before it has a size.
+class Drawn:
+    """A drawn figure with the tidy table of the numbers in it."""
+
+    piece: Showpiece
+    figure: Figure
+    caption: str
+    numbers: pd.DataFrame
+
+
+def compose(
+    piece: Showpiece,
+    style: Style,
+    tables: Mapping[str, pd.DataFrame],
+    draw: DrawNamed,
+    caption: str,
+    notes: str,
+    *,
+    titles: Mapping[str, str] | None = None,
+    lines: Mapping[str, ArmStyle] | None = None,
+    joined: bool = True,
+    shared: str = "",
+    tall: float = 1.0,
+    rows: int = 0,
+) -> Drawn:
+    """Return a figure, laid out and with its positions fixed; within `styled`.
 
     tables   the numbers that are drawn in every panel, by its name; `titles` are what panels are called, if otherwise
     draw     draws the panel of a name on axes, with names beside its lines or not
     notes    what must be known to read the figure, on a slide in small letters below it
-    lines    what is drawn in every panel, by the name it has there; empty: lines need no names
+    lines    what is drawn in every panel, by the name it has there; none: lines need no names
     joined   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
     shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
     tall     height of a row of panels, relative to the usual one
     rows     number of named rows of every panel, which then stand side by side; 0: no charts with rows
+
+    Raises:
+        CannotDraw: the names and ticks leave no room for the panels.
     """
-
-    tables: Mapping[str, pd.DataFrame]
-    draw: DrawNamed
-    caption: str
-    notes: str
-    titles: Mapping[str, str] = field(default_factory=dict)
-    lines: Mapping[str, ArmStyle] = field(default_factory=dict)
-    joined: bool = True
-    shared: str = ""
-    tall: float = 1.0
-    rows: int = 0
-
-    @property
-    def numbers(self) -> pd.DataFrame:
-        """The tables of all panels as one, with the column `panel` first."""
-        frames = [table.assign(panel=name) for name, table in self.tables.items()]
-        whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
-        return whole[["panel", *(name for name in whole.columns if name != "panel")]]
-
-    def compose(self, style: Style, title: str) -> Figure:
-        """Return the figure, laid out and with its positions fixed; within `styled`.
-
-        Raises:
-            CannotDraw: the names and ticks leave no room for the panels.
-        """
-        panels = len(self.tables)
-        columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-        needed = 1.25 * self.rows * frame.letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
-        if self.rows and not (style.slide and needed <= 0.7 * style.slide):
-            columns = min(panels, 4)  # charts with rows stand below each other only where these have room
-        height = style.slide or style.height * math.ceil(panels / columns) * self.tall * (1.18 if panels == 1 else 1.0)
-        texts = (title, frame.note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
-        figure = frame.new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
-        drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
-        joined = self.joined
-        frame.draw_panels(figure, drawn, columns, self.lines, beside=joined, joined=joined, shared=self.shared)
-        frame.settle(figure)
-        return figure
+    panels = len(tables)
+    columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
+    needed = 1.25 * rows * frame.letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
+    if rows and not (style.slide and needed <= 0.7 * style.slide):
+        columns = min(panels, 4)  # charts with rows stand below each other only where these have room
+    height = style.slide or style.height * math.ceil(panels / columns) * tall * (1.18 if panels == 1 else 1.0)
+    texts = (piece.title, frame.note_lines([notes], style.wide - 0.5)) if style.titled else ("", "")
+    figure = frame.new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
+    shown = [((titles or {}).get(name, name), partial(draw, name)) for name in tables]
+    frame.draw_panels(figure, shown, columns, lines or {}, beside=joined, joined=joined, shared=shared)
+    frame.settle(figure)
+    numbers = [table.assign(panel=name) for name, table in tables.items()]
+    whole = pd.concat([table for table in numbers if len(table)] or numbers, ignore_index=True)
+    whole = whole[["panel", *(name for name in whole.columns if name != "panel")]]
+    return Drawn(piece, figure, " ".join(f"{piece.caption} {caption}".split()), whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +194,7 @@ class Resolved:
     """
 
     piece: Showpiece
+    style: Style
     results: Sequence[Results]
 
     @property
@@ -292,8 +296,8 @@ class Resolved:
         arms: Sequence[str] = (),
         runs: pd.DataFrame | None = None,
         **layout: Any,
-    ) -> FigureSpec:
-        """Return the figure of these panels, in which lines with `styles` are named; `layout` as in FigureSpec.
+    ) -> Drawn:
+        """Return the figure of these panels, in which lines with `styles` are named; `layout` as in `compose`.
 
         `text` opens the caption, `how` says what its intervals belong to, `slide` what is drawn in a few words,
         `marked` what is marked. Then come how many of the `runs` (of these `arms`) a point rests on, their budget, and
@@ -318,7 +322,8 @@ class Resolved:
         }
         tables = {name: numbers.table for name, numbers in panels.items()}
         caption = f"{text} {frame.interval_note(estimates, how)}{marked} {number} {counts}"
-        return FigureSpec(tables, draw, caption, f"{slide} of {each}{interval}.{marked}", **named | layout)
+        notes = f"{slide} of {each}{interval}.{marked}"
+        return compose(self.piece, self.style, tables, draw, caption, notes, **named | layout)
 
 
 def runs_of(results: Results, arms: Sequence[str], environments: Sequence[str]) -> pd.DataFrame:
