@@ -53,7 +53,6 @@ def warnings(results: JudgedResults) -> list[str]:
 
 
 def _provenance(runs: pd.DataFrame) -> list[str]:
-    """Say what differs between the runs that must be the same, and what cannot be reproduced."""
     ran, lines = runs[runs["status"] != "missing"], []
     commits, devices = _commits(ran), sorted(set(ran["device"]))
     if len(commits) > 1:
@@ -72,7 +71,6 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _idle(results: JudgedResults) -> list[str]:
-    """Say of which arms many updates had nothing to learn from."""
     if not {"kl_max", "ratio_max", "gradient_steps"} <= {*results.updates}:
         return []
     ended = dict(iter(results.episodes.groupby("cell")["step"]))
@@ -89,7 +87,6 @@ def _idle(results: JudgedResults) -> list[str]:
 
 
 def _few_runs(results: JudgedResults) -> list[str]:
-    """Warn of arms with no used run, and of the smallest number of used runs where it is small."""
     groups = results.scores.groupby(["arm", "environment"], sort=False, as_index=False)["used"].sum()
     used = [(str(arm), str(environment), int(runs)) for arm, environment, runs in groups.to_numpy()]
     if not any(runs for _, _, runs in used):
@@ -295,7 +292,6 @@ def _with_effect(one: Comparison) -> str:
 
 
 def _without_comparison(results: JudgedResults) -> list[str]:
-    """Say what there is where nothing can be compared."""
     used = results.scores[results.scores["used"].astype(bool)]
     reason = (
         "There is one arm only, so there is nothing to compare it with."

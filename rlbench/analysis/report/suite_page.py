@@ -109,7 +109,6 @@ def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[s
 
 
 def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Picture]:
-    """Draw the figure of every claim and return them by the names of the entries."""
     pictures = claim_pictures(entries)
     processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
     drawn: dict[str, Picture] = {}
@@ -348,7 +347,6 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
 
 
 def _parts(judged: Verdict) -> pd.DataFrame:
-    """Return the numbers of every part."""
     records = []
     for part in judged.parts:
         effect, _, interval = effect_text(judged.claim, part.effect).partition(" [")
