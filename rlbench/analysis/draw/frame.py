@@ -150,7 +150,8 @@ def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | Non
     table = scores[scores["arm"].isin(list(arms))]
     if environment is not None:
         table = table[table["environment"] == environment]
-    each = counts(table).drop(columns="environment").groupby("arm").sum().reindex(list(arms), fill_value=0)
+    each = counts(table).drop(columns="environment").groupby("arm").sum()
+    each = each.reindex(list(dict.fromkeys(arms)), fill_value=0)
     total = each.sum().astype(int)
     failed = total["failed"] + total["diverged"]
     text = f"Runs: {total['planned']} planned, {total['finished']} finished, {failed} failed, {total['used']} used"

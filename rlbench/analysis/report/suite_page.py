@@ -92,9 +92,9 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
         if suite.archived is None:
             files[MANIFEST] = _json(manifest(suite, errata))
         else:  # what was published says more of the runs than can be read back
-            published = (MANIFEST, "runs/*.parquet", "runs/README.md")
-            for file in (file for pattern in published for file in suite.archived.glob(pattern)):
-                files[str(file.relative_to(suite.archived))] = file.read_bytes()
+            published = suite.archived
+            for file in [published / MANIFEST, *published.glob("runs/*.parquet"), published / "runs/README.md"]:
+                files[str(file.relative_to(published))] = file.read_bytes()
         for name, data in files.items():
             write(out / name, data, inside=out)
         if suite.archived is None and suite.members:
