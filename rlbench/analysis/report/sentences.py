@@ -53,7 +53,6 @@ def warnings(results: JudgedResults) -> list[str]:
 
 
 def _provenance(runs: pd.DataFrame) -> list[str]:
-    """Say what differs between the runs that must be the same, and what cannot be reproduced."""
     ran, lines = runs[runs["status"] != "missing"], []
     commits, devices = _commits(ran), sorted(set(ran["device"]))
     if len(commits) > 1:
@@ -72,7 +71,6 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _idle(results: JudgedResults) -> list[str]:
-    """Say of which arms many updates had nothing to learn from."""
     if not {"kl_max", "ratio_max", "gradient_steps"} <= {*results.updates}:
         return []
     ended = dict(iter(results.episodes.groupby("cell")["step"]))
@@ -89,7 +87,6 @@ def _idle(results: JudgedResults) -> list[str]:
 
 
 def _few_runs(results: JudgedResults) -> list[str]:
-    """Warn of arms with no used run, and of the smallest number of used runs where it is small."""
     groups = results.scores.groupby(["arm", "environment"], sort=False, as_index=False)["used"].sum()
     used = [(str(arm), str(environment), int(runs)) for arm, environment, runs in groups.to_numpy()]
     if not any(runs for _, _, runs in used):
@@ -260,11 +257,11 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
     for arm in results.arms:
-        if compared := [one for here in places.values() for one in here if one.arm == arm]:
-            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
+        if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
+            together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
             shown = {"arm": arm, "color": arm_styles(results.arms)[arm].color, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
-            opening["arms"].append(shown | {"lines": [sentence(one) for one in compared]})
+            opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening
 
 
@@ -295,7 +292,6 @@ def _with_effect(one: Comparison) -> str:
 
 
 def _without_comparison(results: JudgedResults) -> list[str]:
-    """Say what there is where nothing can be compared."""
     used = results.scores[results.scores["used"].astype(bool)]
     reason = (
         "There is one arm only, so there is nothing to compare it with."

@@ -65,8 +65,8 @@ def summary_table(results: JudgedResults) -> Table:
         environments, end = sorted(set(runs["environment"])), "_normalised" if place == ALL else ""
         record = {"environment": place, "arm": arm, "planned": len(runs), "used": int(runs["used"].sum())}
         record |= {metric: scored[f"{metric}{end}"].mean(arm, environments) for metric in results.metrics}
-        if one := compared.get((place, arm)):
-            record |= {key: getattr(one, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
+        if comparison := compared.get((place, arm)):
+            record |= {key: getattr(comparison, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
         else:
             record |= {"p_adjusted": np.nan, "verdict": "baseline" if arm == results.baseline else ""}
         records.append(record)
@@ -270,7 +270,7 @@ def settings_table(results: JudgedResults) -> Table:
     values: dict[str, dict[str, str]] = {}
     for row in rows:
         values.setdefault(row["setting"], {})[row["arm"]] = f"{row['value']} *" if row["given"] else row["value"]
-    arms = [arm for arm in results.arms if any(arm in own for own in values.values())]
+    arms = [arm for arm in results.arms if any(arm in known for known in values.values())]
     shown = pd.DataFrame(
         [[setting, *(values[setting].get(arm, NONE) for arm in arms)] for setting in sorted(values)],
         columns=["Setting", *arms],
@@ -283,7 +283,7 @@ def score_table(results: JudgedResults) -> Table:
     data = _ordered(results, results.scores)
     metrics = [metric for metric in scoring.METRICS if metric in data]
     # Runs of one environment share a unit, and all of the scores of a run do.
-    forms = {str(place): form_of(own[metrics].to_numpy(float).ravel()) for place, own in data.groupby("environment")}
+    forms = {str(place): form_of(runs[metrics].to_numpy(float).ravel()) for place, runs in data.groupby("environment")}
     columns = [Column(name, name) for name in ("environment", "arm", "seed", "status")]
     columns += [Column(name, name) for name in metrics]
     records = data.assign(form=data["environment"].map(forms))
@@ -343,7 +343,9 @@ def worst_table(results: JudgedResults) -> Table:
 def steps_table(results: JudgedResults) -> Table:
     """Return how many steps arms take to thresholds of their environments; runs that never get there are censored."""
     curves = results.curves
-    tables = {one: milestones.steps_to_threshold(curves, one, results.references) for one in THRESHOLDS}
+    tables = {
+        threshold: milestones.steps_to_threshold(curves, threshold, results.references) for threshold in THRESHOLDS
+    }
     groups = {
         (*pair, threshold): runs
         for threshold, table in tables.items()
