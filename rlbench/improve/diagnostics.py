@@ -127,11 +127,15 @@ class Meter:
 
     def total(self, name: str) -> Array:
         """Return the sum of the measurements of each replica, `[R]`."""
-        return torch.as_tensor(self._sums[_NAMES.index(name)]).cpu().numpy()
+        return self._row(self._sums, name)
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
-        return torch.as_tensor(self._counts[_NAMES.index(name)]).cpu().numpy()
+        return self._row(self._counts, name)
+
+    def _row(self, table: Any, name: str) -> Array:
+        row: Array = table[_NAMES.index(name)]
+        return row
 
 
 class TensorMeter(Meter):
@@ -140,6 +144,9 @@ class TensorMeter(Meter):
     def __init__(self, replicas: int, device: torch.device) -> None:
         self._sums = torch.zeros(len(_NAMES), replicas, dtype=torch.float64, device=device)
         self._counts = torch.zeros(len(_NAMES), replicas, dtype=torch.int64, device=device)
+
+    def _row(self, table: Tensor, name: str) -> Array:
+        return table[_NAMES.index(name)].cpu().numpy()
 
     def add(self, name: str, values: Tensor, active: Tensor) -> None:
         row = _NAMES.index(name)

@@ -88,7 +88,7 @@ class AutogradTraining(Loop):
         hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
         algorithm = self.algorithm.replace(**{name: getattr(self.algorithm, name).to(self.device) for name in hypers})
         return AutogradProblem(
-            algorithm, self.network, self.family, self.params, self.optimizer, rollout.to(self.device),
+            algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=torch.from_numpy(rate).to(self.device),
             alive=torch.from_numpy(self.outcomes.alive).to(self.device),
             permute=self.streams.permute, progress=progress,
