@@ -12,7 +12,6 @@ import torch
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
-from rlbench.fields import fields_of
 from rlbench.functional.distributions import Family, family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, TensorAdamState
@@ -25,10 +24,8 @@ from rlbench.functional.torch_networks import (
 )
 from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.compiled import CompiledProblem
-from rlbench.improve.minibatches import Rollout
 from rlbench.records import Environment
 from rlbench.training import envs as environments
-from rlbench.training.devices import describe
 from rlbench.training.loop import Array, Loop
 from rlbench.training.noise import Streams
 from rlbench.training.rollout import Experience
@@ -51,7 +48,7 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
 class Training(Loop):
     """One pack in training by the compiled engine."""
 
-    MOMENTS = ("first", "second", "steps")
+    PROBLEM, MOMENTS = CompiledProblem, ("first", "second", "steps")
 
     @property
     def place(self) -> str:
@@ -62,17 +59,11 @@ class Training(Loop):
         optimizer = AdamState.zeros(self.replicas, network.size, network.policy_size)
         return network, initial(network, algorithms, self.streams), optimizer
 
-    def problem(self, rollout: Rollout, rate: Array, progress: float) -> CompiledProblem:
-        return CompiledProblem(
-            self.algorithm, self.network, self.family, self.params, self.optimizer, rollout,
-            lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
-        )  # fmt: skip
-
 
 class AutogradTraining(Loop):
     """One pack in training by autograd; parameters and samples lie on `device`."""
 
-    MOMENTS = ("first", "second", "decay1", "decay2")
+    PROBLEM, MOMENTS = AutogradProblem, ("first", "second", "decay1", "decay2")
 
     @property
     def place(self) -> str:
@@ -83,16 +74,6 @@ class AutogradTraining(Loop):
             network, params = self._network(algorithms)
         params = params.to(self.device)
         return network, params, TensorAdamState.zeros(params, network.policy_size)
-
-    def problem(self, rollout: Rollout, rate: Array, progress: float) -> AutogradProblem:
-        hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
-        algorithm = self.algorithm.replace(**{name: getattr(self.algorithm, name).to(self.device) for name in hypers})
-        return AutogradProblem(
-            algorithm, self.network, self.family, self.params, self.optimizer, rollout,
-            lr=torch.from_numpy(rate).to(self.device),
-            alive=torch.from_numpy(self.outcomes.alive).to(self.device),
-            permute=self.streams.permute, progress=progress,
-        )  # fmt: skip
 
     def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
         with _naming(self.algorithm):
@@ -149,3 +130,23 @@ def _naming(algorithm: Algorithm) -> Iterator[None]:
         yield
     except ModuleError as error:
         raise RlbenchError(f"{algorithm.name}: {error}.") from error
+
+
+def resolve(device: str) -> str:
+    """Return "cpu", "cuda" or "cuda:N" as a user asked for it; RlbenchError if it is unknown or not there."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return device
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise RlbenchError(f"There is no device {device!r}; it is cpu, cuda or cuda:N.")
+    if not torch.cuda.is_available():
+        why = "torch finds none" if torch.version.cuda else "this torch is built without CUDA"
+        raise RlbenchError(f"device={device} needs a CUDA GPU, but {why}; use cpu.")
+    if number and int(number) >= torch.cuda.device_count():
+        raise RlbenchError(f"device={device} does not exist; torch finds {torch.cuda.device_count()} CUDA GPUs.")
+    return device
+
+
+def describe(device: str) -> str:
+    """Return a resolved device as a manifest records it, a GPU with its model."""
+    return device if not device.startswith("cuda") else f"cuda ({torch.cuda.get_device_name(torch.device(device))})"
