@@ -18,6 +18,7 @@ import torch
 from rlbench.functional.compiled import helper, kernel
 
 Array = npt.NDArray[Any]
+_BETAS = (0.9, 0.999)
 
 
 @dataclass(eq=False)
@@ -54,21 +55,19 @@ def adam(
     max_norm: Array | None = None,
     active: Array | None = None,
     parts: tuple[bool, bool] = (True, True),
-    betas: tuple[float, float] = (0.9, 0.999),
 ) -> None:
     """Take one descent step along `grad` in place (Kingma and Ba 2015, algorithm 1).
 
-    `lr`, `eps` and `max_norm` are `[R, 1]` or `[1, 1]`; the norm of a replica's whole gradient is clipped to
-    `max_norm`. Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters
-    and state to the bit.
+    `lr`, `eps` and `max_norm` are `[R, 1]`; the norm of a replica's whole gradient is clipped to `max_norm`.
+    Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters and state
+    to the bit.
     """
-    replicas = len(params)
     _adam(
         params, grad, state.first, state.second, state.steps, state.split,
-        per_replica(lr, replicas), per_replica(eps, replicas),
-        np.full(replicas, np.float32(np.inf)) if max_norm is None else per_replica(max_norm, replicas),
-        np.ones(replicas, np.bool_) if active is None else active,
-        *parts, *betas,
+        lr.reshape(-1), eps.reshape(-1),
+        np.full(len(params), np.float32(np.inf)) if max_norm is None else max_norm.reshape(-1),
+        np.ones(len(params), np.bool_) if active is None else active,
+        *parts, *_BETAS,
     )  # fmt: skip
 
 
@@ -134,15 +133,6 @@ def norms(grad: Array) -> Array:
     return result
 
 
-def per_replica(coefficient: Array, replicas: int) -> Array:
-    """Return a coefficient `[R, 1]`, or `[1, 1]` if it is one number for all, as `[R]`."""
-    column = coefficient.reshape(-1)
-    return column if len(column) == replicas else np.repeat(column, replicas)
-
-
-_BETAS = (0.9, 0.999)
-
-
 @dataclass(eq=False)
 class TensorAdamState:
     """Scaled moments `[R, P]`, and beta to the power of the steps taken, `[R, 2]` for each of the two betas.
@@ -181,36 +171,21 @@ def adam_(
     that `parts` leaves out, keep parameters and state to the bit.
     """
     going = active[:, None]
-    ends = (slice(0, state.split), slice(state.split, None))
-    for k in (0, 1):
-        if parts[k]:
-            for decay, beta in zip((state.decay1, state.decay2), _BETAS, strict=True):
-                column = decay[:, k : k + 1]
-                column.copy_(torch.where(going, column * beta, column))
-            _step(params[:, ends[k]], grad[:, ends[k]], state, ends[k], k, lr, eps, going)
-
-
-def _step(
-    params: torch.Tensor,
-    grad: torch.Tensor,
-    state: TensorAdamState,
-    part: slice,
-    k: int,
-    lr: torch.Tensor,
-    eps: torch.Tensor,
-    going: torch.Tensor,
-) -> None:
-    beta1, beta2 = _BETAS
-    first, second = state.first[:, part], state.second[:, part]
-    c1, c2 = 1 - state.decay1[:, k : k + 1], 1 - state.decay2[:, k : k + 1]  # bias corrections
-    scale = (c2 / (1 - beta2)).sqrt()
-    new_first = first * beta1 + grad
-    new_second = second * beta2 + grad * grad
-    # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
-    ratio = new_first / (new_second.sqrt() + (eps * scale).to(grad.dtype))
-    moved = params - ratio * (lr * scale * (1 - beta1) / c1).to(grad.dtype)
-    for old, new in ((params, moved), (first, new_first), (second, new_second)):
-        old.copy_(torch.where(going, new, old))
+    for k, part in enumerate((slice(0, state.split), slice(state.split, None))):
+        if not parts[k]:
+            continue
+        for decay, beta in zip((state.decay1, state.decay2), _BETAS, strict=True):
+            column = decay[:, k : k + 1]
+            column.copy_(torch.where(going, column * beta, column))
+        c1, c2 = 1 - state.decay1[:, k : k + 1], 1 - state.decay2[:, k : k + 1]  # bias corrections
+        first, second, used = state.first[:, part], state.second[:, part], grad[:, part]
+        new_first, new_second = first * _BETAS[0] + used, second * _BETAS[1] + used * used
+        # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
+        scale = (c2 / (1 - _BETAS[1])).sqrt()
+        ratio = new_first / (new_second.sqrt() + (eps * scale).to(grad.dtype))
+        moved = params[:, part] - ratio * (lr * scale * (1 - _BETAS[0]) / c1).to(grad.dtype)
+        for old, new in ((params[:, part], moved), (first, new_first), (second, new_second)):
+            old.copy_(torch.where(going, new, old))
 
 
 def clip_by_norm_(grad: torch.Tensor, max_norm: torch.Tensor) -> None:

@@ -63,10 +63,8 @@ class AutogradProblem(BaseProblem):
         grad = there.backward(at_head, at_value)
         self.meter.add("samples", torch.full_like(self._lr[:, 0], x.advantage.shape[1]), counted)
         if log_prob is not None:
-            self.meter.add_policy_step(
-                log_prob.detach(), batch.old_log_prob, at_log_prob, batch.advantage, batch.weight,
-                self.band, norm(grad[:, : self.policy_size])[:, 0], counted,
-            )  # fmt: skip
+            size = norm(grad[:, : self.policy_size])[:, 0]
+            self.meter.add_policy_step(batch, log_prob.detach(), at_log_prob, self.band, size, counted)
         return result.detach(), grad, x
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:

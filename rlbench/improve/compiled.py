@@ -131,10 +131,8 @@ class CompiledProblem(BaseProblem):
         grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
         if policy:
-            self.meter.add_policy_step(
-                inputs.array("log_prob"), batch.old_log_prob, inputs.grads.get("log_prob"), batch.advantage,
-                batch.weight, self.band, norms(grad[:, : self.policy_size]), counted,
-            )  # fmt: skip
+            log_prob, norm = inputs.array("log_prob"), norms(grad[:, : self.policy_size])
+            self.meter.add_policy_step(batch, log_prob, inputs.grads.get("log_prob"), self.band, norm, counted)
         return result, torch.from_numpy(grad), self._samples(batch, inputs)
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:

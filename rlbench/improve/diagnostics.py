@@ -98,25 +98,16 @@ class Meter:
         """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
         _add_all(self._sums, self._counts, _NAMES.index(name), values, active)
 
-    def add_policy_step(
-        self,
-        log_prob: Any,
-        old_log_prob: Any,
-        grad: Any | None,
-        advantage: Any,
-        weight: Any | None,
-        band: Any,
-        norm: Any,
-        active: Any,
-    ) -> None:
-        """Add clip fractions and gradient norm `[R]` of one step; samples are `[R, B]`.
+    def add_policy_step(self, batch: Any, log_prob: Any, grad: Any | None, band: Any, norm: Any, active: Any) -> None:
+        """Add clip fractions and gradient norm `[R]` of one step on a `Batch`; `log_prob` and `grad` are `[R, B]`.
 
         `grad` is the gradient of the surrogate by `log_prob`; without one the surrogate does not depend on it, and
         there is nothing to kill. `band` is `[R]`.
         """
+        weight = _NONE if batch.weight is None else batch.weight
         _add_step(
-            self._sums, self._counts, log_prob, old_log_prob, _NONE if grad is None else grad,
-            advantage, _NONE if weight is None else weight, band, norm, active,
+            self._sums, self._counts, log_prob, batch.old_log_prob, _NONE if grad is None else grad,
+            batch.advantage, weight, band, norm, active,
         )  # fmt: skip
 
     def mean(self, name: str) -> Array:
@@ -155,23 +146,15 @@ class TensorMeter(Meter):
         self._counts[row] += active
 
     def add_policy_step(
-        self,
-        log_prob: Tensor,
-        old_log_prob: Tensor,
-        grad: Tensor | None,
-        advantage: Tensor,
-        weight: Tensor | None,
-        band: Tensor,
-        norm: Tensor,
-        active: Tensor,
+        self, batch: Any, log_prob: Tensor, grad: Tensor | None, band: Tensor, norm: Tensor, active: Tensor
     ) -> None:
-        counts = torch.ones_like(advantage, dtype=torch.bool) if weight is None else weight > 0
+        counts = torch.ones_like(log_prob, dtype=torch.bool) if batch.weight is None else batch.weight > 0
         total = counts.sum(-1).clamp(min=1).to(torch.float64)
-        outside = (((log_prob - old_log_prob).exp() - 1).abs() > band[:, None]) & counts
+        outside = (((log_prob - batch.old_log_prob).exp() - 1).abs() > band[:, None]) & counts
         self.add("grad_norm", norm, active)
         self.add("clip_fraction", outside.sum(-1) / total, active)
         if grad is not None:
-            self.add("clip_killed", ((grad == 0) & (advantage != 0) & counts).sum(-1) / total, active)
+            self.add("clip_killed", ((grad == 0) & (batch.advantage != 0) & counts).sum(-1) / total, active)
 
 
 @kernel
