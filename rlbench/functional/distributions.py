@@ -14,9 +14,9 @@ from operator import add
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from rlbench.functional.compiled import Array
 from rlbench.functional.likelihoods import (
     CategoricalLikelihood,
     GaussianLikelihood,
@@ -25,8 +25,6 @@ from rlbench.functional.likelihoods import (
     sample_categorical,
     sample_gaussian,
 )
-
-Array = npt.NDArray[Any]
 
 
 class Distribution(ABC):

@@ -11,14 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from rlbench.functional.compiled import kernel
+from rlbench.functional.compiled import Array, kernel
 
-Array = npt.NDArray[Any]
 Kernel = Callable[..., None]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)  # in double precision, and so the sums that it enters

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from rlbench.functional.compiled import helper, kernel
+from rlbench.functional.compiled import Array, helper, kernel
 
-Array = npt.NDArray[Any]
 _BETAS = (0.9, 0.999)
 
 

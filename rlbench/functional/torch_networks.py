@@ -17,17 +17,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import numpy.typing as npt
 import torch
 from torch import nn
+
+from rlbench.functional.compiled import Array
 
 if TYPE_CHECKING:
     from rlbench.functional.distributions import Distribution, Family
     from rlbench.functional.networks import ActorCritic, Stack
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 T = TypeVar("T")
 Evaluated = tuple[Tensor | None, Tensor | None]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy.typing as npt
 import torch
 
 from rlbench.data import HeadTerms, Params, Samples
+from rlbench.functional.compiled import Array
 from rlbench.functional.optimizers import adam_, clip_by_norm_, norm
 from rlbench.functional.returns import clipped_value_loss, standardise, weighted_mean
 from rlbench.functional.torch_networks import head_fisher
 from rlbench.improve.diagnostics import TensorMeter, measure_tensors
 from rlbench.improve.minibatches import BaseProblem, Batch
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property, partial, reduce
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Params, Samples
+from rlbench.functional.compiled import Array
 from rlbench.functional.distributions import Family
 from rlbench.functional.likelihoods import Likelihood
 from rlbench.functional.optimizers import adam, norms
@@ -24,7 +23,6 @@ from rlbench.improve.diagnostics import Meter, measure_arrays
 from rlbench.improve.minibatches import BaseProblem, Batch, standardise_, take
 from rlbench.improve.replay import SURROGATE_INPUTS, Replay, record
 
-Array = npt.NDArray[Any]
 Objective = Callable[[Samples], torch.Tensor]
 
 

@@ -26,14 +26,12 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
-from rlbench.functional.compiled import inlined, kernel
+from rlbench.functional.compiled import Array, inlined, kernel
 from rlbench.functional.returns import weighted_mean
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 
 METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Params, Problem, Samples, Terms
-from rlbench.functional.compiled import kernel
+from rlbench.functional.compiled import Array, kernel
 from rlbench.functional.distributions import Family
 from rlbench.functional.returns import normalised_weights
 from rlbench.improve.diagnostics import Meter
@@ -20,7 +19,6 @@ from rlbench.improve.diagnostics import Meter
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 Own = Any
 """An array or a tensor, as an engine has them."""

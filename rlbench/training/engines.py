@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,6 @@ from rlbench.functional.distributions import Family, family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, TensorAdamState
 from rlbench.functional.torch_networks import (
-    ModuleError,
     ModuleNetwork,
     TensorActorCritic,
     build_modules,
@@ -26,9 +25,9 @@ from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.compiled import CompiledProblem
 from rlbench.records import Environment
 from rlbench.training import envs as environments
-from rlbench.training.loop import Array, Loop
+from rlbench.training.loop import Loop
 from rlbench.training.noise import Streams
-from rlbench.training.rollout import Experience
+from rlbench.training.state import Array
 
 
 def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:
@@ -70,14 +69,9 @@ class AutogradTraining(Loop):
         return f"{describe(str(self.device))}, torch"
 
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, torch.Tensor, TensorAdamState]:
-        with _naming(self.algorithm):
-            network, params = self._network(algorithms)
+        network, params = self._network(algorithms)
         params = params.to(self.device)
         return network, params, TensorAdamState.zeros(params, network.policy_size)
-
-    def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
-        with _naming(self.algorithm):
-            super().update(experience, mean_return, progress)
 
     def _network(self, algorithms: Sequence[Algorithm]) -> tuple[ModuleNetwork | TensorActorCritic, torch.Tensor]:
         """Return the network and its initial parameters `[R, P]`: modules of the algorithm's own, or the built-in."""
@@ -121,15 +115,6 @@ def initial(network: ActorCritic, algorithms: Sequence[Algorithm], streams: Stre
 def _outputs(actions: Family) -> int:
     """Return how many numbers of the head are the network's; the others are free parameters."""
     return actions.head_size - actions.log_std_size
-
-
-@contextlib.contextmanager
-def _naming(algorithm: Algorithm) -> Iterator[None]:
-    """Say whose module cannot be trained."""
-    try:
-        yield
-    except ModuleError as error:
-        raise RlbenchError(f"{algorithm.name}: {error}.") from error
 
 
 def resolve(device: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm, stack
@@ -22,9 +21,18 @@ from rlbench.training import envs as environments
 from rlbench.training.noise import Streams
 from rlbench.training.recording import History, Outcomes
 from rlbench.training.rollout import Collector, Experience, estimate
-from rlbench.training.state import Saved, State, UnusableError, from_document, joined, part, put_rows, rows, to_document
-
-Array = npt.NDArray[Any]
+from rlbench.training.state import (
+    Array,
+    Saved,
+    State,
+    UnusableError,
+    from_document,
+    joined,
+    part,
+    put_rows,
+    rows,
+    to_document,
+)
 
 
 class Loop(Saved, ABC):

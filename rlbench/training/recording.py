@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm
@@ -17,9 +15,18 @@ from rlbench.functional.compiled import exact
 from rlbench.improve.diagnostics import METERED, Meter
 from rlbench.records import Status, Table
 from rlbench.training.envs import Failure
-from rlbench.training.state import State, UnusableError, from_document, joined, part, put, put_rows, rows, to_document
-
-Array = npt.NDArray[Any]
+from rlbench.training.state import (
+    Array,
+    State,
+    UnusableError,
+    from_document,
+    joined,
+    part,
+    put,
+    put_rows,
+    rows,
+    to_document,
+)
 
 _COLUMNS = ("step", "return", "length")
 

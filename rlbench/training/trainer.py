@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
+from rlbench.functional.torch_networks import ModuleError
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import BLOCK
 from rlbench.training.checkpoints import AT_END, Checkpoints, Resumption
@@ -61,6 +62,8 @@ def train(
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
             return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress)
+    except ModuleError as error:
+        raise RlbenchError(f"{first.name}: {error}.") from error
     finally:
         torch.set_num_threads(threads)
 

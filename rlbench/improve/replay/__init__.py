@@ -37,10 +37,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
+from rlbench.functional.compiled import Array
 from rlbench.improve.replay.recording import OWN_STEPS, Constant, Graph, Node, Operand, Recorder, Refused, Watch
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SURROGATE_INPUTS", "Replay", "record"]
 
-Array = npt.NDArray[Any]
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 UPSTREAM = "upstream"
 """The input that holds the gradient of the objective by the surrogate."""
