@@ -17,16 +17,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from rlbench.functional.compiled import Array
-
-if TYPE_CHECKING:
-    from rlbench.functional.distributions import Distribution, Family
-    from rlbench.functional.networks import ActorCritic, Stack
+from rlbench.functional.distributions import Distribution, Family
+from rlbench.functional.networks import ActorCritic, Stack
 
 Tensor = torch.Tensor
 T = TypeVar("T")

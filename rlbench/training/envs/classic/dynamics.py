@@ -247,10 +247,6 @@ class Pendulum(Dynamics):
             observation[m, 0], observation[m, 1], observation[m, 2] = math.cos(after), math.sin(after), faster
 
 
-# Acrobot: swing a two-link pendulum up by its middle joint (Sutton, 1996).
-#
-# The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Reinforcement Learning, 1998).
-
 GRAVITY = 9.8
 
 
@@ -284,7 +280,10 @@ def _wrap(angle: float) -> float:
 
 
 class Acrobot(Dynamics):
-    """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities."""
+    """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities.
+
+    The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Reinforcement Learning, 1998).
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         c: Any = env
