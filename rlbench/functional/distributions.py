@@ -103,6 +103,11 @@ class Family(ABC):
     sampler: Callable[[Array, Array, Array], None] | None = None
     """Compiled: fills actions `[M, K]`, in double precision, from heads `[M, H]` and noise `[M, Z]`; None: has none."""
 
+    @property
+    def outputs(self) -> int:
+        """How many of the head's numbers are the network's."""
+        return self.head_size - self.log_std_size
+
     @abstractmethod
     def build(self, head: torch.Tensor) -> Distribution:
         """Return the distributions of a head `[..., B, H]`, for autograd."""

@@ -40,7 +40,7 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
     if type(algorithm).network is Algorithm.network:
         return False
     with contextlib.closing(environments.make(environment, 1, 1)) as envs:
-        outputs = _outputs(family(envs.action.kind, envs.action.sizes))
+        outputs = family(envs.action.kind, envs.action.sizes).outputs
         return seeded(0, lambda: algorithm.network(envs.observation_size, outputs)) is not None
 
 
@@ -76,7 +76,7 @@ class AutogradTraining(Loop):
     def _network(self, algorithms: Sequence[Algorithm]) -> tuple[ModuleNetwork | TensorActorCritic, torch.Tensor]:
         """Return the network and its initial parameters `[R, P]`: modules of the algorithm's own, or the built-in."""
         one_by_one = self.device.type == "cpu"
-        observations, outputs = self.envs.observation_size, _outputs(self.family)
+        observations, outputs = self.envs.observation_size, self.family.outputs
         if type(algorithms[0]).network is not Algorithm.network:
             makers = [partial(algorithm.network, observations, outputs) for algorithm in algorithms]
             modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
@@ -94,7 +94,7 @@ def layout(algorithm: Algorithm, observations: int, actions: Family) -> ActorCri
     """Return the built-in network as the algorithm's fields describe it."""
     return ActorCritic(
         observations=observations,
-        outputs=_outputs(actions),
+        outputs=actions.outputs,
         log_std=actions.log_std_size,
         hidden=algorithm.hidden,
         activation=algorithm.activation,
@@ -110,11 +110,6 @@ def initial(network: ActorCritic, algorithms: Sequence[Algorithm], streams: Stre
             for rng, algorithm in zip(streams.weights, algorithms, strict=True)
         ]
     )
-
-
-def _outputs(actions: Family) -> int:
-    """Return how many numbers of the head are the network's; the others are free parameters."""
-    return actions.head_size - actions.log_std_size
 
 
 def resolve(device: str) -> str:
