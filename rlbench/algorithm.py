@@ -33,7 +33,7 @@ from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hyper, static
 from rlbench.functional.returns import gae
-from rlbench.improve.first_order import first_order
+from rlbench.improve import first_order
 
 __all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "stack", "static"]
 
