@@ -55,7 +55,7 @@ def test_the_changes_of_a_file() -> None:
 
 def test_the_nearest_tests_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutants, "COPY", ROOT)
-    trends = mutants.nearest("rlbench/analysis/stats/trends.py", "analysis/test_*")
+    trends = mutants.nearest("rlbench/analysis/stats/sweeps.py", "analysis/test_*")
     assert trends[0] == "tests/analysis/test_trends.py"
     assert {"tests/analysis/test_estimands.py", "tests/analysis/test_defaults.py"} < set(trends)
     assert "tests/analysis/test_tails.py" not in trends

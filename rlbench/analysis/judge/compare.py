@@ -19,21 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.judge.estimands import Difference, Values
-from rlbench.analysis.scores.scores import METRICS, STOPPED, exactly, failures_as_worst, possible_range
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import METRICS, STOPPED, exactly, possible_range
 from rlbench.analysis.stats.estimates import LEVEL, Estimate
 from rlbench.analysis.stats.intervals import improvement_interval, mean_interval
 from rlbench.analysis.stats.power import detectable_effect
 from rlbench.analysis.stats.tests import smallest_p, step_down
 from rlbench.errors import RlbenchError, nearest
-
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
 
 ALPHA = 0.05
 ComparisonVerdict = Literal["better", "worse", "undecided", "identical"]
@@ -151,8 +149,8 @@ def sensitivity(results: Results, comparisons: Sequence[Comparison]) -> list[Sen
     if results.experiment.sequential:
         # Both as if the number of runs had been fixed, also where it was not: they must differ in nothing else.
         comparisons = compare_all(results, pairs, metric)
-    worst = results.with_scores(failures_as_worst(results.scores, [metric], results.references))
-    others = {(other.arm, other.baseline, other.environment): other for other in compare_all(worst, pairs, metric)}
+    worst = compare_all(results.failures_as_worst(metric), pairs, metric)
+    others = {(other.arm, other.baseline, other.environment): other for other in worst}
     again = [others.get((each.arm, each.baseline, each.environment)) for each in comparisons]
     return [Sensitivity(each, other) for each, other in zip(comparisons, again, strict=True) if other]
 

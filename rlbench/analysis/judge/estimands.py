@@ -18,23 +18,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import factorial
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.scores.metrics import COMPARE, measure
+from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL, identical
 from rlbench.analysis.stats import intervals, power
 from rlbench.analysis.stats.estimates import ANYTHING, NO_RUN, Array, Estimate, Range
 from rlbench.analysis.stats.power import Spread
+from rlbench.analysis.stats.sweeps import contrast_test, linear_changes, page_test, rank_correlation
 from rlbench.analysis.stats.tests import Alternative, Hypothesis, holm, step_down
-from rlbench.analysis.stats.trends import contrast_test, linear_changes, page_test, rank_correlation
-from rlbench.claims import BOUNDED, INNER, TRENDS, Claim
+from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, nearest
 
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+Empty = dict[tuple[str, str], str]
+"""Why no number of runs gives a value, by environment and arm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ class Difference(Estimand):
     def interval(self, level: float, seed: int) -> Estimate:
         if self.paired:
             return intervals.mean_interval(self._within_seeds(), seed=seed, level=level)
-        return intervals.difference_interval(self.x, self.y, seed=seed, level=level, possible=self.possible)
+        return intervals.mean_interval(self.x, self.y, seed=seed, level=level, possible=self.possible)
 
     def spread(self) -> Spread:
         return Spread.of(self._within_seeds()) if self.paired else Spread.of(self.x, self.y)
@@ -256,13 +256,7 @@ class Values:
     """
 
     def __init__(
-        self,
-        results: Results,
-        metric: str,
-        arms: Sequence[str],
-        environments: Sequence[str],
-        *,
-        complete: bool = False,
+        self, results: Results, metric: str, arms: Sequence[str], environments: Sequence[str], *, complete: bool = False
     ) -> None:
         table = measure(results, metric)
         table = table[table["arm"].isin(arms) & table["environment"].isin(environments)]
@@ -322,9 +316,9 @@ class Values:
         hits += stopped if claim.direction == "below" else 0
         return Share(arm, "", environments, False, hits, int(table["used"].sum()) + stopped)
 
-    def empty(self) -> dict[tuple[str, str], str]:
+    def empty(self) -> Empty:
         """Say, by environment and arm, where runs finished and none of them has a value, or no seed in all arms."""
-        reasons: dict[tuple[str, str], str] = {}
+        reasons: Empty = {}
         for name, here in self.table.groupby("environment", sort=False):
             place = str(name)
             if self._complete and here["finished"].all() and not here.groupby("seed")["used"].all().any():
@@ -347,22 +341,11 @@ class Values:
         return all(identical(self._traced[self._traced["environment"] == name], arms) for name in environments)
 
 
-class Estimands(NamedTuple):
-    """What a claim says, in families that are corrected each for itself, and what became of its runs.
-
-    `empty` says, by environment and arm, why no number of runs gives a value there.
-    """
-
-    families: list[list[Estimand]]
-    planned: int
-    left_out: int
-    empty: dict[tuple[str, str], str]
-
-
-def estimands_of(claim: Claim, results: Results) -> Estimands:
+def estimands_of(claim: Claim, results: Results) -> tuple[list[list[Estimand]], Values]:
     """Return what a claim is about: one estimand per pair of arms (or arm) and environment, or over all environments.
 
-    Runs that did not finish, or recorded no such metric, are left out and counted; for a share they count against the
+    In families, which are corrected each for itself; and the values that they are made of. Runs that did not finish, or
+    recorded no such metric, are left out and counted; for a share they count against the
     claim. Pairs and trends take the seeds that are complete in all arms of the claim.
 
     Raises:
@@ -370,7 +353,7 @@ def estimands_of(claim: Claim, results: Results) -> Estimands:
     """
     names = _known(claim, "environment", claim.environments or results.environments, results.environments)
     arms = _known(claim, "arm", claim.arms, results.arms)
-    complete = claim.direction not in BOUNDED and (claim.paired or claim.direction in TRENDS)
+    complete = claim.kind != "bound" and (claim.paired or claim.kind == "trend")
     values = Values(results, claim.metric, arms, names, complete=complete)
     for arm in arms:
         runs = values.table[values.table["arm"] == arm]
@@ -378,22 +361,22 @@ def estimands_of(claim: Claim, results: Results) -> Estimands:
             raise RlbenchError(f"{claim.where}: no run of {arm} recorded a value of {claim.metric!r}.")
     places = [names] if claim.over == "mean" else [(name,) for name in names]
     families: list[list[Estimand]]
-    if claim.direction in BOUNDED:
+    if claim.kind == "bound":
         event = claim.condition is not None
         families = [
             [values.share(arm, place, claim) if event else values.mean(arm, place) for arm in arms for place in places]
         ]
-    elif claim.direction in TRENDS:
+    elif claim.kind == "trend":
         families = [[values.change(place) for place in places]]
     else:
         pairs = [list(product(arms[:1], arms[1:]))]
-        if claim.direction in INNER:  # both ends must be beaten: each end is a family of its own
+        if claim.kind == "inner":  # both ends must be beaten: each end is a family of its own
             pairs = [[(str(claim.best), end)] for end in (arms[0], arms[-1])]
         families = [
             [values.difference(*pair, place, paired=claim.paired) for pair in group for place in places]
             for group in pairs
         ]
-    return Estimands(families, len(values.table), len(values.table) - values.entered, values.empty())
+    return families, values
 
 
 def staged_data(

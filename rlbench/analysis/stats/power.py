@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from rlbench.analysis.stats.estimates import Scores, as_tasks, check_same_tasks
-from rlbench.analysis.stats.tests import REPETITIONS, smallest_p
+from rlbench.analysis.stats.tests import PERMUTATIONS, smallest_p
 from rlbench.errors import RlbenchError
 
 POWER = 0.8
@@ -60,11 +60,9 @@ class Seeds:
     `n`, `low` and `high` are infinite where `MOST` would not do, NaN where the spread is unknown.
     """
 
-    effect: float
     n: float
     low: float
     high: float
-    level: float = PILOT_LEVEL
 
 
 def detectable_effect(
@@ -76,7 +74,8 @@ def detectable_effect(
     For a spread without baseline a mean against a fixed number. NaN with fewer than two runs or an unknown spread.
     """
     error, df = _welch(spread, n, n if m is None else m)
-    return error * _noncentrality(df, alpha, power) if error > 0 else error
+    critical = special.stdtrit(df, 1 - alpha / 2)
+    return error * float(special.nctdtrinc(df, 1 - power, critical)) if error > 0 else error
 
 
 def seeds_needed(
@@ -94,7 +93,7 @@ def seeds_needed(
         tails = ((1 - PILOT_LEVEL) / 2, (1 + PILOT_LEVEL) / 2)  # upper ones
         ends = [spread.degrees_of_freedom / float(special.chdtri(spread.degrees_of_freedom, tail)) for tail in tails]
     n, low, high = (_search(spread.scaled(factor), abs(effect), alpha, power, least) for factor in (1.0, *ends))
-    return Seeds(effect, n, low, high)
+    return Seeds(n, low, high)
 
 
 def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) -> int:
@@ -103,9 +102,9 @@ def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) ->
     Raises:
         RlbenchError: `alpha` is smaller than any p that so many random permutations can give.
     """
-    if alpha < 1 / (REPETITIONS + 1):
+    if alpha < 1 / (PERMUTATIONS + 1):
         raise RlbenchError(
-            f"With {REPETITIONS} permutations no p can be below {1 / (REPETITIONS + 1)}, as {alpha:g} is."
+            f"With {PERMUTATIONS} permutations no p can be below {1 / (PERMUTATIONS + 1)}, as {alpha:g} is."
         )
     n = 1
     while smallest_p([(n, n)] * tasks, paired=paired) > alpha:
@@ -140,7 +139,8 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
         error, df = _welch(spread, n, n)
         if error == 0 or effect == 0:
             return effect > 0
-        return _found(df, alpha, effect / error) >= power
+        # t, with a mean of effect / error, passes the critical value on that side.
+        return 1 - float(special.nctdtr(df, effect / error, special.stdtrit(df, 1 - alpha / 2))) >= power
 
     if isnan(effect) or isnan(_welch(spread, 2, 2)[0]):
         return float("nan")
@@ -153,20 +153,6 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return float(low if enough(low) else high)
-
-
-def _noncentrality(df: float, alpha: float, power: float) -> float:
-    """Return the mean of t, in standard errors, that passes the two-sided critical value with probability `power`."""
-    return float(special.nctdtrinc(df, 1 - power, _critical(df, alpha)))
-
-
-def _found(df: float, alpha: float, shift: float) -> float:
-    """Return the probability of t, with a mean of `shift` standard errors, beyond the critical value on that side."""
-    return 1 - float(special.nctdtr(df, shift, _critical(df, alpha)))
-
-
-def _critical(df: float, alpha: float) -> float:
-    return float(special.stdtrit(df, 1 - alpha / 2))
 
 
 def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:

@@ -26,16 +26,14 @@ import numpy as np
 
 from rlbench.analysis.stats.estimates import Array
 from rlbench.analysis.stats.tests import (
-    REPETITIONS,
+    PERMUTATIONS,
     Data,
     Hypothesis,
+    Pool,
     Sums,
     blocks,
-    centre_of,
     degrees_of_freedom,
     normal_scale,
-    observed,
-    random_rows,
     run_counts,
     statistic,
     tie_of,
@@ -47,14 +45,13 @@ Outcome = Literal["better", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Hypothesis):
     """What is known of a hypothesis: the arm is better or worse than its baseline since look `look` (from 1 on).
 
     `undecided` has look 0. `t` is the statistic at that look, else at the latest one; `n_arm` and `n_baseline` count
     the runs it rests on, over all environments.
     """
 
-    hypothesis: Hypothesis
     outcome: Outcome
     look: int
     t: float
@@ -82,7 +79,7 @@ def decide(
     *,
     alpha: float = ALPHA,
     seed: int = 0,
-    repetitions: int = REPETITIONS,
+    repetitions: int = PERMUTATIONS,
 ) -> list[Decision]:
     """Return what is decided after `len(stages)` looks, in the order of the hypotheses.
 
@@ -117,13 +114,8 @@ def decide(
 
 def in_play(decisions: Sequence[Decision]) -> set[tuple[str, str]]:
     """Return the (environment, arm) that an undecided comparison still needs runs of."""
-    return {
-        (name, arm)
-        for decision in decisions
-        if decision.outcome == "undecided"
-        for name in decision.hypothesis.environments
-        for arm in decision.hypothesis.arms
-    }
+    open_ones = [decision for decision in decisions if decision.outcome == "undecided"]
+    return {(name, arm) for decision in open_ones for name in decision.environments for arm in decision.arms}
 
 
 def _rejected(interim: _Interim, spent: Sequence[float]) -> list[int]:
@@ -156,15 +148,15 @@ def _boundary(values: Array, allowed: int) -> float:
 def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: int, repetitions: int) -> _Interim:
     """Return the statistics after every stage, with the permutations of earlier stages carried on."""
     structure = blocks(hypotheses)
-    centres = [centre_of(stages[0], block) for block in structure]
+    centres = [Pool(stages[0], block, False).centre for block in structure]
     permuted: dict[tuple[str, str], Sums] = {}
     seen: dict[tuple[str, str], Sums] = {}
     t, scaled, drawn = [], [], []
     for number, stage in enumerate(stages):
         for place, (block, centre) in enumerate(zip(structure, centres, strict=True)):
             rng = np.random.default_rng(np.random.SeedSequence([seed, number, place]))
-            rows = random_rows(stage, block, False, centre, rng, repetitions)
-            here = observed(stage, block, False, centre)
+            pool = Pool(stage, block, False, centre)
+            rows, here = pool.random(rng, repetitions), pool.observed()
             for arm in block.arms:
                 key = (block.environment, arm)
                 permuted[key] = permuted[key] + rows if number else rows
@@ -193,7 +185,8 @@ def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Deci
     enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
-    return Decision(hypothesis, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
+    asked = hypothesis.arm, hypothesis.baseline, hypothesis.environments
+    return Decision(*asked, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
 
 
 def _pooled(stages: Sequence[Data], hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], Array]:
