@@ -251,7 +251,8 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
     table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES, "drop"])
     table = with_normalised(table, _OF_CURVES, references)
     # A difference of two returns: what a random policy scores cancels.
-    unit = [_unit(str(environment), references) for environment in table["environment"]]
+    scales = [reference(environment, references) for environment in table["environment"]]
+    unit = [np.nan if scale is None else abs(scale.target - scale.random) for scale in scales]
     return table.assign(drop_normalised=table["drop"] / unit)
 
 
@@ -301,12 +302,6 @@ def _rounded(values: Array) -> Array:
     new = np.diff(ordered, prepend=-np.inf) > _ROUNDING * np.abs(ordered[[0, -1]]).max()
     lowest = ordered[new][np.cumsum(new) - 1]
     return np.where(np.isfinite(values), lowest[np.searchsorted(ordered, values).clip(max=ordered.size - 1)], values)
-
-
-def _unit(environment: str, references: Mapping[str, Reference] | None) -> float:
-    """Return the return that is 1 on the normalised scale; NaN for an unknown environment."""
-    scale = reference(environment, references)
-    return float("nan") if scale is None else abs(scale.target - scale.random)
 
 
 def counts(table: pd.DataFrame) -> pd.DataFrame:

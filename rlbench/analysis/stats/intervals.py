@@ -30,27 +30,7 @@ import numpy.typing as npt
 from scipy import special
 
 from rlbench.analysis.stats import estimates
-from rlbench.analysis.stats.estimates import (
-    ANYTHING,
-    BAND_REPETITIONS,
-    LEVEL,
-    NO_RUN,
-    NO_SPREAD,
-    REPETITIONS,
-    Array,
-    Band,
-    Estimate,
-    Range,
-    Scores,
-    Statistic,
-    check_same_tasks,
-    mean_of_intervals,
-    one_task_each,
-    too_few,
-    wilson,
-    within,
-    without_interval,
-)
+from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, NO_SPREAD, Array, Band, Estimate, Range, Scores
 from rlbench.errors import RlbenchError
 
 Counts = npt.NDArray[np.int32]
@@ -244,8 +224,8 @@ def curve_band(
     stretches the pointwise one until max |t| over the points stays inside with probability `level`, see `sup_t`; with
     one run there is none of either.
     """
-    usual: Resampling = {"repetitions": BAND_REPETITIONS}
-    return within(mean_band(_curves(curves), [], simultaneous=simultaneous, **usual | how), possible)
+    usual: Resampling = {"repetitions": estimates.BAND_REPETITIONS}
+    return estimates.within(mean_band(_curves(curves), [], simultaneous=simultaneous, **usual | how), possible)
 
 
 def iqm_band(curves: Curves, *, possible: Range = ANYTHING, **how: Unpack[Resampling]) -> Band:
@@ -253,14 +233,14 @@ def iqm_band(curves: Curves, *, possible: Range = ANYTHING, **how: Unpack[Resamp
 
     `curves` as in `curve_band`; runs of several tasks are pooled, so their scores must be normalised.
     """
-    tasks, usual = _curves(curves), Resampling(repetitions=BAND_REPETITIONS)
+    tasks, usual = _curves(curves), Resampling(repetitions=estimates.BAND_REPETITIONS)
     points = [bootstrap([task[:, at] for task in tasks], **usual | how) for at in range(tasks[0].shape[1])]
     if not points:
-        return without_interval(np.empty(0), tasks, how.get("level", LEVEL), NO_RUN, "IQM")
+        return estimates.without_interval(np.empty(0), tasks, how.get("level", LEVEL), estimates.NO_RUN, "IQM")
     point, low, high = (np.array([getattr(each, end) for each in points]) for end in ("point", "low", "high"))
     first, method = points[0], next((each.method for each in points if each.method != NO_SPREAD), NO_SPREAD)
     band = Band(point, low, high, first.level, first.n, method, first.smallest, first.quantity)
-    return within(band, possible)
+    return estimates.within(band, possible)
 
 
 def profile_band(scores: Scores, thresholds: npt.ArrayLike, *, level: float = LEVEL) -> Band:
@@ -268,13 +248,13 @@ def profile_band(scores: Scores, thresholds: npt.ArrayLike, *, level: float = LE
 
     Closed form, over several tasks combined by `mean_of_intervals`; not zero where all runs, or none, pass.
     """
-    tau, tasks = np.atleast_1d(np.asarray(thresholds, np.float64)), one_task_each(scores)
+    tau, tasks = np.atleast_1d(np.asarray(thresholds, np.float64)), estimates.one_task_each(scores)
     name = "performance profile"
-    if few := too_few(tasks, tau.size, level, name, lambda: estimates.performance_profile(tasks, tau)):
+    if few := estimates.too_few(tasks, tau.size, level, name, lambda: estimates.performance_profile(tasks, tau)):
         return few
     shares = [estimates.performance_profile(task, tau) for task in tasks]
-    sides = [wilson(share, task.size, level) for share, task in zip(shares, tasks, strict=True)]
-    ends, sizes = mean_of_intervals(shares, *zip(*sides, strict=True)), [task.size for task in tasks]
+    sides = [estimates.wilson(share, task.size, level) for share, task in zip(shares, tasks, strict=True)]
+    ends, sizes = estimates.mean_of_intervals(shares, *zip(*sides, strict=True)), [task.size for task in tasks]
     return Band(*ends, level, sum(sizes), "Wilson, pointwise", min(sizes), name)
 
 
@@ -284,7 +264,7 @@ def mean_band(
     *,
     seed: int = 0,
     level: float = LEVEL,
-    repetitions: int = REPETITIONS,
+    repetitions: int = estimates.REPETITIONS,
     simultaneous: bool = False,
 ) -> Band:
     """Band of the mean over the tasks `plus` minus the mean over the tasks `minus`, each `[runs, points]`."""
@@ -296,7 +276,7 @@ def mean_band(
     def means() -> Array:
         return np.asarray(sum(weight * group.mean(0) for weight, group in zip(weights, groups, strict=True)))
 
-    if few := too_few(groups, groups[0].shape[1], level, name, means):
+    if few := estimates.too_few(groups, groups[0].shape[1], level, name, means):
         return few
     point, error, quantile = student(groups, weights, level)
     if not error.any():
@@ -327,11 +307,11 @@ def _curves(curves: Curves) -> list[Array]:
 
 def bootstrap(
     scores: Scores,
-    statistic: Statistic = estimates.iqm,
+    statistic: estimates.Statistic = estimates.iqm,
     *,
     seed: int = 0,
     level: float = LEVEL,
-    repetitions: int = REPETITIONS,
+    repetitions: int = estimates.REPETITIONS,
     possible: Range = ANYTHING,
 ) -> Estimate:
     """Interval of any statistic of `estimates`, by the stratified percentile bootstrap with its tails moved out.
@@ -339,17 +319,18 @@ def bootstrap(
     The ends are quantiles of the statistic over resampled runs, see `tail_share` for which. `possible` is the range
     of the statistic.
     """
-    tasks = one_task_each(scores)
+    tasks = estimates.one_task_each(scores)
     sizes, middle = [task.size for task in tasks], statistic is estimates.iqm
     n, smallest = sum(sizes), min(sizes)
     name = "IQM" if middle else getattr(statistic, "__name__", "statistic").replace("_", " ")
-    if few := too_few(tasks, 1, level, name, lambda: statistic(tasks)):
+    if few := estimates.too_few(tasks, 1, level, name, lambda: statistic(tasks)):
         return few.at(0)
     point = float(statistic(tasks))
     if all(np.ptp(task) == 0 for task in tasks):
         return Estimate(point, point, point, level, n, NO_SPREAD, smallest, name)
     if middle and len(tasks) == 1 and smallest < FEWEST and (half := _trimmed_t(tasks[0], level)):
-        return within(Estimate(point, point - half, point + half, level, n, "trimmed t", smallest, name), possible)
+        student_t = Estimate(point, point - half, point + half, level, n, "trimmed t", smallest, name)
+        return estimates.within(student_t, possible)
     if middle:
         values = iqm_values(tasks, counts(tuple(sizes), seed, repetitions))
     else:
@@ -357,7 +338,7 @@ def bootstrap(
     tail = tail_share(level, sizes)
     low, high = np.quantile(values, [tail, 1 - tail])
     method = NO_SPREAD if low == high else "percentile bootstrap"
-    return within(Estimate(point, float(low), float(high), level, n, method, smallest, name), possible)
+    return estimates.within(Estimate(point, float(low), float(high), level, n, method, smallest, name), possible)
 
 
 def mean_interval(
@@ -367,12 +348,12 @@ def mean_interval(
 
     Student's t, or Welch's, where a task has fewer than five runs of an arm.
     """
-    x, y = one_task_each(scores), [] if baseline is None else one_task_each(baseline)
+    x, y = estimates.one_task_each(scores), [] if baseline is None else estimates.one_task_each(baseline)
     if baseline is not None:
-        check_same_tasks(x, y)
+        estimates.check_same_tasks(x, y)
         possible = possible[0] - possible[1], possible[1] - possible[0]
     keys = (tuple(task.tobytes() for task in side) for side in (x, y))
-    return within(_mean(*keys, **how), possible)
+    return estimates.within(_mean(*keys, **how), possible)
 
 
 @lru_cache(maxsize=1024)
@@ -389,13 +370,13 @@ def improvement_interval(scores: Scores, baseline: Scores, *, level: float = LEV
     one arm wins every pair of runs: ten against ten such runs give 0.72 to 1, not 1 to 1. With one run on a side
     there is no interval.
     """
-    x, y = one_task_each(scores), one_task_each(baseline)
-    check_same_tasks(x, y)
+    x, y = estimates.one_task_each(scores), estimates.one_task_each(baseline)
+    estimates.check_same_tasks(x, y)
     groups, name = [*x, *y], "probability of improvement"
-    if few := too_few(groups, 1, level, name, lambda: estimates.probability_of_improvement(x, y)):
+    if few := estimates.too_few(groups, 1, level, name, lambda: estimates.probability_of_improvement(x, y)):
         return few.at(0)
     parts = [estimates.placement_interval(a, b, level) for a, b in zip(x, y, strict=True)]
-    point, low, high = map(float, mean_of_intervals(*zip(*parts, strict=True)))
+    point, low, high = map(float, estimates.mean_of_intervals(*zip(*parts, strict=True)))
     sizes = [group.size for group in groups]
     return Estimate(point, low, high, level, sum(sizes), "placements, Wilson", min(sizes), name)
 

@@ -24,20 +24,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from rlbench.analysis.stats import tests
 from rlbench.analysis.stats.estimates import Array
-from rlbench.analysis.stats.tests import (
-    PERMUTATIONS,
-    Data,
-    Hypothesis,
-    Pool,
-    Sums,
-    blocks,
-    degrees_of_freedom,
-    normal_scale,
-    run_counts,
-    statistic,
-    tie_of,
-)
+from rlbench.analysis.stats.tests import PERMUTATIONS, Data, Hypothesis, Pool, Sums
 from rlbench.errors import RlbenchError
 
 ALPHA = 0.05
@@ -147,7 +136,7 @@ def _boundary(values: Array, allowed: int) -> float:
 
 def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: int, repetitions: int) -> _Interim:
     """Return the statistics after every stage, with the permutations of earlier stages carried on."""
-    structure = blocks(hypotheses)
+    structure = tests.blocks(hypotheses)
     centres = [Pool(stages[0], block, False).centre for block in structure]
     permuted: dict[tuple[str, str], Sums] = {}
     seen: dict[tuple[str, str], Sums] = {}
@@ -156,32 +145,29 @@ def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: 
         for place, (block, centre) in enumerate(zip(structure, centres, strict=True)):
             rng = np.random.default_rng(np.random.SeedSequence([seed, number, place]))
             pool = Pool(stage, block, False, centre)
-            rows, here = pool.random(rng, repetitions), pool.observed()
+            mixed, here = pool.random(rng, repetitions), pool.observed()
             for arm in block.arms:
                 key = (block.environment, arm)
-                permuted[key] = permuted[key] + rows if number else rows
+                permuted[key] = permuted[key] + mixed if number else mixed
                 seen[key] = seen[key] + here if number else here
         pooled = _pooled(stages[: number + 1], hypotheses)
-        enough = [min(map(min, run_counts(pooled, each))) >= 2 for each in hypotheses]
-        df = np.array([degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
-        both = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
+        enough = [min(map(min, tests.run_counts(pooled, each))) >= 2 for each in hypotheses]
+        df = np.array([tests.degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
+        both, tested = [], list(zip(hypotheses, enough, strict=True))
+        for sums, rows in ((seen, 1), (permuted, repetitions)):
+            # 0 where an arm has fewer than two runs somewhere.
+            columns = [tests.statistic(sums, each) if can else np.zeros(rows) for each, can in tested]
+            both.append(np.stack(columns, axis=1))
         t.append(both[0][0])
-        both = [normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
+        both = [tests.normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
         scaled.append(both[0])
         drawn.append(both[1])
-    tie = tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
+    tie = tests.tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
     return _Interim(np.stack(t), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
 
-def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:
-    """Return the statistics, `[rows, hypotheses]`; 0 where an arm has fewer than two runs somewhere."""
-    rows = len(next(iter(sums.values())).total)
-    columns = [statistic(sums, each) if can else np.zeros(rows) for each, can in zip(hypotheses, enough, strict=True)]
-    return np.stack(columns, axis=1)
-
-
 def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Decision:
-    counts = run_counts(_pooled(stages, [hypothesis]), hypothesis)
+    counts = tests.run_counts(_pooled(stages, [hypothesis]), hypothesis)
     enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"

@@ -22,20 +22,7 @@ import numpy.typing as npt
 from scipy import special
 
 from rlbench.analysis.stats import estimates
-from rlbench.analysis.stats.estimates import (
-    ANYTHING,
-    LEVEL,
-    NO_SPREAD,
-    Array,
-    Band,
-    Estimate,
-    Range,
-    Scores,
-    one_task_each,
-    too_few,
-    wilson,
-    within,
-)
+from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, NO_SPREAD, Array, Band, Estimate, Range, Scores
 from rlbench.analysis.stats.intervals import Resampling, bootstrap, mean_interval
 from rlbench.errors import RlbenchError
 
@@ -50,7 +37,7 @@ def survival_band(times: npt.ArrayLike, reached: npt.ArrayLike, at: npt.ArrayLik
     time, got = _checked(times, reached)
     where = np.atleast_1d(np.asarray(at, np.float64))
     name = "share of runs not there yet"
-    if few := too_few([time], where.size, level, name, lambda: _steps(time, got, where)[0]):
+    if few := estimates.too_few([time], where.size, level, name, lambda: _steps(time, got, where)[0]):
         return few
     share, variance = _steps(time, got, where)
     watched = np.maximum((time[:, None] > where).sum(0), 1)
@@ -58,7 +45,7 @@ def survival_band(times: npt.ArrayLike, reached: npt.ArrayLike, at: npt.ArrayLik
     effective = np.where(inside, share * (1 - share) / np.where(inside, variance, 1.0), watched)
     never_censored = where < np.where(got, np.inf, time).min()
     runs = np.where(never_censored, time.size, effective)
-    low, high = np.array([wilson(p, n, level) for p, n in zip(share, runs, strict=True)], np.float64).T
+    low, high = np.array([estimates.wilson(p, n, level) for p, n in zip(share, runs, strict=True)], np.float64).T
     return Band(share, low, high, level, time.size, "Kaplan-Meier, Wilson", time.size, name)
 
 
@@ -174,7 +161,7 @@ def cvar_interval(
     worse others could be. Few runs, of which none happened to fail, cannot know that some do: see
     `docs/calibration.md` for what it covers.
     """
-    tasks = one_task_each(scores)
+    tasks = estimates.one_task_each(scores)
     resampled = bootstrap(tasks, lambda sample: cvar(sample, share), **how)
     estimate = replace(resampled, quantity=f"CVaR, worst {share:g}")
     if estimate.smallest < 2 or resampled.method == NO_SPREAD:
@@ -190,7 +177,7 @@ def cvar_interval(
     t = mean_interval(means, **how)
     low, high = min(t.low, resampled.low), max(t.high, resampled.high)
     estimate = replace(estimate, low=low, high=high, method=f"{t.method}, percentile bootstrap")
-    return within(estimate, possible)
+    return estimates.within(estimate, possible)
 
 
 class Tolerance(NamedTuple):
@@ -216,7 +203,7 @@ def tolerance_interval(
     1 - 0.9^n - n 0.9^(n - 1) 0.1. As many extreme runs are left out, equally on both sides, as the confidence allows.
     With ties it holds at least that.
     """
-    tasks = one_task_each(scores)
+    tasks = estimates.one_task_each(scores)
     if len(tasks) != 1:
         raise RlbenchError("A tolerance interval is of the runs on one environment; ask for each by itself.")
     runs, needed, sides = tasks[0], tolerance_runs(content, level, side), 2 if side == "both" else 1
