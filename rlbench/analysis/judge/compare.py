@@ -1,12 +1,12 @@
 """Does one arm beat another, by how much, and how sure: comparisons with a baseline and their verdicts.
 
 The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
-of the largest |t| for all comparisons made in the same call (`families`), is below 0.05 and the 95 % interval of the
+of the largest |t| for all comparisons made in the same call (`tests`), is below 0.05 and the 95 % interval of the
 difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other
-case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`identity`).
+case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`scores`).
 
 Comparisons are per environment, in units of the episode return, and with several environments also over all
-of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
+of them, where scores are normalised by fixed references (`scores`) and each environment counts the same;
 that row is left out if an environment has no reference. Only `used` runs enter (`scores`); the others are
 counted.
 
@@ -231,12 +231,12 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
         (row["arm"], row["baseline"], frozenset(row["environments"]), record["metric"]): row["outcome"]
         for row in record["decisions"]
     }
-    staged = []
-    for each in comparisons:
+
+    def outcome(each: Comparison) -> ComparisonVerdict:
         key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
-        verdict: ComparisonVerdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
-        staged.append(replace(each, verdict=verdict))
-    return staged
+        return each.verdict if each.verdict == "identical" else outcomes.get(key, "undecided")
+
+    return [replace(each, verdict=outcome(each)) for each in comparisons]
 
 
 def interim_warnings(record: Mapping[str, Any] | None) -> list[str]:

@@ -5,7 +5,7 @@ An estimand is a quantity theta of an arm, or of an arm and its baseline, on an 
 of a claim (`estimands_of`), and the stages of an experiment whose seeds are added until it is decided (`staged_data`).
 
 P-values are adjusted within a family. Differences, which permute the same runs, are adjusted by the step-down of the
-largest |t| (`families`), all others by Holm's method. A claim asks for p-values of "theta is not above x" and "not
+largest |t| (`tests`), all others by Holm's method. A claim asks for p-values of "theta is not above x" and "not
 below x" for any x. These one-sided p-values are doubled, so that each of a claim's two ends has half of the level, as
 in a two-sided interval.
 """
@@ -41,7 +41,10 @@ Empty = dict[tuple[str, str], str]
 class Estimand(Hypothesis, ABC):
     """A quantity theta of an arm, and of a baseline if it has one, on all of `environments` together.
 
-    `identical` says that the runs of the arms are the same, seed by seed (`identity`).
+    `identical` says that the runs of the arms are the same, seed by seed. `counts` are the runs of the arm and of its
+    baseline in all environments together (of a trend complete seeds), `per_task` the smallest numbers in one. `least`
+    is the fewest runs per arm and environment with which the test can reach the level, and `refusal` says why fewer
+    cannot decide. `size` is an effect size without unit, with its name.
     """
 
     identical: bool
@@ -58,33 +61,26 @@ class Estimand(Hypothesis, ABC):
 
     @property
     @abstractmethod
-    def counts(self) -> tuple[int, int]:
-        """Runs of the arm and of its baseline, in all environments together; of a trend complete seeds."""
+    def counts(self) -> tuple[int, int]: ...
 
     @property
     def per_task(self) -> tuple[int, int]:
-        """The smallest number of runs in an environment, of the arm and of its baseline."""
         n, m = self.counts
         return n // len(self.environments), m // len(self.environments)
 
     @abstractmethod
-    def interval(self, level: float, seed: int) -> Estimate:
-        """Return theta with its interval."""
+    def interval(self, level: float, seed: int) -> Estimate: ...
 
     @abstractmethod
-    def spread(self) -> Spread:
-        """Return what power is computed from."""
+    def spread(self) -> Spread: ...
 
     @abstractmethod
-    def least(self, alpha: float) -> int:
-        """Return the fewest runs per arm and environment with which the test can reach the level."""
+    def least(self, alpha: float) -> int: ...
 
     def refusal(self, alpha: float) -> str:
-        """Return why so few runs cannot decide, empty if they can."""
         return ""
 
     def size(self, level: float, seed: int) -> tuple[str, Estimate | None]:
-        """Return the name of an effect size without unit, and its estimate."""
         return "", None
 
     def p_value(self, threshold: float, above: bool, seed: int) -> float:

@@ -8,7 +8,7 @@ undecidable if there is nothing to compare although the runs were made: no run o
 there, as where no setting meets the premise of the claim. A claim is supported if all its parts are, refuted if one of
 them is, and undecidable if one of them is and no more runs can decide the others, either.
 
-Where the runs of the arms are identical (`identity`), the difference is exactly 0 and no test is needed: the part is
+Where the runs of the arms are identical (`scores`), the difference is exactly 0 and no test is needed: the part is
 supported if 0 is where the claim says, as for "equivalent", and refuted if it is not, as for "greater" or "different".
 
 Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
@@ -17,6 +17,8 @@ of "the inner setting beats both ends" are not corrected for being two: both mus
 
 Where runs of a claim's arms failed or diverged and the claim is about returns, it is judged a second time with these
 runs as the worst possible score, as comparisons are (`compare`); a share of runs counts them against the claim anyway.
+
+From the runs of a pilot follows how many more would find what is wanted: `seeds_for`.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
 
     Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
     carried (share of the curve before the first episode ended), auc, final, last100, drop, and the same four with
-    the suffix `_normalised` (see `references`; NaN where the environment has no reference).
+    the suffix `_normalised` (see `REFERENCES`; NaN where the environment has no reference).
     """
     rows = []
     for run, history in _histories(tables):

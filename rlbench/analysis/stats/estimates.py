@@ -152,7 +152,7 @@ class Estimate:
     """A number with its interval: `low` and `high` are NaN where no interval exists, and `method` says why.
 
     `level` is what the interval promises: over many experiments with fresh seeds, this share of such intervals
-    holds the true value; `coverage.interval_name` says where that was measured not to be so. `n` counts the
+    holds the true value; `interval_name` says where that was measured not to be so. `n` counts the
     training runs it rests on, of all tasks and both arms together, and `smallest` those of the smallest group of
     them (one task of one arm). `quantity` names what is estimated. Units are those of the scores.
     """

@@ -8,7 +8,7 @@ the scores. Spreads are the standard deviations between training runs of one arm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isnan, sqrt
+from math import inf, isnan, nan, sqrt
 
 import numpy as np
 from scipy import special
@@ -35,13 +35,15 @@ class Spread:
 
     @classmethod
     def of(cls, scores: Scores, baseline: Scores | None = None) -> Spread:
-        """Return the spread of scores as in `statistics`; NaN where a task has fewer than two runs."""
+        """Return the spread of scores as in `estimates`; NaN where a task has fewer than two runs."""
         x = as_tasks(scores, allow_empty=True)
         y = [] if baseline is None else as_tasks(baseline, allow_empty=True)
         if baseline is not None:
             check_same_tasks(x, y)
         sizes = [task.size for task in (*x, *y)]
-        arm, other = (tuple(_deviation(task) for task in side) for side in (x, y))
+        arm, other = (
+            tuple(float(np.sort(task).std(ddof=1)) if task.size > 1 else nan for task in side) for side in (x, y)
+        )
         variances = np.array([value**2 for value in (*arm, *other)])
         df = np.array([max(size - 1, 1) for size in sizes])
         total = float((variances**2 / df).sum())
@@ -143,7 +145,7 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
         return 1 - float(special.nctdtr(df, effect / error, special.stdtrit(df, 1 - alpha / 2))) >= power
 
     if isnan(effect) or isnan(_welch(spread, 2, 2)[0]):
-        return float("nan")
+        return nan
     low = high = max(least, 2)
     while not enough(high):
         low, high = high, 2 * high
@@ -160,11 +162,7 @@ def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:
     sizes = np.array([n] * len(spread.arm) + [m] * len(spread.baseline))
     variances = np.array([value**2 for value in (*spread.arm, *spread.baseline)])
     if sizes.min() < 2 or np.isnan(variances).any():
-        return float("nan"), float("nan")
+        return nan, nan
     parts = variances / sizes / len(spread.arm) ** 2
     total = float(parts.sum())
-    return sqrt(total), total**2 / float((parts**2 / (sizes - 1)).sum()) if total > 0 else float("nan")
-
-
-def _deviation(task: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    return float(np.sort(task).std(ddof=1)) if task.size > 1 else float("nan")
+    return sqrt(total), total**2 / float((parts**2 / (sizes - 1)).sum()) if total > 0 else nan

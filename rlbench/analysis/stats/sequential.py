@@ -13,7 +13,7 @@ test; and what is not decided is reported as undecided, not as equal.
 Why the error is held over looks and comparisons together: each set of true hypotheses has a test of its own, of the
 level alpha over all looks, whose permutations leave the set's arms exchangeable; the most extreme comparison is
 decided first, against the largest of all that are open, and then the rest anew against their own boundaries
-(the step-down of `families`). A comparison must also pass its boundaries alone.
+(the step-down of `tests`). A comparison must also pass its boundaries alone.
 """
 
 from __future__ import annotations

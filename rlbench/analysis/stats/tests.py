@@ -14,6 +14,13 @@ unpaired unless asked; the unpaired test stays valid for seeds in common, where 
 The statistic is Welch's t, over several environments the sum of the differences of means over its standard error.
 Studentised, the test also holds its level asymptotically where only the means agree: E. Chung and J. P. Romano,
 "Exact and asymptotically robust permutation tests", Annals of Statistics 41, 2013.
+
+Several comparisons are tested at once by the step-down of the largest |t| (P. H. Westfall and S. S. Young,
+Resampling-Based Multiple Testing, 1993; J. P. Romano and M. Wolf, JASA 100, 2005). It keeps what Holm's method throws
+away: that comparisons with one baseline, or of one pair on one and on all environments, go together. An arm that is
+already known to differ must not be mixed with the others, or their permutations say nothing about them: after every
+rejection the runs are permuted again among the arms that the remaining hypotheses connect (the condition of
+A. Petrondas and K. R. Gabriel, JASA 78, 1983). And no adjusted p-value is below that of its comparison alone.
 """
 
 from __future__ import annotations
@@ -37,6 +44,7 @@ PERMUTATIONS = 9_999
 _TIE = 1e-9  # equal rearrangements summed in another order may differ in the last bits
 _LAST_BITS = 64 * float(np.finfo(np.float64).eps)
 
+Alternative = Literal["two-sided", "greater", "less"]
 Index = npt.NDArray[np.intp]
 Data = Mapping[tuple[str, str], Array]
 """Scores by (environment, arm): `[runs]`, and `[seeds]` in the same order for every arm where runs are paired."""
@@ -251,20 +259,6 @@ def smallest_p(counts: Sequence[tuple[int, int]], *, paired: bool = False) -> fl
     if ways > EXACT_LIMIT:
         return 1.0 / (PERMUTATIONS + 1)
     return (2.0 if all(n == m for n, m in counts) else 1.0) / ways
-
-
-# Testing several comparisons at once: Westfall and Young's step-down of the largest |t|, and Holm's method.
-#
-# P. H. Westfall and S. S. Young, Resampling-Based Multiple Testing, 1993; J. P. Romano and M. Wolf, "Exact and
-# approximate stepdown methods for multiple hypothesis testing", JASA 100, 2005. The step-down keeps what Holm throws
-# away: that comparisons with one baseline, or of one pair on one and on all environments, go together.
-#
-# An arm that is already known to differ must not be mixed with the others, or their permutations say nothing about
-# them: after every rejection the runs are permuted again among the arms that the remaining hypotheses connect (the
-# condition of A. Petrondas and K. R. Gabriel, "Multiple comparisons by rerandomization tests", JASA 78, 1983). And no
-# adjusted p-value is below the p-value of its comparison alone.
-
-Alternative = Literal["two-sided", "greater", "less"]
 
 
 class StepDown(NamedTuple):
