@@ -18,7 +18,7 @@ from rlbench.analysis import draw
 from rlbench.analysis.draw.frame import run_counts
 from rlbench.analysis.draw.style import FIXED, arm_styles, styled
 from rlbench.analysis.report.figures import Picture, save
-from rlbench.analysis.scores.milestones import steps_to_threshold
+from rlbench.analysis.scores.metrics import steps_to_threshold
 from rlbench.errors import RlbenchError
 from rlbench.results import Results, read_results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes

@@ -13,8 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, arm_styles
-from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.milestones import steps_to_threshold
+from rlbench.analysis.scores.metrics import axis_label, steps_to_threshold
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
 from rlbench.analysis.stats.estimates import Array

@@ -29,8 +29,7 @@ from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.scores.scores import counts
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Array, Band, Estimate
+from rlbench.analysis.stats.estimates import Array, Band, Estimate, interval_name
 from rlbench.files import write
 
 Setting = Literal[

@@ -20,8 +20,7 @@ from rlbench.analysis.draw.marks import COLUMNS, MEAN, SCATTER, Numbers, Scored,
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
 from rlbench.analysis.scores.results import ArmEntry, Results
 from rlbench.analysis.scores.scores import reference
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Band, Estimate
+from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
 from rlbench.errors import nearest
 from rlbench.records import MEASURED
 from rlbench.suite import Showpiece

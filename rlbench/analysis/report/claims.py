@@ -142,7 +142,7 @@ def effect_meaning(claim: Claim, part: Part) -> str:
     """
     if part.verdict == "undecidable":
         return part.note.rstrip(".")
-    name, kind = metric_name(claim.metric), DIRECTIONS[claim.direction].kind
+    name, kind = metric_name(claim.metric), claim.kind
     where = "mean over the environments" if part.environment == ALL else f"on {part.environment}"
     if claim.event is not None:
         return f"of the runs of {part.arm} have {event_name(claim)}, {where}"

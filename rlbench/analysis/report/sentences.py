@@ -17,10 +17,9 @@ from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, 
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.entries import of_experiment
 from rlbench.analysis.report.tables import is_measured
-from rlbench.analysis.scores.metrics import full_name
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, reference
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate
+from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate, interval_name
 from rlbench.records import IDLE, idle, idle_updates
 
 FEW_SEEDS = 10
@@ -165,7 +164,7 @@ def sentence(c: Comparison) -> str:
         form = form_of_comparison(c)
         scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
         parts.append(
-            f"Mean {full_name(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
+            f"Mean {axis_label(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
             f"{number(c.mean_baseline.point, form)}, a difference of {number(c.difference.point, form, '+')} "
             f"({_interval(c.difference, form, '+')})."
         )
