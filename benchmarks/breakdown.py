@@ -34,8 +34,8 @@ PARTS = {
     "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
     "update: surrogate": ["rlbench.improve.replay:Replay.__call__"],
     "update: likelihood": [
-        f"rlbench.functional.distributions:CategoricalLikelihood.{name}"
-        for name in ("__init__", "log_prob", "entropy", "kl_from", "pull_log_prob", "pull_entropy", "pull_kl")
+        f"rlbench.functional.likelihoods:CategoricalLikelihood.{name}"
+        for name in ("__init__", "log_prob", "entropy", "kl_from", "vjp_log_prob", "vjp_entropy", "vjp_kl")
     ],
     "update: value loss": ["rlbench.improve.compiled:value_loss"],
     "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],

@@ -123,7 +123,7 @@ class Algorithm:
 
         Default: `epochs` passes of minibatch Adam on surrogate, entropy bonus and value loss.
         """
-        from rlbench.improve.first_order import first_order
+        from rlbench.improve import first_order
 
         return first_order(problem)
 

@@ -38,38 +38,42 @@ from rlbench.files import is_number, is_text
 
 
 class Direction(NamedTuple):
-    """What a direction is about, and what a claim of it says; `rlbench.analysis.judge.verdicts` has the rule for it.
+    """What a direction is about, what a claim of it says, and where theta then lies.
 
-    kind   "pair": the first arm and each other one; "trend": ordered arms; "inner": the best of ordered arms and both
-           ends; "bound": each arm and a number
-    words  with the metric, the arms and d in them: `by` is "by more than d" or empty, `d` the number alone
+    kind     "pair": the first arm and each other one; "trend": ordered arms; "inner": the best of ordered arms and both
+             ends; "bound": each arm and a number
+    words    with the metric, the arms and d in them: `by` is "by more than d" or empty, `d` the number alone
+    low      theta lies above the bound (or 0) plus so many d; None: no limit on this side
+    high     theta lies below the bound (or 0) plus so many d
+    outside  theta does not lie between the two limits, but beyond them
     """
 
     kind: str
     words: str
+    low: int | None = None
+    high: int | None = None
+    outside: bool = False
 
 
+_LIMITED = "{metric} of {arms} is {limits}"
 DIRECTIONS: Mapping[str, Direction] = {
-    "greater": Direction("pair", "{metric} of {first} exceeds that of {others}{by}"),
-    "less": Direction("pair", "{metric} of {first} stays below that of {others}{by}"),
-    "different": Direction("pair", "{metric} of {first} and of {others} differ{by}"),
-    "equivalent": Direction("pair", "{metric} of {first} and of {others} differ by less than {d}"),
-    "not-less": Direction("pair", "{metric} of {first} is at most {d} below that of {others}"),
-    "not-greater": Direction("pair", "{metric} of {first} is at most {d} above that of {others}"),
-    "increasing": Direction("trend", "{metric} rises from {first} to {last}{by}"),
-    "decreasing": Direction("trend", "{metric} falls from {first} to {last}{by}"),
-    "peak": Direction("inner", "{metric} of {best} exceeds that of both {first} and {last}{by}"),
-    "dip": Direction("inner", "{metric} of {best} stays below that of both {first} and {last}{by}"),
-    **dict.fromkeys(("above", "below", "within"), Direction("bound", "{metric} of {arms} is {limits}")),
+    "greater": Direction("pair", "{metric} of {first} exceeds that of {others}{by}", low=1),
+    "less": Direction("pair", "{metric} of {first} stays below that of {others}{by}", high=-1),
+    "different": Direction("pair", "{metric} of {first} and of {others} differ{by}", -1, 1, outside=True),
+    "equivalent": Direction("pair", "{metric} of {first} and of {others} differ by less than {d}", -1, 1),
+    "not-less": Direction("pair", "{metric} of {first} is at most {d} below that of {others}", low=-1),
+    "not-greater": Direction("pair", "{metric} of {first} is at most {d} above that of {others}", high=1),
+    "increasing": Direction("trend", "{metric} rises from {first} to {last}{by}", low=1),
+    "decreasing": Direction("trend", "{metric} falls from {first} to {last}{by}", high=-1),
+    "peak": Direction("inner", "{metric} of {best} exceeds that of both {first} and {last}{by}", low=1),
+    "dip": Direction("inner", "{metric} of {best} stays below that of both {first} and {last}{by}", high=-1),
+    "above": Direction("bound", _LIMITED, low=1),
+    "below": Direction("bound", _LIMITED, high=-1),
+    "within": Direction("bound", _LIMITED, -1, 1),
 }
-COMPARING = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "pair")
-TRENDS = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "trend")
-INNER = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "inner")
-ORDERED = (*TRENDS, *INNER)
-BOUNDED = tuple(name for name, direction in DIRECTIONS.items() if direction.kind == "bound")
+_FEWEST_ARMS = {"bound": 1, "pair": 2, "trend": 3, "inner": 3}
 DESCRIBING = ("id", "source", "known")
 """Fields that say where a claim comes from, and nothing of what is judged."""
-NEED_A_MARGIN = ("equivalent", "not-less", "not-greater", "within")
 
 _METRIC = re.compile(r"[A-Za-z_][\w.]*(:(mean|final|min|max|std|last|q(0|1|0?\.\d+)|share[<>]=?[-+.\deE]+))?")
 _EVENT = re.compile(r"(>=|<=|>|<) *([-+.\deE]+)")
@@ -136,6 +140,18 @@ class Claim:
         return f"Claim {brief(self.statement)}"
 
     @property
+    def kind(self) -> str:
+        """What the claim is about: the kind of its direction."""
+        return DIRECTIONS[self.direction].kind
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The limits of theta between which the claim puts it, or beyond which: see `Direction`."""
+        low, high = DIRECTIONS[self.direction][2:4]
+        origin, d = self.bound or 0.0, self.smallest_effect
+        return -math.inf if low is None else origin + low * d, math.inf if high is None else origin + high * d
+
+    @property
     def condition(self) -> tuple[str, float] | None:
         """The operator and the number of `event`."""
         match = _EVENT.fullmatch(self.event) if self.event else None
@@ -186,7 +202,8 @@ class Claim:
                 yield f"{name} must be a number, not {brief(value)}."
         if self.smallest_effect < 0:
             yield f"smallest_effect is a size and cannot be {self.smallest_effect}."
-        if self.smallest_effect == 0 and self.direction in NEED_A_MARGIN:
+        _, _, low, high, outside = DIRECTIONS[self.direction]
+        if self.smallest_effect == 0 and not outside and (low == -1 or high == 1):
             yield (
                 f"{self.direction!r} needs a smallest_effect above 0: no number of runs can show that a difference is "
                 "exactly 0."
@@ -195,18 +212,17 @@ class Claim:
             yield f"level must be at least 0.5 and at most 0.999, not {self.level}."
 
     def _wrong_arms(self) -> Iterator[str]:
-        bounded = self.direction in BOUNDED
-        if bounded and self.bound is None:
+        kind = self.kind
+        if kind == "bound" and self.bound is None:
             yield f"{brief(self.direction)} needs a bound."
-        if not bounded and (self.bound is not None or self.event is not None):
+        if kind != "bound" and (self.bound is not None or self.event is not None):
             yield f"{'bound' if self.bound is not None else 'event'} goes with above, below and within only."
-        least = 1 if bounded else 2 if self.direction in COMPARING else 3
-        if len(self.arms) < least:
-            yield f"{brief(self.direction)} needs at least {least} arms, not {len(self.arms)}."
+        if len(self.arms) < _FEWEST_ARMS[kind]:
+            yield f"{brief(self.direction)} needs at least {_FEWEST_ARMS[kind]} arms, not {len(self.arms)}."
         inner = self.arms[1:-1]
-        if self.direction in INNER and self.best not in inner:
+        if kind == "inner" and self.best not in inner:
             yield f"best must be one of the inner arms {', '.join(inner)}, not {brief(self.best)}."
-        if self.direction not in INNER and self.best is not None:
+        if kind != "inner" and self.best is not None:
             yield "best goes with peak and dip only."
         if self.event is not None and self.bound is not None and not 0 <= self.bound <= 1:
             yield f"the bound of a share lies between 0 and 1, not at {self.bound}."

@@ -152,34 +152,31 @@ class Samples:
         return self._terms.value()
 
 
+@dataclass(eq=False)
 class HeadTerms:
     """Terms by autograd, from policy heads `[..., B, H]` and values `[..., B]`."""
 
-    def __init__(
-        self,
-        build: Callable[[torch.Tensor], Distribution],
-        head: torch.Tensor,
-        old_head: torch.Tensor,
-        action: torch.Tensor,
-        value: torch.Tensor,
-    ) -> None:
-        self._build, self._head, self._old_head, self._action, self._value = build, head, old_head, action, value
+    build: Callable[[torch.Tensor], Distribution]
+    head: torch.Tensor
+    old_head: torch.Tensor
+    action: torch.Tensor
+    values: torch.Tensor
 
     @cached_property
-    def _policy(self) -> Distribution:
-        return self._build(self._head)
+    def policy(self) -> Distribution:
+        return self.build(self.head)
 
     def log_prob(self) -> torch.Tensor:
-        return self._policy.log_prob(self._action)
+        return self.policy.log_prob(self.action)
 
     def entropy(self) -> torch.Tensor:
-        return self._policy.entropy()
+        return self.policy.entropy()
 
     def kl(self) -> torch.Tensor:
-        return self._policy.kl_from(self._build(self._old_head))
+        return self.policy.kl_from(self.build(self.old_head))
 
     def value(self) -> torch.Tensor:
-        return self._value
+        return self.values
 
 
 class Problem(Protocol):

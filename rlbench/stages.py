@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rlbench.analysis.judge.estimands import staged_data
+from rlbench.analysis.stats.sequential import Decision, decide, in_play
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 from rlbench.results import STAGES, Results, open_results, read_stages
@@ -23,9 +26,6 @@ from rlbench.store.folders import home
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
-
-if TYPE_CHECKING:
-    from rlbench.analysis.stats.sequential import Decision
 
 STAGE = 5
 METRIC = "auc"
@@ -50,8 +50,6 @@ def run_until_decided(
     Raises:
         RlbenchError: there is nothing to compare, or fewer seeds than two looks need.
     """
-    from rlbench.analysis.stats.sequential import in_play
-
     looks = planned_looks(plan, stage)
     folder = home(results_dir, plan.experiment.name)
     record = _begin(folder, results_dir, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
@@ -62,8 +60,13 @@ def run_until_decided(
         cells += [cell for cell in plan.cells if cell.seed in fresh and (cell.environment.label, cell.arm) in needed]
         part = replace(plan, cells=tuple(cells))
         ended(part, execute(part, results_dir, **options))
-        results, decisions = _look(part, results_dir, looks, number)
-        record |= {"looked": number, "decisions": [_row(one) for one in decisions], "cells": [one.id for one in cells]}
+        # From the stored scores alone.
+        results = open_results(part.document(), part.planned, results_dir, staged=False)
+        stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
+        decisions = decide(*staged_data(results, stages, METRIC), looks)
+        # JSON has no infinity.
+        rows = [asdict(each) | {"t": each.t if isfinite(each.t) else str(each.t)} for each in decisions]
+        record |= {"looked": number, "decisions": rows, "cells": [cell.id for cell in cells]}
         _write(folder, record, results_dir)
         say(_sentence(number, len(looks), until, decisions))
         needed = in_play(decisions)
@@ -87,17 +90,6 @@ def planned_looks(plan: Plan, stage: int) -> list[int]:
     return [*range(stage, seeds, stage), seeds]
 
 
-def _look(part: Plan, results_dir: str | Path, looks: Sequence[int], number: int) -> tuple[Results, list[Decision]]:
-    """Return the results so far and the decisions of look `number`, from the stored scores alone."""
-    from rlbench.analysis.judge.estimands import staged_data
-    from rlbench.analysis.stats.sequential import decide
-
-    results = open_results(part.document(), part.planned, results_dir, staged=False)
-    stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
-    data, hypotheses = staged_data(results, stages, METRIC)
-    return results, decide(data, hypotheses, looks)
-
-
 def _begin(folder: Path, results_dir: str | Path, design: dict[str, Any]) -> dict[str, Any]:
     """Return the record of a design, written before its runs start.
 
@@ -117,26 +109,12 @@ def _write(folder: Path, record: Mapping[str, Any], results_dir: str | Path) -> 
         write(path, json.dumps(record, indent=1) + "\n", inside=results_dir)
 
 
-def _row(one: Decision) -> dict[str, Any]:
-    """Return a decision as JSON."""
-    return {
-        "arm": one.hypothesis.arm,
-        "baseline": one.hypothesis.baseline,
-        "environments": list(one.hypothesis.environments),
-        "outcome": one.outcome,
-        "look": one.look,
-        "t": one.t if abs(one.t) < float("inf") else str(one.t),
-        "n_arm": one.n_arm,
-        "n_baseline": one.n_baseline,
-    }
-
-
 def _sentence(number: int, looks: int, seeds: int, decisions: Sequence[Decision]) -> str:
     """Return what a look decided."""
-    several = len({one.hypothesis.environments for one in decisions}) > 1
-    places = {one: f" on {one.hypothesis.environments[0]}" if several else "" for one in decisions}
-    decided = [f"{one.hypothesis.arm} {one.outcome}{places[one]}" for one in decisions if one.look]
-    still = [f"{one.hypothesis.arm}{places[one]}" for one in decisions if not one.look]
-    parts = [f"{', '.join(decided)} than {decisions[0].hypothesis.baseline}"] if decided else []
+    several = len({decision.environments for decision in decisions}) > 1
+    places = {decision: f" on {decision.environments[0]}" if several else "" for decision in decisions}
+    decided = [f"{each.arm} {each.outcome}{place}" for each, place in places.items() if each.look]
+    still = [f"{each.arm}{place}" for each, place in places.items() if not each.look]
+    parts = [f"{', '.join(decided)} than {decisions[0].baseline}"] if decided else []
     parts += [f"undecided {', '.join(still)}"] if still else []
     return f"Look {number} of at most {looks}, after {seeds} seeds: {'; '.join(parts)}."

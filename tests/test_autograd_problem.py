@@ -147,8 +147,8 @@ def test_a_whole_improvement_step_is_that_written_out(name: str, kind: str) -> N
 def test_a_replica_does_not_depend_on_the_others(name: str) -> None:
     alone, packed = (problems([make(name)] * replicas)[1] for replicas in (1, 5))
     # The data of one replica, at another place among others.
-    for one in ("observation", "action", "advantage", "target", "old_value"):
-        getattr(packed._rollout, one)[2] = getattr(alone._rollout, one)[0]
+    for name, samples in alone._whole.items():
+        packed._whole[name][2] = samples[0]
     packed.params[2] = alone.params[0]
     alone._permute, packed._permute = Streams([7]).permute, Streams([5, 6, 7, 8, 9]).permute
     single, several = (problem.algorithm.improve(problem) for problem in (alone, packed))

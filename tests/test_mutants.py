@@ -55,10 +55,10 @@ def test_the_changes_of_a_file() -> None:
 
 def test_the_nearest_tests_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutants, "COPY", ROOT)
-    trends = mutants.nearest("rlbench/analysis/stats/trends.py", "analysis/test_*")
-    assert trends[0] == "tests/analysis/test_trends.py"
-    assert {"tests/analysis/test_estimands.py", "tests/analysis/test_defaults.py"} < set(trends)
-    assert "tests/analysis/test_tails.py" not in trends
+    survival = mutants.nearest("rlbench/analysis/stats/survival.py", "analysis/test_*")
+    assert survival[0] == "tests/analysis/test_survival.py"
+    assert {"tests/analysis/test_tails.py", "tests/analysis/test_defaults.py"} < set(survival)
+    assert "tests/analysis/test_trends.py" not in survival
     nobody = mutants.nearest("rlbench/functional/compiled.py", "functional/test_*")
     assert sorted(nobody) == sorted(str(test.relative_to(ROOT)) for test in ROOT.glob("tests/functional/test_*.py"))
 

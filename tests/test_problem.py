@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -293,10 +294,12 @@ def test_clip_fractions_by_hand() -> None:
     registry.load("ppo-clip")(clip=0.2).surrogate(x).sum().backward()  # type: ignore[attr-defined]
     assert log_prob.grad is not None
     band, norm, alive = torch.tensor([0.2]), torch.tensor([3.0]), torch.tensor([True])
-    step = (log_prob.detach(), torch.zeros(1, 8), log_prob.grad, advantage, weight, band, norm, alive)
+    batch = {"old_log_prob": torch.zeros(1, 8), "advantage": advantage, "weight": weight}
+    step = (log_prob.detach(), log_prob.grad, band, norm, alive)
     arrays, tensors = Meter(1), TensorMeter(1, torch.device("cpu"))
-    arrays.add_policy_step(*(x.numpy() for x in step))
-    tensors.add_policy_step(*step)
+    as_arrays = SimpleNamespace(**{name: x.numpy() for name, x in batch.items()})
+    arrays.add_policy_step(as_arrays, *(x.numpy() for x in step))
+    tensors.add_policy_step(SimpleNamespace(**batch), *step)
     for meter in (arrays, tensors):
         assert meter.mean("grad_norm")[0] == 3
         assert meter.mean("clip_fraction")[0] == pytest.approx(5 / 7)
@@ -307,7 +310,8 @@ def test_a_single_sample_may_be_clipped() -> None:
     zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
     for grad, killed in ((zero, 1), (one, 0), (None, np.nan)):
         meter = Meter(1)
-        meter.add_policy_step(one, zero, grad, one, None, np.float32([0.2]), np.array([3.0]), np.array([True]))
+        batch = SimpleNamespace(old_log_prob=zero, advantage=one, weight=None)
+        meter.add_policy_step(batch, one, grad, np.float32([0.2]), np.array([3.0]), np.array([True]))
         np.testing.assert_array_equal([meter.mean("clip_fraction")[0], meter.mean("clip_killed")[0]], [1, killed])
 
 

@@ -29,14 +29,14 @@ def form_of(shown: Iterable[float | Estimate], least: int = 1, differences: Iter
     `least` is the smallest number of decimals. The same numbers in another unit have the same significant digits, as
     long as they have more than `least` decimals.
     """
-    numbers = np.array([_parts(one) for one in shown]).reshape(-1, 3)
-    everything = np.concatenate([numbers, np.array([_parts(one) for one in differences]).reshape(-1, 3)])
+    numbers = np.array([_parts(value) for value in shown]).reshape(-1, 3)
+    everything = np.concatenate([numbers, np.array([_parts(value) for value in differences]).reshape(-1, 3)])
     size = _largest(np.abs(everything))
     if size == 0:
         return f".{least}f"
     points = numbers[np.isfinite(numbers[:, 0]), 0]
     apart = (_largest(everything[:, 2] - everything[:, 1]), float(np.ptp(points)) if points.size else 0.0)
-    return _form(size, next((one for one in apart if one > ROUNDING * size), size / 10), least)
+    return _form(size, next((distance for distance in apart if distance > ROUNDING * size), size / 10), least)
 
 
 def number(value: float, form: str = "", sign: str = "") -> str:
@@ -71,11 +71,6 @@ def visible(estimate: Estimate, form: str) -> str:
     if number(low, form) != number(high, form) or not high - low > ROUNDING * size:
         return form
     return _form(size, high - low, 0)
-
-
-def percent(share: float) -> str:
-    """Return a share as `35 %`."""
-    return f"{100 * share:.0f} %"
 
 
 def p_value(p: float) -> str:

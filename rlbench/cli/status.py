@@ -157,7 +157,7 @@ def plan(experiment: str, effect: float, metric: str, power: float, options: Run
 
 def _show_comparisons(results: Results, effect: float, metric: str, power: float) -> None:
     """Print what every comparison with the baseline needs."""
-    from rlbench.analysis.judge.planning import cost, seeds_for
+    from rlbench.analysis.judge.verdicts import cost, seeds_for
     from rlbench.cli.output import print_table, shown
 
     wanted = seeds_for(results, effect, metric, power)

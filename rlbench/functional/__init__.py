@@ -6,6 +6,7 @@ numpy works on a stack of matrices slice by slice, so the numbers of one replica
 are, and at these sizes it is also several times faster.
 """
 
+from rlbench.functional.optimizers import backtracking_line_search, conjugate_gradient, dot, norm, where
 from rlbench.functional.returns import (
     clip,
     clipped_value_loss,
@@ -18,7 +19,6 @@ from rlbench.functional.returns import (
     standardise,
     weighted_mean,
 )
-from rlbench.functional.solvers import backtracking_line_search, conjugate_gradient, dot, norm, where
 
 __all__ = [
     "backtracking_line_search",

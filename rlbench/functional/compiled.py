@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy.typing as npt
 from numba import njit
 
+Array = npt.NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _CONTRACT: dict[str, Any] = {**_COMMON, "fastmath": {"contract"}}

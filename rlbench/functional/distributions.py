@@ -1,8 +1,7 @@
 """Action distributions of policy heads `[..., B, H]`; actions are `[..., B]` or `[..., B, K]`.
 
-The same mathematics twice, and the tests compare the two. A `Distribution` is for autograd. A `Likelihood` is what
-training uses for every sample: compiled loops, with the derivatives written out. A `Family` is the kind of distribution
-that an action space gets; its samples are functions of noise that was drawn beforehand, so that randomness stays data.
+A `Distribution` is for autograd. A `Family` is the kind of distribution that an action space gets; its samples are
+functions of noise that was drawn beforehand, so that randomness stays data.
 """
 
 from __future__ import annotations
@@ -10,15 +9,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from rlbench.functional import categorical, gaussian
-
-Array = npt.NDArray[Any]
+from rlbench.functional.compiled import Array
+from rlbench.functional.likelihoods import (
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    IndependentLikelihood,
+    Likelihood,
+    sample_categorical,
+    sample_gaussian,
+)
 
 
 class Distribution(ABC):
@@ -60,13 +66,13 @@ class Independent(Distribution):
         self.parts = parts
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        return _total([part.log_prob(action[..., k]) for k, part in enumerate(self.parts)])
+        return reduce(add, [part.log_prob(action[..., k]) for k, part in enumerate(self.parts)])
 
     def entropy(self) -> torch.Tensor:
-        return _total([part.entropy() for part in self.parts])
+        return reduce(add, [part.entropy() for part in self.parts])
 
     def kl_from(self, old: Independent) -> torch.Tensor:
-        return _total([part.kl_from(other) for part, other in zip(self.parts, old.parts, strict=True)])
+        return reduce(add, [part.kl_from(other) for part, other in zip(self.parts, old.parts, strict=True)])
 
 
 class DiagonalGaussian(Distribution):
@@ -88,167 +94,6 @@ class DiagonalGaussian(Distribution):
         return (self.log_std - old.log_std + 0.5 * (variance_ratio + shift * shift - 1)).sum(-1)
 
 
-def _total(parts: list[torch.Tensor]) -> torch.Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
-
-
-class Likelihood(ABC):
-    """A batch of action distributions with parameters `head`, `[R, B, H]`; `pull_*` take gradients back to the head."""
-
-    @abstractmethod
-    def log_prob(self, action: Array) -> Array:
-        """Return the log-probability (density) of the actions, `[R, B]`."""
-
-    @abstractmethod
-    def entropy(self) -> Array:
-        """Return the entropy in nats, `[R, B]`."""
-
-    @abstractmethod
-    def kl_from(self, old: Any) -> Array:
-        """Return KL(old || self) per state, `[R, B]`; `old` is of the same class."""
-
-    @abstractmethod
-    def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        """Return the gradient with respect to the head, `[R, B, H]`, from that of the log-probability, `[R, B]`."""
-
-    @abstractmethod
-    def pull_entropy(self, slope: Array) -> Array:
-        """Return the gradient with respect to the head from that of the entropy, `[R, B]` or `[R, 1]`."""
-
-    @abstractmethod
-    def pull_kl(self, old: Any, slope: Array) -> Array:
-        """Return the gradient with respect to the head from that of KL(old || self), `[R, B]`."""
-
-    @abstractmethod
-    def fisher(self, tangent: Array) -> Array:
-        """Return the Fisher information with respect to the head times `tangent`, both `[R, B, H]`."""
-
-
-class _KernelLikelihood(Likelihood):
-    """One whose loops run over M = R B states."""
-
-    def __init__(self, head: Array) -> None:
-        self._shape = head.shape
-        self._rows = _rows(head)  # [M, H]
-
-    def _per_state(self, kernel: Callable[..., None], *arguments: Array) -> Array:
-        out = np.empty(len(self._rows), self._rows.dtype)
-        kernel(*arguments, out)
-        return out.reshape(self._shape[:-1])
-
-    def _per_head(self, kernel: Callable[..., None], *arguments: Array) -> Array:
-        out = np.empty_like(self._rows)
-        kernel(*arguments, out)
-        return out.reshape(self._shape)
-
-
-class CategoricalLikelihood(_KernelLikelihood):
-    """One choice among n; action: an index `[R, B]`."""
-
-    def __init__(self, head: Array) -> None:
-        super().__init__(head)
-        self.log_probs, self.probs = np.empty_like(self._rows), np.empty_like(self._rows)
-        categorical.softmax(self._rows, self.log_probs, self.probs)
-
-    def log_prob(self, action: Array) -> Array:
-        return self._per_state(categorical.take, self.log_probs, action.reshape(-1))
-
-    def entropy(self) -> Array:
-        return self._per_state(categorical.entropy, self.log_probs, self.probs)
-
-    def kl_from(self, old: CategoricalLikelihood) -> Array:
-        return self._per_state(categorical.divergence, old.log_probs, old.probs, self.log_probs)
-
-    def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        return self._per_head(categorical.pull_take, self.probs, action.reshape(-1), slope.reshape(-1))
-
-    def pull_entropy(self, slope: Array) -> Array:
-        return self._per_head(categorical.pull_entropy, self.log_probs, self.probs, _each(slope, self._shape))
-
-    def pull_kl(self, old: CategoricalLikelihood, slope: Array) -> Array:
-        return self._per_head(categorical.pull_divergence, old.probs, self.probs, slope.reshape(-1))
-
-    def fisher(self, tangent: Array) -> Array:
-        return self._per_head(categorical.fisher, self.probs, _rows(tangent))
-
-
-class IndependentLikelihood(Likelihood):
-    """Several independent choices; action: indices `[R, B, K]`."""
-
-    def __init__(self, head: Array, sizes: Sequence[int]) -> None:
-        self._cuts = np.cumsum(sizes)[:-1]
-        self.parts = [CategoricalLikelihood(part) for part in np.split(head, self._cuts, axis=-1)]
-
-    def log_prob(self, action: Array) -> Array:
-        return _sum_of_parts(part.log_prob(action[..., k]) for k, part in enumerate(self.parts))
-
-    def entropy(self) -> Array:
-        return _sum_of_parts(part.entropy() for part in self.parts)
-
-    def kl_from(self, old: IndependentLikelihood) -> Array:
-        return _sum_of_parts(part.kl_from(other) for part, other in zip(self.parts, old.parts, strict=True))
-
-    def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        return np.concatenate([part.pull_log_prob(action[..., k], slope) for k, part in enumerate(self.parts)], -1)
-
-    def pull_entropy(self, slope: Array) -> Array:
-        return np.concatenate([part.pull_entropy(slope) for part in self.parts], -1)
-
-    def pull_kl(self, old: IndependentLikelihood, slope: Array) -> Array:
-        pairs = zip(self.parts, old.parts, strict=True)
-        return np.concatenate([part.pull_kl(other, slope) for part, other in pairs], -1)
-
-    def fisher(self, tangent: Array) -> Array:
-        pieces = np.split(tangent, self._cuts, axis=-1)
-        return np.concatenate([part.fisher(piece) for part, piece in zip(self.parts, pieces, strict=True)], -1)
-
-
-class GaussianLikelihood(_KernelLikelihood):
-    """Independent normal numbers; head: A means, then A log standard deviations; action `[R, B, A]`."""
-
-    def log_prob(self, action: Array) -> Array:
-        return self._per_state(gaussian.log_density, self._rows, _rows(action))
-
-    def entropy(self) -> Array:
-        return self._per_state(gaussian.entropy, self._rows)
-
-    def kl_from(self, old: GaussianLikelihood) -> Array:
-        return self._per_state(gaussian.divergence, old._rows, self._rows)
-
-    def pull_log_prob(self, action: Array, slope: Array) -> Array:
-        return self._per_head(gaussian.pull_log_density, self._rows, _rows(action), slope.reshape(-1))
-
-    def pull_entropy(self, slope: Array) -> Array:
-        return self._per_head(gaussian.pull_entropy, _each(slope, self._shape))
-
-    def pull_kl(self, old: GaussianLikelihood, slope: Array) -> Array:
-        return self._per_head(gaussian.pull_divergence, old._rows, self._rows, slope.reshape(-1))
-
-    def fisher(self, tangent: Array) -> Array:
-        return self._per_head(gaussian.fisher, self._rows, _rows(tangent))
-
-
-def _rows(x: Array) -> Array:
-    """Return `[R, B, H]` as `[R B, H]`."""
-    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-
-
-def _each(slope: Array, shape: tuple[int, ...]) -> Array:
-    """Return slopes `[R, B]` or `[R, 1]` as one number per state, `[R B]`."""
-    return np.ascontiguousarray(np.broadcast_to(slope, shape[:-1])).reshape(-1)
-
-
-def _sum_of_parts(parts: Any) -> Array:
-    first, *others = parts
-    for part in others:
-        first = first + part
-    result: Array = first
-    return result
-
-
 class Family(ABC):
     """A kind of distribution for one action space: the width of its head, its noise and its samples."""
 
@@ -257,6 +102,11 @@ class Family(ABC):
     """How many of the head's numbers are free parameters (log standard deviations) instead of network outputs."""
     sampler: Callable[[Array, Array, Array], None] | None = None
     """Compiled: fills actions `[M, K]`, in double precision, from heads `[M, H]` and noise `[M, Z]`; None: has none."""
+
+    @property
+    def outputs(self) -> int:
+        """How many of the head's numbers are the network's."""
+        return self.head_size - self.log_std_size
 
     @abstractmethod
     def build(self, head: torch.Tensor) -> Distribution:
@@ -270,9 +120,12 @@ class Family(ABC):
         """Return noise for actions of leading shape `shape`, as `sample` wants it: Gumbel noise for logits."""
         return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
 
-    @abstractmethod
     def sample(self, head: Array, noise: Array) -> Array:
         """Return one action for each head, a function of the head and its noise alone."""
+        assert self.sampler is not None
+        drawn = np.empty((*head.shape[:-1], self.log_std_size or 1))
+        self.sampler(*(x.reshape(-1, x.shape[-1]) for x in (head, noise, drawn)))
+        return self.actions(drawn)
 
     @abstractmethod
     def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -286,7 +139,7 @@ class Family(ABC):
 class CategoricalFamily(Family):
     """Discrete(n)."""
 
-    sampler = staticmethod(categorical.sample)
+    sampler = staticmethod(sample_categorical)
 
     def __init__(self, n: int) -> None:
         self.head_size = n
@@ -296,9 +149,6 @@ class CategoricalFamily(Family):
 
     def likelihood(self, head: Array) -> CategoricalLikelihood:
         return CategoricalLikelihood(head)
-
-    def sample(self, head: Array, noise: Array) -> Array:
-        return self.actions(_sampled(self.sampler, head, noise, 1))
 
     def actions(self, sampled: Array) -> Array:
         return sampled[..., 0].astype(np.int64)
@@ -332,7 +182,7 @@ class IndependentFamily(Family):
 class GaussianFamily(Family):
     """Box, flattened to A numbers; the standard deviation does not depend on the state."""
 
-    sampler = staticmethod(gaussian.sample)
+    sampler = staticmethod(sample_gaussian)
 
     def __init__(self, size: int) -> None:
         self.head_size = 2 * size
@@ -347,21 +197,11 @@ class GaussianFamily(Family):
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
 
-    def sample(self, head: Array, noise: Array) -> Array:
-        return self.actions(_sampled(self.sampler, head, noise, self.log_std_size))
-
     def actions(self, sampled: Array) -> Array:
         return sampled.astype(np.float32)
 
     def sample_tensor(self, head: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return head[..., : self.log_std_size] + torch.exp(head[..., self.log_std_size :]) * noise
-
-
-def _sampled(sampler: Callable[[Array, Array, Array], None], head: Array, noise: Array, width: int) -> Array:
-    """Return actions `[..., width]` by a compiled sampler."""
-    actions = np.empty((*head.shape[:-1], width))
-    sampler(head.reshape(-1, head.shape[-1]), noise.reshape(-1, noise.shape[-1]), actions.reshape(-1, width))
-    return actions
 
 
 def family(kind: str, sizes: Sequence[int]) -> Family:

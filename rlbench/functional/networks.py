@@ -14,17 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from rlbench.functional.compiled import inlined, kernel
-
-if TYPE_CHECKING:
-    from rlbench.functional.distributions import Family
-
-Array = npt.NDArray[Any]
+from rlbench.functional.compiled import Array, inlined, kernel
+from rlbench.functional.distributions import Family
 
 TANH, RELU = 0, 1
 _FEW = 2  # below so many rows a plain loop is faster than the library's matrix product

@@ -1,21 +1,22 @@
-"""Adam on flat parameters `[R, P]`, compiled and in torch on any device; every coefficient may differ per replica.
+"""Optimisation of flat parameters `[R, P]`: Adam, compiled and in torch on any device, and what solves for a step.
+
+Every coefficient may differ per replica, and an answer per replica is `[R, 1]`.
 
 In torch, which replicas take part is a tensor and is never asked of the device, so that no gradient step waits for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from rlbench.functional.compiled import helper, kernel
-from rlbench.functional.solvers import norm
+from rlbench.functional.compiled import Array, helper, kernel
 
-Array = npt.NDArray[Any]
+_BETAS = (0.9, 0.999)
 
 
 @dataclass(eq=False)
@@ -52,21 +53,19 @@ def adam(
     max_norm: Array | None = None,
     active: Array | None = None,
     parts: tuple[bool, bool] = (True, True),
-    betas: tuple[float, float] = (0.9, 0.999),
 ) -> None:
     """Take one descent step along `grad` in place (Kingma and Ba 2015, algorithm 1).
 
-    `lr`, `eps` and `max_norm` are `[R, 1]` or `[1, 1]`; the norm of a replica's whole gradient is clipped to
-    `max_norm`. Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters
-    and state to the bit.
+    `lr`, `eps` and `max_norm` are `[R, 1]`; the norm of a replica's whole gradient is clipped to `max_norm`.
+    Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters and state
+    to the bit.
     """
-    replicas = len(params)
     _adam(
         params, grad, state.first, state.second, state.steps, state.split,
-        per_replica(lr, replicas), per_replica(eps, replicas),
-        np.full(replicas, np.float32(np.inf)) if max_norm is None else per_replica(max_norm, replicas),
-        np.ones(replicas, np.bool_) if active is None else active,
-        *parts, *betas,
+        lr.reshape(-1), eps.reshape(-1),
+        np.full(len(params), np.float32(np.inf)) if max_norm is None else max_norm.reshape(-1),
+        np.ones(len(params), np.bool_) if active is None else active,
+        *parts, *_BETAS,
     )  # fmt: skip
 
 
@@ -132,15 +131,6 @@ def norms(grad: Array) -> Array:
     return result
 
 
-def per_replica(coefficient: Array, replicas: int) -> Array:
-    """Return a coefficient `[R, 1]`, or `[1, 1]` if it is one number for all, as `[R]`."""
-    column = coefficient.reshape(-1)
-    return column if len(column) == replicas else np.repeat(column, replicas)
-
-
-_BETAS = (0.9, 0.999)
-
-
 @dataclass(eq=False)
 class TensorAdamState:
     """Scaled moments `[R, P]`, and beta to the power of the steps taken, `[R, 2]` for each of the two betas.
@@ -179,36 +169,21 @@ def adam_(
     that `parts` leaves out, keep parameters and state to the bit.
     """
     going = active[:, None]
-    ends = (slice(0, state.split), slice(state.split, None))
-    for k in (0, 1):
-        if parts[k]:
-            for decay, beta in zip((state.decay1, state.decay2), _BETAS, strict=True):
-                column = decay[:, k : k + 1]
-                column.copy_(torch.where(going, column * beta, column))
-            _step(params[:, ends[k]], grad[:, ends[k]], state, ends[k], k, lr, eps, going)
-
-
-def _step(
-    params: torch.Tensor,
-    grad: torch.Tensor,
-    state: TensorAdamState,
-    part: slice,
-    k: int,
-    lr: torch.Tensor,
-    eps: torch.Tensor,
-    going: torch.Tensor,
-) -> None:
-    beta1, beta2 = _BETAS
-    first, second = state.first[:, part], state.second[:, part]
-    c1, c2 = 1 - state.decay1[:, k : k + 1], 1 - state.decay2[:, k : k + 1]  # bias corrections
-    scale = (c2 / (1 - beta2)).sqrt()
-    new_first = first * beta1 + grad
-    new_second = second * beta2 + grad * grad
-    # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
-    ratio = new_first / (new_second.sqrt() + (eps * scale).to(grad.dtype))
-    moved = params - ratio * (lr * scale * (1 - beta1) / c1).to(grad.dtype)
-    for old, new in ((params, moved), (first, new_first), (second, new_second)):
-        old.copy_(torch.where(going, new, old))
+    for k, part in enumerate((slice(0, state.split), slice(state.split, None))):
+        if not parts[k]:
+            continue
+        for decay, beta in zip((state.decay1, state.decay2), _BETAS, strict=True):
+            column = decay[:, k : k + 1]
+            column.copy_(torch.where(going, column * beta, column))
+        c1, c2 = 1 - state.decay1[:, k : k + 1], 1 - state.decay2[:, k : k + 1]  # bias corrections
+        first, second, used = state.first[:, part], state.second[:, part], grad[:, part]
+        new_first, new_second = first * _BETAS[0] + used, second * _BETAS[1] + used * used
+        # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
+        scale = (c2 / (1 - _BETAS[1])).sqrt()
+        ratio = new_first / (new_second.sqrt() + (eps * scale).to(grad.dtype))
+        moved = params[:, part] - ratio * (lr * scale * (1 - _BETAS[0]) / c1).to(grad.dtype)
+        for old, new in ((params[:, part], moved), (first, new_first), (second, new_second)):
+            old.copy_(torch.where(going, new, old))
 
 
 def clip_by_norm_(grad: torch.Tensor, max_norm: torch.Tensor) -> None:
@@ -216,3 +191,72 @@ def clip_by_norm_(grad: torch.Tensor, max_norm: torch.Tensor) -> None:
     # The small number is torch.nn.utils.clip_grad_norm_'s. A norm that overflows goes on as NaN, as in `adam`.
     size = norm(grad)
     grad *= torch.where(size.isinf(), torch.nan, (max_norm / (size + 1e-6)).clamp(max=1))
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the inner product of each replica's vectors, `[R, P]` x `[R, P]` to `[R, 1]`."""
+    return (a * b).sum(-1, keepdim=True)
+
+
+def norm(a: torch.Tensor) -> torch.Tensor:
+    """Return the Euclidean norm of each replica's vector, `[R, P]` to `[R, 1]`."""
+    return dot(a, a).sqrt()
+
+
+def where(condition: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return replica r of `a` where `condition[r]` holds, else of `b`; condition `[R, 1]`, the others `[R, P]`."""
+    return torch.where(condition, a, b)
+
+
+def conjugate_gradient(
+    matvec: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor, *, iterations: int, tolerance: float = 1e-10
+) -> torch.Tensor:
+    """Return x with A x = b approximately, `[R, P]`, for a positive definite A given by its products `matvec`.
+
+    A replica whose squared residual falls below `tolerance` keeps its answer while the others go on (Hestenes and
+    Stiefel 1952; used for the natural gradient by Schulman et al. 2015, appendix C).
+    """
+    x = torch.zeros_like(b)
+    residual, direction = b.clone(), b.clone()
+    rr = dot(residual, residual)  # [R, 1]
+    for _ in range(iterations):
+        going = rr > tolerance
+        if not bool(going.any()):
+            break
+        product = matvec(direction)
+        curvature = dot(direction, product)
+        alpha = where(going & (curvature > 0), rr / curvature, torch.zeros_like(rr))
+        x = x + alpha * direction
+        residual = residual - alpha * product
+        new_rr = dot(residual, residual)
+        direction = where(going, residual + new_rr / rr * direction, direction)
+        rr = where(going, new_rr, rr)
+    return x
+
+
+def backtracking_line_search(
+    accept: Callable[[torch.Tensor], torch.Tensor],
+    start: torch.Tensor,
+    step: torch.Tensor,
+    *,
+    shrink: float,
+    tries: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (point, fraction): start + shrink^j step for the first j < tries that `accept` takes, per replica.
+
+    `accept` maps points `[R, P]` to booleans `[R, 1]`; a replica of which no try is accepted stays at `start` with
+    fraction 0. Fractions are `[R, 1]`.
+    """
+    point = start.clone()
+    fraction = torch.zeros_like(start[:, :1])
+    scale = 1.0
+    for _ in range(tries):
+        open_ = fraction == 0
+        if not bool(open_.any()):
+            break
+        candidate = start + scale * step
+        taken = open_ & accept(candidate)
+        point = where(taken, candidate, point)
+        fraction = where(taken, torch.full_like(fraction, scale), fraction)
+        scale *= shrink
+    return point, fraction

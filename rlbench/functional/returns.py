@@ -6,16 +6,12 @@ apart: an end cuts the sum, only a termination makes the next state's value zero
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from rlbench.functional.compiled import kernel
+from rlbench.functional.compiled import Array, kernel
 
 Coefficient = float | torch.Tensor
-Array = npt.NDArray[Any]
 
 
 @kernel

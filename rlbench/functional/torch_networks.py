@@ -17,17 +17,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import numpy.typing as npt
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from rlbench.functional.distributions import Distribution, Family
-    from rlbench.functional.networks import ActorCritic, Stack
+from rlbench.functional.compiled import Array
+from rlbench.functional.distributions import Distribution, Family
+from rlbench.functional.networks import ActorCritic, Stack
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 T = TypeVar("T")
 Evaluated = tuple[Tensor | None, Tensor | None]
@@ -65,23 +63,21 @@ class TensorNetwork(ABC):
         """
         return (True, True) if self.shared else (policy, value)
 
+    @torch.no_grad()
     def heads(self, params: Tensor, x: Tensor) -> Tensor:
         """Return the heads `[R, B, H]` without a way back."""
-        with torch.no_grad():
-            parts = [self.evaluate(*piece, value=False)[0] for piece in self.pieces(params, x)]
-        return _joined(parts)
+        return _joined([self.evaluate(*piece, value=False)[0] for piece in self.pieces(params, x)])
 
     def act(self, family: Family, params: Tensor, observation: Array, noise: Array) -> Array:
         """Do what `ActorCritic.act` does: what comes and goes is arrays, the parameters lie on a device."""
         head = self.heads(params, torch.from_numpy(observation).to(params.device))
         return family.sample_tensor(head, torch.from_numpy(noise).to(params.device)).cpu().numpy()
 
+    @torch.no_grad()
     def values(self, params: Tensor, observation: Array) -> Array:
         """Do what `ActorCritic.values` does."""
-        x = torch.from_numpy(observation).to(params.device)
-        with torch.no_grad():
-            parts = [self.evaluate(*piece, policy=False)[1] for piece in self.pieces(params, x)]
-        return _joined(parts).cpu().numpy()
+        pieces = self.pieces(params, torch.from_numpy(observation).to(params.device))
+        return _joined([self.evaluate(*piece, policy=False)[1] for piece in pieces]).cpu().numpy()
 
     def pieces(self, *stacked: Tensor) -> list[tuple[Tensor, ...]]:
         """Return what is evaluated in one go: one replica of each tensor, in memory of its own, or all replicas."""
@@ -290,7 +286,6 @@ class ModuleNetwork(TensorNetwork):
         return self
 
     def parts(self, *, policy: bool, value: bool) -> tuple[bool, bool]:
-        """Return which parameters move, see `TensorNetwork.parts`; a shared module moves as a whole or not at all."""
         if self.shared and not (policy and value):
             raise ModuleError(
                 "policy and value are improved one after the other, but network()'s module shares parameters between "

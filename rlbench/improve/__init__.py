@@ -1,5 +1,40 @@
-"""One improvement step: what it sees, the default step, and what is measured of it."""
+"""One improvement step: what it sees, what is measured of it, and the default step, `first_order`."""
 
-from rlbench.improve.first_order import first_order
+from __future__ import annotations
 
-__all__ = ["first_order"]
+import torch
+
+from rlbench.data import Params, Problem
+from rlbench.functional.returns import kl_estimate, weighted_mean
+
+
+def first_order(
+    problem: Problem,
+    *,
+    start: Params | None = None,
+    policy: bool = True,
+    value: bool = True,
+    epochs: int | None = None,
+    minibatches: int | None = None,
+) -> Params:
+    """Return the parameters after `epochs` passes of minibatch Adam (the algorithm's own number by default), `[R, P]`.
+
+    Maximises mean surrogate + entropy_coef * mean entropy - value_coef * mean value loss (Schulman et al. 2017,
+    equation 9). `policy=False` fits the value only. A replica stops when its KL estimate passes 1.5 `target_kl`.
+    """
+    algorithm = problem.algorithm
+    params = (problem.params if start is None else start).clone()
+    stops = torch.as_tensor(algorithm.target_kl)
+    may_stop = policy and bool(torch.isfinite(stops).any())
+    going = problem.alive
+
+    count = minibatches or algorithm.minibatches
+    for batch in problem.minibatches(epochs=epochs or algorithm.epochs, count=count):
+        if problem.none_left(going):
+            break
+        _, grad, x = problem.gradient(params, batch, policy=policy, entropy=policy, value=value, active=going)
+        if may_stop:
+            kl = weighted_mean(kl_estimate(x.log_ratio.detach()), x.weight)
+            going = going & ~problem.mask(kl > 1.5 * stops)
+        params = problem.ascend(params, grad, going & problem.usable(batch), policy=policy, value=value)
+    return params

@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-import numpy.typing as npt
 import torch
 
 from rlbench.data import HeadTerms, Params, Samples
-from rlbench.functional.optimizers import TensorAdamState, adam_, clip_by_norm_
+from rlbench.functional.compiled import Array
+from rlbench.functional.optimizers import adam_, clip_by_norm_, norm
 from rlbench.functional.returns import clipped_value_loss, standardise, weighted_mean
-from rlbench.functional.solvers import norm
-from rlbench.functional.torch_networks import TensorNetwork, head_fisher
+from rlbench.functional.torch_networks import head_fisher
 from rlbench.improve.diagnostics import TensorMeter, measure_tensors
-from rlbench.improve.minibatches import BaseProblem, Batch, Rollout
+from rlbench.improve.minibatches import BaseProblem, Batch
 
-if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm
-    from rlbench.functional.distributions import Family
-
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 
 
 class AutogradProblem(BaseProblem):
     """A `Problem` whose batches and masks are tensors on the device of `params`."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        network: TensorNetwork,
-        family: Family,
-        params: Tensor,
-        optimizer: TensorAdamState,
-        rollout: Rollout,
-        *,
-        lr: Tensor,
-        alive: Tensor,
-        permute: Callable[[int], Array],
-        progress: float = 0.0,
-    ) -> None:
-        super().__init__(
-            algorithm, network, family, params, optimizer, rollout,
-            lr=lr, alive=alive, permute=permute, progress=progress, meter=TensorMeter(len(params), params.device),
-        )  # fmt: skip
-        self.band = self._column(algorithm.band)[:, 0]  # [R], half-width of the clip range
-        self._eps, self._max_norm = self._column(algorithm.adam_eps), self._column(algorithm.max_grad_norm)
-        self._value_coef = self._column(algorithm.value_coef)
-        # Which terms there are at all is asked of the device once, here.
-        bonus, clips = torch.as_tensor(algorithm.entropy_coef) != 0, torch.as_tensor(algorithm.value_clip).isfinite()
-        self._entropy_coef = self._column(algorithm.entropy_coef) if bool(bonus.any()) else None
-        self._value_clip = self._column(algorithm.value_clip) if bool(clips.any()) else None
-
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
         head = self._network.forward(params, batch.observation, value=False).head
-        return self._samples(batch, head, batch.old_value)
+        return self._inputs(batch, head, batch.old_value)
 
     def measure(self, params: Params) -> dict[str, Array]:
         if not self.reference:
@@ -77,14 +44,15 @@ class AutogradProblem(BaseProblem):
     ) -> tuple[Tensor, Params, Samples]:
         counted = self.alive if active is None else active
         there = self._network.forward(params, batch.observation, policy=policy)
-        x = self._samples(batch, there.head.requires_grad_(), there.value.requires_grad_())
+        x = self._inputs(batch, there.head.requires_grad_(), there.value.requires_grad_())
         with torch.enable_grad():
             result = (objective or self._surrogate)(x) if policy else torch.zeros_like(params[:, :1])
             total = result.sum()  # replicas share no parameter: the sum's gradient holds each one's own
-            if entropy and self._entropy_coef is not None:
+            if entropy and self._has_bonus:
                 total = total + (self._entropy_coef * x.entropy * batch.shares).sum()
             if value:
-                loss = clipped_value_loss(there.value, batch.old_value, batch.target, self._value_clip)
+                clip = self._value_clip if self._clips else None
+                loss = clipped_value_loss(there.value, batch.old_value, batch.target, clip)
                 mean = (loss * batch.shares).sum(-1, keepdim=True)
                 self.meter.add("value_loss", mean.detach()[:, 0], counted)
                 total = total - (self._value_coef * mean).sum()
@@ -93,10 +61,8 @@ class AutogradProblem(BaseProblem):
         grad = there.backward(at_head, at_value)
         self.meter.add("samples", torch.full_like(self._lr[:, 0], x.advantage.shape[1]), counted)
         if log_prob is not None:
-            self.meter.add_policy_step(
-                log_prob.detach(), batch.old_log_prob, at_log_prob, batch.advantage, batch.weight,
-                self.band, norm(grad[:, : self.policy_size])[:, 0], counted,
-            )  # fmt: skip
+            size = norm(grad[:, : self.policy_size])[:, 0]
+            self.meter.add_policy_step(batch, log_prob.detach(), at_log_prob, self.band, size, counted)
         return result.detach(), grad, x
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
@@ -118,40 +84,23 @@ class AutogradProblem(BaseProblem):
         adam_(params, grad, self._optimizer, lr=-self._lr, eps=self._eps, active=active, parts=parts)
         return params
 
-    def usable(self, batch: Batch) -> Tensor:
-        usable: Tensor = self.alive if batch.weight is None else self.alive & (batch.weight.sum(-1) > 0)
-        return usable
-
-    def mask(self, condition: Tensor) -> Tensor:
-        return condition[:, 0]
-
-    def none_left(self, going: Tensor) -> bool:
-        return going.device.type == "cpu" and not bool(going.any())
-
     def _surrogate(self, x: Samples) -> Tensor:
         return weighted_mean(self.algorithm.surrogate(x), x.weight)
 
-    def _samples(self, batch: Batch, head: Tensor, value: Tensor) -> Samples:
-        return Samples(
-            advantage=batch.advantage,
-            old_log_prob=batch.old_log_prob,
-            old_value=batch.old_value,
-            target=batch.target,
-            weight=batch.weight,
-            terms=HeadTerms(self._family.build, head, batch.old_head, batch.action, value),
-        )
+    def _inputs(self, batch: Batch, head: Tensor, value: Tensor) -> Samples:
+        return self._samples(batch, HeadTerms(self._family.build, head, batch.old_head, batch.action, value))
+
+    def _start_meter(self) -> TensorMeter:
+        return TensorMeter(len(self.params), self.params.device)
 
     def _own(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.params.device)
 
+    def _tensor(self, own: Tensor) -> Tensor:
+        return own
+
     def _take(self, values: Tensor, order: Tensor) -> Tensor:
         return values[torch.arange(order.shape[1], device=order.device)[:, None], order]
-
-    def _in_order(self, parts: Sequence[Tensor], order: Tensor) -> Tensor:
-        stacked = torch.stack([*parts])
-        result = stacked.new_empty((len(self.params), self.size, *stacked.shape[3:]))
-        result[torch.arange(len(result), device=result.device)[:, None], order] = stacked
-        return result
 
     def _standardise(self, advantage: Tensor, weight: Tensor | None) -> Tensor:
         return standardise(advantage, weight)

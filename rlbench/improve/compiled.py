@@ -1,59 +1,102 @@
-"""The improvement step with written-out derivatives, in compiled loops: the built-in network, on the CPU."""
+"""The improvement step with written-out derivatives, in compiled loops: the built-in network, on the CPU.
+
+Autograd or its replay differentiates what the algorithm's author wrote, on tensors `[R, B]`, by the surrogate's inputs:
+log-probabilities, entropies, divergences and values. From there on, the written-out derivatives of likelihood and
+network continue.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property, partial, reduce
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Params, Samples
-from rlbench.functional.networks import ActorCritic
-from rlbench.functional.optimizers import AdamState, adam, norms
-from rlbench.functional.returns import value_loss
+from rlbench.functional.compiled import Array
+from rlbench.functional.distributions import Family
+from rlbench.functional.likelihoods import Likelihood
+from rlbench.functional.optimizers import adam, norms
+from rlbench.functional.returns import value_loss, weighted_mean
 from rlbench.improve.diagnostics import Meter, measure_arrays
-from rlbench.improve.differentiation import Differentiation, Objective, SurrogateInputs, samples
-from rlbench.improve.minibatches import BaseProblem, Batch, Rollout, standardise_, take
+from rlbench.improve.minibatches import BaseProblem, Batch, standardise_, take
+from rlbench.improve.replay import SURROGATE_INPUTS, Replay, record
 
-if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm
-    from rlbench.functional.distributions import Family
+Objective = Callable[[Samples], torch.Tensor]
 
-Array = npt.NDArray[Any]
+
+class SurrogateInputs:
+    """The `Terms` of one batch, `[R, B]` each, computed when first asked for; with `live` they collect gradients.
+
+    `grads` holds the gradients that reached an input, `[R, B]` each.
+    """
+
+    def __init__(self, family: Family, batch: Batch, head: Array, value: Array, *, live: bool) -> None:
+        self._family, self._action, self._live = family, batch.action, live
+        self._heads = {"new": head, "old": batch.old_head}
+        self._policies: dict[str, Likelihood] = {}
+        self._arrays: dict[str, Array] = {"value": value}
+        self._tensors: dict[str, torch.Tensor] = {}
+        self.grads: Mapping[str, Array] = {}
+
+    def log_prob(self) -> torch.Tensor:
+        return self._tensor("log_prob")
+
+    def entropy(self) -> torch.Tensor:
+        return self._tensor("entropy")
+
+    def kl(self) -> torch.Tensor:
+        return self._tensor("kl")
+
+    def value(self) -> torch.Tensor:
+        return self._tensor("value")
+
+    def array(self, name: str) -> Array:
+        """Return an input as an array, `[R, B]`."""
+        if name not in self._arrays:
+            if name == "log_prob":
+                self._arrays[name] = self._policy("new").log_prob(self._action)
+            elif name == "entropy":
+                self._arrays[name] = self._policy("new").entropy()
+            else:
+                self._arrays[name] = self._policy("new").kl_from(self._policy("old"))
+        return self._arrays[name]
+
+    def backward(self, total: torch.Tensor) -> None:
+        """Collect the gradients of a number at the inputs by autograd."""
+        total.backward()  # type: ignore[no-untyped-call]
+        self.grads = {name: x.grad.numpy() for name, x in self._tensors.items() if x.grad is not None}
+
+    def vjp(self, entropy_grad: Array | None) -> Array | None:
+        """Return the gradient at the policy's head, `[R, B, H]`, or None; `entropy_grad` `[R, B]` is added."""
+        parts = []
+        if (grad := self.grads.get("log_prob")) is not None:
+            parts.append(self._policy("new").vjp_log_prob(self._action, grad))
+        if (grad := self.grads.get("kl")) is not None:
+            parts.append(self._policy("new").vjp_kl(self._policy("old"), grad))
+        for grad in (self.grads.get("entropy"), entropy_grad):
+            if grad is not None:
+                parts.append(self._policy("new").vjp_entropy(grad))
+        return reduce(np.add, parts) if parts else None
+
+    def _policy(self, which: str) -> Likelihood:
+        """Return the policy that is optimised or the one that acted."""
+        if which not in self._policies:
+            self._policies[which] = self._family.likelihood(self._heads[which])
+        return self._policies[which]
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        if name not in self._tensors:
+            self._tensors[name] = torch.from_numpy(np.ascontiguousarray(self.array(name))).requires_grad_(self._live)
+        return self._tensors[name]
 
 
 class CompiledProblem(BaseProblem):
     """A `Problem` whose batches and masks are arrays."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        network: ActorCritic,
-        family: Family,
-        params: Array,
-        optimizer: AdamState,
-        rollout: Rollout,
-        *,
-        lr: Array,
-        alive: Array,
-        permute: Callable[[int], Array],
-        progress: float = 0.0,
-    ) -> None:
-        super().__init__(
-            algorithm, network, family, torch.from_numpy(params), optimizer, rollout,
-            lr=lr, alive=alive, permute=permute, progress=progress, meter=Meter(len(params)),
-        )  # fmt: skip
-        self.band = self._column(algorithm.band)[:, 0]  # [R], half-width of the clip range
-        self._eps, self._max_norm = self._column(algorithm.adam_eps), self._column(algorithm.max_grad_norm)
-        self._entropy_coef, self._value_coef = self._column(algorithm.entropy_coef), self._column(algorithm.value_coef)
-        self._value_clip = self._column(algorithm.value_clip)[:, 0]
-        self._has_bonus = bool(self._entropy_coef.any())
-        self._differentiate = Differentiation(algorithm)
-
     def policy_samples(self, params: Params, batch: Batch) -> Samples:
-        return samples(batch, self._policy_leaves(params, batch))
+        return self._samples(batch, self._policy_inputs(params, batch))
 
     def measure(self, params: Params) -> dict[str, Array]:
         if not self.reference:
@@ -73,24 +116,22 @@ class CompiledProblem(BaseProblem):
     ) -> tuple[torch.Tensor, Params, Samples]:
         flat, counted = params.numpy(), self.alive if active is None else active
         output = self._network.forward(flat, batch.observation, policy=policy)
-        leaves = self._leaves(batch, output.head, output.value, live=True)
-        result = self._differentiate(batch, leaves, objective) if policy else torch.zeros((len(flat), 1))
-        bonus = self._entropy_coef * batch.shares if entropy and self._has_bonus else None
-        at_head = leaves.vjp(bonus)
-        at_value = leaves.grad("value")
+        inputs = SurrogateInputs(self._family, batch, output.head, output.value, live=True)
+        result = self._differentiate(batch, inputs, objective) if policy else torch.zeros((len(flat), 1))
+        at_head = inputs.vjp(self._entropy_coef * batch.shares if entropy and self._has_bonus else None)
+        at_value = inputs.grads.get("value")
         if value:
-            loss, by_loss = value_loss(output.value, batch.old_value, batch.target, self._value_clip, batch.shares)
+            clip = self._value_clip[:, 0]
+            loss, by_loss = value_loss(output.value, batch.old_value, batch.target, clip, batch.shares)
             self.meter.add("value_loss", loss, counted)
             by_loss *= -self._value_coef
             at_value = by_loss if at_value is None else by_loss + at_value
         grad = self._network.backward(flat, output.tape, at_head, at_value)
         self.meter.add("samples", np.full(len(flat), batch.observation.shape[1]), counted)
         if policy:
-            self.meter.add_policy_step(
-                leaves.array("log_prob"), batch.old_log_prob, leaves.grad("log_prob"), batch.advantage, batch.weight,
-                self.band, norms(grad[:, : self.policy_size]), counted,
-            )  # fmt: skip
-        return result, torch.from_numpy(grad), samples(batch, leaves)
+            log_prob, norm = inputs.array("log_prob"), norms(grad[:, : self.policy_size])
+            self.meter.add_policy_step(batch, log_prob, inputs.grads.get("log_prob"), self.band, norm, counted)
+        return result, torch.from_numpy(grad), self._samples(batch, inputs)
 
     def fisher(self, params: Params, batch: Batch) -> Callable[[Params], Params]:
         flat = params.numpy()
@@ -112,47 +153,52 @@ class CompiledProblem(BaseProblem):
         )  # fmt: skip
         return params
 
-    def usable(self, batch: Batch) -> Array:
-        usable: Array = self.alive if batch.weight is None else self.alive & batch.weight.any(-1)
-        return usable
-
-    def mask(self, condition: torch.Tensor) -> Array:
-        mask: Array = condition.numpy()[:, 0]
-        return mask
-
-    def none_left(self, going: Array) -> bool:
-        return not going.any()
-
     def _measured(self, params: Params) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
         for batch in self.reference:
-            leaves = self._policy_leaves(params, batch)
-            surrogate = self._differentiate(batch, leaves).numpy()[:, 0]
-            log_prob, kl, entropy = (leaves.array(name) for name in ("log_prob", "kl", "entropy"))
+            inputs = self._policy_inputs(params, batch)
+            surrogate = self._differentiate(batch, inputs).numpy()[:, 0]
+            log_prob, kl, entropy = (inputs.array(name) for name in ("log_prob", "kl", "entropy"))
             yield log_prob, batch.old_log_prob, kl, entropy, surrogate
 
-    def _policy_leaves(self, params: Params, batch: Batch) -> SurrogateInputs:
+    def _policy_inputs(self, params: Params, batch: Batch) -> SurrogateInputs:
         """Return the terms of a batch under the policy of `params`, without gradient; `value` is the old one."""
         head = self._network.forward(params.numpy(), batch.observation, value=False).head
-        return self._leaves(batch, head, batch.old_value, live=False)
+        return SurrogateInputs(self._family, batch, head, batch.old_value, live=False)
 
-    def _leaves(self, batch: Batch, head: Array, value: Array, *, live: bool) -> SurrogateInputs:
-        likelihood = self._family.likelihood
-        return SurrogateInputs(
-            lambda: likelihood(head), lambda: likelihood(batch.old_head), batch.action, value, live=live
-        )
+    @cached_property
+    def _replay(self) -> Callable[..., Replay | str]:
+        """What `record` returns for this algorithm; asked for every batch."""
+        return cache(partial(record, self.algorithm))
+
+    def _differentiate(self, batch: Batch, inputs: SurrogateInputs, objective: Objective | None = None) -> torch.Tensor:
+        """Return an objective `[R, 1]`, by default the mean surrogate, leaving its gradients at the inputs."""
+        weighted = batch.weight is not None
+        if objective is None and isinstance(
+            replay := self._replay(batch.advantage.shape[1], weighted=weighted), Replay
+        ):
+            arrays = {n: inputs.array(n) if n in SURROGATE_INPUTS else getattr(batch, n) for n in replay.inputs}
+            upstream = batch.shares if weighted else batch.shares[:, :1]
+            surrogate, inputs.grads = replay(self.algorithm, arrays, upstream)
+            return torch.from_numpy(np.vecdot(surrogate, batch.shares)[:, None])
+        x = self._samples(batch, inputs)
+        result = objective(x) if objective else weighted_mean(self.algorithm.surrogate(x), x.weight)
+        if result.requires_grad:
+            # Replicas share no parameter, so the gradient of the sum holds each replica's own gradient.
+            inputs.backward(result.sum())
+        return result.detach()
+
+    def _start_meter(self) -> Meter:
+        return Meter(len(self.params))
 
     def _own(self, tensor: torch.Tensor) -> Array:
         own: Array = tensor.numpy()
         return own
 
+    def _tensor(self, own: Array) -> torch.Tensor:
+        return torch.from_numpy(own)
+
     def _take(self, values: Array, order: Array) -> Array:
         return take(values, order)
-
-    def _in_order(self, parts: Sequence[Array], order: Array) -> Array:
-        stacked = np.stack(parts)
-        result = np.empty((len(self.params), self.size, *stacked.shape[3:]), stacked.dtype)
-        result[np.arange(len(result))[:, None], order] = stacked
-        return result
 
     def _standardise(self, advantage: Array, weight: Array | None) -> Array:
         return standardise_(advantage, weight)

@@ -26,14 +26,12 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.data import Samples
-from rlbench.functional.compiled import inlined, kernel
+from rlbench.functional.compiled import Array, inlined, kernel
 from rlbench.functional.returns import weighted_mean
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 
 METERED = ("clip_fraction", "clip_killed", "value_loss", "grad_norm")
@@ -98,25 +96,16 @@ class Meter:
         """Add one measurement per replica, `[R]`, of the replicas in `active` `[R]`."""
         _add_all(self._sums, self._counts, _NAMES.index(name), values, active)
 
-    def add_policy_step(
-        self,
-        log_prob: Any,
-        old_log_prob: Any,
-        grad: Any | None,
-        advantage: Any,
-        weight: Any | None,
-        band: Any,
-        norm: Any,
-        active: Any,
-    ) -> None:
-        """Add clip fractions and gradient norm `[R]` of one step; samples are `[R, B]`.
+    def add_policy_step(self, batch: Any, log_prob: Any, grad: Any | None, band: Any, norm: Any, active: Any) -> None:
+        """Add clip fractions and gradient norm `[R]` of one step on a `Batch`; `log_prob` and `grad` are `[R, B]`.
 
         `grad` is the gradient of the surrogate by `log_prob`; without one the surrogate does not depend on it, and
         there is nothing to kill. `band` is `[R]`.
         """
+        weight = _NONE if batch.weight is None else batch.weight
         _add_step(
-            self._sums, self._counts, log_prob, old_log_prob, _NONE if grad is None else grad,
-            advantage, _NONE if weight is None else weight, band, norm, active,
+            self._sums, self._counts, log_prob, batch.old_log_prob, _NONE if grad is None else grad,
+            batch.advantage, weight, band, norm, active,
         )  # fmt: skip
 
     def mean(self, name: str) -> Array:
@@ -127,11 +116,15 @@ class Meter:
 
     def total(self, name: str) -> Array:
         """Return the sum of the measurements of each replica, `[R]`."""
-        return torch.as_tensor(self._sums[_NAMES.index(name)]).cpu().numpy()
+        return self._row(self._sums, name)
 
     def count(self, name: str) -> Array:
         """Return how often each replica was measured, `[R]`."""
-        return torch.as_tensor(self._counts[_NAMES.index(name)]).cpu().numpy()
+        return self._row(self._counts, name)
+
+    def _row(self, table: Any, name: str) -> Array:
+        row: Array = table[_NAMES.index(name)]
+        return row
 
 
 class TensorMeter(Meter):
@@ -141,6 +134,9 @@ class TensorMeter(Meter):
         self._sums = torch.zeros(len(_NAMES), replicas, dtype=torch.float64, device=device)
         self._counts = torch.zeros(len(_NAMES), replicas, dtype=torch.int64, device=device)
 
+    def _row(self, table: Tensor, name: str) -> Array:
+        return table[_NAMES.index(name)].cpu().numpy()
+
     def add(self, name: str, values: Tensor, active: Tensor) -> None:
         row = _NAMES.index(name)
         # A product would make NaN of what does not count.
@@ -148,23 +144,15 @@ class TensorMeter(Meter):
         self._counts[row] += active
 
     def add_policy_step(
-        self,
-        log_prob: Tensor,
-        old_log_prob: Tensor,
-        grad: Tensor | None,
-        advantage: Tensor,
-        weight: Tensor | None,
-        band: Tensor,
-        norm: Tensor,
-        active: Tensor,
+        self, batch: Any, log_prob: Tensor, grad: Tensor | None, band: Tensor, norm: Tensor, active: Tensor
     ) -> None:
-        counts = torch.ones_like(advantage, dtype=torch.bool) if weight is None else weight > 0
+        counts = torch.ones_like(log_prob, dtype=torch.bool) if batch.weight is None else batch.weight > 0
         total = counts.sum(-1).clamp(min=1).to(torch.float64)
-        outside = (((log_prob - old_log_prob).exp() - 1).abs() > band[:, None]) & counts
+        outside = (((log_prob - batch.old_log_prob).exp() - 1).abs() > band[:, None]) & counts
         self.add("grad_norm", norm, active)
         self.add("clip_fraction", outside.sum(-1) / total, active)
         if grad is not None:
-            self.add("clip_killed", ((grad == 0) & (advantage != 0) & counts).sum(-1) / total, active)
+            self.add("clip_killed", ((grad == 0) & (batch.advantage != 0) & counts).sum(-1) / total, active)
 
 
 @kernel

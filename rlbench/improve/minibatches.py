@@ -1,26 +1,24 @@
-"""The samples of a rollout, the minibatches that are gathered from them, and the policy that acted on them."""
+"""The samples of a rollout, the minibatches that are gathered from them, and what both engines share of a `Problem`."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from rlbench.data import Params, Problem
-from rlbench.functional.compiled import kernel
+from rlbench.data import Params, Problem, Samples, Terms
+from rlbench.functional.compiled import Array, kernel
 from rlbench.functional.distributions import Family
 from rlbench.functional.returns import normalised_weights
+from rlbench.improve.diagnostics import Meter
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
-    from rlbench.improve.diagnostics import Meter
 
-Array = npt.NDArray[Any]
 Tensor = torch.Tensor
 Own = Any
 """An array or a tensor, as an engine has them."""
@@ -43,11 +41,6 @@ class Rollout:
     old_value: Tensor
     weight: Tensor | None
 
-    def to(self, device: torch.device) -> Rollout:
-        """Return the samples on a device."""
-        moved: Any = {name: None if x is None else x.to(device) for name, x in vars(self).items()}
-        return Rollout(**moved)
-
 
 @dataclass(eq=False)
 class Batch:
@@ -63,17 +56,18 @@ class Batch:
     advantage: Own
     target: Own
     old_value: Own
-    weight: Own | None
     shares: Own
     old_head: Own
     old_log_prob: Own
+    weight: Own | None = None
 
 
 class BaseProblem(Problem):
-    """What both engines share of a `Problem`: shuffled minibatches, and what the acting policy did on them.
+    """What both engines share of a `Problem`: coefficients, shuffled minibatches, what the acting policy did on them.
 
     meter       what is measured of the gradient steps
     reference   the batches of the first epoch, on which the update is measured when it is over
+    band        half-width of the clip range, `[R]`
     """
 
     def __init__(
@@ -81,32 +75,33 @@ class BaseProblem(Problem):
         algorithm: Algorithm,
         network: Any,
         family: Family,
-        params: Params,
+        params: Own,
         optimizer: Any,
         rollout: Rollout,
         *,
         lr: Own,
         alive: Own,
         permute: Callable[[int], Array],
-        progress: float,
-        meter: Meter,
+        progress: float = 0.0,
     ) -> None:
-        self.algorithm, self.params, self.progress, self.alive, self.meter = algorithm, params, progress, alive, meter
+        self.algorithm, self.params = algorithm, torch.as_tensor(params)
+        self.progress, self.alive = progress, self._own(torch.as_tensor(alive))
         self.policy_size: int = network.policy_size
+        self.size = rollout.observation.shape[1]  # n
+        self.meter = self._start_meter()
         self.reference: list[Batch] = []
+        self.band = self._column(algorithm.band)[:, 0]
         self._network, self._family, self._optimizer = network, family, optimizer
-        self._rollout, self._lr, self._permute = rollout, lr, permute
-        # As the engine's own once, not in every epoch.
-        parts = (rollout.observation, rollout.action, rollout.advantage, rollout.target, rollout.old_value)
-        self._parts = [self._own(part) for part in parts]
-        self._weight = None if rollout.weight is None else self._own(rollout.weight)
-        self._old: list[Own] = []  # heads [R, n, H] and log-probabilities [R, n] of the acting policy
-        self._equal: Own | None = None  # weights of samples that all count alike, of the last order
-
-    @property
-    def size(self) -> int:
-        """The number of samples per replica, n."""
-        return self._rollout.observation.shape[1]
+        self._lr, self._permute = self._own(torch.as_tensor(lr)), permute
+        self._eps, self._max_norm = self._column(algorithm.adam_eps), self._column(algorithm.max_grad_norm)
+        self._entropy_coef, self._value_coef = self._column(algorithm.entropy_coef), self._column(algorithm.value_coef)
+        self._value_clip = self._column(algorithm.value_clip)
+        # Which terms there are at all is asked of a device once, here.
+        self._has_bonus = bool(torch.as_tensor(algorithm.entropy_coef).any())
+        self._clips = bool((torch.as_tensor(algorithm.value_clip) < np.inf).any())
+        # As the engine's own once, not in every epoch; soon also heads and log-probabilities of the acting policy.
+        self._whole = {name: self._own(part) for name, part in vars(rollout).items() if part is not None}
+        self._equal: Own | None = None  # shares of samples that all count alike, of the last order
 
     def full(self) -> Batch:
         return next(self.minibatches(epochs=1, count=1))
@@ -116,25 +111,38 @@ class BaseProblem(Problem):
         # another one of its pack goes on. And they are sent to a device at once.
         orders = np.stack([self._order(count) for _ in range(epochs)])
         for order in self._own(torch.from_numpy(orders)):
-            if not self._old:
+            if "old_head" not in self._whole:
                 self._evaluate_old_policy(order)
             yield from self._gather(order)
+
+    def usable(self, batch: Batch) -> Own:
+        return self.alive if batch.weight is None else self.alive & (batch.weight > 0).any(-1)
+
+    def mask(self, condition: Tensor) -> Own:
+        return self._own(condition[:, 0])
+
+    def none_left(self, going: Own) -> bool:
+        return self.params.device.type == "cpu" and not bool(going.any())
 
     @abstractmethod
     def measure(self, params: Params) -> dict[str, Array]:
         """Return the measures after the update, one number per replica, `[R]` each."""
 
     @abstractmethod
+    def _start_meter(self) -> Meter:
+        """Return a meter of R replicas."""
+
+    @abstractmethod
     def _own(self, tensor: Tensor) -> Own:
         """Return a tensor of the CPU or of the device as the engine's own."""
 
     @abstractmethod
-    def _take(self, values: Own, order: Own) -> Own:
-        """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
+    def _tensor(self, own: Own) -> Tensor:
+        """Return what `_own` made as a tensor."""
 
     @abstractmethod
-    def _in_order(self, parts: Sequence[Own], order: Own) -> Own:
-        """Return what belongs to the indices `order` `[M, R, B]`, M arrays `[R, B, ...]`, as `[R, n, ...]`."""
+    def _take(self, values: Own, order: Own) -> Own:
+        """Return `[M, R, B, ...]`, the samples of `values` `[R, n, ...]` at the indices `order` `[M, R, B]`."""
 
     @abstractmethod
     def _standardise(self, advantage: Own, weight: Own | None) -> Own:
@@ -146,8 +154,19 @@ class BaseProblem(Problem):
 
     def _column(self, coefficient: float | Tensor) -> Own:
         """Return a coefficient as `[R, 1]`."""
-        column = torch.as_tensor(coefficient, dtype=torch.float32, device=self.params.device)
-        return self._own(column.expand(len(self.params), 1).contiguous())
+        column, shape = torch.as_tensor(coefficient, dtype=torch.float32), (len(self.params), 1)
+        return self._own(column if column.shape == shape else column.expand(shape).contiguous())
+
+    def _samples(self, batch: Batch, terms: Terms) -> Samples:
+        """Return a batch as an algorithm sees it."""
+        return Samples(
+            advantage=self._tensor(batch.advantage),
+            old_log_prob=self._tensor(batch.old_log_prob),
+            old_value=self._tensor(batch.old_value),
+            target=self._tensor(batch.target),
+            weight=None if batch.weight is None else self._tensor(batch.weight),
+            terms=terms,
+        )
 
     def _order(self, count: int) -> Array:
         """Return sample indices `[count, R, B]`: in order for a single batch, else shuffled per replica."""
@@ -162,39 +181,31 @@ class BaseProblem(Problem):
         A matrix product of another shape may round differently; evaluated in the same batches, the ratio of the first
         step is exactly 1 for every sample.
         """
-        seen, done = (self._take(part, order) for part in self._parts[:2])
+        seen, done = (self._take(self._whole[name], order) for name in ("observation", "action"))
         acted = [self._act(observation, action) for observation, action in zip(seen, done, strict=True)]
-        self._old = [self._in_order(parts, order) for parts in zip(*acted, strict=True)]
+        taken = self._tensor(order).transpose(0, 1).flatten(1)  # [R, n]
+        places = torch.empty_like(taken).scatter_(
+            1, taken, torch.arange(self.size, device=taken.device).expand_as(taken)
+        )
+        for name, parts in zip(("old_head", "old_log_prob"), zip(*acted, strict=True), strict=True):
+            stacked = torch.stack([self._tensor(part) for part in parts], 1).flatten(1, 2)  # [R, n, ...]
+            self._whole[name] = self._take(self._own(stacked), self._own(places[None]))[0]
         self.reference = list(self._gather(order))
-
-    def _shares(self, advantage: Own, weight: Own | None) -> Own:
-        if weight is not None:
-            return self._own(normalised_weights(torch.as_tensor(advantage), torch.as_tensor(weight)))
-        if self._equal is None or self._equal.shape != advantage.shape:
-            self._equal = self._own(normalised_weights(torch.as_tensor(advantage), None))
-        return self._equal
 
     def _gather(self, order: Own) -> Iterator[Batch]:
         """Yield the batches of an order `[M, R, B]` of sample indices, gathered in one go."""
-        observation, action, advantage, target, old_value, old_head, old_log_prob = (
-            self._take(values, order) for values in (*self._parts, *self._old)
-        )
-        weight = None if self._weight is None else self._take(self._weight, order)
+        taken = {name: self._take(values, order) for name, values in self._whole.items()}
+        advantage, weight = taken["advantage"], taken.get("weight")
         if self.algorithm.normalize_advantage == "minibatch":
-            advantage = self._standardise(advantage, weight)
-        shares = self._shares(advantage, weight)
+            taken["advantage"] = self._standardise(advantage, weight)
+        if weight is not None:
+            taken["shares"] = self._own(normalised_weights(self._tensor(advantage), self._tensor(weight)))
+        else:
+            if self._equal is None or self._equal.shape != advantage.shape:
+                self._equal = self._own(normalised_weights(self._tensor(advantage), None))
+            taken["shares"] = self._equal
         for m in range(len(order)):
-            yield Batch(
-                observation=observation[m],
-                action=action[m],
-                advantage=advantage[m],
-                target=target[m],
-                old_value=old_value[m],
-                weight=None if weight is None else weight[m],
-                shares=shares[m],
-                old_head=old_head[m],
-                old_log_prob=old_log_prob[m],
-            )
+            yield Batch(**{name: values[m] for name, values in taken.items()})
 
 
 @kernel
@@ -223,7 +234,6 @@ def take(values: Array, order: Array) -> Array:
 
 @kernel
 def _standardise(x: Array, weight: Array) -> None:
-    """Do in place what `rlbench.functional.returns.standardise` does, `[M, R, B]`; an empty weight is none."""
     for m in range(x.shape[0]):
         for r in range(x.shape[1]):
             row = x[m, r]

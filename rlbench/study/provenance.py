@@ -16,8 +16,8 @@ from typing import Any
 
 import rlbench
 from rlbench.study.executors.worker import ONE_THREAD
+from rlbench.training import processor
 from rlbench.training.checkpoints import source
-from rlbench.training.devices import processor
 
 _PACKAGES = ("rlbench", "torch", "numpy", "numba", "gymnasium")
 

@@ -55,9 +55,6 @@ _VERSION = 1  # of the checks that were passed
 _STEPS = 300  # that an environment is stepped twice
 _STEP_SECONDS = 1.0  # of stepping once, after which that is enough
 
-Elsewhere = tuple[Cell, dict[str, Any]]
-"""A cell that another process trained meanwhile, and the manifest that it left."""
-
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run, with a sentence that says what is stored."""
@@ -154,10 +151,9 @@ class Session:
             display = display_for(packs, show=show)
             self._lease.describe = display.document
 
-            def elsewhere(outcomes: list[Elsewhere]) -> None:
-                for cell, manifest in outcomes:
-                    self.summary.add_elsewhere(cell, manifest)
-                display.ended(Pack(tuple(cell for cell, _ in outcomes)))
+            def elsewhere(cell: Cell, manifest: dict[str, Any]) -> None:
+                self.summary.add_elsewhere(cell, manifest)
+                display.ended(Pack((cell,)))
 
             def on_event(event: Event) -> None:
                 display.event(event)
@@ -176,8 +172,8 @@ class Session:
                     meanwhile()
 
             claims = ClaimQueue(packs, self._store, self._lease, self._packs, elsewhere)
-            job = replace(self._job, on_event=on_event, meanwhile=prepare, shared=self._lease.path)
-            job = replace(job, train=self._placement.trainer(job.train))
+            train = self._placement.trainer(self._job.train)
+            job = replace(self._job, train=train, on_event=on_event, meanwhile=prepare, shared=self._lease.path)
             try:
                 while True:
                     limits = self._limits(self._job.limits, claims.waiting)
@@ -294,7 +290,7 @@ class ClaimQueue(Iterator[Pack]):
         store: Store,
         lease: Lease,
         plan: Callable[[Sequence[Cell]], list[Pack]],
-        elsewhere: Callable[[list[Elsewhere]], None],
+        elsewhere: Callable[[Cell, dict[str, Any]], None],
     ) -> None:
         self._packs = [*packs][::-1]
         self._left = {cell.id: cell for pack in packs for cell in pack.cells}  # not stored, nor failed in this command
@@ -365,8 +361,8 @@ class ClaimQueue(Iterator[Pack]):
         manifests = self._store.manifests(changed)
         for name in changed - manifests.keys():
             self._before[name] = self._store.stamp(name)  # damaged: trained, and set aside, by whoever is first
-        if manifests:
-            self._elsewhere([(self._left.pop(name), manifest) for name, manifest in manifests.items()])
+        for name, manifest in manifests.items():
+            self._elsewhere(self._left.pop(name), manifest)
         return [name for name in names if name in self._left]
 
     def _failed(self, name: str) -> Signature | None:

@@ -28,8 +28,7 @@ from rlbench.store.entry import cell_id
 from rlbench.store.runs import COSTS
 from rlbench.study import limits
 from rlbench.study.plan import Cell
-from rlbench.training import BLOCK
-from rlbench.training.devices import processor
+from rlbench.training import BLOCK, processor
 
 GPU_BLOCK = 1000  # replicas of a pack on a GPU, where each costs next to nothing beside the calls
 _GPU_EACH = 0.016  # of what a call takes
@@ -274,7 +273,7 @@ def place(device: str, workers: int | None) -> Placement:
     """
     if device == "cpu":  # without importing torch
         return Placement(workers=default_workers() if workers is None else workers)
-    from rlbench.training.devices import describe, resolve
+    from rlbench.training.engines import describe, resolve
 
     resolved = resolve(device)
     if workers is None:

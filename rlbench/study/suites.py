@@ -220,11 +220,10 @@ def load_suite(folder: str | Path) -> LoadedSuite:
     except RlbenchError as problem:
         raise RlbenchError(f"The folder {str(folder)!r} cannot be a suite. {problem}") from None
     files = [file for file in sorted(path.glob("*.py")) if file.name != FILE and assigns(file, "EXPERIMENT")]
-    experiments = {file: load_experiment(file) for file in files}
-    suite = _read(path / FILE)
+    experiments, suite = tuple(map(load_experiment, files)), _read(path / FILE)
     if not experiments and not suite.checks and not suite.errata:
         raise RlbenchError(f"{folder} holds no file that says EXPERIMENT = Experiment(...).")
-    loaded = LoadedSuite(name, path, suite, tuple(experiments.values()))
+    loaded = LoadedSuite(name, path, suite, experiments)
     _check_names(loaded, files)
     return loaded
 

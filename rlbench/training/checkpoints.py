@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import files
-from rlbench.training import INTERVAL
-from rlbench.training.devices import processor
+from rlbench.training import INTERVAL, processor
 from rlbench.training.loop import Loop
 from rlbench.training.state import State, UnusableError, from_document, to_document
 
@@ -96,7 +95,7 @@ class Checkpoints:
 
     def write(self, cell: str, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the checkpoint of a run, whole or not at all; OSError where the disk refuses."""
-        header = {"schema": SCHEMA, "cell": cell, "step": int(state["step"]), "seconds": float(state["seconds"][0])}
+        header = {"schema": SCHEMA, "cell": cell, "step": int(state["step"]), "seconds": state["seconds"].item()}
         header |= {"stamp": stamp(), "sha256": _checksum(state)}
         buffer = io.BytesIO()
         np.savez(buffer, **{**state, "header": from_document(header)})  # type: ignore[arg-type]  # names are free
@@ -185,7 +184,7 @@ def _checksum(state: Mapping[str, np.ndarray[Any, Any]]) -> str:
     return digest.hexdigest()
 
 
-_END = 0.1  # share of the interval from which the end of a block is worth a checkpoint
+AT_END = 0.1  # share of the interval from which the end of a block is worth a checkpoint
 _RARE = 50  # times as long as writing takes is the least interval
 
 
@@ -219,16 +218,13 @@ class Resumption:
         step = self._steps[block[0]]
         if self._checkpoints is None or not step:
             return True
-        states: list[State] = []
         for index, replica in enumerate(block):
             try:
-                states.append(self._checkpoints.read(self._checkpoints.cells[replica]))
-                training.restore(index, states[-1])
+                training.restore(index, self._checkpoints.read(self._checkpoints.cells[replica]))
             except (UnusableError, LookupError, TypeError, ValueError, OSError) as problem:
                 self._refuse(replica, problem)
         if not all(self._steps[replica] for replica in block):
             return False
-        training.restore_history(states)
         say_once(f"{training.algorithm.name}: {len(block)} of its runs go on at step {step:,} of {training.steps:,}.")
         return True
 
@@ -241,9 +237,10 @@ class Resumption:
             return
         started = time.monotonic()
         try:
-            for index, (replica, state) in enumerate(zip(block, training.states(), strict=True)):
+            states = [training.state(index) for index in range(len(block))]
+            for index, replica in enumerate(block):
                 if not training.outcomes[index].again:  # or it would be tried again from its end
-                    self._checkpoints.write(self._checkpoints.cells[replica], state)
+                    self._checkpoints.write(self._checkpoints.cells[replica], states[index])
         except UnusableError as problem:
             say_once(f"{training.algorithm.name} trains without checkpoints: {problem}.")
         except OSError as problem:
@@ -252,10 +249,6 @@ class Resumption:
         self._written = time.monotonic()
         if self._checkpoints.interval:
             self._interval = max(self._checkpoints.interval, _RARE * (self._written - started))
-
-    def write_at_end(self, training: Loop, block: Sequence[int]) -> None:
-        """Write the checkpoints of a block that is done, which is not stored before the whole pack is."""
-        self.write(training, block, share=_END)
 
     def _refuse(self, replica: int, problem: Exception) -> None:
         """Let a run start from the beginning, and say why; what is no checkpoint of it is not overwritten."""

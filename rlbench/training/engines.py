@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,10 @@ import torch
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
-from rlbench.fields import fields_of
 from rlbench.functional.distributions import Family, family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.optimizers import AdamState, TensorAdamState
 from rlbench.functional.torch_networks import (
-    ModuleError,
     ModuleNetwork,
     TensorActorCritic,
     build_modules,
@@ -25,13 +23,11 @@ from rlbench.functional.torch_networks import (
 )
 from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.compiled import CompiledProblem
-from rlbench.improve.minibatches import Rollout
 from rlbench.records import Environment
 from rlbench.training import envs as environments
-from rlbench.training.devices import describe
-from rlbench.training.loop import Array, Loop
+from rlbench.training.loop import Loop
 from rlbench.training.noise import Streams
-from rlbench.training.rollout import Experience
+from rlbench.training.state import Array
 
 
 def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:
@@ -44,14 +40,14 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
     if type(algorithm).network is Algorithm.network:
         return False
     with contextlib.closing(environments.make(environment, 1, 1)) as envs:
-        outputs = _outputs(family(envs.action.kind, envs.action.sizes))
+        outputs = family(envs.action.kind, envs.action.sizes).outputs
         return seeded(0, lambda: algorithm.network(envs.observation_size, outputs)) is not None
 
 
 class Training(Loop):
     """One pack in training by the compiled engine."""
 
-    MOMENTS = ("first", "second", "steps")
+    PROBLEM, MOMENTS = CompiledProblem, ("first", "second", "steps")
 
     @property
     def place(self) -> str:
@@ -62,46 +58,25 @@ class Training(Loop):
         optimizer = AdamState.zeros(self.replicas, network.size, network.policy_size)
         return network, initial(network, algorithms, self.streams), optimizer
 
-    def problem(self, rollout: Rollout, rate: Array, progress: float) -> CompiledProblem:
-        return CompiledProblem(
-            self.algorithm, self.network, self.family, self.params, self.optimizer, rollout,
-            lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
-        )  # fmt: skip
-
 
 class AutogradTraining(Loop):
     """One pack in training by autograd; parameters and samples lie on `device`."""
 
-    MOMENTS = ("first", "second", "decay1", "decay2")
+    PROBLEM, MOMENTS = AutogradProblem, ("first", "second", "decay1", "decay2")
 
     @property
     def place(self) -> str:
         return f"{describe(str(self.device))}, torch"
 
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, torch.Tensor, TensorAdamState]:
-        with _naming(self.algorithm):
-            network, params = self._network(algorithms)
+        network, params = self._network(algorithms)
         params = params.to(self.device)
         return network, params, TensorAdamState.zeros(params, network.policy_size)
-
-    def problem(self, rollout: Rollout, rate: Array, progress: float) -> AutogradProblem:
-        hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
-        algorithm = self.algorithm.replace(**{name: getattr(self.algorithm, name).to(self.device) for name in hypers})
-        return AutogradProblem(
-            algorithm, self.network, self.family, self.params, self.optimizer, rollout.to(self.device),
-            lr=torch.from_numpy(rate).to(self.device),
-            alive=torch.from_numpy(self.outcomes.alive).to(self.device),
-            permute=self.streams.permute, progress=progress,
-        )  # fmt: skip
-
-    def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
-        with _naming(self.algorithm):
-            super().update(experience, mean_return, progress)
 
     def _network(self, algorithms: Sequence[Algorithm]) -> tuple[ModuleNetwork | TensorActorCritic, torch.Tensor]:
         """Return the network and its initial parameters `[R, P]`: modules of the algorithm's own, or the built-in."""
         one_by_one = self.device.type == "cpu"
-        observations, outputs = self.envs.observation_size, _outputs(self.family)
+        observations, outputs = self.envs.observation_size, self.family.outputs
         if type(algorithms[0]).network is not Algorithm.network:
             makers = [partial(algorithm.network, observations, outputs) for algorithm in algorithms]
             modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
@@ -119,7 +94,7 @@ def layout(algorithm: Algorithm, observations: int, actions: Family) -> ActorCri
     """Return the built-in network as the algorithm's fields describe it."""
     return ActorCritic(
         observations=observations,
-        outputs=_outputs(actions),
+        outputs=actions.outputs,
         log_std=actions.log_std_size,
         hidden=algorithm.hidden,
         activation=algorithm.activation,
@@ -137,15 +112,21 @@ def initial(network: ActorCritic, algorithms: Sequence[Algorithm], streams: Stre
     )
 
 
-def _outputs(actions: Family) -> int:
-    """Return how many numbers of the head are the network's; the others are free parameters."""
-    return actions.head_size - actions.log_std_size
+def resolve(device: str) -> str:
+    """Return "cpu", "cuda" or "cuda:N" as a user asked for it; RlbenchError if it is unknown or not there."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return device
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise RlbenchError(f"There is no device {device!r}; it is cpu, cuda or cuda:N.")
+    if not torch.cuda.is_available():
+        why = "torch finds none" if torch.version.cuda else "this torch is built without CUDA"
+        raise RlbenchError(f"device={device} needs a CUDA GPU, but {why}; use cpu.")
+    if number and int(number) >= torch.cuda.device_count():
+        raise RlbenchError(f"device={device} does not exist; torch finds {torch.cuda.device_count()} CUDA GPUs.")
+    return device
 
 
-@contextlib.contextmanager
-def _naming(algorithm: Algorithm) -> Iterator[None]:
-    """Say whose module cannot be trained."""
-    try:
-        yield
-    except ModuleError as error:
-        raise RlbenchError(f"{algorithm.name}: {error}.") from error
+def describe(device: str) -> str:
+    """Return a resolved device as a manifest records it, a GPU with its model."""
+    return device if not device.startswith("cuda") else f"cuda ({torch.cuda.get_device_name(torch.device(device))})"

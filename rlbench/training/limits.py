@@ -132,6 +132,12 @@ def limit_memory(size: float) -> None:
         _limit = size
 
 
+def lift_memory_limit() -> None:
+    """Take back the limit of `limit_memory`, where there is one."""
+    if _limit != float("inf"):
+        limit_memory(float("inf"))
+
+
 def shortage(error: BaseException | None) -> str:
     """Return `ran out of memory (limit 9.1 GiB)` where that is what an error or its cause says, else nothing."""
     while error is not None:

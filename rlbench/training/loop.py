@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm, stack
@@ -22,14 +21,26 @@ from rlbench.training import envs as environments
 from rlbench.training.noise import Streams
 from rlbench.training.recording import History, Outcomes
 from rlbench.training.rollout import Collector, Experience, estimate
-from rlbench.training.state import State, UnusableError, from_document, joined, part, put_rows, rows, to_document
+from rlbench.training.state import (
+    Array,
+    Saved,
+    State,
+    UnusableError,
+    from_document,
+    joined,
+    part,
+    put_rows,
+    rows,
+    to_document,
+)
 
-Array = npt.NDArray[Any]
 
-
-class Loop(ABC):
+class Loop(Saved, ABC):
     """One pack in training; its parameters and its optimiser's state are an engine's."""
 
+    ROWS, PARTS = ("params", "seconds"), ("outcomes", "history", "streams", "collector")
+    PROBLEM: ClassVar[type[BaseProblem]]
+    """The engine's improvement step."""
     MOMENTS: ClassVar[tuple[str, ...]]
     """The attributes of `optimizer` that last, `[R, ...]` each."""
 
@@ -47,6 +58,7 @@ class Loop(ABC):
         first = algorithms[0]
         self.device = torch.device(device)
         self.algorithm = stack(algorithms)
+        self.hypers = [name for name, field in fields_of(type(first)).items() if field.is_hyper]
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
@@ -69,9 +81,15 @@ class Loop(ABC):
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, Any, Any]:
         """Return the network, its initial parameters `[R, P]` and the optimiser's state."""
 
-    @abstractmethod
     def problem(self, rollout: Rollout, rate: Array, progress: float) -> BaseProblem:
         """Return the improvement step on a rollout, with step sizes `rate` `[R, 1]`."""
+        algorithm = self.algorithm
+        if self.device.type != "cpu":
+            algorithm = algorithm.replace(**{name: getattr(algorithm, name).to(self.device) for name in self.hypers})
+        return self.PROBLEM(
+            algorithm, self.network, self.family, self.params, self.optimizer, rollout,
+            lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the environments."""
@@ -89,9 +107,9 @@ class Loop(ABC):
         rollout = estimate(self.algorithm, self.network, self.params, experience)
         problem = self.problem(rollout, rate, progress)
         new = problem.algorithm.improve(problem)
-        row: dict[str, Array | float] = {
-            "step": self.collector.step,
-            "progress": self.collector.step / self.steps,
+        row = {
+            "step": np.full(self.replicas, self.collector.step),
+            "progress": np.full(self.replicas, self.collector.step / self.steps),
             "mean_return": mean_return,
             **problem.measure(new),
             "explained_variance": explained_variance(rollout.old_value, rollout.target, rollout.weight),
@@ -100,47 +118,28 @@ class Loop(ABC):
         self.history.add(self.algorithm, problem.meter, row, self.outcomes.alive)
         self.params = new.numpy() if isinstance(self.params, np.ndarray) else new
         self._note_divergence(problem)
-        before = self.algorithm
-        self.algorithm = before.adapt(self.history.stats())
-        self.history.note_adapted(before, self.algorithm)
+        if type(before := self.algorithm).adapt is not Algorithm.adapt:
+            self.algorithm = before.adapt(self.history.stats())
+            self.history.note_adapted(before, self.algorithm)
 
-    def states(self) -> list[State]:
-        """Return the state of every replica between two rollouts; UnusableError if it cannot be saved."""
-        place = from_document(self.place)
-        hypers = [name for name, field in fields_of(type(self.algorithm)).items() if field.is_hyper]
-        return [
-            joined(
-                hyper=rows(self.algorithm, hypers, replica),
-                outcome=self.outcomes.state(replica),
-                history=history,
-                optimizer=rows(self.optimizer, self.MOMENTS, replica),
-                streams=self.streams.state(replica),
-                collector=self.collector.state(replica),
-            )
-            | rows(self, ("params",), replica)
-            | {"place": place, "step": np.array(self.collector.step), "seconds": self.seconds[[replica]]}
-            for replica, history in enumerate(self.history.states())
-        ]
+    def state(self, replica: int) -> State:
+        """Return the state of one replica between two rollouts; UnusableError if it cannot be saved."""
+        tensors = {"hyper": rows(self.algorithm, self.hypers, replica)}
+        tensors |= {"optimizer": rows(self.optimizer, self.MOMENTS, replica)}
+        common = {"place": from_document(self.place), "step": np.array(self.collector.step)}
+        return super().state(replica) | joined(**tensors) | common
 
     def restore(self, replica: int, state: State) -> None:
-        """Put one replica, before the first rollout, where `states` found it; UnusableError if it does not get there.
+        """Put one replica, before the first rollout, where `state` found it; UnusableError if it does not get there.
 
-        Only with `restore_history` of all replicas does the pack go on from there.
+        The pack goes on from there once all its replicas, which must be at the same step, are restored.
         """
         if to_document(state["place"]) != self.place:
             raise UnusableError(f"it was trained on {to_document(state['place'])}, not on {self.place}")
-        put_rows(self.algorithm, part(state, "hyper"), replica, part(state, "hyper"))
-        self.outcomes.restore(replica, part(state, "outcome"))
+        put_rows(self.algorithm, self.hypers, replica, part(state, "hyper"))
         put_rows(self.optimizer, self.MOMENTS, replica, part(state, "optimizer"))
-        self.streams.restore(replica, part(state, "streams"))
-        self.collector.restore(replica, part(state, "collector"))
-        put_rows(self, ("params",), replica, state)
-        self.seconds[replica] = state["seconds"][0]
-
-    def restore_history(self, states: Sequence[State]) -> None:
-        """Go on from the rows and the step in the states of all replicas."""
-        self.history.restore([part(state, "history") for state in states])
-        self.collector.step = int(states[0]["step"])
+        super().restore(replica, state)
+        self.collector.step = int(state["step"])
 
     def run(
         self, on_progress: Callable[[Progress], None] | None, after_rollout: Callable[[], None] = lambda: None
@@ -172,11 +171,11 @@ class Loop(ABC):
 
     def _note_divergence(self, problem: BaseProblem) -> None:
         """Note replicas that diverged, and set parameters that are not finite to zero, which is harmless to step on."""
-        params, first, second = (torch.as_tensor(x) for x in (self.params, self.optimizer.first, self.optimizer.second))
-        nonfinite = ~params.isfinite().all(-1)
+        nonfinite = ~torch.as_tensor(self.params).isfinite().all(-1)
         self.outcomes.note_update(nonfinite.cpu().numpy(), problem.meter, self.collector.step)
-        for tensor in (params, first, second):
-            tensor.masked_fill_(nonfinite[:, None], 0.0)
+        if nonfinite.any():
+            for values in (self.params, self.optimizer.first, self.optimizer.second):
+                torch.as_tensor(values).masked_fill_(nonfinite[:, None], 0.0)
 
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm
@@ -17,9 +15,18 @@ from rlbench.functional.compiled import exact
 from rlbench.improve.diagnostics import METERED, Meter
 from rlbench.records import Status, Table
 from rlbench.training.envs import Failure
-from rlbench.training.state import State, UnusableError, from_document, joined, part, put, put_rows, rows, to_document
-
-Array = npt.NDArray[Any]
+from rlbench.training.state import (
+    Array,
+    State,
+    UnusableError,
+    from_document,
+    joined,
+    part,
+    put,
+    put_rows,
+    rows,
+    to_document,
+)
 
 _COLUMNS = ("step", "return", "length")
 
@@ -114,16 +121,12 @@ class History:
         self._adapted: set[str] = set()  # the fields that `adapt` has changed
         self._known: tuple[Algorithm | None, dict[str, Array]] = (None, {})
 
-    def add(self, algorithm: Algorithm, meter: Meter, columns: dict[str, Array | float], alive: Array) -> None:
-        """Add the row of one update that `algorithm` made, for the replicas in `alive` `[R]`."""
-        replicas = len(alive)
+    def add(self, algorithm: Algorithm, meter: Meter, columns: dict[str, Array], alive: Array) -> None:
+        """Add the row of one update that `algorithm` made, `columns` `[R]`, for the replicas in `alive` `[R]`."""
         self.gradient_steps += meter.count("samples")
         self.samples += meter.total("samples").astype(np.int64)
-        row = {name: np.broadcast_to(values, replicas) for name, values in columns.items()}
-        row |= {name: meter.mean(name) for name in METERED}
-        row |= {"gradient_steps": self.gradient_steps.copy()}
-        row |= self._fields(algorithm)
-        self._rows.append(row)
+        row = {name: meter.mean(name) for name in METERED}
+        self._rows.append(columns | row | {"gradient_steps": self.gradient_steps.copy()} | self._fields(algorithm))
         self._learnt.append(alive.copy())
 
     def _fields(self, algorithm: Algorithm) -> dict[str, Array]:
@@ -147,32 +150,29 @@ class History:
         kept = [row for row, learnt in zip(self._rows, self._learnt, strict=True) if learnt[replica]]
         return {name: np.array([row[name][replica] for row in kept]) for name in self._columns()}
 
-    def states(self) -> list[State]:
-        """Return the rows of every replica, and what its gradients cost."""
-        replicas, names = len(self.samples), list(self._rows[-1]) if self._rows else []
-        whole = {name: np.stack([row[name] for row in self._rows]) for name in names}  # [updates, R]
-        learnt = np.array(self._learnt, bool).reshape(-1, replicas)
+    def state(self, replica: int) -> State:
+        """Return the rows of one replica, and what its gradients cost."""
+        names = list(self._rows[-1]) if self._rows else []
+        columns = {name: np.array([row[name][replica] for row in self._rows]) for name in names}
+        learnt = np.array([learnt[replica] for learnt in self._learnt], bool)
         notes = {"adapted": from_document(sorted(self._adapted)), "order": from_document(names)}
-        return [
-            joined(columns={name: column[:, replica].copy() for name, column in whole.items()})
-            | {"learnt": learnt[:, replica].copy(), **notes}
-            | rows(self, _COSTS, replica)
-            for replica in range(replicas)
-        ]
+        return joined(columns=columns) | {"learnt": learnt, **notes} | rows(self, _COSTS, replica)
 
-    def restore(self, states: Sequence[State]) -> None:
-        """Go on from the rows of all replicas, one state each."""
-        orders = [to_document(state["order"]) for state in states]
-        if any(order != orders[0] for order in orders) or len({len(state["learnt"]) for state in states}) > 1:
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the rows of one replica; UnusableError if the replicas before it had others."""
+        columns, learnt, names = part(state, "columns"), state["learnt"], to_document(state["order"])
+        if not self._learnt:
+            whole = [(name, columns[name].dtype) for name in names]
+            self._rows = [{name: np.zeros(len(self.samples), kind) for name, kind in whole} for _ in learnt]
+            self._learnt = [np.zeros(len(self.samples), bool) for _ in learnt]
+        if len(learnt) != len(self._learnt) or any(list(row) != names for row in self._rows):
             raise UnusableError("replicas that were not trained alike have other updates")
-        columns = [part(state, "columns") for state in states]
-        whole = {name: np.stack([own[name] for own in columns], axis=1) for name in orders[0]}  # [updates, R]
-        learnt = np.stack([state["learnt"] for state in states], axis=1)
-        self._rows = [{name: column[row] for name, column in whole.items()} for row in range(len(learnt))]
-        self._learnt = list(learnt)
-        self._adapted = {name for state in states for name in to_document(state["adapted"])}
-        for replica, state in enumerate(states):
-            put_rows(self, _COSTS, replica, state)
+        for at, row in enumerate(self._rows):
+            self._learnt[at][replica] = learnt[at]
+            for name in names:
+                row[name][replica] = columns[name][at]
+        self._adapted |= set(to_document(state["adapted"]))
+        put_rows(self, _COSTS, replica, state)
 
     def _columns(self) -> Sequence[str]:
         names = self._rows[-1] if self._rows else {}

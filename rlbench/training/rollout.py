@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from rlbench.algorithm import Algorithm
@@ -26,9 +25,7 @@ from rlbench.training.envs.classic.batch import Policy
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog
-from rlbench.training.state import Saved
-
-Array = npt.NDArray[Any]
+from rlbench.training.state import Array, Saved
 
 
 class Network(Protocol):

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,11 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
+from rlbench.functional.torch_networks import ModuleError
 from rlbench.records import Environment, Progress, RunRecord
 from rlbench.training import BLOCK
-from rlbench.training.checkpoints import Checkpoints, Resumption
-from rlbench.training.devices import resolve
-from rlbench.training.engines import Training, engine_of
+from rlbench.training.checkpoints import AT_END, Checkpoints, Resumption
+from rlbench.training.engines import Training, engine_of, resolve
 
 __all__ = ["Training", "blocks", "train"]
 
@@ -58,55 +57,51 @@ def train(
     device = resolve(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    pack = _Pack(algorithms, environment, steps, seeds, device, Resumption(checkpoints, len(seeds)))
+    resumption = Resumption(checkpoints, len(seeds))
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            return pack.train(on_progress)
+            return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress)
+    except ModuleError as error:
+        raise RlbenchError(f"{first.name}: {error}.") from error
     finally:
         torch.set_num_threads(threads)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pack:
-    """What trains together, in blocks one after the other."""
+def _train_in_blocks(
+    algorithms: Sequence[Algorithm],
+    environment: Environment,
+    steps: int,
+    seeds: Sequence[int],
+    device: str,
+    resumption: Resumption,
+    on_progress: Callable[[Progress], None] | None,
+) -> list[RunRecord]:
+    """Return the record of every replica; what trains together goes in blocks, one after the other."""
 
-    algorithms: Sequence[Algorithm]
-    environment: Environment
-    steps: int
-    seeds: Sequence[int]
-    device: str
-    resumption: Resumption
-
-    def train(self, on_progress: Callable[[Progress], None] | None) -> list[RunRecord]:
-        """Return the record of every replica."""
-        records: dict[int, RunRecord] = {}
-        waiting = deque(self._blocks(range(len(self.seeds))))
-        while waiting:
-            block = waiting.popleft()
-            algorithms, seeds = [self.algorithms[r] for r in block], [self.seeds[r] for r in block]
-            engine = engine_of(algorithms[0], self.environment, self.device)
-            with contextlib.closing(
-                engine(algorithms, self.environment, self.steps, seeds, self.device, remember=self.resumption.wanted)
-            ) as training:
-                if not self.resumption.restore(training, block):
-                    waiting.extendleft(reversed(self._blocks(block)))
-                    continue
-                report = _of_all(on_progress, len(records), len(block), len(self.seeds))
-                ended = training.run(report, partial(self.resumption.write, training, block))
-                records |= zip(block, ended, strict=True)
-                if waiting:
-                    self.resumption.write_at_end(training, block)
-        return [records[replica] for replica in range(len(self.seeds))]
-
-    def _blocks(self, replicas: Sequence[int]) -> list[list[int]]:
+    def grouped(replicas: Sequence[int]) -> list[list[int]]:
         """Return replicas in blocks that start, or go on, at the same step."""
-        groups = self.resumption.groups(replicas)
-        return [
-            group[part]
-            for group in groups
-            for part in blocks(len(group), BLOCK if self.device == "cpu" else len(group))
-        ]
+        groups = resumption.groups(replicas)
+        return [g[part] for g in groups for part in blocks(len(g), BLOCK if device == "cpu" else len(g))]
+
+    records: dict[int, RunRecord] = {}
+    waiting = deque(grouped(range(len(seeds))))
+    while waiting:
+        block = waiting.popleft()
+        chosen, chosen_seeds = [algorithms[r] for r in block], [seeds[r] for r in block]
+        engine = engine_of(chosen[0], environment, device)
+        with contextlib.closing(
+            engine(chosen, environment, steps, chosen_seeds, device, remember=resumption.wanted)
+        ) as training:
+            if not resumption.restore(training, block):
+                waiting.extendleft(reversed(grouped(block)))
+                continue
+            report = _of_all(on_progress, len(records), len(block), len(seeds))
+            ended = training.run(report, partial(resumption.write, training, block))
+            records |= zip(block, ended, strict=True)
+            if waiting:  # what is done is not stored before the whole pack is
+                resumption.write(training, block, share=AT_END)
+    return [records[replica] for replica in range(len(seeds))]
 
 
 def blocks(count: int, largest: int) -> list[slice]:

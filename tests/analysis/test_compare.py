@@ -75,7 +75,7 @@ def test_the_numbers_are_those_of_the_parts():
     found = compare(scores, "ppo", "reinforce", metric="final", seed=3)[1]
     on_cart_pole = scores[scores["environment"] == "CartPole-v1"]
     x, y = (on_cart_pole[on_cart_pole["arm"] == arm]["final"] for arm in ("ppo", "reinforce"))
-    assert found.difference == intervals.difference_interval(x.to_numpy(), y.to_numpy(), seed=3)
+    assert found.difference == intervals.mean_interval(x.to_numpy(), y.to_numpy(), seed=3)
     assert found.mean_arm == intervals.mean_interval(x.to_numpy(), seed=3)
     assert found.improvement == intervals.improvement_interval(x.to_numpy(), y.to_numpy())
     assert found.p_value == permutation_test(x.to_numpy(), y.to_numpy(), seed=3)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlbench.analysis.stats import coverage, intervals
+from rlbench.analysis.stats import estimates, intervals
 from rlbench.analysis.stats.estimates import Band, Estimate
 
 
@@ -12,53 +12,53 @@ def estimate(quantity: str, runs: int, level: float = 0.95) -> Estimate:
 
 
 def test_intervals_that_hold_have_a_plain_name():
-    assert coverage.interval_name([estimate("difference of means", 10)]) == "95 % interval"
-    assert coverage.interval_name([estimate("IQM", 5)]) == "95 % interval"
-    assert coverage.interval_name([]) == "95 % interval"
-    assert coverage.interval_name([estimate("IQM", 1)]) == "95 % interval"  # there is none
+    assert estimates.interval_name([estimate("difference of means", 10)]) == "95 % interval"
+    assert estimates.interval_name([estimate("IQM", 5)]) == "95 % interval"
+    assert estimates.interval_name([]) == "95 % interval"
+    assert estimates.interval_name([estimate("IQM", 1)]) == "95 % interval"  # there is none
 
 
 def test_intervals_that_do_not_hold_say_what_they_held():
-    found = coverage.measured("mean", 10)
+    found = estimates.measured("mean", 10)
     assert (found.fewest, found.most) == (10, 10)
-    assert found.low < coverage.LEAST
+    assert found.low < estimates.LEAST
     held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
     name = f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 10 runs"
-    assert coverage.interval_name([estimate("mean", 10)]) == name
-    assert coverage.measured("mean", 99)[2:] == (20, 20)
+    assert estimates.interval_name([estimate("mean", 10)]) == name
+    assert estimates.measured("mean", 99)[2:] == (20, 20)
 
 
 def test_four_runs_were_simulated_by_themselves():
     for what in ("mean", "difference of means", "IQM", "median", "IQM, 3 tasks"):
-        assert coverage.measured(what, 4)[2:] == (4, 4)
-    few = coverage.measured("IQM", 4)
-    assert few.low < coverage.measured("IQM", 5).low
-    assert few.low < coverage.LEAST
-    said = coverage.interval_name([intervals.bootstrap(np.array([1.0, 2.0, 4.0, 9.0]))])
+        assert estimates.measured(what, 4)[2:] == (4, 4)
+    few = estimates.measured("IQM", 4)
+    assert few.low < estimates.measured("IQM", 5).low
+    assert few.low < estimates.LEAST
+    said = estimates.interval_name([intervals.bootstrap(np.array([1.0, 2.0, 4.0, 9.0]))])
     held = f"{few.low * 100:.0f} to {few.high * 100:.0f} %"
     assert said == f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 4 runs"
 
 
 def test_between_simulated_numbers_of_runs_the_worse_counts():
-    few, many, between = (coverage.measured("share of runs (Wilson)", n) for n in (5, 10, 9))
-    assert few.low > coverage.LEAST > many.low
+    few, many, between = (estimates.measured("share of runs (Wilson)", n) for n in (5, 10, 9))
+    assert few.low > estimates.LEAST > many.low
     assert between == (many.low, max(few.high, many.high), 5, 10)
-    assert coverage.interval_name([estimate("collapse probability", 9)]).endswith("with 5 to 10 runs")
+    assert estimates.interval_name([estimate("collapse probability", 9)]).endswith("with 5 to 10 runs")
 
 
 def test_the_fewest_runs_of_a_figure_count():
     both = [estimate("mean", 20), estimate("mean", 5), estimate("mean", 1)]
-    assert coverage.interval_name(both).endswith("with 5 runs")
+    assert estimates.interval_name(both).endswith("with 5 runs")
 
 
 def test_what_was_not_measured_is_nominal():
     for one in (estimate("something", 20), estimate("IQM", 20, level=0.9), estimate("IQM", 2)):
-        assert coverage.interval_name([one]).startswith(f"nominal {one.level * 100:g} % interval")
-    assert coverage.measured("something", 20) is None
+        assert estimates.interval_name([one]).startswith(f"nominal {one.level * 100:g} % interval")
+    assert estimates.measured("something", 20) is None
 
 
 def test_a_simultaneous_band_has_its_own_coverage():
     line = np.zeros(3)
     band = Band(line, line, line, 0.95, 20, "method", 20, "mean", simultaneous=True)
-    low, high = coverage.measured("whole curve, simultaneous band", 20)[:2]
-    assert f"{low * 100:.0f} to {high * 100:.0f} %" in coverage.interval_name([band])
+    low, high = estimates.measured("whole curve, simultaneous band", 20)[:2]
+    assert f"{low * 100:.0f} to {high * 100:.0f} %" in estimates.interval_name([band])

@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from rlbench.analysis.stats import intervals, power, selection, sequential, survival, tests, trends
+from rlbench.analysis.stats import intervals, power, sequential, survival, sweeps, tests
 
-MODULES = [tests, intervals, power, selection, sequential, survival, survival, trends]
+MODULES = [tests, intervals, power, sweeps, sequential, survival, survival, sweeps]
 DEFAULTS = {"seed": 0, "level": 0.95, "alpha": 0.05, "power": 0.8, "paired": False, "simultaneous": False}
 DEFAULTS |= {"increasing": True, "tasks": 1}
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from rlbench.analysis.judge.estimands import Change, Difference, Share, one_sided
+from rlbench.analysis.stats.sweeps import contrast_test
 from rlbench.analysis.stats.tests import holm
-from rlbench.analysis.stats.trends import contrast_test
 
 # Every seed rises from the first arm to the last, but its lowest score is the one in the middle.
 DIPPED = np.array([[0.2 + 0.01 * seed, 0.0, 10.0 + seed] for seed in range(6)])

@@ -69,7 +69,7 @@ def test_scores_are_compared_as_they_stand(file):
     assert results.metrics == ("score",)
     one = next(one for one in results.comparisons if (one.arm, one.environment) == ("sac", "Hopper-v5"))
     own = table[table["environment"] == "Hopper-v5"].set_index("algorithm")["score"]
-    assert one.difference == intervals.difference_interval(own["sac"].to_numpy(), own["ddpg"].to_numpy())
+    assert one.difference == intervals.mean_interval(own["sac"].to_numpy(), own["ddpg"].to_numpy())
     assert (one.n_arm, one.n_baseline) == (8, 6)
     assert {one.environment for one in results.comparisons} == {ALL, "Hopper-v5", "Walker2d-v5"}
 

@@ -18,7 +18,7 @@ from rlbench.analysis import draw
 from rlbench.analysis.draw.frame import run_counts
 from rlbench.analysis.draw.style import FIXED, arm_styles, styled
 from rlbench.analysis.report.figures import Picture, save
-from rlbench.analysis.scores.milestones import steps_to_threshold
+from rlbench.analysis.scores.metrics import steps_to_threshold
 from rlbench.errors import RlbenchError
 from rlbench.results import Results, read_results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
@@ -91,6 +91,8 @@ def test_run_counts_count_diverged_as_failed_and_missing_as_planned(troubled):
     assert "reinforce 19 of 20, trpo 19 of 20, ppo-adaptive 18 of 20; every other arm all." in text
     only = run_counts(troubled.scores, ["ppo-clip", "ppo-penalty"], "CartPole-v1")
     assert only == "Runs: 20 planned, 20 finished, 0 failed, 20 used; 10 per arm."
+    twice = run_counts(troubled.scores, ["ppo-clip", "ppo-clip"], "CartPole-v1")  # an arm of two experiments
+    assert twice == "Runs: 10 planned, 10 finished, 0 failed, 10 used; 10 per arm."
 
 
 def test_runs_that_stopped_early_are_seen_but_not_averaged(troubled):

@@ -12,7 +12,7 @@ from rlbench.errors import RlbenchError
 SCORES = [
     lambda x, y, **more: iv.bootstrap([x, y], **more),
     lambda x, y, **more: iv.mean_interval([x, y], **more),
-    lambda x, y, **more: iv.difference_interval(x, y, **more),
+    lambda x, y, **more: iv.mean_interval(x, y, **more),
 ]
 
 
@@ -56,11 +56,11 @@ def test_percentile_bootstrap_agrees_with_scipy():
 
 def test_the_pieces_of_the_resampling_do_not_show(monkeypatch):
     x, y = data()
-    whole = iv.bootstrap([x, y]), iv.difference_interval(x, y)
+    whole = iv.bootstrap([x, y]), iv.mean_interval(x, y)
     monkeypatch.setattr("rlbench.analysis.stats.intervals._CELLS", 1000)
     iv._mean.cache_clear()
-    intervals._counts.cache_clear()
-    assert (iv.bootstrap([x, y]), iv.difference_interval(x, y)) == whole
+    intervals.counts.cache_clear()
+    assert (iv.bootstrap([x, y]), iv.mean_interval(x, y)) == whole
 
 
 def test_bootstrap_is_stratified():
@@ -71,7 +71,7 @@ def test_bootstrap_is_stratified():
 
 def test_few_runs_give_student_and_welch():
     x, y = np.array([1.0, 2.0, 4.0]), np.array([0.0, 5.0, 5.5, 9.0])
-    one, two = iv.mean_interval(x), iv.difference_interval(x, y)
+    one, two = iv.mean_interval(x), iv.mean_interval(x, y)
     student = stats.ttest_1samp(x, 0).confidence_interval(0.95)
     welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
     assert [one.point, one.low, one.high] == pytest.approx([7 / 3, *student])
@@ -81,7 +81,7 @@ def test_few_runs_give_student_and_welch():
 
 def test_several_tasks_average_their_differences():
     x, y = np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 3.0])
-    estimate = iv.difference_interval([x, x + 1], [y, y])
+    estimate = iv.mean_interval([x, x + 1], [y, y])
     assert estimate.point == pytest.approx((1 + 2) / 2)
     error = np.sqrt(2 * (1 / 3 + 3 / 3)) / 2
     freedom = (2 * (1 / 3 + 1)) ** 2 / (2 * (1 / 9 + 1) / 2)
@@ -190,9 +190,9 @@ def test_intervals_stay_in_the_possible_range():
     full, low = np.array([500.0] * 9 + [400.0]), np.array([9.0, 9.5, 10.0, 30.0, 9.1])
     for estimate in (iv.mean_interval(full, possible=(0, 500)), iv.mean_interval(low, possible=(9, 500))):
         assert 9 <= estimate.low <= estimate.point <= estimate.high <= 500
-    difference = iv.difference_interval(full, full - 400, possible=(0, 500))
+    difference = iv.mean_interval(full, full - 400, possible=(0, 500))
     assert -500 <= difference.low < difference.high <= 500
-    assert iv.difference_interval(full, low, possible=(0, 500)).high <= 500
+    assert iv.mean_interval(full, low, possible=(0, 500)).high <= 500
     assert iv.bootstrap(low, st.median, possible=(9.2, 500)).low == 9.2
 
 
@@ -202,5 +202,5 @@ def test_the_unit_of_whole_numbers_does_not_show(factor):
         np.array([1.0, 2, 3, 3, 3]),
         np.array([-2.0, 1, 1, 1, 1]),
     )  # many resamples have no spread, at the mean or not
-    whole, other = (iv.difference_interval(by * x, by * y) for by in (1.0, factor))
+    whole, other = (iv.mean_interval(by * x, by * y) for by in (1.0, factor))
     np.testing.assert_allclose([other.low, other.high], factor * np.array([whole.low, whole.high]), rtol=1e-9)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rlbench.analysis.scores import milestones as ms
+from rlbench.analysis.scores import metrics as ms
 from rlbench.analysis.scores.scores import Reference
 from rlbench.errors import RlbenchError
 

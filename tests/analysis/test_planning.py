@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlbench.analysis.judge.planning import cost, seeds_for
+from rlbench.analysis.judge.verdicts import cost, seeds_for
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.power import Spread, detectable_effect, seeds_needed
 from rlbench.errors import RlbenchError

@@ -35,8 +35,6 @@ def test_aggregates(scores):
         middle = ordered[cut : len(ordered) - cut]
         assert st.iqm(tasks_of(own)) == close(math.fsum(middle) / len(middle))
         assert st.mean(tasks_of(own)) == close(math.fsum(ordered) / len(ordered))
-        shortfall = [1.0 - min(score, 1.0) for score in ordered]
-        assert st.optimality_gap(tasks_of(own)) == close(math.fsum(shortfall) / len(ordered))
         half = len(ordered) // 2
         assert st.median(tasks_of(own)) == close((ordered[half - 1] + ordered[half]) / 2)
 
@@ -75,7 +73,7 @@ def test_the_stratified_bootstrap_resamples_runs_inside_each_task():
 
     rng = np.random.default_rng(3)
     tasks = [rng.normal(task, 1 + task, RUNS) for task in range(TASKS)]
-    ours = intervals.iqm_values([np.sort(task) for task in tasks], intervals.counts([RUNS] * TASKS, 0, 20_000))
+    ours = intervals.iqm_values([np.sort(task) for task in tasks], intervals.counts((RUNS,) * TASKS, 0, 20_000))
     theirs = []
     for _ in range(4_000):
         drawn = sorted(float(task[rng.integers(RUNS)]) for task in tasks for _ in range(RUNS))

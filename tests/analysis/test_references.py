@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlbench.analysis.scores.scores import REFERENCES, Reference, measure_random, normalise, reference
+from rlbench.analysis.scores.scores import REFERENCES, Reference, normalise, reference
 from rlbench.errors import RlbenchError
 
 
@@ -44,6 +44,22 @@ def test_targets_are_those_of_the_specification(name):
 
 def test_pendulum_has_no_threshold_to_take():
     assert gymnasium.spec("Pendulum-v1").reward_threshold is None
+
+
+def measure_random(environment: str, episodes: int, seed: int) -> tuple[float, float]:
+    """Return the mean return of uniformly random actions and its standard error: how the table was made."""
+    env = gymnasium.make(environment)
+    env.action_space.seed(seed)
+    returns = np.zeros(episodes)
+    for episode in range(episodes):
+        env.reset(seed=seed * 1_000_003 + episode)
+        ended = False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            returns[episode] += float(reward)
+            ended = terminated or truncated
+    env.close()
+    return float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(episodes))
 
 
 def test_random_return_of_cart_pole_measured_again():

@@ -5,9 +5,9 @@ import pytest
 
 from rlbench.analysis.report.sentences import warnings
 from rlbench.analysis.report.tables import all_tables, selection_table, sensitivity_table, steps_table, worst_table
-from rlbench.analysis.scores import milestones
+from rlbench.analysis.scores import metrics
 from rlbench.analysis.stats import survival
-from rlbench.analysis.stats.selection import pick_best
+from rlbench.analysis.stats.sweeps import pick_best
 from rlbench.results import Results
 from tests.analysis.synthetic import ARMS, ENVIRONMENTS, experiment_document, make_tables, troubled_outcomes
 
@@ -41,22 +41,22 @@ def test_the_worst_runs(results):
     assert stopped["collapse_runs"] == 10
     assert stopped["runs"] == 4
     assert stopped["cvar_low"] != stopped["cvar_low"]
-    lost = milestones.collapses(results.curves)
+    lost = metrics.collapses(results.curves)
     flags = {arm: lost.query(f"arm == '{arm}' and environment == 'CartPole-v1'")["collapsed"] for arm in ARMS}
-    assert stopped["collapse_p"] == milestones.collapse_test(flags["ppo-clip"], flags["reinforce"])
+    assert stopped["collapse_p"] == metrics.collapse_test(flags["ppo-clip"], flags["reinforce"])
     assert "nominal 95 % interval" in table.note
 
 
 def test_the_steps_to_thresholds(results):
     table = steps_table(results)
     one = row(table, environment="Acrobot-v1", arm="ppo-clip", threshold=0.5)
-    own = milestones.steps_to_threshold(results.curves, 0.5).query("arm == 'ppo-clip' and environment == 'Acrobot-v1'")
+    own = metrics.steps_to_threshold(results.curves, 0.5).query("arm == 'ppo-clip' and environment == 'Acrobot-v1'")
     assert one["reached"] == own["reached"].sum()
     assert one["mean"] == pytest.approx(survival.restricted_mean(own["steps"], own["reached"], 40_000), rel=1e-12)
     assert one["mean_low"] < one["mean"] < one["mean_high"] <= 40_000
     high = row(table, environment="CartPole-v1", arm="ppo-clip", threshold=0.9)
     assert high["runs"] == 10  # those that diverged are not dropped
-    never = milestones.steps_to_threshold(results.curves, 0.9).query("not reached")
+    never = metrics.steps_to_threshold(results.curves, 0.9).query("not reached")
     assert (never["steps"] == 40_000).all()
     infinite = ~np.isfinite(table.data["median"])
     assert infinite.any()

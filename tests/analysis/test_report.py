@@ -261,13 +261,15 @@ def test_mixed_and_uncommitted_code_is_flagged():
 
 def test_a_second_report_removes_the_figures_that_are_no_longer_true(tmp_path):
     (tmp_path / "figures").mkdir()
-    old, mine = tmp_path / "figures" / "scores-auc-Acrobot-v1.png", tmp_path / "figures" / "notes.txt"
+    old = tmp_path / "figures" / "scores-auc-Acrobot-v1.png"
     old.write_text("old")
-    mine.write_text("mine")
+    others = [tmp_path / "figures" / name for name in ("notes.txt", "not-a-png")]
+    for other in others:
+        other.write_text("mine")
     tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=1, steps=8_000)
     path = Results(experiment_document(["ppo-clip"], baseline=None), tables).report(tmp_path)
     assert not old.exists()
-    assert mine.exists()
+    assert all(other.exists() for other in others)
     assert Page(path.read_text(encoding="utf-8")).unclosed == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlbench.analysis.stats import intervals
-from rlbench.analysis.stats.selection import pick_best
+from rlbench.analysis.stats.sweeps import pick_best
 from rlbench.errors import RlbenchError
 
 

@@ -23,7 +23,7 @@ def make(seed, stages=4, n=5, environments=E, **shifts):
 
 
 def outcomes(decisions):
-    return [(one.hypothesis.arm, one.outcome, one.look) for one in decisions]
+    return [(one.arm, one.outcome, one.look) for one in decisions]
 
 
 def test_the_boundary_is_the_smallest_value_that_so_few_reach():
@@ -103,11 +103,11 @@ def test_later_looks_never_take_back_earlier_decisions():
     earlier = {}
     for number in range(1, 5):
         for one in decide(stages[:number], asked, LOOKS):
-            if one.hypothesis in earlier:
-                assert one == earlier[one.hypothesis]
+            if one.arm in earlier:
+                assert one == earlier[one.arm]
             elif one.look:
                 assert one.look == number
-                earlier[one.hypothesis] = one
+                earlier[one.arm] = one
     assert earlier
 
 

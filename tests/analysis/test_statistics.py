@@ -37,11 +37,6 @@ def test_iqm_by_hand():
     assert st.iqm(TEN) == pytest.approx((0.5 + 1 + 2 + 3 + 4 + 4) / 6)  # two cut off at each end
 
 
-def test_optimality_gap_gives_no_credit_beyond_the_target():
-    assert st.optimality_gap([0.5, 1.0, 3.0]) == pytest.approx(0.5 / 3)
-    assert st.optimality_gap([[0.5, 1.0, 3.0], [0.0]], target=2.0) == pytest.approx((2.5 / 3 + 2.0) / 2)
-
-
 def test_probability_of_improvement_by_hand():
     # pairs: 2 beats 1, ties 2, loses to 3; 4 beats all: (1 + 0.5 + 0 + 3) / 6
     assert st.probability_of_improvement([2.0, 4.0], [1.0, 2.0, 3.0]) == pytest.approx(4.5 / 6)
@@ -62,7 +57,7 @@ def test_performance_profile_is_strict_and_averages_over_tasks():
     assert st.performance_profile([[0.0, 1.0], [1.0]], [0.5]) == pytest.approx([0.75])
 
 
-@pytest.mark.parametrize("name", ["mean", "median", "iqm", "optimality_gap"])
+@pytest.mark.parametrize("name", ["mean", "median", "iqm"])
 def test_leading_axes_are_repetitions(name, rng):
     statistic = getattr(st, name)
     x, y = rng.normal(size=(4, 10)), rng.normal(size=(4, 3))

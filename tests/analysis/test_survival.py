@@ -20,13 +20,15 @@ def test_the_curve_is_scipys(seed):
     time, reached = censored(seed=seed)
     found = stats.ecdf(stats.CensoredData(uncensored=time[reached], right=time[~reached])).sf
     at = np.arange(0, 14.0)
-    assert survival.survival(time, reached, at) == pytest.approx(found.evaluate(at), rel=1e-12)
+    assert survival.survival_band(time, reached, at).point == pytest.approx(found.evaluate(at), rel=1e-12)
 
 
 def test_the_curve_by_hand():
     # 2 and 4 got there, 3 was censored, 5 never did: S falls to 3/4, then to 3/4 * 1/2
     time, reached = [2.0, 3.0, 4.0, 5.0], [True, False, True, False]
-    assert survival.survival(time, reached, [1.0, 2.0, 3.9, 4.0, 9.0]) == pytest.approx([1, 0.75, 0.75, 0.375, 0.375])
+    assert survival.survival_band(time, reached, [1.0, 2.0, 3.9, 4.0, 9.0]).point == pytest.approx(
+        [1, 0.75, 0.75, 0.375, 0.375]
+    )
     assert survival.restricted_mean(time, reached, 5.0) == pytest.approx(2 + 0.75 * 2 + 0.375)
     assert survival.restricted_mean(time, reached, 3.5) == pytest.approx(2 + 0.75 * 1.5)  # what comes later is no area
     assert survival.median_time(time, reached) == 4.0
@@ -75,9 +77,9 @@ def test_what_cannot_be_said():
         survival.restricted_mean([1.0, 5.0], [True, False], 9.0)
     assert survival.restricted_mean([1.0, 5.0], [True, True], 9.0) == 3.0
     with pytest.raises(RlbenchError, match="not at NaN"):
-        survival.survival([1.0, np.nan], [True, False], 1.0)
+        survival.survival_band([1.0, np.nan], [True, False], 1.0)
     with pytest.raises(RlbenchError, match="one entry per run"):
-        survival.survival([1.0, 2.0], [True], 1.0)
+        survival.survival_band([1.0, 2.0], [True], 1.0)
     assert np.isnan(survival.survival_band([], [], [1.0]).point).all()
     assert np.isnan(survival.restricted_mean([], [], 1.0))
     assert survival.survival_band([2.0], [True], [1.0, 3.0]).method == "one run: no interval"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rlbench.analysis.stats.sweeps import contrast_test
 from rlbench.analysis.stats.tests import holm, smallest_p
-from rlbench.analysis.stats.trends import contrast_test
 from tests.statistics.two_arms import permutation_test
 
 

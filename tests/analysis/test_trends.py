@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats.trends import _student, contrast_test, linear_changes, page_test, rank_correlation
+from rlbench.analysis.stats.sweeps import _student, contrast_test, linear_changes, page_test, rank_correlation
 from rlbench.errors import RlbenchError
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 
 from rlbench.analysis.draw import figures
+from rlbench.analysis.draw.style import Style
 from rlbench.results import Results
 from rlbench.suite import Showpiece
 from tests.cli.conftest import EXPERIMENT
@@ -58,11 +59,11 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     assert cli("run", suite, "--only", "tiny", "--workers", 0).exit_code == 0
     seen: dict[str, list[str]] = {}
 
-    def spec(piece: Showpiece, members: dict[str, Results]) -> figures.FigureSpec:
+    def drawn(piece: Showpiece, style: Style, members: dict[str, Results]) -> figures.Drawn:
         seen[piece.name] = sorted(members)
-        return figures.ratio(piece)
+        return figures.ratio(piece, style)
 
-    monkeypatch.setattr(figures, "figure_spec", spec)
+    monkeypatch.setattr(figures, "draw_figure", drawn)
     result = cli("figures", suite)
     assert result.exit_code == 0, result.output
     assert "Left out later: no run of other is stored in results.\n" in result.stdout

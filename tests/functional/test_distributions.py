@@ -95,9 +95,9 @@ def test_a_likelihood_is_the_distribution_with_its_derivatives(case: str) -> Non
     theirs, theirs_old = make(case).build(head), make(case).build(old)
     a, s = action.numpy(), slope.numpy()
     for value, pulled, expected in (
-        (mine.log_prob(a), mine.pull_log_prob(a, s), theirs.log_prob(action)),
-        (mine.entropy(), mine.pull_entropy(s), theirs.entropy()),
-        (mine.kl_from(mine_old), mine.pull_kl(mine_old, s), theirs.kl_from(theirs_old)),
+        (mine.log_prob(a), mine.vjp_log_prob(a, s), theirs.log_prob(action)),
+        (mine.entropy(), mine.vjp_entropy(s), theirs.entropy()),
+        (mine.kl_from(mine_old), mine.vjp_kl(mine_old, s), theirs.kl_from(theirs_old)),
     ):
         np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-9, atol=1e-12)
         (gradient,) = torch.autograd.grad((expected * slope).sum(), head, retain_graph=True)
@@ -107,7 +107,7 @@ def test_a_likelihood_is_the_distribution_with_its_derivatives(case: str) -> Non
 def test_many_choices_are_summed_as_few_are() -> None:
     head = np.random.default_rng(0).standard_normal((3, B, 40))
     likelihood = family("categorical", (40,)).likelihood(head)
-    np.testing.assert_allclose(likelihood.probs.sum(-1), 1)
+    np.testing.assert_allclose(likelihood.state[1].sum(-1), 1)
     np.testing.assert_allclose(
         likelihood.entropy(), family("categorical", (40,)).build(torch.from_numpy(head)).entropy()
     )

@@ -97,9 +97,9 @@ def test_clipping_has_a_bound_per_replica_and_leaves_short_gradients_to_the_bit(
 def test_nan_stays_in_its_replica_and_looks_the_same_in_every_pack() -> None:
     grad = gradients()[0]
     grad[1, 3] = np.nan
-    together, alone, bound = np.ones((R, P), np.float32), np.ones((1, P), np.float32), np.full((1, 1), 0.5, np.float32)
+    together, alone, bound = np.ones((R, P), np.float32), np.ones((1, P), np.float32), np.full((R, 1), 0.5, np.float32)
     adam(together, grad.copy(), AdamState.zeros(R, P), lr=LR, eps=EPS, max_norm=bound)
-    adam(alone, grad[1:2].copy(), AdamState.zeros(1, P), lr=LR[1:2], eps=EPS[1:2], max_norm=bound)
+    adam(alone, grad[1:2].copy(), AdamState.zeros(1, P), lr=LR[1:2], eps=EPS[1:2], max_norm=bound[:1])
     np.testing.assert_array_equal(together[1:2], alone)
     assert np.isnan(alone).all()
     assert np.isfinite(together[[0, 2, 3]]).all()

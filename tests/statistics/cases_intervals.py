@@ -48,7 +48,7 @@ def means_and_their_differences(simulations: int) -> Iterator[Row]:
                 ("mean", x, [], mean),
                 ("difference of means", x, [y], 0.0),
             ):
-                band = mean_band([plus], minus, 0, iv.LEVEL, REPETITIONS)
+                band = mean_band([plus], minus, repetitions=REPETITIONS)
                 hits = ((band.low - 1e-9 <= truth) & (truth <= band.high + 1e-9)).sum()
                 yield row(COVERAGE, name, distribution.name, n, hits, simulations, iv.LEVEL)
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from rlbench.analysis.stats.estimates import LEVEL
-from rlbench.analysis.stats.selection import pick_best
+from rlbench.analysis.stats.sweeps import pick_best
 from tests.statistics.calibration import BIAS, BOUNDS, COVERAGE, Row, case, row
 from tests.statistics.distributions import SIZES, Array
 

@@ -47,7 +47,7 @@ def group_sequential(simulations: int) -> Iterator[Row]:
                 hits = 0
                 for simulation in range(simulations):
                     decisions = _decided(distribution, n, simulation, shifts)
-                    hits += any(one.look for one in decisions if shifts[one.hypothesis.arm] == 0)
+                    hits += any(one.look for one in decisions if shifts[one.arm] == 0)
                 yield row(FALSE_POSITIVES, name, distribution.name, n, hits, simulations, ALPHA)
 
 

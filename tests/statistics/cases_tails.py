@@ -41,7 +41,7 @@ def tolerance(simulations: int) -> Iterator[Row]:
         hits = 0
         for _ in range(simulations):
             found = survival.tolerance_interval(rng.random(n), side=side)
-            hits += min(found.high, 1.0) - found.low >= found.content
+            hits += min(found.high, 1.0) - found.low >= survival.CONTENT
         yield row(COVERAGE, f"tolerance interval ({side})", "any", n, hits, simulations, 0.95)
 
 

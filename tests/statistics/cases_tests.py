@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
+from rlbench.analysis.stats.sweeps import contrast_test, page_test
 from rlbench.analysis.stats.tests import Hypothesis, holm, step_down
-from rlbench.analysis.stats.trends import contrast_test, page_test
 from tests.statistics.calibration import FALSE_POSITIVES, POWER, Row, case, row
 from tests.statistics.distributions import ALL, SIZES, Array, Distribution
 from tests.statistics.two_arms import permutation_test

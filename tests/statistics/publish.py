@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_type_hints
 
-from rlbench.analysis.stats.coverage import FILE
+from rlbench.analysis.stats.estimates import FILE
 from tests.statistics.calibration import BIAS, COVERAGE, FALSE_POSITIVES, POWER, Row, all_cases
 
 PAGE = Path(__file__).parents[2] / "docs" / "calibration.md"

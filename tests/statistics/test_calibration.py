@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlbench.analysis.stats import coverage
+from rlbench.analysis.stats import estimates
 from rlbench.analysis.stats.estimates import Estimate
 from tests.statistics.calibration import BIAS, COVERAGE, Case, Row, all_cases
 from tests.statistics.distributions import ALL, SMOOTH
@@ -77,9 +77,9 @@ def test_from_ten_runs_on_smooth_scores_are_covered(what: str, n: int) -> None:
 
 
 def test_no_interval_is_called_better_than_it_is() -> None:
-    for one in (one for one in ROWS if one.kind == COVERAGE and one.rate < coverage.LEAST):
+    for one in (one for one in ROWS if one.kind == COVERAGE and one.rate < estimates.LEAST):
         if "pointwise" not in one.what and "looks" not in one.what:
-            name = coverage.interval_name([Estimate(0.0, -1.0, 1.0, 0.95, one.n, "method", one.n, one.what)])
+            name = estimates.interval_name([Estimate(0.0, -1.0, 1.0, 0.95, one.n, "method", one.n, one.what)])
             assert name.startswith("nominal"), one
 
 

@@ -46,9 +46,9 @@ class Answers:
         payload = cloudpickle.dumps(((0.0, float("inf")), train, None, Environment("none"), 0, [], {}))
         send(self.process.stdin, payload)
         assert self._said() == ("alive",)
-        kind, (record,) = self._said()
-        assert kind == "done"
-        return record.reason
+        kind, result = self._said()
+        assert kind == "ended"
+        return result.records[0].reason
 
     def _said(self) -> Any:
         message = receive(self.process.stdout)

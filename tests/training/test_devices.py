@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlbench.errors import RlbenchError
-from rlbench.training.devices import describe, resolve
+from rlbench.training.engines import describe, resolve
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ them, or the usual ones of every experiment, and `write_showpieces` writes them.
 """
 
 from rlbench.analysis.draw.curves import plot_diagnostics, plot_learning_curves, plot_reached
-from rlbench.analysis.draw.figures import Drawn, draw_all, usual, write_showpieces
+from rlbench.analysis.draw.figures import draw_all, usual, write_showpieces
 from rlbench.analysis.draw.rows import plot_aggregate, plot_difference, plot_improvement, plot_profile, plot_scores
+from rlbench.analysis.draw.spec import Drawn
 from rlbench.analysis.draw.style import arm_styles, styled
 
 __all__ = [

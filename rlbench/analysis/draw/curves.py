@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -13,8 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, arm_styles
-from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.milestones import steps_to_threshold
+from rlbench.analysis.scores.metrics import axis_label, steps_to_threshold
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
 from rlbench.analysis.stats.estimates import Array
@@ -58,7 +57,13 @@ def plot_learning_curves(
             draw_learning_curves(ax, results, environment, styles, numbers)
             ax.set_title(environment)
         else:
-            _draw_overall(ax, numbers, styles)
+            marks.draw_lines(ax, numbers.table, styles)
+            ax.set_xlabel("share of the budget")
+            ax.set_ylabel("normalised return (0 random, 1 target)")
+            ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+            if not ax.lines:
+                why = "No arm has used runs on every environment with a reference, so there is nothing to average."
+                frame.write_inside(ax, why)
             ax.set_title("All environments" if known == places else f"{len(known)} environments")
             unknown = ", ".join(name for name in places if name not in known)
             left_out = f"Without a reference, so not in the average: {unknown}." if unknown else ""
@@ -114,13 +119,12 @@ def draw_learning_curves(
     environment: str,
     styles: Mapping[str, ArmStyle],
     numbers: marks.Numbers,
-    labels: Mapping[str, str] | None = None,
     *,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
     every: int = 1,
 ) -> None:
     """Draw the curves of an environment, with the runs of the arms in `styles` that failed or diverged."""
-    marks.draw_lines(ax, numbers.table, styles, labels, named=named)
+    marks.draw_lines(ax, numbers.table, styles, named=named)
     for arm, style in styles.items():
         step, stopped = _curves_of(results, arm, environment, every, used=False)
         for run in stopped:
@@ -131,19 +135,8 @@ def draw_learning_curves(
         frame.write_inside(ax, "No run has finished an episode here.")
 
 
-def _draw_overall(ax: Axes, numbers: marks.Numbers, styles: Mapping[str, ArmStyle]) -> None:
-    marks.draw_lines(ax, numbers.table, styles)
-    ax.set_xlabel("share of the budget")
-    ax.set_ylabel("normalised return (0 random, 1 target)")
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    if not ax.lines:
-        frame.write_inside(
-            ax, "No arm has used runs on every environment with a reference, so there is nothing to average."
-        )
-
-
 def _curves_of(results: Results, arm: str, environment: str, every: int, *, used: bool) -> tuple[Array, Array]:
-    """Return the common grid `[points]` and the curves `[runs, points]` of one arm on one environment."""
+    # The common grid [points] and the curves [runs, points] of one arm on one environment.
     curves = results.curves
     kept = (curves["arm"] == arm) & (curves["environment"] == environment) & (curves["used"].astype(bool) == used)
     table = curves[kept].pivot(index="seed", columns="step", values="return").iloc[:, every - 1 :: every]
@@ -160,7 +153,17 @@ def plot_reached(
     """
     environment = results.known_environment(environment) or results.environments[0]
     styles = arm_styles(results.arms)
-    numbers = _reached_numbers(results, environment, threshold)
+    curves = results.curves[results.curves["environment"] == environment]
+    table = steps_to_threshold(curves, threshold, results.references)
+    at = np.concatenate([[0.0], np.unique(curves["step"].to_numpy(np.float64))])
+    parts = []
+    for arm in results.arms:
+        runs = table[table["arm"] == arm]
+        if len(runs):
+            waiting = survival_band(runs["steps"], runs["reached"], at)
+            there = replace(waiting, point=1 - waiting.point, low=1 - waiting.high, high=1 - waiting.low)
+            parts.append(marks.band_numbers(arm, at, there, shares=True))
+    numbers = marks.gathered(parts)
     with frame.drawing(ax) as ax:
         marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title(environment)
@@ -182,20 +185,6 @@ def plot_reached(
             frame.run_counts(results.scores, results.arms, environment),
         )
     return ax
-
-
-def _reached_numbers(results: Results, environment: str, threshold: float) -> marks.Numbers:
-    curves = results.curves[results.curves["environment"] == environment]
-    table = steps_to_threshold(curves, threshold, results.references)
-    at = np.concatenate([[0.0], np.unique(curves["step"].to_numpy(np.float64))])
-    parts = []
-    for arm in results.arms:
-        runs = table[table["arm"] == arm]
-        if len(runs):
-            waiting = survival_band(runs["steps"], runs["reached"], at)
-            there = replace(waiting, point=1 - waiting.point, low=1 - waiting.high, high=1 - waiting.low)
-            parts.append(marks.share_numbers(arm, at, there))
-    return marks.gathered(parts)
 
 
 # Columns of the updates
@@ -252,7 +241,7 @@ def training_numbers(results: Results, column: str, environment: str, arms: Sequ
 
 
 def _binned(results: Results, quantity: str, environment: str) -> pd.DataFrame:
-    """Return the mean of the quantity per run and bin of the budget: arm, cell, used, x (steps), value."""
+    # The mean of the quantity per run and bin of the budget: arm, cell, used, x (steps), value.
     columns = ["cell", "arm", "steps", "used"]
     if quantity not in results.updates.columns:
         return pd.DataFrame(columns=[*columns, "x", "value"])

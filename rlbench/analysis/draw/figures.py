@@ -1,13 +1,12 @@
-"""Paper figures: what a figure that a suite declares (`rlbench.Showpiece`) consists of, drawing and writing it.
+"""Paper figures: drawing and writing those that a suite declares (`rlbench.Showpiece`).
 
-A kind of figure is a function from the resolved declaration to its specification, and an entry in `KINDS`.
+A kind of figure is a function that draws what the resolved declaration asks for, and an entry in `KINDS`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,21 @@ import numpy as np
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves, quantile_numbers, training_numbers
 from rlbench.analysis.draw.spec import (
     FEWEST,
+    Drawn,
     DrawNamed,
-    FigureSpec,
     Resolved,
+    compose,
     find_sweeps,
     runs_of,
     scatter_numbers,
     sweep_numbers,
 )
-from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, arm_styles, styled, styles_like
+from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_styles, styled, styles_like
 from rlbench.analysis.format import capital, csv_text
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
@@ -42,14 +41,14 @@ from rlbench.suite import Showpiece
 # The kinds of figures
 
 
-def curves(spec: Resolved) -> FigureSpec:
+def curves(spec: Resolved) -> Drawn:
     """Learning curves, a panel per environment."""
     results = spec.first
     panels = {name: curve_numbers(results, [name], spec.arms) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        labels = spec.piece.labels
-        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], labels, named=named)
+        called = spec.called if named else None
+        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], named=called)
         if scale := reference(environment, results.references):
             marks.mark_value(ax, scale.target, upright=False)
 
@@ -61,7 +60,7 @@ def curves(spec: Resolved) -> FigureSpec:
     return spec.figure(panels, draw, text, how, "Mean", marked, styles=spec.styles)
 
 
-def training(spec: Resolved) -> FigureSpec:
+def training(spec: Resolved) -> Drawn:
     """A column of the updates over training: a panel per environment, or one for all of a single arm."""
     column, styles, of = spec.piece.metric or "clip_fraction", spec.styles, ""
     panels = {name: training_numbers(spec.first, column, name, spec.arms) for name in spec.environments}
@@ -74,7 +73,7 @@ def training(spec: Resolved) -> FigureSpec:
 
     def draw(panel: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=False, label=len(panels) == 1)
-        marks.draw_lines(ax, panels[panel].table, styles, spec.piece.labels, named=named)
+        marks.draw_lines(ax, panels[panel].table, styles, named=spec.called if named else None)
         frame.count_steps(ax)
         ax.set_ylabel(short_name(column))
         axes.scale_column(ax, column, reached)
@@ -85,14 +84,14 @@ def training(spec: Resolved) -> FigureSpec:
     return spec.figure(panels, draw, text, "", slide, marked, styles=styles, shared="y", tall=1.15)
 
 
-def distribution(spec: Resolved) -> FigureSpec:
+def distribution(spec: Resolved) -> Drawn:
     """Quantiles of a column of the updates: a panel per environment, a row per arm."""
     piece, rows = spec.piece, len(spec.arms)
     column = piece.metric or "kl"
     panels = {name: quantile_numbers(spec.first, column, name, spec.arms, piece.mark) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
-        marks.draw_quantiles(ax, panels[environment].table, spec.styles, piece.labels)
+        marks.draw_quantiles(ax, panels[environment].table, spec.styles, spec.called)
         spec.mark(ax, upright=True)
         ax.set_xlabel(short_name(column))
 
@@ -103,7 +102,7 @@ def distribution(spec: Resolved) -> FigureSpec:
     return spec.figure(panels, draw, text, "", slide, spec.marked(column), shared="xy", tall=tall, rows=rows)
 
 
-def scatter(spec: Resolved) -> FigureSpec:
+def scatter(spec: Resolved) -> Drawn:
     """A score against another metric: a panel per environment, a dot per arm."""
     results, against = spec.first, spec.piece.against
     metric, column = spec.piece.metric or "auc_normalised", against.partition(":")[0]
@@ -126,7 +125,7 @@ def scatter(spec: Resolved) -> FigureSpec:
     return spec.figure(panels, draw, text, how, "Means", marked, lines=lines, joined=False, shared="xy")
 
 
-def dose(spec: Resolved) -> FigureSpec:
+def dose(spec: Resolved) -> Drawn:
     """A score against the values of one field: the environments in one panel, or a panel each for several sweeps."""
     sweeps, piece = spec.sweeps, spec.piece
     fields = {sweep.field for _, sweep in sweeps.values()}
@@ -169,7 +168,7 @@ def dose(spec: Resolved) -> FigureSpec:
     return _sweep_figure(spec, panels, styles, draw, f"{text}.{side}", spec.environments)
 
 
-def relative_sensitivity(spec: Resolved) -> FigureSpec:
+def relative_sensitivity(spec: Resolved) -> Drawn:
     """A score against multiples of the usual value of each variant's own hyper-parameter, over all environments."""
     metric, styles, given = spec.piece.metric or "auc_normalised", _variant_styles(spec), spec.piece.relative_to
     places = spec.averaged if metric.endswith("_normalised") else spec.environments
@@ -218,7 +217,7 @@ def _draw_sweep(
 ) -> None:
     if table.empty:
         frame.write_inside(ax, "Nothing to show.")
-    marks.draw_points(ax, table, styles, {name: spec.called(name) for name in styles}, place=place, named=named)
+    marks.draw_points(ax, table, styles, place=place, named=spec.called if named else None)
 
 
 def _sweep_figure(
@@ -228,7 +227,7 @@ def _sweep_figure(
     draw: DrawNamed,
     text: str,
     places: Sequence[str],
-) -> FigureSpec:
+) -> Drawn:
     runs = pd.concat([runs_of(results, sweep.arms, places) for results, sweep in spec.sweeps.values()])
     arms = [arm for _, sweep in spec.sweeps.values() for arm in sweep.arms]
     how = "Points: means of the runs. Bars"
@@ -287,13 +286,15 @@ def _draw_ratio(ax: Axes, table: pd.DataFrame, sign: float, clip: tuple[float, f
     ax.set_ylabel("min(r A, clip(r) A) / A")
 
 
-def ratio(piece: Showpiece) -> FigureSpec:
+def ratio(piece: Showpiece, style: Style) -> Drawn:
     """The effective ratio for both signs of the advantage; needs no results."""
     clip = piece.band or CLIP_RANGE
     low, high = map(axes.short, clip)
     signs = {"A > 0: raise its probability": 1.0, "A < 0: lower its probability": -1.0}
     tables = {name: ratio_numbers(sign, clip) for name, sign in signs.items()}
-    return FigureSpec(
+    return compose(
+        piece,
+        style,
         tables,
         lambda name, ax, _: _draw_ratio(ax, tables[name], signs[name], clip),
         f"Effective ratio min(r A, clip(r) A) / A of the clipped objective, ratios clipped to {low} to {high}, "
@@ -305,7 +306,7 @@ def ratio(piece: Showpiece) -> FigureSpec:
     )
 
 
-KINDS: Mapping[str, Callable[[Resolved], FigureSpec]] = {
+KINDS: Mapping[str, Callable[[Resolved], Drawn]] = {
     "curves": curves,
     "dose": dose,
     "stability": relative_sensitivity,
@@ -319,16 +320,6 @@ WITHOUT_RUNS = "effective-ratio"
 # Drawing and writing
 
 _MOST = 10  # arms in one figure that nobody chose
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A drawn figure with the tidy table of the numbers in it."""
-
-    piece: Showpiece
-    figure: Figure
-    caption: str
-    numbers: pd.DataFrame
 
 
 def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
@@ -345,23 +336,22 @@ def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style:
         if not missing(piece, members):
             with styled(style) as look:
                 try:
-                    spec = figure_spec(piece, members)
-                    figure = spec.compose(look, piece.title)
+                    drawn = draw_figure(piece, look, members)
                 except frame.CannotDraw as problem:
                     raise RlbenchError(f"Figure {piece.name!r}: {problem}") from problem
-            yield Drawn(piece, figure, " ".join(f"{piece.caption} {spec.caption}".split()), spec.numbers)
+            yield drawn
 
 
-def figure_spec(piece: Showpiece, members: Mapping[str, Results]) -> FigureSpec:
-    """Return what a declared figure consists of."""
+def draw_figure(piece: Showpiece, style: Style, members: Mapping[str, Results]) -> Drawn:
+    """Draw a declared figure; within `styled`."""
     if piece.kind == WITHOUT_RUNS:
-        return ratio(piece)
+        return ratio(piece, style)
     if piece.kind not in KINDS:
         hint = nearest(piece.kind, [*KINDS, WITHOUT_RUNS])
         raise frame.CannotDraw(f"there is no kind {piece.kind!r}.{hint}")
     if not piece.experiments:
         raise RlbenchError(f"Figure {piece.name!r} of the kind {piece.kind!r} needs an experiment.")
-    return KINDS[piece.kind](Resolved(piece, [members[name] for name in piece.experiments]))
+    return KINDS[piece.kind](Resolved(piece, style, [members[name] for name in piece.experiments]))
 
 
 def missing(piece: Showpiece, members: Mapping[str, Results]) -> list[str]:

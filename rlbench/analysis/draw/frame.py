@@ -29,8 +29,7 @@ from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.scores.scores import counts
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Array, Band, Estimate
+from rlbench.analysis.stats.estimates import Array, Band, Estimate, interval_name
 from rlbench.files import write
 
 Setting = Literal[
@@ -150,7 +149,8 @@ def run_counts(scores: pd.DataFrame, arms: Sequence[str], environment: str | Non
     table = scores[scores["arm"].isin(list(arms))]
     if environment is not None:
         table = table[table["environment"] == environment]
-    each = counts(table).drop(columns="environment").groupby("arm").sum().reindex(list(arms), fill_value=0)
+    each = counts(table).drop(columns="environment").groupby("arm").sum()
+    each = each.reindex(list(dict.fromkeys(arms)), fill_value=0)
     total = each.sum().astype(int)
     failed = total["failed"] + total["diverged"]
     text = f"Runs: {total['planned']} planned, {total['finished']} finished, {failed} failed, {total['used']} used"
@@ -232,10 +232,8 @@ def line_handles(styles: Mapping[str, ArmStyle], *, joined: bool = True) -> list
     ]
 
 
-def list_arms(
-    ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used run", position: tuple[float, float] = (1.0, 1.0)
-) -> None:
-    """List the arms, right of the axes by default; an arm without a line too, with `absent` as the reason."""
+def list_arms(ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used run") -> None:
+    """List the arms right of the axes; an arm without a line too, with `absent` as the reason."""
     drawn = {str(line.get_label()) for line in ax.lines}
     names = {arm: wrapped(f"{arm} ({absent})" if absent and arm not in drawn else arm) for arm in styles}
     handles = line_handles({names[arm]: style for arm, style in styles.items()})
@@ -245,7 +243,7 @@ def list_arms(
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=position,
+        bbox_to_anchor=(1.0, 1.0),
         handlelength=3.0,
         labelspacing=0.7,
         borderaxespad=0.0,
@@ -297,7 +295,7 @@ def readable(color: str) -> tuple[float, float, float]:
 
 
 def _spread_labels(ax: Axes) -> None:
-    """Move the names beside the axes apart, in the order of the ends of their lines; once the layout is known."""
+    # Move the names beside the axes apart, in the order of the ends of their lines; once the layout is known.
     labels = [text for text in ax.texts if isinstance(text, Annotation) and text.get_gid() == _GID]
     if not labels:
         return
@@ -328,7 +326,7 @@ def apart(ends: Array, heights: Array, low: float, high: float) -> Array:
 
 
 def _gap(ax: Axes) -> float:
-    """Return the space between axes and names as a share of the width of the axes."""
+    # The space between axes and names as a share of the width of the axes.
     width = ax.get_window_extent().width / ax.figure.dpi * 72.0
     return 0.9 * letters("legend.fontsize") / max(width, 1.0)
 
@@ -388,7 +386,12 @@ def draw_panels(
         ax.tick_params(labelbottom=True)
     for ax in spare:
         ax.set_axis_off()
-    _write_once(inner, axes)
+    for which, write_whole in (("x", inner.supxlabel), ("y", inner.supylabel)):
+        labels = {getattr(ax, f"get_{which}label")() for ax in axes}
+        if len(axes) > 1 and len(labels) == 1 and labels != {""}:
+            write_whole(labels.pop(), fontsize=letters("axes.labelsize"))
+            for ax in axes:
+                getattr(ax, f"set_{which}label")("")
     if not lines or named:
         return
     lines = {name if text_width([name]) <= 0.75 * width else wrapped(name): style for name, style in lines.items()}
@@ -400,16 +403,6 @@ def draw_panels(
         each = text_width(lines) + 4.2 * letters("legend.fontsize") / 72.0
         fitting = max(1, min(len(lines), int(columns * width / each)))
         outer.legend(handles=handles, loc="outside lower center", ncols=fitting, borderaxespad=0.2, **look)
-
-
-def _write_once(figure: SubFigure, axes: Sequence[Axes]) -> None:
-    """Write a label that all of several panels have on an axis once for all."""
-    for which, write_whole in (("x", figure.supxlabel), ("y", figure.supylabel)):
-        labels = {getattr(ax, f"get_{which}label")() for ax in axes}
-        if len(axes) > 1 and len(labels) == 1 and labels != {""}:
-            write_whole(labels.pop(), fontsize=letters("axes.labelsize"))
-            for ax in axes:
-                getattr(ax, f"set_{which}label")("")
 
 
 def settle(figure: Figure) -> None:
@@ -448,7 +441,7 @@ def _lay_out(figure: Figure) -> None:
 
 
 def _thin_ticks(ax: Axes) -> None:
-    """Leave few enough ticks that their labels stay apart: of chosen places every second or third."""
+    # Leave few enough ticks that their labels stay apart: of chosen places every second or third.
     size = letters("xtick.labelsize") * ax.figure.dpi / 72.0
     box = ax.get_window_extent()
     for axis, room in ((ax.xaxis, box.width / (4.0 * size)), (ax.yaxis, box.height / (2.2 * size))):
@@ -462,7 +455,7 @@ def _thin_ticks(ax: Axes) -> None:
 
 
 def _thin_chosen(ax: Axes) -> None:
-    """Leave out labels that would touch the one before them; of two, a bold one stays."""
+    # Leave out labels that would touch the one before them; of two, a bold one stays.
     gap = 0.35 * letters("xtick.labelsize") * ax.figure.dpi / 72.0
     low, high = sorted(ax.transData.transform([(x, 0.0) for x in ax.get_xlim()])[:, 0])
     before: Text | None = None

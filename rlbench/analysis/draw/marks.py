@@ -52,19 +52,12 @@ def gathered(parts: Sequence[Numbers]) -> Numbers:
     return Numbers(table, [estimate for part in parts for estimate in part.estimates])
 
 
-def band_numbers(line: str, x: Array, band: Band) -> Numbers:
-    """Return one line of a table from its band."""
-    return Numbers(
-        pd.DataFrame({"line": line, "x": x, "point": band.point, "low": band.low, "high": band.high}), [band]
-    )
-
-
-def share_numbers(line: str, x: Array, band: Band) -> Numbers:
-    """Return a line of shares of runs, with an interval only where some but not all runs are counted.
+def band_numbers(line: str, x: Array, band: Band, *, shares: bool = False) -> Numbers:
+    """Return one line of a table from its band; of `shares` of runs, only where some but not all runs are counted.
 
     Where all runs are counted or none is, the bands of all arms would only cover each other.
     """
-    inside = np.isfinite(band.low) & (band.point > 0) & (band.point < 1)
+    inside = np.isfinite(band.low) & (band.point > 0) & (band.point < 1) if shares else np.full(len(band.point), True)
     low, high = np.where(inside, band.low, band.point), np.where(inside, band.high, band.point)
     return Numbers(pd.DataFrame({"line": line, "x": x, "point": band.point, "low": low, "high": high}), [band])
 
@@ -98,12 +91,11 @@ def draw_lines(
     ax: Axes,
     table: pd.DataFrame,
     styles: Mapping[str, ArmStyle],
-    labels: Mapping[str, str] | None = None,
     *,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
     steps: bool = False,
 ) -> None:
-    """Draw every line of a table with its band; `named`: with its name at its end, `steps`: as a step function.
+    """Draw every line of a table with its band; `named`: with that name at its end, `steps`: as a step function.
 
     A few markers on each line, at other places than on the others, tell them apart in a print without colours.
     """
@@ -121,7 +113,7 @@ def draw_lines(
             x[known], low[known], high[known], color=style.color, alpha=0.15, linewidth=0, zorder=1.9, **where
         )
         if named:
-            label_line(ax, (labels or {}).get(name, name), x[-1], y[-1], style.color)
+            label_line(ax, named(name), x[-1], y[-1], style.color)
     ax.margins(x=0)
 
 
@@ -129,10 +121,9 @@ def draw_points(
     ax: Axes,
     table: pd.DataFrame,
     styles: Mapping[str, ArmStyle],
-    labels: Mapping[str, str] | None = None,
     *,
     place: Callable[[Array], Array] | None = None,
-    named: bool = False,
+    named: Callable[[str], str] | None = None,
 ) -> None:
     """Draw every line of a table as points with bars, joined; `place` gives the positions of values of x.
 
@@ -153,7 +144,7 @@ def draw_points(
         corners = np.column_stack([np.tile(x, 3), np.concatenate([y, low, high])])
         ax.update_datalim(corners[np.isfinite(corners).all(axis=1)])
         if named:
-            label_line(ax, (labels or {}).get(name, name), x[-1], y[-1], style.color, beside)
+            label_line(ax, named(name), x[-1], y[-1], style.color, beside)
     ax.autoscale_view(scalex=False)
 
 
@@ -258,16 +249,19 @@ def shade(ax: Axes, ends: tuple[float, float], label: str = "", *, upright: bool
 
 
 def draw_quantiles(
-    ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle], labels: Mapping[str, str] | None = None
+    ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle], called: Callable[[str], str] = str
 ) -> None:
     """Draw a row per arm: median, the middle half (thick), 5 to 95 % (thin), 1 and 99 % (ticks) of its updates.
 
     The axis is logarithmic. A quantile that is not positive has no place there: its bar reaches to the edge, and an
     arrow there stands for such a median.
     """
-    low, high = _limits(table[QUANTILES].to_numpy(np.float64))
+    values = table[QUANTILES].to_numpy(np.float64)
+    high = 1.6 * float(values.max(initial=0.0)) or 1.0
+    # At most nine decades, from what is not numerically zero.
+    low = max(0.6 * float(values[values > 0].min()), 1e-9 * high) if (values > 0).any() else 1e-3
     arms, width = list(styles), rcParams["lines.linewidth"]
-    for name, row in zip(table["line"], np.clip(table[QUANTILES].to_numpy(np.float64), low, high), strict=True):
+    for name, row in zip(table["line"], np.clip(values, low, high), strict=True):
         place, color = arms.index(name), styles[name].color
         flat: dict[str, Any] = {"color": color, "solid_capstyle": "butt", "zorder": 2.0}
         ax.plot(row[[1, 5]], [place] * 2, linewidth=width, **flat)
@@ -285,7 +279,7 @@ def draw_quantiles(
             markersize=1.1 * rcParams["lines.markersize"],
             zorder=2.3,
         )
-    ax.set_yticks(range(len(arms)), [(labels or {}).get(arm, arm) for arm in arms])
+    ax.set_yticks(range(len(arms)), [called(arm) for arm in arms])
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
@@ -294,15 +288,6 @@ def draw_quantiles(
     write_powers(ax.xaxis, low)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(low, high)
-
-
-def _limits(values: Array) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis: at most nine decades, from what is not numerically zero."""
-    positive = values[values > 0]
-    if not positive.size:
-        return 1e-3, 1.0
-    high = 1.6 * float(positive.max())
-    return max(0.6 * float(positive.min()), 1e-9 * high), high
 
 
 def draw_scatter(ax: Axes, table: pd.DataFrame, styles: Mapping[str, ArmStyle]) -> None:

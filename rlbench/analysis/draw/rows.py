@@ -74,29 +74,22 @@ class Normalised(NamedTuple):
 
 
 def _normalised(results: Results, metric: str) -> Normalised:
-    """Return the normalised scores of the used runs.
-
-    Only environments with a reference count, and only arms that have used runs on all of those: an average
-    over other environments would be another quantity.
-    """
+    # Only environments with a reference count, and only arms that have used runs on all of those: an average over
+    # other environments would be another quantity.
     scores, column = results.scores, f"{metric}_normalised"
-    used = scores[scores["used"].astype(bool)]
     known = [str(name) for name, group in scores.groupby("environment") if group[column].notna().any()]
-    tasks, out = {}, []
-    for arm in results.arms:
-        mine = used[used["arm"] == arm]
-        values = [mine.loc[mine["environment"] == name, column].to_numpy(np.float64) for name in known]
-        if values and all(map(len, values)):
-            tasks[arm] = values
-        elif known:
-            out.append(arm)
+    grouped = marks.Scored(results, column).table.groupby(["arm", "environment"])["value"]
+    values = {pair: runs.to_numpy(np.float64) for pair, runs in grouped}
+    complete = [arm for arm in results.arms if known and all((arm, name) in values for name in known)]
     sentences = []
     unknown = sorted(set(scores["environment"]) - set(known))
     if unknown and known:
         sentences.append(f"Without a reference, so not counted: {', '.join(unknown)}.")
-    if out:
-        sentences.append(f"Left out for want of a finished run on every environment: {', '.join(out)}.")
-    runs = frame.counted(scores, tasks, known or set(scores["environment"]))
+    if known and len(complete) < len(results.arms):
+        out = ", ".join(arm for arm in results.arms if arm not in complete)
+        sentences.append(f"Left out for want of a finished run on every environment: {out}.")
+    runs = frame.counted(scores, complete, known or set(scores["environment"]))
+    tasks = {arm: [values[arm, name] for name in known] for arm in complete}
     return Normalised(tasks, " ".join(sentences), runs, known)
 
 
@@ -149,8 +142,12 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     metric, styles = metric or results.metrics[0], arm_styles(results.arms)
     tasks, left_out, runs, _ = _normalised(results, metric)
-    at = _thresholds([task for scores in tasks.values() for task in scores])
-    numbers = marks.gathered([marks.share_numbers(arm, at, profile_band(scores, at)) for arm, scores in tasks.items()])
+    pooled = np.concatenate([task for scores in tasks.values() for task in scores] or [np.array([0.0, 1.0])])
+    low, high = float(pooled.min()), float(pooled.max())
+    margin = 0.05 * (high - low) or 0.05
+    at = np.linspace(low - margin, high + margin, 201)
+    bands = {arm: profile_band(scores, at) for arm, scores in tasks.items()}
+    numbers = marks.gathered([marks.band_numbers(arm, at, band, shares=True) for arm, band in bands.items()])
     with frame.drawing(ax) as ax:
         marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")
@@ -165,14 +162,6 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
         note = frame.interval_note(numbers.estimates, what)
         frame.add_footer(ax, note, left_out, frame.run_counts(runs, results.arms))
     return ax
-
-
-def _thresholds(tasks: Sequence[Array]) -> Array:
-    """Return 201 scores that cover all runs with a margin on both sides."""
-    pooled = np.concatenate([*tasks] or [np.array([0.0, 1.0])])
-    low, high = float(pooled.min()), float(pooled.max())
-    margin = 0.05 * (high - low) or 0.05
-    return np.linspace(low - margin, high + margin, 201)
 
 
 def plot_improvement(
@@ -206,7 +195,7 @@ def plot_difference(
 
 
 def _comparisons(results: JudgedResults, environment: str | None, metric: str | None) -> list[Comparison]:
-    """Return the comparisons on `environment`; on all together by default, or on the only one there is."""
+    # Those on `environment`; on all together by default, or on the only one there is.
     comparisons = results.comparisons if metric in (None, results.metrics[0]) else results.compare(metric=metric)
     present = list(dict.fromkeys(comparison.environment for comparison in comparisons))
     if results.known_environment(environment) is None:
@@ -223,7 +212,7 @@ def _plot(
     label: str,
     ax: Axes | None,
 ) -> Axes:
-    """Draw an estimate per comparison in rows; the `neutral` value means no difference."""
+    # An estimate per comparison in rows; the `neutral` value means no difference.
     arms, styles, shown, place = [comparison.arm for comparison in chosen], arm_styles(results.arms), results.arms, None
     metric = ""
     with frame.drawing(ax, frame.rows_height(arms, 0.36)) as ax:

@@ -1,11 +1,11 @@
-"""What a paper figure consists of: its panels and caption, and what its declaration (`rlbench.Showpiece`) refers to."""
+"""What the declaration of a paper figure (`rlbench.Showpiece`) refers to, and how its panels become a figure."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,23 +14,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlbench.analysis.draw import frame
 from rlbench.analysis.draw.axes import SHARE_COLUMNS, short
-from rlbench.analysis.draw.frame import (
-    CannotDraw,
-    draw_panels,
-    interval_note,
-    letters,
-    new_figure,
-    note_lines,
-    run_counts,
-    settle,
-)
 from rlbench.analysis.draw.marks import COLUMNS, MEAN, SCATTER, Numbers, Scored, mark_value, shade
 from rlbench.analysis.draw.style import ArmStyle, Style, styles_like
 from rlbench.analysis.scores.results import ArmEntry, Results
 from rlbench.analysis.scores.scores import reference
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Band, Estimate
+from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
 from rlbench.errors import nearest
 from rlbench.records import MEASURED
 from rlbench.suite import Showpiece
@@ -72,7 +62,7 @@ def find_sweeps(entries: Iterable[ArmEntry], arms: Sequence[str] = (), fields: S
 
 
 def _with_fields(arm: ArmEntry) -> ArmEntry:
-    """Return an arm with the field that its label names, if its own are not known."""
+    # The arm with the field that its label names, if its own are not known.
     match = _SETTING.search(arm.label)
     if arm.fields or not match:
         return arm
@@ -91,8 +81,11 @@ def _sweeps_of(name: str, arms: Sequence[ArmEntry], *, exact: bool) -> Iterator[
         if len(group) > 1 and len(set(values)) == len(group):
             order = sorted(range(len(group)), key=values.__getitem__)
             usual = [value for value, arm in zip(values, group, strict=True) if name not in arm.settings]
+            # What the labels share beside the setting, or else the algorithm.
+            bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
+            shared = bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
             yield Sweep(
-                _shared(name, group),
+                shared,
                 group[0].algorithm,
                 name,
                 tuple(values[index] for index in order),
@@ -108,12 +101,6 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         return None
     return float(value)
-
-
-def _shared(name: str, group: Sequence[ArmEntry]) -> str:
-    """Return what the labels of a group share beside the setting, or else the algorithm."""
-    bare = {re.sub(rf"\s*\b{re.escape(name)}=\S+", "", arm.label).strip() for arm in group}
-    return bare.pop() if len(bare) == 1 and "" not in bare else group[0].algorithm or name
 
 
 def sweep_numbers(
@@ -143,55 +130,59 @@ DrawNamed = Callable[[str, Axes, bool], None]  # draws the panel of a name, with
 
 
 @dataclass(frozen=True)
-class FigureSpec:
-    """A figure before it has a size.
+class Drawn:
+    """A drawn figure with the tidy table of the numbers in it."""
+
+    piece: Showpiece
+    figure: Figure
+    caption: str
+    numbers: pd.DataFrame
+
+
+def compose(
+    piece: Showpiece,
+    style: Style,
+    tables: Mapping[str, pd.DataFrame],
+    draw: DrawNamed,
+    caption: str,
+    notes: str,
+    *,
+    titles: Mapping[str, str] | None = None,
+    lines: Mapping[str, ArmStyle] | None = None,
+    joined: bool = True,
+    shared: str = "",
+    tall: float = 1.0,
+    rows: int = 0,
+) -> Drawn:
+    """Return a figure, laid out and with its positions fixed; within `styled`.
 
     tables   the numbers that are drawn in every panel, by its name; `titles` are what panels are called, if otherwise
     draw     draws the panel of a name on axes, with names beside its lines or not
     notes    what must be known to read the figure, on a slide in small letters below it
-    lines    what is drawn in every panel, by the name it has there; empty: lines need no names
+    lines    what is drawn in every panel, by the name it has there; none: lines need no names
     joined   whether they are lines, with ends that names can stand beside; otherwise markers, which are listed
     shared   the axes on which all panels have the same range: "", "x", "y" or "xy"
     tall     height of a row of panels, relative to the usual one
     rows     number of named rows of every panel, which then stand side by side; 0: no charts with rows
+
+    Raises:
+        CannotDraw: the names and ticks leave no room for the panels.
     """
-
-    tables: Mapping[str, pd.DataFrame]
-    draw: DrawNamed
-    caption: str
-    notes: str
-    titles: Mapping[str, str] = field(default_factory=dict)
-    lines: Mapping[str, ArmStyle] = field(default_factory=dict)
-    joined: bool = True
-    shared: str = ""
-    tall: float = 1.0
-    rows: int = 0
-
-    @property
-    def numbers(self) -> pd.DataFrame:
-        """The tables of all panels as one, with the column `panel` first."""
-        frames = [table.assign(panel=name) for name, table in self.tables.items()]
-        whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
-        return whole[["panel", *(name for name in whole.columns if name != "panel")]]
-
-    def compose(self, style: Style, title: str) -> Figure:
-        """Return the figure, laid out and with its positions fixed; within `styled`.
-
-        Raises:
-            CannotDraw: the names and ticks leave no room for the panels.
-        """
-        panels = len(self.tables)
-        columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
-        needed = 1.25 * self.rows * letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
-        if self.rows and not (style.slide and needed <= 0.7 * style.slide):
-            columns = min(panels, 4)  # charts with rows stand below each other only where these have room
-        height = style.slide or style.height * math.ceil(panels / columns) * self.tall * (1.18 if panels == 1 else 1.0)
-        texts = (title, note_lines([self.notes], style.wide - 0.5)) if style.titled else ("", "")
-        figure = new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
-        drawn = [(self.titles.get(name, name), partial(self.draw, name)) for name in self.tables]
-        draw_panels(figure, drawn, columns, self.lines, beside=self.joined, joined=self.joined, shared=self.shared)
-        settle(figure)
-        return figure
+    panels = len(tables)
+    columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
+    needed = 1.25 * rows * frame.letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
+    if rows and not (style.slide and needed <= 0.7 * style.slide):
+        columns = min(panels, 4)  # charts with rows stand below each other only where these have room
+    height = style.slide or style.height * math.ceil(panels / columns) * tall * (1.18 if panels == 1 else 1.0)
+    texts = (piece.title, frame.note_lines([notes], style.wide - 0.5)) if style.titled else ("", "")
+    figure = frame.new_figure(style.wide if panels > 1 else style.narrow, height, *texts)
+    shown = [((titles or {}).get(name, name), partial(draw, name)) for name in tables]
+    frame.draw_panels(figure, shown, columns, lines or {}, beside=joined, joined=joined, shared=shared)
+    frame.settle(figure)
+    numbers = [table.assign(panel=name) for name, table in tables.items()]
+    whole = pd.concat([table for table in numbers if len(table)] or numbers, ignore_index=True)
+    whole = whole[["panel", *(name for name in whole.columns if name != "panel")]]
+    return Drawn(piece, figure, " ".join(f"{piece.caption} {caption}".split()), whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +193,7 @@ class Resolved:
     """
 
     piece: Showpiece
+    style: Style
     results: Sequence[Results]
 
     @property
@@ -223,7 +215,7 @@ class Resolved:
     def _listed(self, what: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
         for name in wanted:
             if name not in known:
-                raise CannotDraw(f"{self._names} has no {what} {name!r}.{nearest(name, list(known))}")
+                raise frame.CannotDraw(f"{self._names} has no {what} {name!r}.{nearest(name, list(known))}")
         return list(wanted) or list(known)
 
     @property
@@ -249,7 +241,7 @@ class Resolved:
             if wanted or len(sweep.values) >= FEWEST
         ]
         if not sweeps:
-            raise CannotDraw(f"no arms of {self._names} differ in one {' or '.join(wanted) or 'field'} alone.")
+            raise frame.CannotDraw(f"no arms of {self._names} differ in one {' or '.join(wanted) or 'field'} alone.")
         names = [sweep.name for _, sweep in sweeps]
         named: dict[str, tuple[Results, Sweep]] = {}
         for results, sweep in sweeps:
@@ -303,8 +295,8 @@ class Resolved:
         arms: Sequence[str] = (),
         runs: pd.DataFrame | None = None,
         **layout: Any,
-    ) -> FigureSpec:
-        """Return the figure of these panels, in which lines with `styles` are named; `layout` as in FigureSpec.
+    ) -> Drawn:
+        """Return the figure of these panels, in which lines with `styles` are named; `layout` as in `compose`.
 
         `text` opens the caption, `how` says what its intervals belong to, `slide` what is drawn in a few words,
         `marked` what is marked. Then come how many of the `runs` (of these `arms`) a point rests on, their budget, and
@@ -317,7 +309,7 @@ class Resolved:
         steps = sorted(set(runs["steps"]))
         budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
         trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
-        counts = run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
+        counts = frame.run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
         estimates = [estimate for numbers in panels.values() for estimate in numbers.estimates]
         name = interval_name(estimates).partition(",")[0] if estimates else ""
         interval = f" with {'its' if slide == 'Mean' else 'their'} {name}" if estimates else ""
@@ -328,8 +320,9 @@ class Resolved:
             "lines": {self.called(name): style for name, style in (styles or {}).items() if name in present},
         }
         tables = {name: numbers.table for name, numbers in panels.items()}
-        caption = f"{text} {interval_note(estimates, how)}{marked} {number} {counts}"
-        return FigureSpec(tables, draw, caption, f"{slide} of {each}{interval}.{marked}", **named | layout)
+        caption = f"{text} {frame.interval_note(estimates, how)}{marked} {number} {counts}"
+        notes = f"{slide} of {each}{interval}.{marked}"
+        return compose(self.piece, self.style, tables, draw, caption, notes, **named | layout)
 
 
 def runs_of(results: Results, arms: Sequence[str], environments: Sequence[str]) -> pd.DataFrame:

@@ -1,12 +1,12 @@
 """Does one arm beat another, by how much, and how sure: comparisons with a baseline and their verdicts.
 
 The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
-of the largest |t| for all comparisons made in the same call (`families`), is below 0.05 and the 95 % interval of the
+of the largest |t| for all comparisons made in the same call (`tests`), is below 0.05 and the 95 % interval of the
 difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other
-case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`identity`).
+case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`scores`).
 
 Comparisons are per environment, in units of the episode return, and with several environments also over all
-of them, where scores are normalised by fixed references (`references`) and each environment counts the same;
+of them, where scores are normalised by fixed references (`scores`) and each environment counts the same;
 that row is left out if an environment has no reference. Only `used` runs enter (`scores`); the others are
 counted.
 
@@ -19,21 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.judge.estimands import Difference, Values
-from rlbench.analysis.scores.scores import METRICS, STOPPED, exactly, failures_as_worst, possible_range
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import METRICS, STOPPED, exactly, possible_range
 from rlbench.analysis.stats.estimates import LEVEL, Estimate
 from rlbench.analysis.stats.intervals import improvement_interval, mean_interval
 from rlbench.analysis.stats.power import detectable_effect
 from rlbench.analysis.stats.tests import smallest_p, step_down
 from rlbench.errors import RlbenchError, nearest
-
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
 
 ALPHA = 0.05
 ComparisonVerdict = Literal["better", "worse", "undecided", "identical"]
@@ -151,8 +149,8 @@ def sensitivity(results: Results, comparisons: Sequence[Comparison]) -> list[Sen
     if results.experiment.sequential:
         # Both as if the number of runs had been fixed, also where it was not: they must differ in nothing else.
         comparisons = compare_all(results, pairs, metric)
-    worst = results.with_scores(failures_as_worst(results.scores, [metric], results.references))
-    others = {(other.arm, other.baseline, other.environment): other for other in compare_all(worst, pairs, metric)}
+    worst = compare_all(results.failures_as_worst(metric), pairs, metric)
+    others = {(other.arm, other.baseline, other.environment): other for other in worst}
     again = [others.get((each.arm, each.baseline, each.environment)) for each in comparisons]
     return [Sensitivity(each, other) for each, other in zip(comparisons, again, strict=True) if other]
 
@@ -233,12 +231,12 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
         (row["arm"], row["baseline"], frozenset(row["environments"]), record["metric"]): row["outcome"]
         for row in record["decisions"]
     }
-    staged = []
-    for each in comparisons:
+
+    def outcome(each: Comparison) -> ComparisonVerdict:
         key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
-        verdict: ComparisonVerdict = "identical" if each.verdict == "identical" else outcomes.get(key, "undecided")
-        staged.append(replace(each, verdict=verdict))
-    return staged
+        return each.verdict if each.verdict == "identical" else outcomes.get(key, "undecided")
+
+    return [replace(each, verdict=outcome(each)) for each in comparisons]
 
 
 def interim_warnings(record: Mapping[str, Any] | None) -> list[str]:

@@ -5,7 +5,7 @@ An estimand is a quantity theta of an arm, or of an arm and its baseline, on an 
 of a claim (`estimands_of`), and the stages of an experiment whose seeds are added until it is decided (`staged_data`).
 
 P-values are adjusted within a family. Differences, which permute the same runs, are adjusted by the step-down of the
-largest |t| (`families`), all others by Holm's method. A claim asks for p-values of "theta is not above x" and "not
+largest |t| (`tests`), all others by Holm's method. A claim asks for p-values of "theta is not above x" and "not
 below x" for any x. These one-sided p-values are doubled, so that each of a claim's two ends has half of the level, as
 in a two-sided interval.
 """
@@ -18,30 +18,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import factorial
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.scores.metrics import COMPARE, measure
+from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL, identical
 from rlbench.analysis.stats import intervals, power
 from rlbench.analysis.stats.estimates import ANYTHING, NO_RUN, Array, Estimate, Range
 from rlbench.analysis.stats.power import Spread
+from rlbench.analysis.stats.sweeps import contrast_test, linear_changes, page_test, rank_correlation
 from rlbench.analysis.stats.tests import Alternative, Hypothesis, holm, step_down
-from rlbench.analysis.stats.trends import contrast_test, linear_changes, page_test, rank_correlation
-from rlbench.claims import BOUNDED, INNER, TRENDS, Claim
+from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, nearest
 
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
+Empty = dict[tuple[str, str], str]
+"""Why no number of runs gives a value, by environment and arm."""
 
 
 @dataclass(frozen=True, eq=False)
 class Estimand(Hypothesis, ABC):
     """A quantity theta of an arm, and of a baseline if it has one, on all of `environments` together.
 
-    `identical` says that the runs of the arms are the same, seed by seed (`identity`).
+    `identical` says that the runs of the arms are the same, seed by seed. `counts` are the runs of the arm and of its
+    baseline in all environments together (of a trend complete seeds), `per_task` the smallest numbers in one. `least`
+    is the fewest runs per arm and environment with which the test can reach the level, and `refusal` says why fewer
+    cannot decide. `size` is an effect size without unit, with its name.
     """
 
     identical: bool
@@ -58,33 +61,26 @@ class Estimand(Hypothesis, ABC):
 
     @property
     @abstractmethod
-    def counts(self) -> tuple[int, int]:
-        """Runs of the arm and of its baseline, in all environments together; of a trend complete seeds."""
+    def counts(self) -> tuple[int, int]: ...
 
     @property
     def per_task(self) -> tuple[int, int]:
-        """The smallest number of runs in an environment, of the arm and of its baseline."""
         n, m = self.counts
         return n // len(self.environments), m // len(self.environments)
 
     @abstractmethod
-    def interval(self, level: float, seed: int) -> Estimate:
-        """Return theta with its interval."""
+    def interval(self, level: float, seed: int) -> Estimate: ...
 
     @abstractmethod
-    def spread(self) -> Spread:
-        """Return what power is computed from."""
+    def spread(self) -> Spread: ...
 
     @abstractmethod
-    def least(self, alpha: float) -> int:
-        """Return the fewest runs per arm and environment with which the test can reach the level."""
+    def least(self, alpha: float) -> int: ...
 
     def refusal(self, alpha: float) -> str:
-        """Return why so few runs cannot decide, empty if they can."""
         return ""
 
     def size(self, level: float, seed: int) -> tuple[str, Estimate | None]:
-        """Return the name of an effect size without unit, and its estimate."""
         return "", None
 
     def p_value(self, threshold: float, above: bool, seed: int) -> float:
@@ -121,7 +117,7 @@ class Difference(Estimand):
     def interval(self, level: float, seed: int) -> Estimate:
         if self.paired:
             return intervals.mean_interval(self._within_seeds(), seed=seed, level=level)
-        return intervals.difference_interval(self.x, self.y, seed=seed, level=level, possible=self.possible)
+        return intervals.mean_interval(self.x, self.y, seed=seed, level=level, possible=self.possible)
 
     def spread(self) -> Spread:
         return Spread.of(self._within_seeds()) if self.paired else Spread.of(self.x, self.y)
@@ -256,13 +252,7 @@ class Values:
     """
 
     def __init__(
-        self,
-        results: Results,
-        metric: str,
-        arms: Sequence[str],
-        environments: Sequence[str],
-        *,
-        complete: bool = False,
+        self, results: Results, metric: str, arms: Sequence[str], environments: Sequence[str], *, complete: bool = False
     ) -> None:
         table = measure(results, metric)
         table = table[table["arm"].isin(arms) & table["environment"].isin(environments)]
@@ -322,9 +312,9 @@ class Values:
         hits += stopped if claim.direction == "below" else 0
         return Share(arm, "", environments, False, hits, int(table["used"].sum()) + stopped)
 
-    def empty(self) -> dict[tuple[str, str], str]:
+    def empty(self) -> Empty:
         """Say, by environment and arm, where runs finished and none of them has a value, or no seed in all arms."""
-        reasons: dict[tuple[str, str], str] = {}
+        reasons: Empty = {}
         for name, here in self.table.groupby("environment", sort=False):
             place = str(name)
             if self._complete and here["finished"].all() and not here.groupby("seed")["used"].all().any():
@@ -347,22 +337,11 @@ class Values:
         return all(identical(self._traced[self._traced["environment"] == name], arms) for name in environments)
 
 
-class Estimands(NamedTuple):
-    """What a claim says, in families that are corrected each for itself, and what became of its runs.
-
-    `empty` says, by environment and arm, why no number of runs gives a value there.
-    """
-
-    families: list[list[Estimand]]
-    planned: int
-    left_out: int
-    empty: dict[tuple[str, str], str]
-
-
-def estimands_of(claim: Claim, results: Results) -> Estimands:
+def estimands_of(claim: Claim, results: Results) -> tuple[list[list[Estimand]], Values]:
     """Return what a claim is about: one estimand per pair of arms (or arm) and environment, or over all environments.
 
-    Runs that did not finish, or recorded no such metric, are left out and counted; for a share they count against the
+    In families, which are corrected each for itself; and the values that they are made of. Runs that did not finish, or
+    recorded no such metric, are left out and counted; for a share they count against the
     claim. Pairs and trends take the seeds that are complete in all arms of the claim.
 
     Raises:
@@ -370,7 +349,7 @@ def estimands_of(claim: Claim, results: Results) -> Estimands:
     """
     names = _known(claim, "environment", claim.environments or results.environments, results.environments)
     arms = _known(claim, "arm", claim.arms, results.arms)
-    complete = claim.direction not in BOUNDED and (claim.paired or claim.direction in TRENDS)
+    complete = claim.kind != "bound" and (claim.paired or claim.kind == "trend")
     values = Values(results, claim.metric, arms, names, complete=complete)
     for arm in arms:
         runs = values.table[values.table["arm"] == arm]
@@ -378,22 +357,22 @@ def estimands_of(claim: Claim, results: Results) -> Estimands:
             raise RlbenchError(f"{claim.where}: no run of {arm} recorded a value of {claim.metric!r}.")
     places = [names] if claim.over == "mean" else [(name,) for name in names]
     families: list[list[Estimand]]
-    if claim.direction in BOUNDED:
+    if claim.kind == "bound":
         event = claim.condition is not None
         families = [
             [values.share(arm, place, claim) if event else values.mean(arm, place) for arm in arms for place in places]
         ]
-    elif claim.direction in TRENDS:
+    elif claim.kind == "trend":
         families = [[values.change(place) for place in places]]
     else:
         pairs = [list(product(arms[:1], arms[1:]))]
-        if claim.direction in INNER:  # both ends must be beaten: each end is a family of its own
+        if claim.kind == "inner":  # both ends must be beaten: each end is a family of its own
             pairs = [[(str(claim.best), end)] for end in (arms[0], arms[-1])]
         families = [
             [values.difference(*pair, place, paired=claim.paired) for pair in group for place in places]
             for group in pairs
         ]
-    return Estimands(families, len(values.table), len(values.table) - values.entered, values.empty())
+    return families, values
 
 
 def staged_data(

@@ -8,7 +8,7 @@ undecidable if there is nothing to compare although the runs were made: no run o
 there, as where no setting meets the premise of the claim. A claim is supported if all its parts are, refuted if one of
 them is, and undecidable if one of them is and no more runs can decide the others, either.
 
-Where the runs of the arms are identical (`identity`), the difference is exactly 0 and no test is needed: the part is
+Where the runs of the arms are identical (`scores`), the difference is exactly 0 and no test is needed: the part is
 supported if 0 is where the claim says, as for "equivalent", and refuted if it is not, as for "greater" or "different".
 
 Both ends count: level 95 % means at most 2.5 % for support of what is false and 2.5 % for refuting what is true.
@@ -17,72 +17,39 @@ of "the inner setting beats both ends" are not corrected for being two: both mus
 
 Where runs of a claim's arms failed or diverged and the claim is about returns, it is judged a second time with these
 runs as the worst possible score, as comparisons are (`compare`); a share of runs counts them against the claim anyway.
+
+From the runs of a pilot follows how many more would find what is wanted: `seeds_for`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from math import inf, isnan, nan
-from typing import Literal, NamedTuple
+from math import inf, isfinite, isnan, nan
+from typing import Literal
 
 import numpy as np
 
-from rlbench.analysis.judge.compare import Comparison, Sensitivity, compare_all, interim_verdicts, sensitivity
-from rlbench.analysis.judge.estimands import Estimand, estimands_of, one_sided
+from rlbench.analysis.judge.compare import ALPHA, Comparison, Sensitivity, compare_all, interim_verdicts, sensitivity
+from rlbench.analysis.judge.estimands import Empty, Estimand, Values, estimands_of, one_sided
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.scores.scores import STOPPED, exactly, failures_as_worst
-from rlbench.analysis.stats.estimates import Estimate
-from rlbench.analysis.stats.power import Seeds, detectable_effect, seeds_needed
-from rlbench.claims import RETURNS, Claim
+from rlbench.analysis.scores.scores import ALL, STOPPED, exactly
+from rlbench.analysis.stats.estimates import Array, Estimate
+from rlbench.analysis.stats.power import POWER, Seeds, detectable_effect, seeds_needed
+from rlbench.claims import DIRECTIONS, RETURNS, Claim
 from rlbench.errors import RlbenchError
 
 Outcome = Literal["supported", "refuted", "inconclusive", "undecidable"]
 Places = list[tuple[float, float]]
 
 
-class _Side(NamedTuple):
-    """Theta lies above (or below) the bound plus so many smallest effects."""
-
-    above: bool
-    margins: int
-
-    def limit(self, claim: Claim) -> float:
-        return (claim.bound or 0.0) + self.margins * claim.smallest_effect
-
-
-class _Rule(NamedTuple):
-    """What supports and what refutes a direction: all of the first sides and any of the second, or the other way."""
-
-    support: tuple[_Side, ...]
-    refute: tuple[_Side, ...]
-    every: bool = True
-
-
-_MORE = _Rule((_Side(True, 1),), (_Side(False, 1),))
-_LESS = _Rule((_Side(False, -1),), (_Side(True, -1),))
-_INSIDE, _OUTSIDE = (_Side(True, -1), _Side(False, 1)), (_Side(True, 1), _Side(False, -1))
-_RULES = {
-    **dict.fromkeys(("greater", "increasing", "peak", "above"), _MORE),
-    **dict.fromkeys(("less", "decreasing", "dip", "below"), _LESS),
-    **dict.fromkeys(("equivalent", "within"), _Rule(_INSIDE, _OUTSIDE)),
-    "different": _Rule(_OUTSIDE, _INSIDE, every=False),
-    "not-less": _Rule((_Side(True, -1),), (_Side(False, -1),)),
-    "not-greater": _Rule((_Side(False, 1),), (_Side(True, 1),)),
-}
-
-
 def regions(claim: Claim) -> tuple[Places, Places]:
     """Return where an interval must lie to support the claim, and where to refute it: in one of these open ranges."""
-    rule = _RULES[claim.direction]
-
-    def ranges(sides: tuple[_Side, ...], every: bool) -> Places:
-        rays = [(side.limit(claim), inf) if side.above else (-inf, side.limit(claim)) for side in sides]
-        return [(max(low for low, _ in rays), min(high for _, high in rays))] if every else rays
-
-    return ranges(rule.support, rule.every), ranges(rule.refute, not rule.every)
+    low, high = claim.limits
+    inside, outside = [(low, high)], [(start, end) for start, end in ((-inf, low), (high, inf)) if start < end]
+    return (outside, inside) if DIRECTIONS[claim.direction].outside else (inside, outside)
 
 
 def clearance(effect: Estimate, places: Sequence[tuple[float, float]]) -> float:
@@ -161,41 +128,35 @@ def judge(claim: Claim, results: Results) -> Verdict:
     verdict = _judge(claim, results)
     if not stopped.any() or metric not in RETURNS or claim.event is not None:
         return verdict
-    worst = results.with_scores(failures_as_worst(scores, [metric], results.references))
-    return replace(verdict, with_failures=_judge(claim, worst).verdict)
+    return replace(verdict, with_failures=_judge(claim, results.failures_as_worst(metric)).verdict)
 
 
 def _judge(claim: Claim, results: Results) -> Verdict:
-    rule, asked = _RULES[claim.direction], estimands_of(claim, results)
+    (families, values), (low, high) = estimands_of(claim, results), claim.limits
+    empty, planned = values.empty(), len(values.table)
     parts: list[Part] = []
-    for group in asked.families:
+    for group in families:
         level = 1 - (1 - claim.level) / max(len(group), 1)
-        tests = {
-            side: one_sided(group, side.limit(claim), side.above, results.seed)
-            for side in {*rule.support, *rule.refute}
-        }
-        for index, estimand in enumerate(group):
-            p_values = {side: float(p[index]) for side, p in tests.items()}
-            parts.append(_part(claim, estimand, level, p_values, asked.empty, results.seed))
+
+        def p_values(above: bool, family: list[Estimand] = group) -> list[Array]:
+            """Return those of theta above (below) the lower limit and below (above) the upper one."""
+            sides = [(limit, side) for limit, side in ((low, above), (high, not above)) if isfinite(limit)]
+            return [one_sided(family, limit, side, results.seed) for limit, side in sides]
+
+        both = [np.max(p_values(True), axis=0), np.min(p_values(False), axis=0)]  # theta lies inside; outside
+        p, p_against = reversed(both) if DIRECTIONS[claim.direction].outside else both
+        parts += [
+            _part(claim, estimand, level, float(p[index]), float(p_against[index]), empty, results.seed)
+            for index, estimand in enumerate(group)
+        ]
     verdicts = {part.verdict for part in parts}
     order: tuple[Outcome, ...] = ("refuted", "inconclusive", "undecidable", "supported")
     outcome: Outcome = next((verdict for verdict in order if verdict in verdicts), "inconclusive")
-    return Verdict(claim, outcome, tuple(parts), asked.planned, asked.left_out)
+    return Verdict(claim, outcome, tuple(parts), planned, planned - values.entered)
 
 
-def _part(
-    claim: Claim,
-    estimand: Estimand,
-    level: float,
-    p_values: Mapping[_Side, float],
-    empty: Mapping[tuple[str, str], str],
-    seed: int,
-) -> Part:
-    """Return the verdict on an estimand; `empty` says where more runs would give no value."""
-    rule, alpha, effect = _RULES[claim.direction], 1 - claim.level, estimand.interval(level, seed)
-    supports, refutes = regions(claim)
-    first, second = (max, min) if rule.every else (min, max)
-    p, p_against = first(p_values[side] for side in rule.support), second(p_values[side] for side in rule.refute)
+def _part(claim: Claim, estimand: Estimand, level: float, p: float, p_against: float, empty: Empty, seed: int) -> Part:
+    alpha, effect, (supports, refutes) = 1 - claim.level, estimand.interval(level, seed), regions(claim)
     (n, m), (least, other) = estimand.counts, estimand.per_task
     note = estimand.refusal(alpha) if n else f"No run of {estimand.arm} on {estimand.environment} can be used."
     size_name, size = estimand.size(claim.level, seed)
@@ -212,7 +173,7 @@ def _part(
         verdict, note = "undecidable", f"It cannot be decided: {why[0]}."
     needed = None
     if verdict == "inconclusive" and not isnan(effect.point):
-        distance = min(abs(effect.point - side.limit(claim)) for side in p_values)
+        distance = min(abs(effect.point - limit) for limit in claim.limits)
         needed = seeds_needed(estimand.spread(), distance, alpha=1 - level, least=estimand.least(alpha))
     return Part(
         arm=estimand.arm,
@@ -271,3 +232,75 @@ class JudgedResults(Results):
     def sensitivity(self) -> list[Sensitivity]:
         """The comparisons beside the same ones with failed runs as the worst score; empty if no run failed."""
         return sensitivity(self, self.comparisons)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many runs per arm and environment one comparison needs.
+
+    `n_arm` and `n_baseline` are the smallest numbers of used runs in an environment; `spread` is the standard
+    deviation of a run, of both arms and all environments pooled; `detectable` the difference that the runs at hand
+    find, `needed` the runs that find the wanted one. Differences and spread are in units of the metric.
+    """
+
+    arm: str
+    baseline: str
+    environment: str
+    n_arm: int
+    n_baseline: int
+    spread: float
+    detectable: float
+    needed: Seeds
+
+
+def seeds_for(
+    results: JudgedResults, effect: float, metric: str = "auc_normalised", power: float = POWER
+) -> list[Wanted]:
+    """Return what every comparison with the baseline needs to find a true difference of `effect`.
+
+    Each comparison has its share of the level, as if all were as hard to decide (Bonferroni).
+
+    Raises:
+        RlbenchError: no comparison is made, `effect` or `power` make no sense, or an environment has no reference
+            for a normalised metric.
+    """
+    if not effect > 0:
+        raise RlbenchError(f"The wanted effect must be above 0, not {effect}.")
+    if not 0.5 <= power < 1:
+        raise RlbenchError(f"The power must be at least 0.5 and below 1, not {power}.")
+    if metric not in results.scores:
+        raise RlbenchError(f"There is no score {metric!r}; known: auc, final, last100, and each with _normalised.")
+    if not results.comparisons:
+        raise RlbenchError("Nothing is compared here: seeds are planned for comparisons of arms with a baseline.")
+    scaled = metric.endswith("_normalised")
+    comparisons = [comparison for comparison in results.comparisons if scaled or comparison.environment != ALL]
+    alpha, wanted = ALPHA / len(comparisons), []
+    for pair in comparisons:
+        values = Values(results, metric, [pair.arm, pair.baseline], pair.environments)
+        if not values.known(pair.environments):
+            raise RlbenchError(
+                f"No reference returns are known for {pair.environment}, so its scores are not normalised; plan with "
+                "the metric auc, in units of the return."
+            )
+        difference = values.difference(pair.arm, pair.baseline, pair.environments)
+        spread, (n, m) = difference.spread(), difference.per_task
+        pooled = float(np.sqrt(np.mean(np.square([*spread.arm, *spread.baseline]))))
+        detectable = detectable_effect(spread, n, m, alpha=alpha, power=power)
+        needed = seeds_needed(spread, effect, alpha=alpha, power=power, least=difference.least(ALPHA))
+        wanted.append(Wanted(pair.arm, pair.baseline, pair.environment, n, m, pooled, detectable, needed))
+    return wanted
+
+
+def cost(results: JudgedResults, wanted: Sequence[Wanted]) -> tuple[float, float]:
+    """Return how many runs the largest of the numbers of seeds adds to those that are used, and their seconds.
+
+    Every arm runs in every environment; seconds are the pilot's mean per run. Infinite where no number will do.
+    """
+    known = [need.needed.n for need in wanted if np.isfinite(need.needed.n)]
+    if len(known) < len(wanted):
+        return float("inf"), float("inf")
+    used = results.scores[results.scores["used"].astype(bool)].groupby(["arm", "environment"]).size()
+    planned = results.scores.groupby(["arm", "environment"]).size()
+    more = float(sum(max(max(known) - used.get(key, 0), 0) for key in planned.index))
+    seconds = results.runs.loc[results.runs["status"] == "finished", "seconds"]
+    return more, more * float(seconds.mean())

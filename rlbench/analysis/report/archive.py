@@ -71,7 +71,7 @@ def write_archive(suite: SuiteResults, folder: Path, limit: int = LIMIT) -> int:
 
 def archive(suite: SuiteResults) -> Archive:
     """Return the tables of a suite, sorted; rows of `curves` and `updates` name their run by its row in `runs`."""
-    frames = [_runs(one) for one in suite.members]
+    frames = [_runs(member) for member in suite.members]
     if not frames:
         raise RlbenchError("There is nothing to archive: the suite has no experiment.")
     runs = pd.concat(frames, ignore_index=True).sort_values("cell", kind="stable")
@@ -79,20 +79,22 @@ def archive(suite: SuiteResults) -> Archive:
     order = ["environment", "algorithm", "settings", "seed", "cell"]
     runs = runs[runs["status"] != "missing"].sort_values(order, ignore_index=True)
     row = pd.Series(runs.index.to_numpy(np.int32), index=runs["cell"])
-    planned = pd.concat([one.runs[[*_RUN, "cell"]].assign(experiment=one.experiment.name) for one in suite.members])
+    planned = pd.concat(
+        [member.runs[[*_RUN, "cell"]].assign(experiment=member.experiment.name) for member in suite.members]
+    )
     curves = [
-        one.curves.dropna(subset=["return"]).merge(one.scores[[*_RUN, "cell"]], on=_RUN, how="left")
-        for one in suite.members
+        member.curves.dropna(subset=["return"]).merge(member.scores[[*_RUN, "cell"]], on=_RUN, how="left")
+        for member in suite.members
     ]
     claimed = {claim.metric.partition(":")[0] for claim in suite.claims}
-    present = {str(name) for one in suite.members for name in one.updates} - {"cell", "step"}
+    present = {str(name) for member in suite.members for name in member.updates} - {"cell", "step"}
     wanted = {name for name in present if name in claimed or name.startswith("field.")} - {*_UPDATES}
     recorded = [name for name in _UPDATES if name in present] + sorted(wanted)
     return Archive(
         runs,
         planned[["experiment", *_RUN, "cell"]].sort_values(["experiment", *_RUN], ignore_index=True),
         _long(curves, row, ["return"]),
-        _long([one.updates for one in suite.members], row, recorded),
+        _long([member.updates for member in suite.members], row, recorded),
     )
 
 
@@ -190,8 +192,8 @@ def read_archive(folder: Path) -> list[JudgedResults]:
 
 def _member(experiment: dict[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> JudgedResults:
     planned = tables["planned"]
-    own = planned[planned["experiment"] == experiment["name"]].drop(columns="experiment")
-    runs = own.merge(tables["runs"].drop(columns=["environment", "seed"]), on="cell", how="left")
+    mine = planned[planned["experiment"] == experiment["name"]].drop(columns="experiment")
+    runs = mine.merge(tables["runs"].drop(columns=["environment", "seed"]), on="cell", how="left")
     runs = runs.fillna({"status": "missing", "reason": "not run yet", "used": False}).astype({"used": bool})
     cells = tables["runs"]["cell"]
     numbers = cells.index[cells.isin(runs["cell"])]

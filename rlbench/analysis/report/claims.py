@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from math import inf, isfinite, isnan
 from typing import Any
 
-from rlbench.analysis.format import NONE, listed, number, p_equals, percent, span, text
+from rlbench.analysis.format import NONE, listed, number, p_equals, span, text
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
 from rlbench.analysis.scores.metrics import comparison_sign, metric_name
@@ -111,29 +110,24 @@ def runs_text(parts: Sequence[Part]) -> str:
     return span(counts, "–")
 
 
-def _limits(claim: Claim) -> str:
-    """Return where the claim says that its effect lies, as `> 0.05`."""
-    (low, high), *others = regions(claim)[0]
-    if others or (claim.bound is None and isfinite(high - low)):
-        return f"{'beyond' if others else 'within'} ±{number(claim.smallest_effect)}"
-    if isfinite(high - low):
-        return f"{number(low)} to {number(high)}"
-    return f"> {number(low)}" if isfinite(low) else f"< {number(high)}"
-
-
 def claimed_text(claim: Claim) -> str:
     """Return where the claim says that its effect lies, as `> 0.05`; of a share, in percent."""
-    if claim.event is None or claim.bound is None:
-        return _limits(claim)
-    bound, d = 100 * claim.bound, 100 * claim.smallest_effect
-    return f"{_limits(replace(claim, bound=bound, smallest_effect=d, event=None))} %"
+    (low, high), *others = regions(claim)[0]
+    scale, unit = (100, " %") if claim.event and claim.bound is not None else (1, "")
+    low, high, d = scale * low, scale * high, scale * claim.smallest_effect
+    if others or (claim.bound is None and isfinite(high - low)):
+        return f"{'beyond' if others else 'within'} ±{number(d)}{unit}"
+    if isfinite(high - low):
+        return f"{number(low)} to {number(high)}{unit}"
+    return f"> {number(low)}{unit}" if isfinite(low) else f"< {number(high)}{unit}"
 
 
 def effect_text(claim: Claim, effect: Estimate) -> str:
     """Return an effect with its interval: a share in percent, everything else in units of the metric."""
     if claim.event is None or not isfinite(effect.point):
         return text(effect)
-    return f"{percent(effect.point)} [{percent(effect.low)}, {percent(effect.high)}]"
+    point, low, high = (f"{100 * share:.0f} %" for share in (effect.point, effect.low, effect.high))
+    return f"{point} [{low}, {high}]"
 
 
 def event_name(claim: Claim) -> str:
@@ -148,7 +142,7 @@ def effect_meaning(claim: Claim, part: Part) -> str:
     """
     if part.verdict == "undecidable":
         return part.note.rstrip(".")
-    name, kind = metric_name(claim.metric), DIRECTIONS[claim.direction].kind
+    name, kind = metric_name(claim.metric), claim.kind
     where = "mean over the environments" if part.environment == ALL else f"on {part.environment}"
     if claim.event is not None:
         return f"of the runs of {part.arm} have {event_name(claim)}, {where}"
@@ -186,16 +180,18 @@ def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
     """
     words = [arm.split() for arm in arms]
     length = len(words[0])
-    if len(arms) < 2 or any(len(own) != length for own in words):
+    if len(arms) < 2 or any(len(label) != length for label in words):
         return "", list(arms)
-    same = [len({own[place] for own in words}) == 1 for place in range(length)]
+    same = [len({label[place] for label in words}) == 1 for place in range(length)]
     begin = same.index(False) if False in same else 0
     end = same[::-1].index(False) if False in same and not begin else 0
-    shared, rest = words[0][:begin] + words[0][length - end :], [own[begin : length - end] for own in words]
-    keys = {own[0].partition("=")[0] for own in rest if len(own) == 1 and "=" in own[0]}
-    if len(keys) == 1 and all(len(own) == 1 and "=" in own[0] for own in rest):
-        return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [own[0].partition("=")[2] for own in rest]
-    return " ".join(shared).rstrip(","), [" ".join(own).rstrip(",") for own in rest]
+    shared, rest = words[0][:begin] + words[0][length - end :], [label[begin : length - end] for label in words]
+    keys = {label[0].partition("=")[0] for label in rest if len(label) == 1 and "=" in label[0]}
+    if len(keys) == 1 and all(len(label) == 1 and "=" in label[0] for label in rest):
+        return ", ".join([*([" ".join(shared)] if shared else []), *keys]), [
+            label[0].split("=", 1)[1] for label in rest
+        ]
+    return " ".join(shared).rstrip(","), [" ".join(label).rstrip(",") for label in rest]
 
 
 def place_name(environment: str) -> str:

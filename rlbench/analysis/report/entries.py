@@ -140,14 +140,14 @@ def _registered(claim: Claim, results: JudgedResults, register: Register, forms:
     if "each" in entry:
         counts = entry["each"][forms[standing].index(sha)]
         return replace(written, stored=int(counts["stored"]), planned=int(counts["planned"]))
-    planned = int(claim_runs(claim, results, results.runs)["cell"].nunique())
+    planned = int(claim_runs(claim, results.runs, results)["cell"].nunique())
     stored, others = int(entry["stored"]), int(entry["planned"]) - planned
     most, least = min(stored, planned), max(stored - max(others, 0), 0)
     return replace(written, stored=most, planned=planned, exact=most == least)
 
 
 def _same(claim: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two documents are forms of one claim."""
+    # Whether two documents are forms of one claim.
     return bool(claim.get("id") and claim["id"] == other.get("id")) or claim["statement"] == other["statement"]
 
 
@@ -201,6 +201,13 @@ class SuiteResults:
         runs = pd.concat([results.runs for results in self.members], ignore_index=True)
         return runs[runs["status"] != "missing"].drop_duplicates("cell", ignore_index=True)
 
+    @cached_property
+    def registration(self) -> list[str]:
+        """When the claims were written down, and whether before their own runs; the last sentence is their hash."""
+        claims = [claim for results in self.members for claim in registered(results)]
+        registers = [self.register, *(results.experiment.register for results in self.members)]
+        return summary_of(claims, registers, self.claimed or self.claims)[0]
+
     @property
     def title(self) -> str:
         """The title of the report."""
@@ -239,6 +246,21 @@ class Entry:
         """The part on which the verdict rests."""
         return decisive(self.judged) if self.judged else None
 
+    @property
+    def registration(self) -> str:
+        """When a claim was written down, in words."""
+        return registration(self.registered) if self.registered else ""
+
+    @property
+    def runs(self) -> pd.DataFrame | None:
+        """The scores of the planned runs that a claim is about."""
+        return claim_runs(self.claim, self.results.scores, self.results) if self.claim and self.results else None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it could not be computed although everything for it was there."""
+        return bool(self.problem) and (self.runs is None or bool((self.runs["status"] != "missing").any()))
+
 
 def entries_of(suite: SuiteResults, progress: Progress = lambda *_: None) -> list[Entry]:
     """Judge every claim, compute every exact check, and return them in the order of their ids: 9, 10, 22a, 22b."""
@@ -253,11 +275,11 @@ def entries_of(suite: SuiteResults, progress: Progress = lambda *_: None) -> lis
         entry = Entry(what.id, what.statement, what.source, what.known, name, results=results, registered=written)
         try:
             if isinstance(what, Exact):
-                holds, said = _attempted(what.check, "It could not be computed")
-                entry = replace(entry, verdict="supported" if holds else "refuted", said=said)
+                holds, sentence = _attempted(what.check, "It could not be computed")
+                entry = replace(entry, verdict="supported" if holds else "refuted", said=sentence)
             elif results is not None:
                 entry = replace(entry, claim=what)
-                if not stored(what, results):
+                if (claim_runs(what, results.scores, results)["status"] == "missing").all():
                     raise RlbenchError("No run of its arms is stored yet.")
                 verdict = results.judge(what)
                 entry = replace(entry, verdict=verdict.verdict, judged=verdict)
@@ -273,8 +295,8 @@ def _attempted(function: Callable[[], T], what: str) -> T:
     try:
         return function()
     except Exception as problem:
-        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
-        raise RlbenchError(f"{what}: {told}.") from problem
+        what_happened = f"{type(problem).__name__}: {' '.join(str(problem).split())}".rstrip(".: ")
+        raise RlbenchError(f"{what}: {what_happened}.") from problem
 
 
 def natural(text: str) -> tuple[Any, ...]:
@@ -283,14 +305,8 @@ def natural(text: str) -> tuple[Any, ...]:
     return (not parts, [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts])
 
 
-def stored(claim: Claim, results: JudgedResults) -> int:
-    """Return how many runs of the claim's arms took place on its environments."""
-    return int((claim_runs(claim, results)["status"] != "missing").sum())
-
-
-def claim_runs(claim: Claim, results: JudgedResults, table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return the rows of the planned runs that a claim is about, of the scores unless another table is given."""
-    table = results.scores if table is None else table
+def claim_runs(claim: Claim, table: pd.DataFrame, results: JudgedResults) -> pd.DataFrame:
+    """Return the rows, of a table with one per planned run, that a claim is about."""
     places = list(claim.environments or results.environments)
     return table[table["arm"].isin(claim.arms) & table["environment"].isin(places)]
 

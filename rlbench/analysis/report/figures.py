@@ -33,9 +33,8 @@ from rlbench.analysis.report.entries import Entry
 from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import Band, Estimate
-from rlbench.claims import BOUNDED, ORDERED, RETURNS, Claim
+from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
+from rlbench.claims import RETURNS, Claim
 from rlbench.files import file_name
 
 
@@ -281,9 +280,9 @@ def claim_pictures(entries: Iterable[Entry]) -> list[Picture]:
 
 def _kind(claim: Claim, results: JudgedResults, curves: CurvesOf) -> tuple[Side, str]:
     """Return which left side suits a claim, and what it shows."""
-    if claim.direction in ORDERED:
+    if claim.kind in ("trend", "inner"):
         return _ordered, "Left: the mean of each arm with its interval; thin lines are single environments."
-    if claim.direction in BOUNDED:
+    if claim.kind == "bound":
         what = "the claimed threshold" if claim.event else "the claimed bound"
         return _dots, f"Left: every dot is a run, the diamond or marker their mean; dashed: {what}."
     if claim.metric.removesuffix("_normalised") in (*RETURNS, "drop") and not results.curves.empty:
@@ -417,7 +416,7 @@ def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
     claim, parts = verdict.claim, verdict.parts
     support, refute = regions(claim)
     limits = sorted({end for region in (*support, *refute) for end in region if np.isfinite(end)})
-    zero = [] if claim.direction in BOUNDED else [0.0]
+    zero = [] if claim.kind == "bound" else [0.0]
     known = [end for part in parts for end in (part.effect.point, part.effect.low, part.effect.high)]
     finite = [value for value in (*known, *limits, *zero) if np.isfinite(value)]
     room = 0.12 * (max(finite) - min(finite) or 1.0)
@@ -437,7 +436,7 @@ def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
     if claim.event is not None:
         name = f"share of runs with {event_name(claim)}"
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-    elif claim.direction not in BOUNDED:
+    elif claim.kind != "bound":
         name = f"{'change' if claim.direction in _TRENDS else 'difference'} in {name}"
     ax.set_xlabel(frame.wrapped(name, 38))
 

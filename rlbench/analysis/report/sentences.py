@@ -17,10 +17,9 @@ from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, 
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.entries import of_experiment
 from rlbench.analysis.report.tables import is_measured
-from rlbench.analysis.scores.metrics import full_name
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, reference
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate
+from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate, interval_name
 from rlbench.records import IDLE, idle, idle_updates
 
 FEW_SEEDS = 10
@@ -53,7 +52,6 @@ def warnings(results: JudgedResults) -> list[str]:
 
 
 def _provenance(runs: pd.DataFrame) -> list[str]:
-    """Say what differs between the runs that must be the same, and what cannot be reproduced."""
     ran, lines = runs[runs["status"] != "missing"], []
     commits, devices = _commits(ran), sorted(set(ran["device"]))
     if len(commits) > 1:
@@ -72,7 +70,6 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _idle(results: JudgedResults) -> list[str]:
-    """Say of which arms many updates had nothing to learn from."""
     if not {"kl_max", "ratio_max", "gradient_steps"} <= {*results.updates}:
         return []
     ended = dict(iter(results.episodes.groupby("cell")["step"]))
@@ -89,7 +86,6 @@ def _idle(results: JudgedResults) -> list[str]:
 
 
 def _few_runs(results: JudgedResults) -> list[str]:
-    """Warn of arms with no used run, and of the smallest number of used runs where it is small."""
     groups = results.scores.groupby(["arm", "environment"], sort=False, as_index=False)["used"].sum()
     used = [(str(arm), str(environment), int(runs)) for arm, environment, runs in groups.to_numpy()]
     if not any(runs for _, _, runs in used):
@@ -168,7 +164,7 @@ def sentence(c: Comparison) -> str:
         form = form_of_comparison(c)
         scale = ", normalised to random policy = 0 and target = 1" if c.normalised else ""
         parts.append(
-            f"Mean {full_name(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
+            f"Mean {axis_label(c.metric)}{scale}: {number(c.mean_arm.point, form)} against "
             f"{number(c.mean_baseline.point, form)}, a difference of {number(c.difference.point, form, '+')} "
             f"({_interval(c.difference, form, '+')})."
         )
@@ -260,11 +256,11 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
     for arm in results.arms:
-        if compared := [one for here in places.values() for one in here if one.arm == arm]:
-            together, verdicts = compared[0].environment == ALL, {one.verdict for one in compared}
+        if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
+            together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
             shown = {"arm": arm, "color": arm_styles(results.arms)[arm].color, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
-            opening["arms"].append(shown | {"lines": [sentence(one) for one in compared]})
+            opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening
 
 
@@ -295,7 +291,6 @@ def _with_effect(one: Comparison) -> str:
 
 
 def _without_comparison(results: JudgedResults) -> list[str]:
-    """Say what there is where nothing can be compared."""
     used = results.scores[results.scores["used"].astype(bool)]
     reason = (
         "There is one arm only, so there is nothing to compare it with."

@@ -42,19 +42,7 @@ from rlbench.analysis.report.claims import (
     runs_text,
     short_labels,
 )
-from rlbench.analysis.report.entries import (
-    Demonstrated,
-    Entry,
-    Progress,
-    SuiteResults,
-    claim_runs,
-    demonstrated,
-    entries_of,
-    registered,
-    registration,
-    stored,
-    summary_of,
-)
+from rlbench.analysis.report.entries import Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
 from rlbench.analysis.report.figures import Picture, claim_pictures, save
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
@@ -104,9 +92,9 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
         if suite.archived is None:
             files[MANIFEST] = _json(manifest(suite, errata))
         else:  # what was published says more of the runs than can be read back
-            published = (MANIFEST, "runs/*.parquet", "runs/README.md")
-            for file in (file for pattern in published for file in suite.archived.glob(pattern)):
-                files[str(file.relative_to(suite.archived))] = file.read_bytes()
+            published = suite.archived
+            for file in [published / MANIFEST, *published.glob("runs/*.parquet"), published / "runs/README.md"]:
+                files[str(file.relative_to(published))] = file.read_bytes()
         for name, data in files.items():
             write(out / name, data, inside=out)
         if suite.archived is None and suite.members:
@@ -116,21 +104,16 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
 
 def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
     """Return what could not be computed although everything for it was there."""
-    lines = [
-        f"Claim {entry.id or repr(entry.statement)}: {entry.problem}"
-        for entry in entries
-        if entry.problem and (entry.claim is None or (entry.results and stored(entry.claim, entry.results)))
-    ]
-    return [*lines, *(f"Error {one.erratum.number}: {one.does}" for one in errata if one.broken)]
+    lines = [f"Claim {entry.id or repr(entry.statement)}: {entry.problem}" for entry in entries if entry.broken]
+    return [*lines, *(f"Error {shown.erratum.number}: {shown.does}" for shown in errata if shown.broken)]
 
 
 def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Picture]:
-    """Draw the figure of every claim and return them by the names of the entries."""
     pictures = claim_pictures(entries)
     processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
     drawn: dict[str, Picture] = {}
     with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
-        left = [pool.submit(save, one.draw(), one.name, folder) for one in pictures] if processes else []
+        left = [pool.submit(save, picture.draw(), picture.name, folder) for picture in pictures] if processes else []
         for done, picture in enumerate(pictures):
             uri = left[done].result() if left else save(picture.draw(), picture.name, folder)
             drawn[picture.name] = replace(picture, uri=uri)
@@ -230,8 +213,8 @@ def manifest(suite: SuiteResults, errata: Sequence[Demonstrated]) -> dict[str, A
     def tally(values: Iterable[Any]) -> dict[str, int]:
         return dict(sorted(Counter(str(value) for value in values if value not in (None, "")).items()))
 
-    versions = [(one.get("versions") or {}).items() for one in suite.provenance]
-    machines = [(one.get("machine") or {}).values() for one in suite.provenance]
+    versions = [(record.get("versions") or {}).items() for record in suite.provenance]
+    machines = [(record.get("machine") or {}).values() for record in suite.provenance]
     return {
         "suite": suite.name,
         "experiments": len(suite.members),
@@ -244,7 +227,7 @@ def manifest(suite: SuiteResults, errata: Sequence[Demonstrated]) -> dict[str, A
         "devices": tally(runs.get("device", [])),
         "packages": tally(f"{name} {value}" for items in versions for name, value in items),
         "machines": tally(", ".join(str(value) for value in values if value) for values in machines),
-        "errata_shown": sum(not one.broken for one in errata),
+        "errata_shown": sum(not shown.broken for shown in errata),
         "errata": len(errata),
     }
 
@@ -281,7 +264,7 @@ def suite_page(
         sections=[_section(suite, entry, drawn.get(entry.name)) for entry in entries],
         errata=errata,
         levels=listed([f"{100 * level:g} %" for level in sorted({claim.level for claim in suite.claims}) or [0.95]]),
-        registered=" ".join(_registered(suite)),
+        registered=" ".join(suite.registration),
         sha=sha,
     )
 
@@ -305,7 +288,7 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
         without = f"{count(exact, 'claim')} {_are(exact)} decided by calculation, without a run"
         calculated = f"; {without}" if exact else ""
         lines.append(f"They were judged from {runs} of {count(asked, 'experiment')} on {places}{calculated}.")
-        lines += _registered(suite)[:-1]
+        lines += suite.registration[:-1]
     if missing := sum(int((results.runs["status"] == "missing").sum()) for results in suite.members):
         lines.append(f"{count(missing, 'planned run')} {_are(missing)} not stored.")
     return lines
@@ -313,10 +296,11 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
 
 def underpowered(suite: SuiteResults) -> str:
     """Return the banner of a report that rests on less than was designed; empty if there is nothing to say."""
-    known = dict(suite.designed) or {one.experiment.name: len(set(one.runs["seed"])) for one in suite.members}
-    present = {
-        one.experiment.name: int(one.runs["seed"][one.runs["status"] != "missing"].nunique()) for one in suite.members
+    known = dict(suite.designed) or {member.experiment.name: len(set(member.runs["seed"])) for member in suite.members}
+    seeds_of = {
+        member.experiment.name: member.runs["seed"][member.runs["status"] != "missing"] for member in suite.members
     }
+    present = {name: int(seeds.nunique()) for name, seeds in seeds_of.items()}
     fewer = any(seeds < known.get(name, 0) for name, seeds in present.items())
     present = {name: seeds for name, seeds in present.items() if seeds}
     if not (suite.quick or fewer or len(present) < len(known)):
@@ -328,13 +312,6 @@ def underpowered(suite: SuiteResults) -> str:
         f"{max(known.values(), default=0)}. With so few runs many claims stay inconclusive; this is "
         "no evidence for or against them."
     )
-
-
-def _registered(suite: SuiteResults) -> list[str]:
-    """Say when the claims were written down, and whether before their own runs; the last sentence is their hash."""
-    claims = [claim for results in suite.members for claim in registered(results)]
-    registers = [suite.register, *(results.experiment.register for results in suite.members)]
-    return summary_of(claims, registers, suite.claimed or suite.claims)[0]
 
 
 def _are(many: int) -> str:
@@ -366,12 +343,10 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "counts": _counts_text(entry),
         "remark": suite.suite.remarks.get(entry.id, "") if entry.id else "",
         "definition": metric_definition(claim.metric) if claim else "",
-        "registration": registration(entry.registered) if entry.registered else "",
     }
 
 
 def _parts(judged: Verdict) -> pd.DataFrame:
-    """Return the numbers of every part."""
     records = []
     for part in judged.parts:
         effect, _, interval = effect_text(judged.claim, part.effect).partition(" [")
@@ -412,8 +387,8 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
     alike = {name: f"{name} {texts[0]}" for name, texts in values.items() if len(set(texts)) == 1}
     given = {"algorithm", *(name for arm in arms for name in arm.settings)}
     groups = {
-        "Set alike in all arms": [said for name, said in alike.items() if name in given],
-        "Left at their defaults": [said for name, said in alike.items() if name not in given],
+        "Set alike in all arms": [setting for name, setting in alike.items() if name in given],
+        "Left at their defaults": [setting for name, setting in alike.items() if name not in given],
     }
     lines = [f"{what}: {', '.join(settings)}." for what, settings in groups.items() if settings]
     labels = short_labels([arm.label for arm in arms])[1]
@@ -422,10 +397,9 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
 
 
 def _counts_text(entry: Entry) -> str:
-    """Count the runs of a claim's arms: planned, finished, failed, diverged, missing, and those that entered."""
-    if entry.claim is None or entry.results is None:
+    if entry.runs is None:
         return ""
-    status = claim_runs(entry.claim, entry.results)["status"].value_counts()
+    status = entry.runs["status"].value_counts()
     counts = [f"{status[name]} {name}" for name in ("finished", "diverged", "failed", "missing") if status.get(name)]
     line = f"{status.sum()} runs planned: {', '.join(counts)}."
     if entry.judged is not None and entry.judged.left_out:
@@ -466,11 +440,11 @@ def _supported(verdict: Verdict, part: Part) -> list[str]:
 
 def _refuted(verdict: Verdict, part: Part) -> list[str]:
     claim, refute = verdict.claim, regions(verdict.claim)[1]
-    against = sum(one.verdict == "refuted" for one in verdict.parts)
+    against = sum(other.verdict == "refuted" for other in verdict.parts)
     lines, lead = [], ""
     if len(verdict.parts) > 1:
-        others = {one.verdict for one in verdict.parts} - {"refuted"}
-        rest = next((one for one in ("inconclusive", "undecidable") if one in others), "supported")
+        others = {other.verdict for other in verdict.parts} - {"refuted"}
+        rest = next((other for other in ("inconclusive", "undecidable") if other in others), "supported")
         alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
         lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
         lead = "The clearest of them is " if against > 1 else "The decisive part is "
@@ -485,7 +459,7 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
 def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     claim, parts, lines = verdict.claim, len(verdict.parts), []
     if parts > 1:
-        undecided = sum(one.verdict == "inconclusive" for one in verdict.parts)
+        undecided = sum(other.verdict == "inconclusive" for other in verdict.parts)
         lines.append(f"{parts - undecided} of {parts} parts support it, {undecided} {_are(undecided)} inconclusive.")
     if not isfinite(part.effect.low):
         return [*lines, part.note or f"{part_name(part)}: there are too few runs for an interval."]

@@ -28,7 +28,7 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.files import folder, write
 
 PAGE = "report.html"
-_ENDINGS = {"figures": ("svg", "pdf", "png"), "tables": ("csv", "md", "tex"), "runs": ("parquet", "md")}
+_ENDINGS = {"figures": (".svg", ".pdf", ".png"), "tables": (".csv", ".md", ".tex"), "runs": (".parquet", ".md")}
 
 
 def page(template: str, **values: Any) -> str:

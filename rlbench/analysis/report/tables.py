@@ -17,19 +17,19 @@ from rlbench.analysis.judge.compare import to_frame
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_row, claimed_text, effect_text, needed_text, part_name, part_row
 from rlbench.analysis.report.table import Column, Record, Table, tabulate
-from rlbench.analysis.scores import milestones
+from rlbench.analysis.scores import metrics
 from rlbench.analysis.scores import scores as scoring
-from rlbench.analysis.scores.metrics import full_name
+from rlbench.analysis.scores.metrics import axis_label
 from rlbench.analysis.scores.scores import ALL, possible_range
 from rlbench.analysis.stats import survival
-from rlbench.analysis.stats.coverage import interval_name
-from rlbench.analysis.stats.selection import pick_best
+from rlbench.analysis.stats.estimates import interval_name
+from rlbench.analysis.stats.sweeps import pick_best
 from rlbench.records import MEASURED, cause
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
 _LINES = 12  # of a traceback's end
 _PLACE, _ARM = Column("environment", "Environment"), Column("arm", "Arm")
-_SCORE = Column("score", "Score", lambda record: full_name(record["score"]))
+_SCORE = Column("score", "Score", lambda record: axis_label(record["score"]))
 _IMPROVEMENT = Column("improvement", "P(run beats baseline)", ".2f")
 
 
@@ -65,8 +65,8 @@ def summary_table(results: JudgedResults) -> Table:
         environments, end = sorted(set(runs["environment"])), "_normalised" if place == ALL else ""
         record = {"environment": place, "arm": arm, "planned": len(runs), "used": int(runs["used"].sum())}
         record |= {metric: scored[f"{metric}{end}"].mean(arm, environments) for metric in results.metrics}
-        if one := compared.get((place, arm)):
-            record |= {key: getattr(one, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
+        if comparison := compared.get((place, arm)):
+            record |= {key: getattr(comparison, key) for key in ("difference", "improvement", "p_adjusted", "verdict")}
         else:
             record |= {"p_adjusted": np.nan, "verdict": "baseline" if arm == results.baseline else ""}
         records.append(record)
@@ -84,7 +84,7 @@ def summary_table(results: JudgedResults) -> Table:
         _ARM,
         Column("planned"),
         Column("used", "Runs used", _share("used", "planned")),
-        *(Column(metric, capital(full_name(metric))) for metric in results.metrics),
+        *(Column(metric, capital(axis_label(metric))) for metric in results.metrics),
     ]
     if compared:
         columns += [Column("difference", f"{difference} difference from baseline", sign="+"), _IMPROVEMENT]
@@ -270,7 +270,7 @@ def settings_table(results: JudgedResults) -> Table:
     values: dict[str, dict[str, str]] = {}
     for row in rows:
         values.setdefault(row["setting"], {})[row["arm"]] = f"{row['value']} *" if row["given"] else row["value"]
-    arms = [arm for arm in results.arms if any(arm in own for own in values.values())]
+    arms = [arm for arm in results.arms if any(arm in known for known in values.values())]
     shown = pd.DataFrame(
         [[setting, *(values[setting].get(arm, NONE) for arm in arms)] for setting in sorted(values)],
         columns=["Setting", *arms],
@@ -283,7 +283,7 @@ def score_table(results: JudgedResults) -> Table:
     data = _ordered(results, results.scores)
     metrics = [metric for metric in scoring.METRICS if metric in data]
     # Runs of one environment share a unit, and all of the scores of a run do.
-    forms = {str(place): form_of(own[metrics].to_numpy(float).ravel()) for place, own in data.groupby("environment")}
+    forms = {str(place): form_of(runs[metrics].to_numpy(float).ravel()) for place, runs in data.groupby("environment")}
     columns = [Column(name, name) for name in ("environment", "arm", "seed", "status")]
     columns += [Column(name, name) for name in metrics]
     records = data.assign(form=data["environment"].map(forms))
@@ -293,7 +293,7 @@ def score_table(results: JudgedResults) -> Table:
 def worst_table(results: JudgedResults) -> Table:
     """Return the worst runs of every arm, and how often its runs collapse."""
     metric, scores = results.metrics[0], results.scores[results.scores["used"].astype(bool)]
-    lost = milestones.collapses(results.curves, results.references)
+    lost = metrics.collapses(results.curves, results.references)
     flags = dict(list(lost.groupby(["environment", "arm"])["collapsed"]))
     nothing = pd.Series([], dtype=bool)
     forms = {name: form_of(here[metric]) for name, here in scores.groupby("environment")}
@@ -310,8 +310,8 @@ def worst_table(results: JudgedResults) -> Table:
             | {"worst": float(values.min()) if len(values) else np.nan}
             | {"cvar": survival.cvar_interval(values, seed=results.seed, possible=possible)}
             | {"tolerance_bound": bound.low, "tolerance_needs": bound.needed, "collapsed": fallen}
-            | {"collapse_runs": whole, "collapse": milestones.collapse_estimate(fallen, whole)}
-            | {"collapse_p": milestones.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan}
+            | {"collapse_runs": whole, "collapse": metrics.collapse_estimate(fallen, whole)}
+            | {"collapse_p": metrics.collapse_test(collapsed, baseline) if arm != results.baseline else np.nan}
         )
     columns = [
         _PLACE,
@@ -326,9 +326,7 @@ def worst_table(results: JudgedResults) -> Table:
         Column("collapse", "Probability of collapse", ".2f"),
         Column("collapse_p", "p against baseline", ".3f"),
     ]
-    duration, drop, height = (
-        f"{share * 100:g} %" for share in (milestones.DURATION, milestones.DROP, milestones.HEIGHT)
-    )
+    duration, drop, height = (f"{share * 100:g} %" for share in (metrics.DURATION, metrics.DROP, metrics.HEIGHT))
     worst, shares = ([record[key] for record in records] for key in ("cvar", "collapse"))
     note = (
         f"Brackets: of the worst quarter, {interval_name(worst)}; of a probability, {interval_name(shares)}. The bound "
@@ -343,7 +341,7 @@ def worst_table(results: JudgedResults) -> Table:
 def steps_table(results: JudgedResults) -> Table:
     """Return how many steps arms take to thresholds of their environments; runs that never get there are censored."""
     curves = results.curves
-    tables = {one: milestones.steps_to_threshold(curves, one, results.references) for one in THRESHOLDS}
+    tables = {one: metrics.steps_to_threshold(curves, one, results.references) for one in THRESHOLDS}
     groups = {
         (*pair, threshold): runs
         for threshold, table in tables.items()

@@ -37,7 +37,7 @@ import pandas as pd
 
 from rlbench.analysis.format import steps as shown
 from rlbench.analysis.scores.results import Document, Results
-from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, Reference, with_normalised
+from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, Curve, Reference, curve_table, with_normalised
 from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_label
@@ -54,7 +54,8 @@ _GZIP = b"\x1f\x8b"
 _EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})  # a score that is written so is none
 _NEEDED = "It needs the columns algorithm, environment, seed and score, and step too for learning curves"
 _RUN = ["cell", "arm", "algorithm", "environment", "seed", "steps", "status"]
-_CURVE = ["arm", "environment", "seed", "step", "return", "observed", "status", "used"]
+Line = tuple[Array, Array]
+"""The steps of a curve, in order, and its values."""
 
 
 def external_results(
@@ -91,19 +92,22 @@ def external_results(
     if "*" in scales:
         scales = dict.fromkeys(environments, scales.pop("*")) | scales
     _check_ranges(table, scales)
-    notes, points = _failures(tables.runs), {}
-    metrics: tuple[str, ...] = ("score",)
+    notes, compared = _failures(tables.runs), {}
+    metrics: tuple[str, ...] = ("auc", "final") if "step" in table else ("score",)
+    curves = curve_table([])
+    scores = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished")
     if "step" in table:
-        lines = _Curves(tables)
-        points, metrics = lines.points, ("auc", "final")
         if empty := int(table["score"].isna().sum()):
             notes.insert(0, f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve.")
-        notes += [note for name in points for note in lines.notes(name)]
-        scores, curves = lines.scores(), lines.curves()
+        lines = _lines(tables.episodes)
+        for environment in environments:
+            runs = scores[(scores["environment"] == environment) & scores["used"]]
+            steps = [lines[cell][0] for cell in runs["cell"]]
+            compared[environment], more = _common_steps(environment, list(runs["arm"]), steps)
+            notes += more
+        scores[list(metrics)], curves = _read(tables.runs, lines, compared)
     else:
-        single = tables.runs["cell"].map(tables.episodes.set_index("cell")["return"]).astype(np.float64)
-        scores = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished", score=single)
-        curves = pd.DataFrame({name: [] for name in _CURVE})
+        scores["score"] = tables.runs["cell"].map(tables.episodes.set_index("cell")["return"]).astype(np.float64)
     scores = with_normalised(scores, metrics, scales)
     document = Document.read(
         {
@@ -117,7 +121,7 @@ def external_results(
         source=path.name,
         digest=hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:12],
         notes=notes,
-        compared={name: at for name, at in points.items() if at.size},
+        compared={name: at for name, at in compared.items() if at.size},
     )
     return Results(document, tables, references=scales, seed=seed, metrics=metrics, scores=scores, curves=curves)
 
@@ -311,26 +315,20 @@ def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
     if pd.api.types.is_any_real_numeric_dtype(cells):
         return pd.Series(cells.to_numpy(np.float64, na_value=np.nan), table.index)
     texts = _texts(cells).str.lower()
-    known = texts.mask(texts.isin(_EMPTY), "nan").replace({"true": "1", "false": "0"}).to_numpy(object)
-    try:
-        return pd.Series(known.astype(np.float64), table.index)
-    except ValueError:
-        row = next(row for row, text in enumerate(known) if not _is_number(text))
-    shown = brief(cells.iloc[row])
-    raise RlbenchError(f"{name} has {shown} as {column} in row {row + 2}, which is no number.")
+    known = texts.mask(texts.isin(_EMPTY), "nan").replace({"true": "1", "false": "0"})
+    numbers = np.empty(len(known))
+    for row, text in enumerate(known):
+        try:
+            numbers[row] = float(text)
+        except ValueError as problem:
+            cell = brief(cells.iloc[row])
+            raise RlbenchError(f"{name} has {cell} as {column} in row {row + 2}, which is no number.") from problem
+    return pd.Series(numbers, table.index)
 
 
 def _texts(cells: pd.Series[Any]) -> pd.Series[str]:
     """Return cells as they are written, empty where there is none."""
     return cells.astype(object).map(str).str.strip().mask(cells.isna(), "")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _row(wrong: pd.Series[bool]) -> int:
@@ -408,104 +406,82 @@ def mean_from(low: float, steps: Array, values: Array) -> float:
     return float(np.trapezoid(np.interp(at, steps, values), at) / (at[-1] - low))
 
 
-class _Curves:
-    """Learning curves of runs made elsewhere: `points` are the common ones of each environment, none without a run."""
+def _lines(points: pd.DataFrame) -> dict[str, Line]:
+    """Return the steps and the values of every curve, by cell."""
+    steps, values = (points[name].to_numpy(np.float64) for name in ("step", "return"))
+    return {str(cell): (steps[rows], values[rows]) for cell, rows in points.groupby("cell").indices.items()}
 
-    def __init__(self, tables: Tables) -> None:
-        self.runs = tables.runs
-        columns = [tables.episodes[name].to_numpy(np.float64) for name in ("step", "return")]
-        rows = tables.episodes.groupby("cell").indices
-        self._lines = {str(cell): (columns[0][own], columns[1][own]) for cell, own in rows.items()}
-        self.points = {name: self._points(name) for name in sorted(self.runs["environment"].unique())}
 
-    def scores(self) -> pd.DataFrame:
-        """Return one row per run: auc, final, and whether it is used. A failed run has the scores of what it has."""
-        table = self.runs[_RUN].assign(used=self.runs["status"] == "finished")
-        rows = [self._score(cell, name) for cell, name in zip(table["cell"], table["environment"], strict=True)]
-        table[["auc", "final"]] = np.array(rows, np.float64).reshape(-1, 2)
-        return table
+def _common_steps(environment: str, arms: Sequence[str], curves: Sequence[Array]) -> tuple[Array, list[str]]:
+    """Return the points at which the finished curves of an environment are compared, and notes on what is not alike.
 
-    def curves(self) -> pd.DataFrame:
-        """Learning curves at equal distances over the compared steps; NaN where a failed run has none."""
-        frames = [pd.DataFrame({name: [] for name in _CURVE})]
-        for run in self.runs.to_dict("records"):
-            points = self.points[run["environment"]]
-            if not points.size:
-                continue
-            at = points[0] + (points[-1] - points[0]) * np.arange(1, POINTS + 1) / POINTS
-            at[-1] = points[-1]
-            value = read_at(at, *self._common(run["cell"], points))
-            seen = {"step": at, "return": value, "observed": np.isfinite(value), "used": run["status"] == "finished"}
-            named = {name: run[name] for name in ("arm", "environment", "seed", "status")}
-            frames.append(pd.DataFrame(named | seen)[_CURVE])
-        return pd.concat(frames[1:] or frames, ignore_index=True)
+    `arms` and `curves` hold the arm and the steps of every run.
 
-    def notes(self, environment: str) -> list[str]:
-        """Say over which steps and at which points curves are compared, where they are not all alike.
+    Raises:
+        RlbenchError: they have too little in common.
+    """
+    if not curves:
+        return np.empty(0), []
+    points, different = common_points(curves), []
+    longest = max(float(steps[-1] - steps[0]) for steps in curves)
+    for place, verb in ((0, "begin"), (-1, "end")):
+        ends = np.array([steps[place] for steps in curves])
+        if np.ptp(ends) > _ALIKE * longest:
+            low, high = (f"{shown(ends[at])} ({arms[at]})" for at in map(int, (ends.argmin(), ends.argmax())))
+            different.append(f"{verb} at steps {low} to {high}")
+    how = f"On {environment}, the curves {' and '.join(different)}"
+    common = points[-1] - points[0] if points.size > 1 else 0.0
+    if common == 0 and longest == 0:
+        raise RlbenchError(
+            f"The runs on {environment} have a single point each, which is no curve; without the column 'step', "
+            "their scores are compared."
+        )
+    if common < SHARED * longest:
+        percent = f"only {100 * common / longest:.2g} % of the longest one's steps are"
+        shared = percent if common else "no range of steps is"
+        raise RlbenchError(f"{how}: {shared} common to all, and comparing them takes {100 * SHARED:g} %.")
+    notes = []
+    if different:
+        over = f"{shown(points[0])} to {shown(points[-1])}"
+        notes.append(f"{how}; they are compared over the steps that all have, {over}.")
+    inside = [steps[(steps >= points[0]) & (steps <= points[-1])] for steps in curves]
+    if not all(np.array_equal(steps, points) for steps in inside if steps.size):
+        low, high = (end(steps.size for steps in inside if steps.size) for end in (min, max))
+        notes.append(
+            f"On {environment}, the curves were written down at different steps, "
+            f"{low if low == high else f'{low} to {high}'} points each; they are compared at {len(points)} common "
+            "ones, along straight lines."
+        )
+    return points, notes
 
-        Raises:
-            RlbenchError: they have too little in common.
-        """
-        runs, points = self._finished(environment), self.points[environment]
-        if runs.empty:
-            return []
-        lines = [self._lines[cell][0] for cell in runs["cell"]]
-        longest = max(float(steps[-1] - steps[0]) for steps in lines)
-        different = []
-        for place, verb in ((0, "begin"), (-1, "end")):
-            ends = np.array([steps[place] for steps in lines])
-            if np.ptp(ends) > _ALIKE * longest:
-                low, high = (f"{shown(ends[at])} ({runs['arm'].iloc[at]})" for at in (ends.argmin(), ends.argmax()))
-                different.append(f"{verb} at steps {low} to {high}")
-        how = " and ".join(different)
-        common = points[-1] - points[0] if points.size > 1 else 0.0
-        if common == 0 and longest == 0:
-            raise RlbenchError(
-                f"The runs on {environment} have a single point each, which is no curve; without the column 'step', "
-                "their scores are compared."
-            )
-        if common < SHARED * longest:
-            percent = f"only {100 * common / longest:.2g} % of the longest one's steps are"
-            raise RlbenchError(
-                f"On {environment}, the curves {how}: {percent if common else 'no range of steps is'} common to all, "
-                f"and comparing them takes {100 * SHARED:g} %."
-            )
-        notes = []
-        if how:
-            notes.append(
-                f"On {environment}, the curves {how}; they are compared over the steps that all have, "
-                f"{shown(points[0])} to {shown(points[-1])}."
-            )
-        inside = [steps[(steps >= points[0]) & (steps <= points[-1])] for steps in lines]
-        if not all(np.array_equal(steps, points) for steps in inside if steps.size):
-            low, high = (end(steps.size for steps in inside if steps.size) for end in (min, max))
-            notes.append(
-                f"On {environment}, the curves were written down at different steps, "
-                f"{low if low == high else f'{low} to {high}'} points each; they are compared at {len(points)} common "
-                "ones, along straight lines."
-            )
-        return notes
 
-    def _finished(self, environment: str) -> pd.DataFrame:
-        return self.runs[(self.runs["environment"] == environment) & (self.runs["status"] == "finished")]
+def _read(runs: pd.DataFrame, lines: Mapping[str, Line], compared: Mapping[str, Array]) -> tuple[Array, pd.DataFrame]:
+    """Return auc and final of every run, `[runs, 2]`, and the curves at equal distances over the compared steps.
 
-    def _points(self, environment: str) -> Array:
-        lines = [self._lines[cell][0] for cell in self._finished(environment)["cell"]]
-        return common_points(lines) if lines else np.empty(0)
+    A failed run has the scores and the points of what it has, and NaN elsewhere.
+    """
+    scores = np.full((len(runs), 2), np.nan)
+    parts: list[Curve] = []
+    for row, run in enumerate(runs.to_dict("records")):
+        points = compared[run["environment"]]
+        if not points.size:
+            continue
+        steps, values = _at_common(points, lines.get(run["cell"]))
+        width = points[-1] - points[0]
+        if steps.size:
+            late = max(steps[-1] - WINDOW * width, steps[0])
+            scores[row] = mean_from(steps[0], steps, values), mean_from(late, steps, values)
+        at = points[0] + width * np.arange(1, POINTS + 1) / POINTS
+        at[-1] = points[-1]
+        value = read_at(at, steps, values)
+        parts.append((run, at, value, np.isfinite(value), run["status"] == "finished"))
+    return scores, curve_table(parts)
 
-    def _common(self, cell: str, points: Array) -> tuple[Array, Array]:
-        """Return the common points that a run has, its first and last among them, and its curve there; or nothing."""
-        steps, values = self._lines.get(cell, (np.empty(0), np.empty(0)))
-        if not steps.size or not points.size or max(points[0], steps[0]) > min(points[-1], steps[-1]):
-            return np.empty(0), np.empty(0)
-        low, high = max(points[0], steps[0]), min(points[-1], steps[-1])
-        at = np.unique([low, *points[(points > low) & (points < high)], high])
-        return at, read_at(at, steps, values)
 
-    def _score(self, cell: str, environment: str) -> tuple[float, float]:
-        points = self.points[environment]
-        steps, values = self._common(cell, points)
-        if not steps.size:
-            return float("nan"), float("nan")
-        late = steps[-1] - WINDOW * (points[-1] - points[0])
-        return mean_from(steps[0], steps, values), mean_from(max(late, steps[0]), steps, values)
+def _at_common(points: Array, line: Line | None) -> Line:
+    """Return the common points that a run has, its first and last among them, and its curve there; or nothing."""
+    if line is None or max(points[0], line[0][0]) > min(points[-1], line[0][-1]):
+        return np.empty(0), np.empty(0)
+    low, high = max(points[0], line[0][0]), min(points[-1], line[0][-1])
+    at = np.unique([low, *points[(points > low) & (points < high)], high])
+    return at, read_at(at, *line)

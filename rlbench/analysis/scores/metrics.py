@@ -11,6 +11,19 @@ unless said otherwise:
     share>0.2              the share of rows beyond a number; also <, >=, <=
 
 Rows without a value (NaN, as the clip fraction of an algorithm that does not clip) are left out.
+
+Two facts are read off the learning curve of a run, in normalised return, on environments that have a reference:
+
+steps to a threshold
+    The first grid point at which the curve is at the threshold or above. While the curve's window, the last tenth of
+    the budget, is not yet full, its value rests on the few episodes that ended first, which are the best ones where
+    every step costs: such a point counts only if the curve stays there until the window is full. A run that never gets
+    there is censored at its budget; so is one that failed or diverged before, since more steps would not have helped
+    it. See `survival`.
+collapse
+    For at least a tenth of the training, the curve is more than half below the highest that it had reached since its
+    window was full, and that was at least a quarter of the way from the random policy to the target. A run that failed
+    or diverged counts as collapsed.
 """
 
 from __future__ import annotations
@@ -18,16 +31,17 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.scores.scores import WINDOW
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import STOPPED, WINDOW, Reference, normalise, reference
+from rlbench.analysis.stats.estimates import LEVEL, NO_RUN, Array, Estimate, wilson
 from rlbench.errors import RlbenchError, nearest
-
-if TYPE_CHECKING:
-    from rlbench.analysis.scores.results import Results
 
 
 class Quantity(NamedTuple):
@@ -103,28 +117,14 @@ COMPARE: dict[str, Callable[..., pd.Series]] = {
     "<=": operator.le,
 }
 _SHARE = re.compile(r"share([<>]=?)(.+)")
-_NOT_METRICS = [
-    "cell",
-    "arm",
-    "algorithm",
-    "environment",
-    "seed",
-    "status",
-    "used",
-    "reason",
-    "detail",
-    "attempts",
-    "commit",
-    "fingerprint",
-]
+_KEYS = ["arm", "environment", "seed"]
+_NOT_METRICS = {*_KEYS, "cell", "algorithm", "status", "used", "reason", "detail", "attempts", "commit", "fingerprint"}
 
 
 def metric_name(metric: str) -> str:
     """Return what a metric is called: `normalised return over training`, `KL divergence (mean of a run)`."""
-    column, plain, reduction = _parts(metric)
-    known = QUANTITIES.get(plain)
-    name = known.name if known else plain.replace("field.", "adapted ").replace("_", " ")
-    name = f"normalised {name}" if plain != column else name
+    plain, known, normalised, reduction = _parts(metric)
+    name = normalised + (known.name if known else plain.replace("field.", "adapted ").replace("_", " "))
     if match := _SHARE.fullmatch(reduction):
         rows = "episodes" if plain in OF_EPISODES else "updates"
         return f"share of {rows} with {name} {comparison_sign(match[1])} {match[2]}"
@@ -133,39 +133,30 @@ def metric_name(metric: str) -> str:
 
 def metric_definition(metric: str) -> str:
     """Say exactly what a metric is, in one or two sentences."""
-    column, plain, reduction = _parts(metric)
-    known = QUANTITIES.get(plain)
+    plain, known, normalised, reduction = _parts(metric)
     unit = f", in {known.unit}" if known and known.unit else ""
     definition = f"{metric}: {(known and known.definition) or f'the recorded number “{plain}”'}{unit}."
     if reduction:
         definition += f" One number per run: {_reduction(reduction)}."
-    if plain != column:
+    if normalised:
         definition += " Normalised: 0 is a random policy, 1 the target of the environment."
     return definition
 
 
-def full_name(score: str) -> str:
-    """Return the name of a quantity with its abbreviation: `return over training (AUC)`."""
-    known = QUANTITIES[score]
-    return f"{known.name} ({known.short})" if known.short else known.name
-
-
 def axis_label(metric: str) -> str:
-    """Return what a quantity is called on an axis with room: `normalised final return (0 random, 1 target)`."""
-    column, plain, reduction = _parts(metric)
-    known = QUANTITIES.get(plain)
+    """Return what a quantity is called where there is room: `return over training (AUC)`."""
+    _, known, normalised, reduction = _parts(metric)
     if reduction or known is None:
         return metric_name(metric)
-    notes = ", ".join(note for note in (known.short, known.unit) if note) if plain == column else "0 random, 1 target"
-    return f"{'normalised ' if plain != column else ''}{known.name}{f' ({notes})' if notes else ''}"
+    notes = "0 random, 1 target" if normalised else ", ".join(note for note in (known.short, known.unit) if note)
+    return f"{normalised}{known.name}{f' ({notes})' if notes else ''}"
 
 
 def short_name(metric: str) -> str:
     """Return what a metric or a column is called on an axis with little room: `normalised AUC`, `max KL divergence`."""
-    column, plain, reduction = _parts(metric)
-    known = QUANTITIES.get(plain)
+    plain, known, normalised, reduction = _parts(metric)
     short = (known.short or known.name) if known else plain.replace("_", " ")
-    return " ".join(word for word in (reduction, "normalised" if plain != column else "", short) if word)
+    return f"{reduction} {normalised}{short}".strip()
 
 
 def field_name(field: str) -> str:
@@ -178,10 +169,11 @@ def comparison_sign(text: str) -> str:
     return text.replace(">=", "≥").replace("<=", "≤")
 
 
-def _parts(metric: str) -> tuple[str, str, str]:
-    """Return the column of a metric, the same without `_normalised`, and the reduction."""
+def _parts(metric: str) -> tuple[str, Quantity | None, str, str]:
+    """Return the column of a metric without `_normalised`, its quantity, "normalised " or "", and the reduction."""
     column, _, reduction = metric.partition(":")
-    return column, column.removesuffix("_normalised"), reduction
+    plain = column.removesuffix("_normalised")
+    return plain, QUANTITIES.get(plain), "normalised " if plain != column else "", reduction
 
 
 def _reduction(reduction: str) -> str:
@@ -199,8 +191,7 @@ def measure(results: Results, metric: str) -> pd.DataFrame:
         RlbenchError: there is no such column, or it holds no numbers.
     """
     name, _, reduction = metric.partition(":")
-    keys = ["arm", "environment", "seed"]
-    table = results.scores[["cell", *keys, "used"]].copy()
+    table = results.scores[["cell", *_KEYS, "used"]].copy()
     if metric in results.scores:  # an archive has metrics that were reduced before
         table["value"] = _column(results, metric)
     elif reduction:
@@ -214,14 +205,13 @@ def _column(results: Results, name: str) -> pd.Series:
     """Return a column of the scores, or of the runs in their order."""
     scores = results.scores
     if name not in scores:
-        keys = ["arm", "environment", "seed"]
-        known = [one for one in [*scores, *results.runs] if one not in _NOT_METRICS]
+        known = [column for column in [*scores, *results.runs] if column not in _NOT_METRICS]
         if name not in results.runs or name in _NOT_METRICS:
             hint = nearest(name, known)
             if name in results.updates or name in results.episodes:
                 hint = f" It is recorded many times in a run: say which number is meant, as in {name}:mean."
             raise RlbenchError(f"There is no metric {name!r} with one number per run.{hint}")
-        scores = scores[keys].merge(results.runs[[*keys, name]], on=keys, how="left", validate="one_to_one")
+        scores = scores[_KEYS].merge(results.runs[[*_KEYS, name]], on=_KEYS, how="left", validate="one_to_one")
     values = scores[name].to_numpy()
     if name in _NOT_METRICS or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
         raise RlbenchError(f"The column {name!r} holds no numbers and cannot be a metric.")
@@ -245,14 +235,116 @@ def _reduced(results: Results, name: str, reduction: str) -> pd.Series:
     if reduction.startswith("q"):
         return values.quantile(float(reduction[1:]))
     if reduction == "final":
-        return _final(results, rows, name)
+        budget = rows["cell"].map(results.runs.drop_duplicates("cell").set_index("cell")["steps"])
+        last = rows["step"] == rows.groupby("cell")["step"].transform("max")
+        late = rows[(rows["step"] > (1 - WINDOW) * budget) | last]
+        values, reduction = late[name].astype(np.float64).groupby(late["cell"]), "mean"
     found: pd.Series = getattr(values, reduction)()
     return found
 
 
-def _final(results: Results, rows: pd.DataFrame, name: str) -> pd.Series:
-    budget = rows["cell"].map(results.runs.drop_duplicates("cell").set_index("cell")["steps"])
-    last = rows["step"] == rows.groupby("cell")["step"].transform("max")
-    late = (rows["step"] > (1 - WINDOW) * budget) | last
-    found: pd.Series = rows.loc[late, name].astype(np.float64).groupby(rows.loc[late, "cell"]).mean()
-    return found
+DROP = 0.5  # share of the highest so far that must be lost
+DURATION = 0.1  # share of the training for which it must be lost
+HEIGHT = 0.25  # normalised return that must have been reached
+
+
+def steps_to_threshold(
+    curves: pd.DataFrame, threshold: float, references: Mapping[str, Reference] | None = None
+) -> pd.DataFrame:
+    """Return one row per run: arm, environment, seed, steps (to the threshold, or the budget) and reached.
+
+    `curves` is the table of `scores.curves`, and `threshold` a normalised return. Runs that did not take place, or on
+    environments without a reference, have no row.
+    """
+
+    def reached(run: _Run) -> tuple[float, bool]:
+        above, full = run.known & (run.value >= threshold), run.full
+        above[:full] = np.logical_and.accumulate(above[full::-1])[:0:-1]
+        there = np.flatnonzero(above)
+        return float(run.step[there[0] if there.size else -1]), there.size > 0
+
+    return _per_run(curves, references, ["steps", "reached"], reached)
+
+
+def collapses(curves: pd.DataFrame, references: Mapping[str, Reference] | None = None) -> pd.DataFrame:
+    """Return one row per run: arm, environment, seed and collapsed; otherwise as `steps_to_threshold`."""
+
+    def lost(run: _Run) -> tuple[bool]:
+        late = np.concatenate([np.full(run.full, -np.inf), run.value[run.full :]])
+        return (run.status in STOPPED or bool(collapsed(late)),)
+
+    return _per_run(curves, references, ["collapsed"], lost)
+
+
+class _Run(NamedTuple):
+    """A run's steps, normalised values and whether known, `[points]`; `full`: the first point with a full window."""
+
+    step: Array
+    value: Array
+    known: npt.NDArray[np.bool_]
+    full: int
+    status: str
+
+
+def _per_run(
+    curves: pd.DataFrame,
+    references: Mapping[str, Reference] | None,
+    columns: list[str],
+    fact: Callable[[_Run], tuple[Any, ...]],
+) -> pd.DataFrame:
+    """Return a fact of every run that has a curve, on environments that have a reference, in order."""
+    keys = ["environment", "arm", "seed"]
+    ordered = curves.sort_values([*keys, "step"])
+    step, value = ordered["step"].to_numpy(np.float64), ordered["return"].to_numpy(np.float64)
+    starts = np.flatnonzero(~ordered.duplicated(keys).to_numpy())
+    named = ordered.iloc[starts][[*_KEYS, "status"]].itertuples(index=False)
+    rows = []
+    for (start, end), (arm, environment, seed, status) in zip(pairwise([*starts, len(ordered)]), named, strict=True):
+        if reference(environment, references) is None:
+            continue
+        steps, score = step[start:end], normalise(value[start:end], environment, references)
+        if status == "finished" and not np.isfinite(score).all():
+            continue  # no episode ended, so there is no curve
+        full = int(np.searchsorted(steps, WINDOW * steps[-1] * (1 - 1e-9)))
+        known = ordered["observed"].to_numpy(bool)[start:end]
+        rows.append((arm, environment, seed, *fact(_Run(steps, score, known, full, status))))
+    return pd.DataFrame(rows, columns=[*_KEYS, *columns])
+
+
+def collapsed(curves: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return whether normalised curves `[..., points]` collapse, `[...]`, as the module defines it.
+
+    Points that do not count yet are minus infinity.
+
+    Raises:
+        RlbenchError: a curve holds NaN, as those of runs that stopped early do.
+    """
+    value = np.asarray(curves, np.float64)
+    if np.isnan(value).any():
+        raise RlbenchError("Whether a curve collapses was asked of one with NaN; a run that stopped early did.")
+    highest = np.maximum.accumulate(value, axis=-1)
+    low = (value < (1 - DROP) * highest) & (highest >= HEIGHT)
+    return np.asarray(low.mean(-1) >= DURATION)
+
+
+def collapse_estimate(collapsed: int, runs: int, level: float = LEVEL) -> Estimate:
+    """Return the share of `runs` that collapsed with Wilson's interval."""
+    if not runs:
+        return Estimate(np.nan, np.nan, np.nan, level, 0, NO_RUN, 0, "collapse probability")
+    low, high = wilson(collapsed / runs, runs, level)
+    return Estimate(collapsed / runs, float(low), float(high), level, runs, "Wilson", runs, "collapse probability")
+
+
+def collapse_test(first: pd.Series[bool], second: pd.Series[bool]) -> float:
+    """Return the two-sided p-value of equal probabilities of collapse, NaN without runs of both.
+
+    R. D. Boschloo, Statistica Neerlandica 24, 1970: exact, and uniformly more powerful than Fisher's test.
+    """
+    if first.empty or second.empty:
+        return float("nan")
+    from scipy import stats
+
+    table = [[int(first.sum()), int(second.sum())], [int((~first).sum()), int((~second).sum())]]
+    if 0 in (sum(table[0]), sum(table[1])):
+        return 1.0
+    return float(stats.boschloo_exact(table).pvalue)

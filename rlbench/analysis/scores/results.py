@@ -126,12 +126,12 @@ class Results:
         made.__dict__.update(results.__dict__)
         return made
 
-    def with_scores(self, scores: pd.DataFrame) -> Self:
-        """Return the same results with another table of scores."""
-        made = copy(self)
-        made.__dict__.pop("scores", None)
-        made._scores = scores
-        return made
+    def failures_as_worst(self, metric: str) -> Self:
+        """Return the same results with failed and diverged runs used, with the worst possible score."""
+        worst = copy(self)
+        worst.__dict__.pop("scores", None)
+        worst._scores = scoring.failures_as_worst(self.scores, [metric], self.references)
+        return worst
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -1,10 +1,37 @@
-"""Fixed reference returns of environments: a random policy scores 0, a stated target scores 1.
+"""From episodes to one curve and a few scores per training run, and the references that normalise them.
 
-Scores are normalised by these constants and never by the smallest and largest score of what is compared,
-since then adding an arm would change the scores of all others. A score above 1 or below 0 is possible.
+Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode returns:
 
-The random returns were measured with `measure_random` (Gymnasium 1.4.0, seed 0). The target is the
-`reward_threshold` of Gymnasium's specification where there is one.
+value at step s
+    Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty window takes
+    the return of the latest step before it at which episodes ended. Before the first episode ended nothing is known;
+    the value is then that of the first ended episodes, carried back, and `observed` is False.
+curve
+    The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or diverged is
+    NaN after the step where it stopped; that of a run without a single ended episode is NaN throughout.
+auc
+    Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
+final
+    The value at the end: mean return over the last tenth of the budget.
+last100
+    Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are fewer).
+drop
+    How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
+
+An episode belongs to the step at which it ended, and one still running at the end of training is not counted. `used`
+marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN or beyond
+`LARGEST`, and finished measurements, which have no episodes. A failed or diverged run keeps its row, with scores of
+what it did until it stopped (to be shown, not to be averaged: it had fewer steps); a missing one has a row with NaN.
+
+Scores are normalised by fixed references (a random policy scores 0, a stated target 1), and never by the smallest and
+largest score of what is compared, since then adding an arm would change the scores of all others. A score above 1 or
+below 0 is possible.
+
+Identical runs. Runs of one seed start alike, and stay the same to the bit until what distinguishes two arms takes
+effect. Where it never does no statistics are needed: the difference is exactly 0. That two arms have the same scores
+does not show it, since both may have reached a ceiling, or never a goal; so whole runs are compared (`traces`), and
+only where no two seeds gave the same are they told apart at all. Of runs of which no more than a score is known, the
+scores of at least `FEWEST` seeds have to agree.
 """
 
 from __future__ import annotations
@@ -17,10 +44,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rlbench.analysis.stats.estimates import ANYTHING, Estimate, Range
+from rlbench.analysis.stats.estimates import ANYTHING, Array, Estimate, Range
 from rlbench.errors import RlbenchError
 from rlbench.records import MEASURED
 from rlbench.store import Tables
+
+POINTS = 100  # grid points of a curve
+WINDOW = 0.1  # width of the averaging window, as a share of the budget
+LAST = 100  # episodes in `last100`
+LARGEST = 1e100  # of a return or score; the squares of more would not be finite
+ALL = "all environments"
+METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
+_ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
+STOPPED = ("failed", "diverged")  # statuses of runs that had less than their budget
+_OF_CURVES = METRICS[:3]
+_COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
 
 @dataclass(frozen=True)
@@ -52,6 +90,8 @@ class Reference:
             raise RlbenchError(f"The references of a score lie outside its range of {self.low} to {self.high}.")
 
 
+# Random returns were measured with Gymnasium 1.4.0, as tests/analysis/test_references.py does it again; a target is the
+# threshold of the specification where there is one.
 _SPEC = "reward_threshold of the Gymnasium specification"
 
 REFERENCES: Mapping[str, Reference] = {
@@ -85,9 +125,7 @@ def reference(environment: str, references: Mapping[str, Reference] | None = Non
     return (REFERENCES if references is None else references).get(environment)
 
 
-def normalise(
-    scores: npt.ArrayLike, environment: str, references: Mapping[str, Reference] | None = None
-) -> npt.NDArray[np.float64]:
+def normalise(scores: npt.ArrayLike, environment: str, references: Mapping[str, Reference] | None = None) -> Array:
     """Return the scores on the scale random policy = 0, target = 1; NaN for an unknown environment."""
     values = np.asarray(scores, np.float64)
     scale = reference(environment, references)
@@ -112,71 +150,6 @@ def possible_range(
         ends.append(np.sort(normalise(own, environment, references)) if normalised else own)
     low, high = np.mean(ends, axis=0) if ends else ANYTHING
     return float(low), float(high)
-
-
-def measure_random(environment: str, episodes: int = 1_000, seed: int = 0) -> tuple[float, float]:
-    """Run uniformly random actions through Gymnasium; return the mean episode return and its standard error.
-
-    This is how the table was made and how to get the entry of another environment.
-    """
-    import gymnasium
-
-    env = gymnasium.make(environment)
-    env.action_space.seed(seed)
-    returns = np.zeros(episodes)
-    for episode in range(episodes):
-        env.reset(seed=seed * 1_000_003 + episode)
-        ended = False
-        while not ended:
-            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-            returns[episode] += float(reward)
-            ended = terminated or truncated
-    env.close()
-    return float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(episodes))
-
-
-# From episodes to one curve and a few scores per training run.
-#
-# Definitions, all in environment steps of the run (its parallel copies together) and undiscounted episode
-# returns:
-#
-# value at step s
-#     Mean return of the episodes that ended in the window (s - W, s], with W a tenth of the budget. An empty
-#     window takes the return of the latest step before it at which episodes ended. Before the first episode
-#     ended nothing is known; the value is then that of the first ended episodes, carried back, and `observed`
-#     is False.
-# curve
-#     The value at the `points` steps budget * k / points, k = 1 ... points. The curve of a run that failed or
-#     diverged is NaN after the step where it stopped; that of a run without a single ended episode is NaN
-#     throughout.
-# auc
-#     Mean of the curve over its grid: the area under the learning curve over its width. The primary score.
-# final
-#     The value at the end: mean return over the last tenth of the budget.
-# last100
-#     Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are
-#     fewer).
-# drop
-#     How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
-#
-# An episode belongs to the step at which it ended, and one still running at the end of training is not counted.
-# `used` marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN
-# or beyond `LARGEST`, and finished measurements, which have no episodes.
-# A failed or diverged run keeps its row, with scores of what it did until it stopped (to be shown, not to be
-# averaged: it had fewer steps); a missing one keeps its row with NaN.
-
-Array = npt.NDArray[np.float64]
-
-POINTS = 100  # grid points of a curve
-WINDOW = 0.1  # width of the averaging window, as a share of the budget
-LAST = 100  # episodes in `last100`
-LARGEST = 1e100  # of a return or score; the squares of more would not be finite
-ALL = "all environments"
-METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
-_ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
-STOPPED = ("failed", "diverged")  # statuses of runs that had less than their budget
-_OF_CURVES = METRICS[:3]
-_COPIED = ("cell", "arm", "algorithm", "environment", "seed", "steps", "status")  # from runs to scores
 
 
 class _History:
@@ -223,22 +196,31 @@ def curves(tables: Tables, points: int = POINTS) -> pd.DataFrame:
     Columns: arm, environment, seed, step, return (see the module), observed (an episode had ended by then),
     and status and used of the run. Missing runs have no curve and no rows.
     """
-    frames = []
+    parts: list[Curve] = []
     for run, history in _histories(tables):
-        if run["status"] == "missing":
-            continue
-        grid, value, _ = _curve(run, history, points)
-        observed = np.isfinite(value) & (history.step.size > 0)
-        if history.step.size:
-            observed &= grid >= history.step[0]
-        frames.append((run, grid, value, observed, _used(run, history)))
-    columns = ("arm", "environment", "seed")
-    data: dict[str, Any] = {name: np.repeat([run[name] for run, *_ in frames], points) for name in columns}
-    data["step"] = np.concatenate([grid for _, grid, *_ in frames] or [np.empty(0)])
-    data["return"] = np.concatenate([value for _, _, value, *_ in frames] or [np.empty(0)])
-    data["observed"] = np.concatenate([seen for *_, seen, _ in frames] or [np.empty(0, bool)])
-    data["status"] = np.repeat([run["status"] for run, *_ in frames], points)
-    data["used"] = np.repeat(np.array([used for *_, used in frames], bool), points)
+        if run["status"] != "missing":
+            grid, value, _ = _curve(run, history, points)
+            first = history.step[0] if history.step.size else np.inf
+            parts.append((run, grid, value, np.isfinite(value) & (grid >= first), _used(run, history)))
+    return curve_table(parts)
+
+
+Curve = tuple[Mapping[Any, Any], Array, Array, npt.NDArray[np.bool_], bool]
+"""A run with its steps, returns and whether they were observed, `[points]` each, and whether the run is used."""
+
+
+def curve_table(parts: Sequence[Curve]) -> pd.DataFrame:
+    """Return the table of `curves`."""
+    lengths = [len(grid) for _, grid, *_ in parts]
+
+    def of_runs(values: list[Any]) -> npt.NDArray[Any]:
+        return np.repeat(np.array(values), np.array(lengths, np.intp))
+
+    data = {name: of_runs([run[name] for run, *_ in parts]) for name in ("arm", "environment", "seed")}
+    for place, name in enumerate(("step", "return", "observed"), start=1):
+        data[name] = np.concatenate([part[place] for part in parts] or [np.empty(0, bool if place == 3 else float)])
+    data["status"] = of_runs([run["status"] for run, *_ in parts])
+    data["used"] = of_runs([used for *_, used in parts]).astype(bool)
     return pd.DataFrame(data)
 
 
@@ -247,7 +229,7 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
 
     Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
     carried (share of the curve before the first episode ended), auc, final, last100, drop, and the same four with
-    the suffix `_normalised` (see `references`; NaN where the environment has no reference).
+    the suffix `_normalised` (see `REFERENCES`; NaN where the environment has no reference).
     """
     rows = []
     for run, history in _histories(tables):
@@ -269,7 +251,8 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
     table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES, "drop"])
     table = with_normalised(table, _OF_CURVES, references)
     # A difference of two returns: what a random policy scores cancels.
-    unit = [_unit(str(environment), references) for environment in table["environment"]]
+    scales = [reference(environment, references) for environment in table["environment"]]
+    unit = [np.nan if scale is None else abs(scale.target - scale.random) for scale in scales]
     return table.assign(drop_normalised=table["drop"] / unit)
 
 
@@ -321,12 +304,6 @@ def _rounded(values: Array) -> Array:
     return np.where(np.isfinite(values), lowest[np.searchsorted(ordered, values).clip(max=ordered.size - 1)], values)
 
 
-def _unit(environment: str, references: Mapping[str, Reference] | None) -> float:
-    """Return the return that is 1 on the normalised scale; NaN for an unknown environment."""
-    scale = reference(environment, references)
-    return float("nan") if scale is None else abs(scale.target - scale.random)
-
-
 def counts(table: pd.DataFrame) -> pd.DataFrame:
     """Count the runs of a table of scores.
 
@@ -365,14 +342,6 @@ def _used(run: Mapping[str, Any], history: _History) -> bool:
         return False
     return run["algorithm"] == MEASURED or bool(history.step.size > 0 and np.isfinite(history.returns).all())
 
-
-# Runs of two arms that are the same runs: what distinguishes the arms never took effect.
-#
-# Runs of one seed start alike, so that they stay the same to the bit until a change takes effect. Then no statistics
-# are needed: the difference is exactly 0. That two arms have the same scores does not show it, since both may have
-# reached a ceiling, or never a goal; so whole runs are compared (`traces`), and only where no two seeds gave the same
-# are they told apart at all. Of runs of which no more than a score is known, the scores of at least `FEWEST` seeds have
-# to agree.
 
 FEWEST = 3
 IDENTICAL = "identical runs: exactly 0"

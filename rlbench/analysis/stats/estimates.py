@@ -5,10 +5,12 @@ such arrays, one per task, whose numbers of runs may differ. The last axis is th
 (bootstrap repetitions) are kept, so the result is `[...]`. Scores must be finite and every task needs at
 least one run.
 
-Over several tasks every task counts the same in `mean`, `optimality_gap`, `probability_of_improvement` and
-`performance_profile` (the mean over tasks of the per-task value); `iqm` and `median` pool the runs of all
-tasks. Scores of different tasks are comparable only after normalisation by fixed references, see
-`references`.
+Over several tasks every task counts the same in `mean`, `probability_of_improvement` and `performance_profile` (the
+mean over tasks of the per-task value); `iqm` and `median` pool the runs of all tasks. Scores of different tasks are
+comparable only after normalisation by fixed references.
+
+An `Estimate` is a statistic with its interval, and `interval_name` what that interval may be called: what intervals
+cover is measured (`calibration.csv`, written by `python -m tests.statistics.publish`; `docs/calibration.md` shows it).
 
 Source of the definitions: R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville and M. G. Bellemare, "Deep
 Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021; called [Agarwal 2021] below.
@@ -18,10 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import special
 
 from rlbench.errors import RlbenchError
@@ -80,14 +85,6 @@ def iqm(scores: Scores) -> Array:
     pooled = np.sort(_pool(scores), axis=-1)
     cut = pooled.shape[-1] // 4
     return np.asarray(pooled[..., cut : pooled.shape[-1] - cut].mean(-1))
-
-
-def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
-    """How far the runs stay below `target`: the mean of max(target - score, 0) [Agarwal 2021].
-
-    A score beyond the target earns nothing, so a lucky run does not make up for a failed one.
-    """
-    return _over_tasks([np.maximum(target - task, 0.0).mean(-1) for task in as_tasks(scores)])
 
 
 def probability_of_improvement(scores: Scores, baseline: Scores) -> Array:
@@ -155,7 +152,7 @@ class Estimate:
     """A number with its interval: `low` and `high` are NaN where no interval exists, and `method` says why.
 
     `level` is what the interval promises: over many experiments with fresh seeds, this share of such intervals
-    holds the true value; `coverage.interval_name` says where that was measured not to be so. `n` counts the
+    holds the true value; `interval_name` says where that was measured not to be so. `n` counts the
     training runs it rests on, of all tasks and both arms together, and `smallest` those of the smallest group of
     them (one task of one arm). `quantity` names what is estimated. Units are those of the scores.
     """
@@ -205,16 +202,24 @@ def within(estimate: Interval, possible: Range) -> Interval:
     return replace(estimate, low=low, high=high)
 
 
-def difference_range(possible: Range) -> Range:
-    """Return what a difference of two scores can be, if each of them can be in `possible`."""
-    return possible[0] - possible[1], possible[1] - possible[0]
-
-
-def blank(point: Array, level: float, groups: Sequence[Array], method: str, quantity: str) -> Band:
+def without_interval(point: Array, groups: Sequence[Array], level: float, method: str, quantity: str) -> Band:
     """Return a line without interval, of `groups` of runs `[runs, ...]`."""
-    nothing = np.full(point.shape, np.nan)
-    n, smallest = sum(map(len, groups)), min(map(len, groups))
-    return Band(point, nothing, nothing, level, n, method, smallest, quantity)
+    nothing, sizes = np.full(point.shape, np.nan), [len(group) for group in groups]
+    return Band(point, nothing, nothing, level, sum(sizes), method, min(sizes), quantity)
+
+
+def too_few(
+    groups: Sequence[Array], points: int, level: float, quantity: str, point: Callable[[], npt.ArrayLike]
+) -> Band | None:
+    """Return a line of `points` without interval where a group has no run, or a single one; None where all have more.
+
+    `point` computes the line, where there are runs.
+    """
+    smallest = min(map(len, groups))
+    if smallest > 1:
+        return None
+    line = np.asarray(point(), np.float64).reshape(points) if smallest else np.full(points, np.nan)
+    return without_interval(line, groups, level, ONE_RUN if smallest else NO_RUN, quantity)
 
 
 def one_task_each(scores: Scores) -> list[Array]:
@@ -223,13 +228,6 @@ def one_task_each(scores: Scores) -> list[Array]:
     if any(task.ndim != 1 for task in tasks):
         raise RlbenchError("An interval needs one score per run: one array [runs] per task.")
     return [np.sort(task) for task in tasks]
-
-
-def two_arms(scores: Scores, baseline: Scores) -> tuple[list[Array], list[Array]]:
-    """Return the sorted scores of both arms, which must have the same tasks."""
-    x, y = one_task_each(scores), one_task_each(baseline)
-    check_same_tasks(x, y)
-    return x, y
 
 
 # Closed-form intervals for probabilities, honest at 0 and 1, where resampling gives zero width.
@@ -266,20 +264,16 @@ def placement_interval(x: Array, y: Array, level: float) -> tuple[float, float, 
     collapse.
     """
     beaten = ((x[:, None] > y) + 0.5 * (x[:, None] == y)).astype(np.float64)  # [n, m]
-    point = float(beaten.mean())
-    sides = [_padded(beaten.mean(1)), _padded(beaten.mean(0))]
-    variance = sum(spread for _, spread in sides)
-    centre = (sides[0][0] + sides[1][0]) / 2
+    point, means, variance = float(beaten.mean()), [], 0.0
+    for placements in (beaten.mean(1), beaten.mean(0)):
+        n = placements.size + PRIOR
+        mean = float((placements.sum() + PRIOR / 2) / n)
+        square = ((placements - mean) ** 2).sum() + PRIOR / 2 * (mean**2 + (1 - mean) ** 2)
+        means.append(mean)
+        variance += float(square / (n - 1) / n)
+    centre = (means[0] + means[1]) / 2
     low, high = wilson(point, max(centre * (1 - centre) / variance, min(x.size, y.size)), level)
     return point, float(low), float(high)
-
-
-def _padded(placements: Array) -> tuple[float, float]:
-    """Return the mean of the placements and its squared standard error, with `PRIOR` runs added."""
-    n = placements.size + PRIOR
-    mean = (placements.sum() + PRIOR / 2) / n
-    square = ((placements - mean) ** 2).sum() + PRIOR / 2 * (mean**2 + (1 - mean) ** 2)
-    return float(mean), float(square / (n - 1) / n)
 
 
 def mean_of_intervals(
@@ -296,3 +290,63 @@ def mean_of_intervals(
     below = reach * np.sqrt(((centre - low) ** 2).sum(0))
     above = reach * np.sqrt(((high - centre) ** 2).sum(0))
     return mean, mean - below, mean + above
+
+
+FILE = Path(__file__).with_name("calibration.csv")
+LEAST = 0.93  # what a 95 % interval must at least cover, whatever the scores, to be called one
+
+# Quantities that were not simulated by themselves, and the one that they are an instance of.
+_SAME_AS = {
+    "performance profile": "share of runs (Wilson)",
+    "share of runs not there yet": "share of runs (Wilson)",
+    "collapse probability": "share of runs (Wilson)",
+}
+
+
+class Coverage(NamedTuple):
+    """What intervals covered at least and at most, over all kinds of scores, with `fewest` to `most` runs."""
+
+    low: float
+    high: float
+    fewest: int
+    most: int
+
+
+@lru_cache
+def measured(quantity: str, runs: int) -> Coverage | None:
+    """Return what 95 % intervals of a quantity covered with `runs` runs, or with the numbers simulated around it.
+
+    None where nothing was simulated with so few runs.
+    """
+    table = pd.read_csv(FILE)
+    table = table[(table["kind"] == "coverage") & (table["what"] == _SAME_AS.get(quantity, quantity))]
+    sizes = table["n"]
+    if not (sizes <= runs).any():
+        return None
+    fewest = int(sizes[sizes <= runs].max())
+    most = int(sizes[sizes >= runs].min()) if (sizes >= runs).any() else fewest
+    rates = table["rate"][sizes.isin([fewest, most])]
+    return Coverage(rates.min(), rates.max(), fewest, most)
+
+
+def interval_name(estimates: Sequence[Estimate | Band]) -> str:
+    """Return what an interval may be called: "95 % interval", or "nominal 95 % interval" and what it really covers.
+
+    Of several estimates of the same quantity, such as the points of a figure, the one from the fewest runs counts
+    among those that have an interval.
+    """
+    given = [one for one in estimates if np.isfinite(one.low).any()]
+    if not given:
+        return f"{LEVEL * 100:g} % interval"
+    least = min(given, key=lambda one: one.smallest)
+    name = f"{least.level * 100:g} % interval"
+    simultaneous = isinstance(least, Band) and least.simultaneous
+    quantity = "whole curve, simultaneous band" if simultaneous else least.quantity
+    found = measured(quantity, least.smallest)
+    if found is None or least.level != LEVEL:
+        return f"nominal {name}"
+    if found.low >= LEAST:
+        return name
+    runs = f"{found.fewest}" if found.fewest == found.most else f"{found.fewest} to {found.most}"
+    held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
+    return f"nominal {name}, which held the truth in {held} of simulated experiments with {runs} runs"

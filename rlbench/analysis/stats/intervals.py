@@ -1,41 +1,36 @@
-"""Resampling of whole training runs, vectorised over the repetitions; every random number comes from `seed`.
+"""Intervals of statistics of run scores, and bands along a line; the unit of every one is the training run.
 
-Each task (and each arm of a difference) has its own random stream, so that one does not shift the other, and
-work is cut into pieces of bounded memory, whose size does not change the numbers.
+Scores are given as in `estimates`, one array `[runs]` per task; lines are learning curves `[runs, points]` and
+performance profiles. Several tasks are strata: runs are resampled within their own task. `possible` is the range of the
+scores themselves, such as (0, 500): no interval leaves what follows from it.
+
+* Means, differences of means and mean curves: bootstrap-t, since the percentile bootstrap is too narrow with few runs;
+  below five runs Student's t or Welch's, since resamples of so few repeat each other.
+* IQM, median and other statistics: percentile bootstrap, which is what the literature reports [Agarwal 2021], with its
+  tails moved out for few runs, see `tail_share`. The IQM of one task with fewer than five runs: the t of trimmed means.
+* Probability of improvement and performance profile: closed forms, see `estimates`.
+
+A pointwise band covers each point with probability `level`, and a `simultaneous` one the whole line. `Estimate.method`
+names what was done, degenerate cases included; "no spread: zero width" (all runs are equal, as at a score's ceiling, or
+all that the statistic looks at) is no proof that more seeds would be alike, too.
+
+Every random number comes from `seed`, and results do not depend on the order of the runs. Each task (and each arm of a
+difference) has its own random stream, so that one does not shift the other, and work is cut into pieces of bounded
+memory, whose size does not change the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from rlbench.analysis.stats import estimates
-from rlbench.analysis.stats.estimates import (
-    ANYTHING,
-    BAND_REPETITIONS,
-    LEVEL,
-    NO_RUN,
-    NO_SPREAD,
-    ONE_RUN,
-    REPETITIONS,
-    Array,
-    Band,
-    Estimate,
-    Range,
-    Scores,
-    Statistic,
-    blank,
-    difference_range,
-    mean_of_intervals,
-    one_task_each,
-    two_arms,
-    wilson,
-    within,
-)
+from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, NO_SPREAD, Array, Band, Estimate, Range, Scores
 from rlbench.errors import RlbenchError
 
 Counts = npt.NDArray[np.int32]
@@ -55,16 +50,12 @@ def resamples(tasks: Sequence[Array], seed: int, repetitions: int) -> Iterator[l
         yield [task[rng.integers(0, task.size, (size, task.size))] for task, rng in zip(tasks, streams, strict=True)]
 
 
-def counts(sizes: Sequence[int], seed: int, repetitions: int) -> tuple[Counts, ...]:
+@lru_cache(maxsize=8)
+def counts(sizes: tuple[int, ...], seed: int, repetitions: int) -> tuple[Counts, ...]:
     """Return how often each run is in each stratified bootstrap sample: per group `[repetitions, runs]`.
 
     They depend on nothing else, so that the arms of an experiment, and the points of a curve, share them.
     """
-    return _counts(tuple(map(int, sizes)), seed, repetitions)
-
-
-@lru_cache(maxsize=8)
-def _counts(sizes: tuple[int, ...], seed: int, repetitions: int) -> tuple[Counts, ...]:
     drawn = []
     for n, rng in zip(sizes, _streams(seed, len(sizes)), strict=True):
         times = np.zeros((repetitions, n), np.int32)
@@ -134,7 +125,7 @@ def bootstrap_t(
     are moved out (`ONE_SIDED_SKEW`). Both were chosen by the coverage that they give, see `docs/calibration.md`.
     """
     point, error, quantile = student(groups, weights, level)
-    drawn = counts([len(group) for group in groups], seed, repetitions)
+    drawn = counts(tuple(map(len, groups)), seed, repetitions)
     low, high = np.empty_like(point), np.empty_like(point)
     width = max(1, _CELLS // repetitions)
     tail = (1 - level) / 2 * (1.0 if min(weights) < 0 else ONE_SIDED_SKEW)
@@ -213,74 +204,43 @@ def _streams(seed: int, count: int) -> list[np.random.Generator]:
     return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(count)]
 
 
-# Intervals for statistics of run scores, and bands along a line; the unit of every one is the training run.
-#
-# Scores are given as in `statistics`, one array `[runs]` per task; lines are learning curves `[runs, points]` and
-# performance profiles. Random numbers come from `seed` alone and results do not depend on the order of the runs.
-# Several tasks are strata: runs are resampled within their own task. `possible`, where it is given, is the range of the
-# scores themselves, such as (0, 500): no interval leaves what follows from it. What each of them covers is measured:
-# `docs/calibration.md` holds the table, and `coverage` says, beside an interval, where it covers less than it promises.
-#
-# * Means, differences of means and mean curves: bootstrap-t, since the percentile bootstrap is too narrow with
-#   few runs; below five runs Student's t or Welch's, since resamples of so few repeat each other.
-# * IQM, median and other statistics: percentile bootstrap, which is what the literature reports [Agarwal 2021], with
-#   its tails moved out for few runs, see `tail_share`. The IQM of one task with fewer than five runs: the t of trimmed
-#   means.
-# * Probability of improvement and performance profile: closed forms, see `proportions`.
-#
-# A pointwise band covers each point with probability `level`, the whole line with less. A `simultaneous` band covers
-# the whole line with probability `level`, and is wider. `Estimate.method` names what was done, degenerate cases
-# included:
-# "one run: no interval", "no run", "no spread: zero width" (all runs equal, as at a score's ceiling, or all that the
-# statistic looks at; that such runs are all alike in these seeds is not proof that more seeds would be).
-
 Curves = Array | Sequence[npt.ArrayLike]
 
 
+class Resampling(TypedDict, total=False):
+    """How an interval is computed: the seed of the resampled runs, how many samples, and the level."""
+
+    seed: int
+    level: float
+    repetitions: int
+
+
 def curve_band(
-    curves: Curves,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = BAND_REPETITIONS,
-    simultaneous: bool = False,
-    possible: Range = ANYTHING,
+    curves: Curves, *, simultaneous: bool = False, possible: Range = ANYTHING, **how: Unpack[Resampling]
 ) -> Band:
     """Bootstrap-t interval of the mean curve; Student's t with fewer than five runs.
 
-    `curves` is one array `[runs, points]`, or one per task, then the mean over tasks is meant. The `simultaneous`
-    band stretches the pointwise one until max |t| over the points stays inside with probability `level`, see
-    `resampling.sup_t`; with one run there is none of either.
+    `curves` is one array `[runs, points]`, or one per task, then the mean over tasks is meant. The `simultaneous` band
+    stretches the pointwise one until max |t| over the points stays inside with probability `level`, see `sup_t`; with
+    one run there is none of either.
     """
-    tasks = _curves(curves)
-    band = mean_band(tasks, [], seed, level, repetitions, simultaneous=simultaneous)
-    return within(band, possible)
+    usual: Resampling = {"repetitions": estimates.BAND_REPETITIONS}
+    return estimates.within(mean_band(_curves(curves), [], simultaneous=simultaneous, **usual | how), possible)
 
 
-def iqm_band(
-    curves: Curves,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = BAND_REPETITIONS,
-    possible: Range = ANYTHING,
-) -> Band:
-    """Sample-efficiency curve [Agarwal 2021]: the IQM of the runs at each point, with a pointwise interval.
+def iqm_band(curves: Curves, *, possible: Range = ANYTHING, **how: Unpack[Resampling]) -> Band:
+    """Sample-efficiency curve [Agarwal 2021]: the IQM of the runs at each point, with the interval of `bootstrap`.
 
-    `curves` as in `curve_band`; runs of several tasks are pooled, so their scores must be normalised. At each point
-    the interval is that of `intervals.bootstrap`.
+    `curves` as in `curve_band`; runs of several tasks are pooled, so their scores must be normalised.
     """
-    tasks = _curves(curves)
-    points = [
-        bootstrap([task[:, point] for task in tasks], seed=seed, level=level, repetitions=repetitions)
-        for point in range(tasks[0].shape[1])
-    ]
+    tasks, usual = _curves(curves), Resampling(repetitions=estimates.BAND_REPETITIONS)
+    points = [bootstrap([task[:, at] for task in tasks], **usual | how) for at in range(tasks[0].shape[1])]
     if not points:
-        return blank(np.empty(0), level, tasks, NO_RUN, "IQM")
-    point, low, high = (np.array([getattr(one, end) for one in points]) for end in ("point", "low", "high"))
-    method = next((one.method for one in points if one.method != NO_SPREAD), NO_SPREAD)
-    band = Band(point, low, high, level, points[0].n, method, points[0].smallest, points[0].quantity)
-    return within(band, possible)
+        return estimates.without_interval(np.empty(0), tasks, how.get("level", LEVEL), estimates.NO_RUN, "IQM")
+    point, low, high = (np.array([getattr(each, end) for each in points]) for end in ("point", "low", "high"))
+    first, method = points[0], next((each.method for each in points if each.method != NO_SPREAD), NO_SPREAD)
+    band = Band(point, low, high, first.level, first.n, method, first.smallest, first.quantity)
+    return estimates.within(band, possible)
 
 
 def profile_band(scores: Scores, thresholds: npt.ArrayLike, *, level: float = LEVEL) -> Band:
@@ -288,26 +248,23 @@ def profile_band(scores: Scores, thresholds: npt.ArrayLike, *, level: float = LE
 
     Closed form, over several tasks combined by `mean_of_intervals`; not zero where all runs, or none, pass.
     """
-    tau = np.atleast_1d(np.asarray(thresholds, np.float64))
-    tasks = one_task_each(scores)
-    smallest, name = min(task.size for task in tasks), "performance profile"
-    if smallest == 0:
-        return blank(np.full(tau.shape, np.nan), level, tasks, NO_RUN, name)
+    tau, tasks = np.atleast_1d(np.asarray(thresholds, np.float64)), estimates.one_task_each(scores)
+    name = "performance profile"
+    if few := estimates.too_few(tasks, tau.size, level, name, lambda: estimates.performance_profile(tasks, tau)):
+        return few
     shares = [estimates.performance_profile(task, tau) for task in tasks]
-    if smallest == 1:
-        return blank(np.mean(shares, axis=0), level, tasks, ONE_RUN, name)
-    ends = [wilson(share, task.size, level) for share, task in zip(shares, tasks, strict=True)]
-    point, low, high = mean_of_intervals(shares, [low for low, _ in ends], [high for _, high in ends])
-    return Band(point, low, high, level, sum(map(len, tasks)), "Wilson, pointwise", smallest, name)
+    sides = [estimates.wilson(share, task.size, level) for share, task in zip(shares, tasks, strict=True)]
+    ends, sizes = estimates.mean_of_intervals(shares, *zip(*sides, strict=True)), [task.size for task in tasks]
+    return Band(*ends, level, sum(sizes), "Wilson, pointwise", min(sizes), name)
 
 
 def mean_band(
     plus: Sequence[Array],
     minus: Sequence[Array],
-    seed: int,
-    level: float,
-    repetitions: int,
     *,
+    seed: int = 0,
+    level: float = LEVEL,
+    repetitions: int = estimates.REPETITIONS,
     simultaneous: bool = False,
 ) -> Band:
     """Band of the mean over the tasks `plus` minus the mean over the tasks `minus`, each `[runs, points]`."""
@@ -315,11 +272,12 @@ def mean_band(
     weights = [1.0 / len(plus)] * len(plus) + [-1.0 / max(len(minus), 1)] * len(minus)
     n, smallest = sum(map(len, groups)), min(map(len, groups))
     name = "difference of means" if minus else "mean"
-    if smallest == 0:
-        return blank(np.full(groups[0].shape[1], np.nan), level, groups, NO_RUN, name)
-    if smallest == 1:
-        point = sum(weight * group.mean(0) for weight, group in zip(weights, groups, strict=True))
-        return blank(np.asarray(point), level, groups, ONE_RUN, name)
+
+    def means() -> Array:
+        return np.asarray(sum(weight * group.mean(0) for weight, group in zip(weights, groups, strict=True)))
+
+    if few := estimates.too_few(groups, groups[0].shape[1], level, name, means):
+        return few
     point, error, quantile = student(groups, weights, level)
     if not error.any():
         return Band(point, point, point, level, n, NO_SPREAD, smallest, name)
@@ -349,70 +307,78 @@ def _curves(curves: Curves) -> list[Array]:
 
 def bootstrap(
     scores: Scores,
-    statistic: Statistic = estimates.iqm,
+    statistic: estimates.Statistic = estimates.iqm,
     *,
     seed: int = 0,
     level: float = LEVEL,
-    repetitions: int = REPETITIONS,
+    repetitions: int = estimates.REPETITIONS,
     possible: Range = ANYTHING,
 ) -> Estimate:
-    """Interval of any statistic of `statistics`, by the stratified percentile bootstrap with its tails moved out.
+    """Interval of any statistic of `estimates`, by the stratified percentile bootstrap with its tails moved out.
 
     The ends are quantiles of the statistic over resampled runs, see `tail_share` for which. `possible` is the range
     of the statistic.
     """
-    return within(_interval(one_task_each(scores), statistic, seed, level, repetitions), possible)
+    tasks = estimates.one_task_each(scores)
+    sizes, middle = [task.size for task in tasks], statistic is estimates.iqm
+    n, smallest = sum(sizes), min(sizes)
+    name = "IQM" if middle else getattr(statistic, "__name__", "statistic").replace("_", " ")
+    if few := estimates.too_few(tasks, 1, level, name, lambda: statistic(tasks)):
+        return few.at(0)
+    point = float(statistic(tasks))
+    if all(np.ptp(task) == 0 for task in tasks):
+        return Estimate(point, point, point, level, n, NO_SPREAD, smallest, name)
+    if middle and len(tasks) == 1 and smallest < FEWEST and (half := _trimmed_t(tasks[0], level)):
+        student_t = Estimate(point, point - half, point + half, level, n, "trimmed t", smallest, name)
+        return estimates.within(student_t, possible)
+    if middle:
+        values = iqm_values(tasks, counts(tuple(sizes), seed, repetitions))
+    else:
+        values = np.concatenate([statistic(sample) for sample in resamples(tasks, seed, repetitions)])
+    tail = tail_share(level, sizes)
+    low, high = np.quantile(values, [tail, 1 - tail])
+    method = NO_SPREAD if low == high else "percentile bootstrap"
+    return estimates.within(Estimate(point, float(low), float(high), level, n, method, smallest, name), possible)
 
 
 def mean_interval(
-    scores: Scores,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
+    scores: Scores, baseline: Scores | None = None, *, possible: Range = ANYTHING, **how: Unpack[Resampling]
 ) -> Estimate:
-    """Bootstrap-t interval of the mean of the task means; Student's t with fewer than five runs in a task."""
-    return within(_mean(_bytes(one_task_each(scores)), (), seed, level, repetitions), possible)
+    """Bootstrap-t interval of the mean of the task means, less that of a baseline where there is one (unpaired).
 
-
-def difference_interval(
-    scores: Scores,
-    baseline: Scores,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
-) -> Estimate:
-    """Bootstrap-t interval of mean(scores) - mean(baseline), unpaired.
-
-    Welch's t where a task has fewer than five runs of an arm. Over several tasks it is the mean over tasks of
-    the difference of means.
+    Student's t, or Welch's, where a task has fewer than five runs of an arm.
     """
-    x, y = two_arms(scores, baseline)
-    return within(_mean(_bytes(x), _bytes(y), seed, level, repetitions), difference_range(possible))
+    x, y = estimates.one_task_each(scores), [] if baseline is None else estimates.one_task_each(baseline)
+    if baseline is not None:
+        estimates.check_same_tasks(x, y)
+        possible = possible[0] - possible[1], possible[1] - possible[0]
+    keys = (tuple(task.tobytes() for task in side) for side in (x, y))
+    return estimates.within(_mean(*keys, **how), possible)
+
+
+@lru_cache(maxsize=1024)
+def _mean(x: tuple[bytes, ...], y: tuple[bytes, ...], **how: Unpack[Resampling]) -> Estimate:
+    # Remembered: figures, tables and sentences ask for the same.
+    plus, minus = ([np.frombuffer(task, np.float64)[:, None] for task in side] for side in (x, y))
+    return mean_band(plus, minus, **how).at(0)
 
 
 def improvement_interval(scores: Scores, baseline: Scores, *, level: float = LEVEL) -> Estimate:
-    """Interval of the probability of improvement from the variance of the runs' placements, see `proportions`.
+    """Interval of the probability of improvement from the variance of the runs' placements (`placement_interval`).
 
     Closed form: nothing is resampled. Over several tasks combined by `mean_of_intervals`. It stays honest where
     one arm wins every pair of runs: ten against ten such runs give 0.72 to 1, not 1 to 1. With one run on a side
     there is no interval.
     """
-    x, y = two_arms(scores, baseline)
-    name = "probability of improvement"
-    n = sum(task.size for task in (*x, *y))
-    smallest = min(task.size for task in (*x, *y))
-    if smallest == 0:
-        return Estimate(np.nan, np.nan, np.nan, level, n, NO_RUN, smallest, name)
-    if smallest == 1:
-        point = float(estimates.probability_of_improvement(x, y))
-        return Estimate(point, np.nan, np.nan, level, n, ONE_RUN, smallest, name)
+    x, y = estimates.one_task_each(scores), estimates.one_task_each(baseline)
+    estimates.check_same_tasks(x, y)
+    groups, name = [*x, *y], "probability of improvement"
+    if few := estimates.too_few(groups, 1, level, name, lambda: estimates.probability_of_improvement(x, y)):
+        return few.at(0)
     parts = [estimates.placement_interval(a, b, level) for a, b in zip(x, y, strict=True)]
-    point, low, high = (float(end) for end in estimates.mean_of_intervals(*zip(*parts, strict=True)))
-    return Estimate(point, low, high, level, n, "placements, Wilson", smallest, name)
+    point, low, high = map(float, estimates.mean_of_intervals(*zip(*parts, strict=True)))
+    sizes = [group.size for group in groups]
+    return Estimate(point, low, high, level, sum(sizes), "placements, Wilson", min(sizes), name)
 
 
 def tail_share(level: float, sizes: Sequence[int]) -> float:
@@ -428,41 +394,6 @@ def tail_share(level: float, sizes: Sequence[int]) -> float:
     quantile = special.stdtrit(sum(sizes) - len(sizes), 1 - (1 - level) / 2)
     factor = np.sqrt(min(sizes) / (min(sizes) - 1)) if len(sizes) > 1 else 1.0
     return float(special.ndtr(-factor * quantile))
-
-
-@lru_cache(maxsize=1024)
-def _mean(x: tuple[bytes, ...], y: tuple[bytes, ...], seed: int, level: float, repetitions: int) -> Estimate:
-    """Interval of the mean of `x` less that of `y`; remembered: figures, tables and sentences ask for the same."""
-    plus, minus = ([np.frombuffer(task, np.float64)[:, None] for task in side] for side in (x, y))
-    return mean_band(plus, minus, seed, level, repetitions).at(0)
-
-
-def _bytes(tasks: Sequence[Array]) -> tuple[bytes, ...]:
-    return tuple(task.tobytes() for task in tasks)
-
-
-def _interval(tasks: Sequence[Array], statistic: Statistic, seed: int, level: float, repetitions: int) -> Estimate:
-    sizes = [task.size for task in tasks]
-    n, smallest = sum(sizes), min(sizes)
-    middle = statistic is estimates.iqm
-    name = "IQM" if middle else getattr(statistic, "__name__", "statistic").replace("_", " ")
-    if smallest == 0:
-        return Estimate(np.nan, np.nan, np.nan, level, n, NO_RUN, smallest, name)
-    point = float(statistic(tasks))
-    if smallest == 1:
-        return Estimate(point, np.nan, np.nan, level, n, ONE_RUN, smallest, name)
-    if all(np.ptp(task) == 0 for task in tasks):
-        return Estimate(point, point, point, level, n, NO_SPREAD, smallest, name)
-    if middle and len(tasks) == 1 and smallest < FEWEST and (half := _trimmed_t(tasks[0], level)):
-        return Estimate(point, point - half, point + half, level, n, "trimmed t", smallest, name)
-    if middle:
-        values = iqm_values(tasks, counts(sizes, seed, repetitions))
-    else:
-        values = np.concatenate([statistic(sample) for sample in resamples(tasks, seed, repetitions)])
-    tail = tail_share(level, sizes)
-    low, high = np.quantile(values, [tail, 1 - tail])
-    method = NO_SPREAD if low == high else "percentile bootstrap"
-    return Estimate(point, float(low), float(high), level, n, method, smallest, name)
 
 
 def _trimmed_t(scores: Array, level: float) -> float:

@@ -8,13 +8,13 @@ the scores. Spreads are the standard deviations between training runs of one arm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isnan, sqrt
+from math import inf, isnan, nan, sqrt
 
 import numpy as np
 from scipy import special
 
 from rlbench.analysis.stats.estimates import Scores, as_tasks, check_same_tasks
-from rlbench.analysis.stats.tests import REPETITIONS, smallest_p
+from rlbench.analysis.stats.tests import PERMUTATIONS, smallest_p
 from rlbench.errors import RlbenchError
 
 POWER = 0.8
@@ -35,13 +35,15 @@ class Spread:
 
     @classmethod
     def of(cls, scores: Scores, baseline: Scores | None = None) -> Spread:
-        """Return the spread of scores as in `statistics`; NaN where a task has fewer than two runs."""
+        """Return the spread of scores as in `estimates`; NaN where a task has fewer than two runs."""
         x = as_tasks(scores, allow_empty=True)
         y = [] if baseline is None else as_tasks(baseline, allow_empty=True)
         if baseline is not None:
             check_same_tasks(x, y)
         sizes = [task.size for task in (*x, *y)]
-        arm, other = (tuple(_deviation(task) for task in side) for side in (x, y))
+        arm, other = (
+            tuple(float(np.sort(task).std(ddof=1)) if task.size > 1 else nan for task in side) for side in (x, y)
+        )
         variances = np.array([value**2 for value in (*arm, *other)])
         df = np.array([max(size - 1, 1) for size in sizes])
         total = float((variances**2 / df).sum())
@@ -60,11 +62,9 @@ class Seeds:
     `n`, `low` and `high` are infinite where `MOST` would not do, NaN where the spread is unknown.
     """
 
-    effect: float
     n: float
     low: float
     high: float
-    level: float = PILOT_LEVEL
 
 
 def detectable_effect(
@@ -76,7 +76,8 @@ def detectable_effect(
     For a spread without baseline a mean against a fixed number. NaN with fewer than two runs or an unknown spread.
     """
     error, df = _welch(spread, n, n if m is None else m)
-    return error * _noncentrality(df, alpha, power) if error > 0 else error
+    critical = special.stdtrit(df, 1 - alpha / 2)
+    return error * float(special.nctdtrinc(df, 1 - power, critical)) if error > 0 else error
 
 
 def seeds_needed(
@@ -94,7 +95,7 @@ def seeds_needed(
         tails = ((1 - PILOT_LEVEL) / 2, (1 + PILOT_LEVEL) / 2)  # upper ones
         ends = [spread.degrees_of_freedom / float(special.chdtri(spread.degrees_of_freedom, tail)) for tail in tails]
     n, low, high = (_search(spread.scaled(factor), abs(effect), alpha, power, least) for factor in (1.0, *ends))
-    return Seeds(effect, n, low, high)
+    return Seeds(n, low, high)
 
 
 def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) -> int:
@@ -103,9 +104,9 @@ def fewest_runs(alpha: float = 0.05, *, tasks: int = 1, paired: bool = False) ->
     Raises:
         RlbenchError: `alpha` is smaller than any p that so many random permutations can give.
     """
-    if alpha < 1 / (REPETITIONS + 1):
+    if alpha < 1 / (PERMUTATIONS + 1):
         raise RlbenchError(
-            f"With {REPETITIONS} permutations no p can be below {1 / (REPETITIONS + 1)}, as {alpha:g} is."
+            f"With {PERMUTATIONS} permutations no p can be below {1 / (PERMUTATIONS + 1)}, as {alpha:g} is."
         )
     n = 1
     while smallest_p([(n, n)] * tasks, paired=paired) > alpha:
@@ -140,10 +141,11 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
         error, df = _welch(spread, n, n)
         if error == 0 or effect == 0:
             return effect > 0
-        return _found(df, alpha, effect / error) >= power
+        # t, with a mean of effect / error, passes the critical value on that side.
+        return 1 - float(special.nctdtr(df, effect / error, special.stdtrit(df, 1 - alpha / 2))) >= power
 
     if isnan(effect) or isnan(_welch(spread, 2, 2)[0]):
-        return float("nan")
+        return nan
     low = high = max(least, 2)
     while not enough(high):
         low, high = high, 2 * high
@@ -155,30 +157,12 @@ def _search(spread: Spread, effect: float, alpha: float, power: float, least: in
     return float(low if enough(low) else high)
 
 
-def _noncentrality(df: float, alpha: float, power: float) -> float:
-    """Return the mean of t, in standard errors, that passes the two-sided critical value with probability `power`."""
-    return float(special.nctdtrinc(df, 1 - power, _critical(df, alpha)))
-
-
-def _found(df: float, alpha: float, shift: float) -> float:
-    """Return the probability of t, with a mean of `shift` standard errors, beyond the critical value on that side."""
-    return 1 - float(special.nctdtr(df, shift, _critical(df, alpha)))
-
-
-def _critical(df: float, alpha: float) -> float:
-    return float(special.stdtrit(df, 1 - alpha / 2))
-
-
 def _welch(spread: Spread, n: int, m: int) -> tuple[float, float]:
     """Return the standard error of the difference and its degrees of freedom; NaN where they are unknown."""
     sizes = np.array([n] * len(spread.arm) + [m] * len(spread.baseline))
     variances = np.array([value**2 for value in (*spread.arm, *spread.baseline)])
     if sizes.min() < 2 or np.isnan(variances).any():
-        return float("nan"), float("nan")
+        return nan, nan
     parts = variances / sizes / len(spread.arm) ** 2
     total = float(parts.sum())
-    return sqrt(total), total**2 / float((parts**2 / (sizes - 1)).sum()) if total > 0 else float("nan")
-
-
-def _deviation(task: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    return float(np.sort(task).std(ddof=1)) if task.size > 1 else float("nan")
+    return sqrt(total), total**2 / float((parts**2 / (sizes - 1)).sum()) if total > 0 else nan

@@ -13,7 +13,7 @@ test; and what is not decided is reported as undecided, not as equal.
 Why the error is held over looks and comparisons together: each set of true hypotheses has a test of its own, of the
 level alpha over all looks, whose permutations leave the set's arms exchangeable; the most extreme comparison is
 decided first, against the largest of all that are open, and then the rest anew against their own boundaries
-(the step-down of `families`). A comparison must also pass its boundaries alone.
+(the step-down of `tests`). A comparison must also pass its boundaries alone.
 """
 
 from __future__ import annotations
@@ -24,22 +24,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from rlbench.analysis.stats import tests
 from rlbench.analysis.stats.estimates import Array
-from rlbench.analysis.stats.tests import (
-    REPETITIONS,
-    Data,
-    Hypothesis,
-    Sums,
-    blocks,
-    centre_of,
-    degrees_of_freedom,
-    normal_scale,
-    observed,
-    random_rows,
-    run_counts,
-    statistic,
-    tie_of,
-)
+from rlbench.analysis.stats.tests import PERMUTATIONS, Data, Hypothesis, Pool, Sums
 from rlbench.errors import RlbenchError
 
 ALPHA = 0.05
@@ -47,14 +34,13 @@ Outcome = Literal["better", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Hypothesis):
     """What is known of a hypothesis: the arm is better or worse than its baseline since look `look` (from 1 on).
 
     `undecided` has look 0. `t` is the statistic at that look, else at the latest one; `n_arm` and `n_baseline` count
     the runs it rests on, over all environments.
     """
 
-    hypothesis: Hypothesis
     outcome: Outcome
     look: int
     t: float
@@ -82,7 +68,7 @@ def decide(
     *,
     alpha: float = ALPHA,
     seed: int = 0,
-    repetitions: int = REPETITIONS,
+    repetitions: int = PERMUTATIONS,
 ) -> list[Decision]:
     """Return what is decided after `len(stages)` looks, in the order of the hypotheses.
 
@@ -117,13 +103,8 @@ def decide(
 
 def in_play(decisions: Sequence[Decision]) -> set[tuple[str, str]]:
     """Return the (environment, arm) that an undecided comparison still needs runs of."""
-    return {
-        (name, arm)
-        for decision in decisions
-        if decision.outcome == "undecided"
-        for name in decision.hypothesis.environments
-        for arm in decision.hypothesis.arms
-    }
+    open_ones = [decision for decision in decisions if decision.outcome == "undecided"]
+    return {(name, arm) for decision in open_ones for name in decision.environments for arm in decision.arms}
 
 
 def _rejected(interim: _Interim, spent: Sequence[float]) -> list[int]:
@@ -155,45 +136,43 @@ def _boundary(values: Array, allowed: int) -> float:
 
 def _statistics(stages: Sequence[Data], hypotheses: Sequence[Hypothesis], seed: int, repetitions: int) -> _Interim:
     """Return the statistics after every stage, with the permutations of earlier stages carried on."""
-    structure = blocks(hypotheses)
-    centres = [centre_of(stages[0], block) for block in structure]
+    structure = tests.blocks(hypotheses)
+    centres = [Pool(stages[0], block, False).centre for block in structure]
     permuted: dict[tuple[str, str], Sums] = {}
     seen: dict[tuple[str, str], Sums] = {}
     t, scaled, drawn = [], [], []
     for number, stage in enumerate(stages):
         for place, (block, centre) in enumerate(zip(structure, centres, strict=True)):
             rng = np.random.default_rng(np.random.SeedSequence([seed, number, place]))
-            rows = random_rows(stage, block, False, centre, rng, repetitions)
-            here = observed(stage, block, False, centre)
+            pool = Pool(stage, block, False, centre)
+            mixed, here = pool.random(rng, repetitions), pool.observed()
             for arm in block.arms:
                 key = (block.environment, arm)
-                permuted[key] = permuted[key] + rows if number else rows
+                permuted[key] = permuted[key] + mixed if number else mixed
                 seen[key] = seen[key] + here if number else here
         pooled = _pooled(stages[: number + 1], hypotheses)
-        enough = [min(map(min, run_counts(pooled, each))) >= 2 for each in hypotheses]
-        df = np.array([degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
-        both = [_columns(sums, hypotheses, enough) for sums in (seen, permuted)]
+        enough = [min(map(min, tests.run_counts(pooled, each))) >= 2 for each in hypotheses]
+        df = np.array([tests.degrees_of_freedom(pooled, each, False) for each in hypotheses], np.float64)
+        both, tested = [], list(zip(hypotheses, enough, strict=True))
+        for sums, rows in ((seen, 1), (permuted, repetitions)):
+            # 0 where an arm has fewer than two runs somewhere.
+            columns = [tests.statistic(sums, each) if can else np.zeros(rows) for each, can in tested]
+            both.append(np.stack(columns, axis=1))
         t.append(both[0][0])
-        both = [normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
+        both = [tests.normal_scale(np.abs(each), df) if (df != df[0]).any() else np.abs(each) for each in both]
         scaled.append(both[0])
         drawn.append(both[1])
-    tie = tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
+    tie = tests.tie_of(np.concatenate([pooled[block.environment, arm] for arm in block.arms]) for block in structure)
     return _Interim(np.stack(t), np.concatenate(scaled), np.stack(drawn), int(1e-9 - np.log10(tie)))
 
 
-def _columns(sums: dict[tuple[str, str], Sums], hypotheses: Sequence[Hypothesis], enough: Sequence[bool]) -> Array:
-    """Return the statistics, `[rows, hypotheses]`; 0 where an arm has fewer than two runs somewhere."""
-    rows = len(next(iter(sums.values())).total)
-    columns = [statistic(sums, each) if can else np.zeros(rows) for each, can in zip(hypotheses, enough, strict=True)]
-    return np.stack(columns, axis=1)
-
-
 def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Decision:
-    counts = run_counts(_pooled(stages, [hypothesis]), hypothesis)
+    counts = tests.run_counts(_pooled(stages, [hypothesis]), hypothesis)
     enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
     outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
-    return Decision(hypothesis, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
+    asked = hypothesis.arm, hypothesis.baseline, hypothesis.environments
+    return Decision(*asked, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
 
 
 def _pooled(stages: Sequence[Data], hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], Array]:

@@ -1,53 +1,33 @@
-"""How long until something happens that has not happened in every run: Kaplan-Meier curve and restricted mean.
+"""How long until something happens that has not happened in every run, and how bad the bad runs are.
 
-A run that had not got there when it ended is censored: it took more than so many steps, and dropping it would call an
-algorithm fast for failing. `times` `[runs]` are the steps at which a run got there, or after which it was watched no
-longer; `reached` `[runs]` says which of the two. Units are those of `times`, environment steps.
+Times. A run that had not got there when it ended is censored: it took more than so many steps, and dropping it would
+call an algorithm fast for failing. `times` `[runs]` are the steps at which a run got there, or after which it was
+watched no longer; `reached` `[runs]` says which of the two. Units are those of `times`, environment steps. S(t) is the
+share of runs that take longer than t (E. L. Kaplan and P. Meier, JASA 53, 1958).
 
-E. L. Kaplan and P. Meier, JASA 53, 1958; called S(t), the share of runs that take longer than t.
+Bad runs: the mean of the worst, and bounds that most future runs keep. Both are about single runs, not about their
+average: a tolerance interval does not shrink to a point with more seeds. Recommended for reinforcement learning by
+A. Patterson, S. Neumann, M. White and A. White, "Empirical Design in Reinforcement Learning", JMLR 25, 2024. Scores as
+in `estimates`; higher is better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from rlbench.analysis.stats import estimates
-from rlbench.analysis.stats.estimates import (
-    ANYTHING,
-    LEVEL,
-    NO_RUN,
-    NO_SPREAD,
-    ONE_RUN,
-    REPETITIONS,
-    Array,
-    Band,
-    Estimate,
-    Range,
-    Scores,
-    blank,
-    one_task_each,
-    wilson,
-    within,
-)
-from rlbench.analysis.stats.intervals import bootstrap, mean_interval
+from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, NO_SPREAD, Array, Band, Estimate, Range, Scores
+from rlbench.analysis.stats.intervals import Resampling, bootstrap, mean_interval
 from rlbench.errors import RlbenchError
 
-Times = npt.ArrayLike
 
-
-def survival(times: Times, reached: npt.ArrayLike, at: npt.ArrayLike) -> Array:
-    """Return S at the times `at`, `[points]`: the Kaplan-Meier estimate, constant after the last run."""
-    return _steps(*_checked(times, reached), np.atleast_1d(np.asarray(at, np.float64)))[0]
-
-
-def survival_band(times: Times, reached: npt.ArrayLike, at: npt.ArrayLike, *, level: float = LEVEL) -> Band:
+def survival_band(times: npt.ArrayLike, reached: npt.ArrayLike, at: npt.ArrayLike, *, level: float = LEVEL) -> Band:
     """S at the times `at` with a pointwise interval.
 
     Wilson's interval of a proportion of n_e runs, n_e = S (1 - S) / Greenwood's variance (K. J. Rothman, Journal of
@@ -57,21 +37,19 @@ def survival_band(times: Times, reached: npt.ArrayLike, at: npt.ArrayLike, *, le
     time, got = _checked(times, reached)
     where = np.atleast_1d(np.asarray(at, np.float64))
     name = "share of runs not there yet"
-    if time.size < 2:
-        point = _steps(time, got, where)[0] if time.size else np.full(where.shape, np.nan)
-        return blank(point, level, [time], ONE_RUN if time.size else NO_RUN, name)
+    if few := estimates.too_few([time], where.size, level, name, lambda: _steps(time, got, where)[0]):
+        return few
     share, variance = _steps(time, got, where)
     watched = np.maximum((time[:, None] > where).sum(0), 1)
     inside = (variance > 0) & (share > 0) & (share < 1)
-    effective = np.where(inside, share * (1 - share) / np.where(inside, variance, 1.0), 0.0)
+    effective = np.where(inside, share * (1 - share) / np.where(inside, variance, 1.0), watched)
     never_censored = where < np.where(got, np.inf, time).min()
-    runs = np.where(never_censored, time.size, np.where(inside, effective, watched))
-    ends = [wilson(p, n, level) for p, n in zip(share, runs, strict=True)]
-    low, high = (np.array([float(end[side]) for end in ends]) for side in (0, 1))
+    runs = np.where(never_censored, time.size, effective)
+    low, high = np.array([estimates.wilson(p, n, level) for p, n in zip(share, runs, strict=True)], np.float64).T
     return Band(share, low, high, level, time.size, "Kaplan-Meier, Wilson", time.size, name)
 
 
-def median_time(times: Times, reached: npt.ArrayLike) -> float:
+def median_time(times: npt.ArrayLike, reached: npt.ArrayLike) -> float:
     """Return the first time at which at most half of the runs are not there yet; infinite if that never came."""
     time, got = _checked(times, reached)
     steps = np.unique(time[got])
@@ -79,7 +57,7 @@ def median_time(times: Times, reached: npt.ArrayLike) -> float:
     return float(steps[below][0]) if below.any() else float("inf")
 
 
-def restricted_mean(times: Times, reached: npt.ArrayLike, horizon: float) -> float:
+def restricted_mean(times: npt.ArrayLike, reached: npt.ArrayLike, horizon: float) -> float:
     """Return the mean of min(T, horizon), the area under S up to `horizon`.
 
     With the budget as horizon: the mean number of steps spent before getting there, a run that never did counted with
@@ -97,7 +75,7 @@ def restricted_mean(times: Times, reached: npt.ArrayLike, horizon: float) -> flo
     return _area(time, got, horizon)
 
 
-def pseudo_times(times: Times, reached: npt.ArrayLike, horizon: float) -> Array:
+def pseudo_times(times: npt.ArrayLike, reached: npt.ArrayLike, horizon: float) -> Array:
     """Return one number per run whose mean is the restricted mean, so that it can be treated as a score.
 
     n theta - (n - 1) theta without the run (P. K. Andersen, M. G. Hansen and J. P. Klein, Lifetime Data Analysis 10,
@@ -113,17 +91,10 @@ def pseudo_times(times: Times, reached: npt.ArrayLike, horizon: float) -> Array:
 
 
 def restricted_mean_interval(
-    times: Times,
-    reached: npt.ArrayLike,
-    horizon: float,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
+    times: npt.ArrayLike, reached: npt.ArrayLike, horizon: float, **how: Unpack[Resampling]
 ) -> Estimate:
     """`restricted_mean` with the interval of a mean (`intervals.mean_interval`) of the `pseudo_times`."""
-    pseudo = pseudo_times(times, reached, horizon)
-    estimate = mean_interval(pseudo, seed=seed, level=level, repetitions=repetitions, possible=(0.0, horizon))
+    estimate = mean_interval(pseudo_times(times, reached, horizon), possible=(0.0, horizon), **how)
     return replace(estimate, quantity="restricted mean")
 
 
@@ -133,7 +104,7 @@ def _area(time: Array, got: npt.NDArray[np.bool_], horizon: float) -> float:
     return float((_steps(time, got, edges[:-1])[0] * np.diff(edges)).sum())
 
 
-def _checked(times: Times, reached: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.bool_]]:
+def _checked(times: npt.ArrayLike, reached: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.bool_]]:
     time, got = np.asarray(times, np.float64), np.asarray(reached, bool)
     if time.ndim != 1 or time.shape != got.shape:
         raise RlbenchError("Times and whether they were reached need one entry per run each.")
@@ -155,12 +126,6 @@ def _steps(time: Array, got: npt.NDArray[np.bool_], at: Array) -> tuple[Array, A
     index = np.searchsorted(events, at, side="right")
     return share[index], variance[index]
 
-
-# The bad runs: the mean of the worst ones, and bounds that most future runs keep.
-#
-# Both are about single runs, not about their average: a tolerance interval does not shrink to a point with more seeds.
-# Recommended for reinforcement learning by A. Patterson, S. Neumann, M. White and A. White, "Empirical Design in
-# Reinforcement Learning", JMLR 25, 2024. Scores as in `statistics`; higher is better.
 
 SHARE = 0.25  # of the runs, in `cvar`
 CONTENT = 0.9  # of all future runs, in a tolerance interval
@@ -186,13 +151,7 @@ def cvar(scores: Scores, share: float = SHARE) -> Array:
 
 
 def cvar_interval(
-    scores: Scores,
-    share: float = SHARE,
-    *,
-    seed: int = 0,
-    level: float = LEVEL,
-    repetitions: int = REPETITIONS,
-    possible: Range = ANYTHING,
+    scores: Scores, share: float = SHARE, *, possible: Range = ANYTHING, **how: Unpack[Resampling]
 ) -> Estimate:
     """Interval of `cvar`, where the worst share is at least `FEWEST_BAD_RUNS` runs.
 
@@ -202,12 +161,8 @@ def cvar_interval(
     worse others could be. Few runs, of which none happened to fail, cannot know that some do: see
     `docs/calibration.md` for what it covers.
     """
-    tasks = one_task_each(scores)
-
-    def worst(tasks: Sequence[Array]) -> Array:
-        return cvar(tasks, share)
-
-    resampled = bootstrap(tasks, worst, seed=seed, level=level, repetitions=repetitions)
+    tasks = estimates.one_task_each(scores)
+    resampled = bootstrap(tasks, lambda sample: cvar(sample, share), **how)
     estimate = replace(resampled, quantity=f"CVaR, worst {share:g}")
     if estimate.smallest < 2 or resampled.method == NO_SPREAD:
         return estimate
@@ -219,24 +174,21 @@ def cvar_interval(
     for task in tasks:
         border = task[int(np.ceil(share * task.size - 1e-9)) - 1]
         means.append(border - np.maximum(border - task, 0.0) / share)
-    t = mean_interval(means, seed=seed, level=level, repetitions=repetitions)
+    t = mean_interval(means, **how)
     low, high = min(t.low, resampled.low), max(t.high, resampled.high)
-    return within(replace(estimate, low=low, high=high, method=f"{t.method}, percentile bootstrap"), possible)
+    estimate = replace(estimate, low=low, high=high, method=f"{t.method}, percentile bootstrap")
+    return estimates.within(estimate, possible)
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """Bounds that hold at least the share `content` of all future runs, with confidence `level`.
+class Tolerance(NamedTuple):
+    """Bounds of future runs, runs that were seen; `high` is infinite in a lower bound.
 
-    `low` and `high` are runs that were seen; `high` is infinite in a lower bound. Where `n` runs are fewer than the
-    `needed` ones both are NaN, and `reached` is the confidence that the extreme runs would have.
+    NaN where there are fewer runs than the `needed` ones; `reached` is the confidence of the bounds, else that which
+    the extreme runs would have.
     """
 
     low: float
     high: float
-    content: float
-    level: float
-    n: int
     needed: int
     reached: float
 
@@ -251,20 +203,17 @@ def tolerance_interval(
     1 - 0.9^n - n 0.9^(n - 1) 0.1. As many extreme runs are left out, equally on both sides, as the confidence allows.
     With ties it holds at least that.
     """
-    tasks = one_task_each(scores)
+    tasks = estimates.one_task_each(scores)
     if len(tasks) != 1:
         raise RlbenchError("A tolerance interval is of the runs on one environment; ask for each by itself.")
-    runs, n = tasks[0], tasks[0].size
-    sides = 2 if side == "both" else 1
-    needed = tolerance_runs(content, level, side)
-    reached = _confidence(n, content, sides)
+    runs, needed, sides = tasks[0], tolerance_runs(content, level, side), 2 if side == "both" else 1
+    n, cut = runs.size, 0  # runs left out on each side
     if n < needed:
-        return Tolerance(np.nan, np.nan, content, level, n, needed, reached)
-    cut = 0  # runs left out on each side
+        return Tolerance(np.nan, np.nan, needed, _confidence(n, content, sides))
     while _confidence(n, content, sides * (cut + 2)) >= level:
         cut += 1
     high = float(runs[n - 1 - cut]) if side == "both" else np.inf
-    return Tolerance(float(runs[cut]), high, content, level, n, needed, _confidence(n, content, sides * (cut + 1)))
+    return Tolerance(float(runs[cut]), high, needed, _confidence(n, content, sides * (cut + 1)))
 
 
 @lru_cache

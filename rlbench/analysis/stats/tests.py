@@ -14,12 +14,19 @@ unpaired unless asked; the unpaired test stays valid for seeds in common, where 
 The statistic is Welch's t, over several environments the sum of the differences of means over its standard error.
 Studentised, the test also holds its level asymptotically where only the means agree: E. Chung and J. P. Romano,
 "Exact and asymptotically robust permutation tests", Annals of Statistics 41, 2013.
+
+Several comparisons are tested at once by the step-down of the largest |t| (P. H. Westfall and S. S. Young,
+Resampling-Based Multiple Testing, 1993; J. P. Romano and M. Wolf, JASA 100, 2005). It keeps what Holm's method throws
+away: that comparisons with one baseline, or of one pair on one and on all environments, go together. An arm that is
+already known to differ must not be mixed with the others, or their permutations say nothing about them: after every
+rejection the runs are permuted again among the arms that the remaining hypotheses connect (the condition of
+A. Petrondas and K. R. Gabriel, JASA 78, 1983). And no adjusted p-value is below that of its comparison alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations, permutations, product
 from math import comb, factorial, prod
@@ -32,11 +39,12 @@ from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError
 
 EXACT_LIMIT = 20_000  # rearrangements up to which all of them are tried
-REPETITIONS = 9_999
+PERMUTATIONS = 9_999
 
 _TIE = 1e-9  # equal rearrangements summed in another order may differ in the last bits
 _LAST_BITS = 64 * float(np.finfo(np.float64).eps)
 
+Alternative = Literal["two-sided", "greater", "less"]
 Index = npt.NDArray[np.intp]
 Data = Mapping[tuple[str, str], Array]
 """Scores by (environment, arm): `[runs]`, and `[seeds]` in the same order for every arm where runs are paired."""
@@ -91,12 +99,11 @@ class Sums:
 
     def take(self, rows: Index) -> Sums:
         """Return some of the rows, in the order of `rows`."""
-        return Sums(self.columns, self.counts, self.total[rows], self.square[rows], self.scale, self.paired)
+        return replace(self, total=self.total[rows], square=self.square[rows])
 
     def __add__(self, later: Sums) -> Sums:
-        scale = max(self.scale, later.scale)
         counts, total, square = self.counts + later.counts, self.total + later.total, self.square + later.square
-        return Sums(self.columns, counts, total, square, scale, self.paired)
+        return Sums(self.columns, counts, total, square, max(self.scale, later.scale), self.paired)
 
     def _mean(self, column: int) -> tuple[Array, Array]:
         n = int(self.counts[column])
@@ -119,51 +126,77 @@ def blocks(hypotheses: Sequence[Hypothesis]) -> list[Block]:
     return sorted(connected, key=lambda block: (block.environment, block.arms))
 
 
-def rearrangements(data: Data, block: Block, paired: bool) -> int:
-    """Return in how many ways the runs of a block can be assigned to its arms."""
-    sizes = [data[block.environment, arm].size for arm in block.arms]
+def rearrangements(sizes: Sequence[int], paired: bool) -> int:
+    """Return in how many ways runs can be assigned to arms of so many runs each, or of so many seeds where paired."""
     if paired:
         return int(factorial(len(sizes)) ** sizes[0])
     return prod(comb(sum(sizes[index:]), size) for index, size in enumerate(sizes))
 
 
-def observed(data: Data, block: Block, paired: bool, centre: float) -> Sums:
-    """Return the sums of a block as it was observed, one row; `centre` is taken off every score."""
-    groups = [data[block.environment, arm] - centre for arm in block.arms]
-    if paired:
-        return _paired_sums(np.stack(groups, axis=1)[None], block.arms)
-    return _sums(np.concatenate(groups)[None], block.arms, [group.size for group in groups])
+class Pool:
+    """The runs of a block less `centre`, by default their mean: as they were observed, and rearranged."""
+
+    def __init__(self, data: Data, block: Block, paired: bool, centre: float | None = None) -> None:
+        groups = [data[block.environment, arm] for arm in block.arms]
+        self._arms, self._paired, self.sizes = block.arms, paired, [group.size for group in groups]
+        if paired and len(set(self.sizes)) > 1:
+            counted = ", ".join(f"{arm} {size}" for arm, size in zip(block.arms, self.sizes, strict=True))
+            raise RlbenchError(
+                f"A paired test needs the same seeds in every arm, but on {block.environment} they have: {counted}."
+            )
+        if centre is None:
+            pooled = np.sort(np.concatenate(groups))
+            flat = pooled.size == 0 or pooled[0] == pooled[-1]  # then exactly the value of all, without rounding
+            centre = float(pooled[:1].sum() if flat else pooled.mean())
+        self.centre = centre
+        groups = [group - centre for group in groups]
+        self._values = np.stack(groups, axis=1) if paired else np.concatenate(groups)  # [seeds, arms], or [runs]
+
+    def observed(self) -> Sums:
+        """Return the sums as they were observed, one row."""
+        return self._sums(self._values[None])
+
+    def every(self) -> Sums:
+        """Return the sums of all rearrangements, the observed one among them."""
+        if self._paired:
+            each = np.array(list(permutations(range(len(self._arms)))))  # [ways, arms]
+            ways = np.array(list(product(range(len(each)), repeat=len(self._values))))  # [rows, seeds]
+            repeated = self._values[None].repeat(len(ways), axis=0)  # [rows, seeds, arms]
+            return self._sums(np.take_along_axis(repeated, each[ways], axis=2))
+        rows = np.array(list(_assignments(tuple(range(self._values.size)), self.sizes)), dtype=np.intp)
+        return self._sums(np.sort(self._values)[rows])
+
+    def random(self, rng: np.random.Generator, rows: int) -> Sums:
+        """Return the sums of `rows` random rearrangements; the order of the runs does not matter."""
+        return self._sums(rng.permuted(np.sort(self._values, axis=-1)[None].repeat(rows, axis=0), axis=-1))
+
+    def _sums(self, values: Array) -> Sums:
+        """Sum `[rows, runs]`, in which the runs of one arm follow those of another, or `[rows, seeds, arms]`."""
+        scale = float(np.abs(values[0]).max(initial=0.0))
+        if self._paired:
+            pairs = list(combinations(range(len(self._arms)), 2))
+            moved = [values[..., i] - values[..., j] for i, j in pairs]
+            names = tuple((self._arms[i], self._arms[j]) for i, j in pairs)
+            total, square = (np.stack([(pair**power).sum(1) for pair in moved], axis=1) for power in (1, 2))
+            return Sums(names, np.full(len(pairs), values.shape[1]), total, square, scale, True)
+        filled = np.flatnonzero(self.sizes)  # an arm may have no run in a stage, and its sums are 0
+        starts = (np.cumsum(self.sizes) - np.array(self.sizes))[filled].astype(np.intp)
+        total, square = np.zeros((2, len(values), len(self.sizes)))
+        if filled.size:
+            total[:, filled] = np.add.reduceat(values, starts, axis=1)
+            square[:, filled] = np.add.reduceat(values**2, starts, axis=1)
+        return Sums(self._arms, np.array(self.sizes), total, square, scale, False)
 
 
-def all_rows(data: Data, block: Block, paired: bool, centre: float) -> Sums:
-    """Return the sums of every rearrangement of a block, the observed one among them."""
-    groups = [data[block.environment, arm] - centre for arm in block.arms]
-    if paired:
-        each = np.array(list(permutations(range(len(groups)))))  # [ways, arms]
-        ways = np.array(list(product(range(len(each)), repeat=groups[0].size)))  # [rows, seeds]
-        values = np.stack(groups, axis=1)[None].repeat(len(ways), axis=0)  # [rows, seeds, arms]
-        return _paired_sums(np.take_along_axis(values, each[ways], axis=2), block.arms)
-    sizes = [group.size for group in groups]
-    rows = np.array([list(row) for row in _assignments(tuple(range(sum(sizes))), sizes)], dtype=np.intp)
-    return _sums(np.sort(np.concatenate(groups))[rows], block.arms, sizes)
-
-
-def random_rows(data: Data, block: Block, paired: bool, centre: float, rng: np.random.Generator, rows: int) -> Sums:
-    """Return the sums of `rows` random rearrangements of a block; the order of its runs does not matter."""
-    groups = [data[block.environment, arm] - centre for arm in block.arms]
-    if paired:
-        values = np.sort(np.stack(groups, axis=1), axis=1)[None].repeat(rows, axis=0)
-        return _paired_sums(rng.permuted(values, axis=2), block.arms)
-    pooled = np.sort(np.concatenate(groups))[None].repeat(rows, axis=0)
-    return _sums(rng.permuted(pooled, axis=1), block.arms, [group.size for group in groups])
-
-
-def centre_of(data: Data, block: Block) -> float:
-    """Return the mean of a block's scores; exactly their value where all are equal."""
-    pooled = np.sort(np.concatenate([data[block.environment, arm] for arm in block.arms]))
-    if pooled.size == 0:
-        return 0.0
-    return float(pooled[0] if pooled[0] == pooled[-1] else pooled.mean())
+def _assignments(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield every assignment of `runs` to groups of `sizes`, each as one tuple, group after group."""
+    if len(sizes) == 1:
+        yield runs
+        return
+    for chosen in combinations(runs, sizes[0]):
+        left = tuple(run for run in runs if run not in chosen)
+        for rest in _assignments(left, sizes[1:]):
+            yield chosen + rest
 
 
 def statistic(sums: Mapping[tuple[str, str], Sums], hypothesis: Hypothesis) -> Array:
@@ -222,66 +255,10 @@ def smallest_p(counts: Sequence[tuple[int, int]], *, paired: bool = False) -> fl
     """
     if min(map(min, counts)) == 0:
         return float("nan")
-    ways = prod(2**n if paired else comb(n + m, n) for n, m in counts)
+    ways = prod(rearrangements(sizes, paired) for sizes in counts)
     if ways > EXACT_LIMIT:
-        return 1.0 / (REPETITIONS + 1)
+        return 1.0 / (PERMUTATIONS + 1)
     return (2.0 if all(n == m for n, m in counts) else 1.0) / ways
-
-
-def check_paired(data: Data, block: Block) -> None:
-    """Raise RlbenchError unless every arm of the block has the same number of seeds."""
-    sizes = {arm: data[block.environment, arm].size for arm in block.arms}
-    if len(set(sizes.values())) > 1:
-        counted = ", ".join(f"{arm} {size}" for arm, size in sizes.items())
-        raise RlbenchError(
-            f"A paired test needs the same seeds in every arm, but on {block.environment} they have: {counted}."
-        )
-
-
-def _assignments(runs: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield every assignment of `runs` to groups of `sizes`, each as one tuple, group after group."""
-    if len(sizes) == 1:
-        yield runs
-        return
-    for chosen in combinations(runs, sizes[0]):
-        left = tuple(run for run in runs if run not in chosen)
-        for rest in _assignments(left, sizes[1:]):
-            yield chosen + rest
-
-
-def _sums(values: Array, arms: tuple[str, ...], sizes: Sequence[int]) -> Sums:
-    """Sum `values` `[rows, runs]`, in which the runs of one arm follow those of another."""
-    filled = np.flatnonzero(sizes)  # an arm may have no run in a stage, and its sums are 0
-    starts = (np.cumsum(sizes) - np.array(sizes))[filled].astype(np.intp)
-    total, square = np.zeros((2, len(values), len(sizes)))
-    if filled.size:
-        total[:, filled] = np.add.reduceat(values, starts, axis=1)
-        square[:, filled] = np.add.reduceat(values**2, starts, axis=1)
-    return Sums(arms, np.array(sizes), total, square, float(np.abs(values[0]).max(initial=0.0)), False)
-
-
-def _paired_sums(values: Array, arms: tuple[str, ...]) -> Sums:
-    """Sum the differences within a seed of `values` `[rows, seeds, arms]`."""
-    pairs = list(combinations(range(len(arms)), 2))
-    moved = [values[:, :, i] - values[:, :, j] for i, j in pairs]
-    names = tuple((arms[i], arms[j]) for i, j in pairs)
-    counts = np.full(len(pairs), values.shape[1])
-    total, square = (np.stack([(pair**power).sum(1) for pair in moved], axis=1) for power in (1, 2))
-    return Sums(names, counts, total, square, float(np.abs(values[0]).max()), True)
-
-
-# Testing several comparisons at once: Westfall and Young's step-down of the largest |t|, and Holm's method.
-#
-# P. H. Westfall and S. S. Young, Resampling-Based Multiple Testing, 1993; J. P. Romano and M. Wolf, "Exact and
-# approximate stepdown methods for multiple hypothesis testing", JASA 100, 2005. The step-down keeps what Holm throws
-# away: that comparisons with one baseline, or of one pair on one and on all environments, go together.
-#
-# An arm that is already known to differ must not be mixed with the others, or their permutations say nothing about
-# them: after every rejection the runs are permuted again among the arms that the remaining hypotheses connect (the
-# condition of A. Petrondas and K. R. Gabriel, "Multiple comparisons by rerandomization tests", JASA 78, 1983). And no
-# adjusted p-value is below the p-value of its comparison alone.
-
-Alternative = Literal["two-sided", "greater", "less"]
 
 
 class StepDown(NamedTuple):
@@ -302,7 +279,7 @@ def step_down(
     paired: bool = False,
     alternative: Alternative = "two-sided",
     seed: int = 0,
-    repetitions: int = REPETITIONS,
+    repetitions: int = PERMUTATIONS,
 ) -> StepDown:
     """Test every hypothesis of a family against its arm scoring differently, higher ("greater") or lower ("less").
 
@@ -383,9 +360,6 @@ class _Permutations:
         self._data, self._paired, self._alternative = data, paired, alternative
         self._seed, self._repetitions = seed, repetitions
         structure = blocks(hypotheses)
-        if paired:
-            for block in structure:
-                check_paired(data, block)
         self.tie = tie_of(np.concatenate([data[block.environment, arm] for arm in block.arms]) for block in structure)
         self._places = {name: number for number, name in enumerate(sorted({block.environment for block in structure}))}
         self._arms = sorted({arm for block in structure for arm in block.arms})
@@ -398,19 +372,18 @@ class _Permutations:
         """Return the observed statistics on one scale, `[hypotheses]`."""
         seen: dict[tuple[str, str], Sums] = {}
         for block in blocks(hypotheses):
-            sums = observed(self._data, block, self._paired, centre_of(self._data, block))
-            seen |= {(block.environment, arm): sums for arm in block.arms}
+            seen |= dict.fromkeys(((block.environment, arm) for arm in block.arms), self._pool(block).observed())
         return np.concatenate([self._scaled(statistic(seen, each), each) for each in hypotheses])
 
     def permuted(self, hypotheses: Sequence[Hypothesis]) -> tuple[Array, bool]:
         """Return the statistics if all blocks are permuted together, `[rows, hypotheses]`, and whether that is all."""
         structure = blocks(hypotheses)
-        ways = [rearrangements(self._data, block, self._paired) for block in structure]
+        pools = {block: self._pool(block) for block in structure}
+        ways = [rearrangements(pool.sizes, self._paired) for pool in pools.values()]
         exact = prod(ways) <= EXACT_LIMIT
         if exact:
             grid = np.indices(ways).reshape(len(ways), -1)
-            every = [all_rows(self._data, each, self._paired, centre_of(self._data, each)) for each in structure]
-            drawn = {block: sums.take(rows) for block, sums, rows in zip(structure, every, grid, strict=True)}
+            drawn = {block: pool.every().take(rows) for (block, pool), rows in zip(pools.items(), grid, strict=True)}
         else:
             drawn = self._sums = {block: self._sums.get(block) or self._draw(block) for block in structure}
         sums = {(block.environment, arm): (block, part) for block, part in drawn.items() for arm in block.arms}
@@ -430,7 +403,10 @@ class _Permutations:
         """Permute a block at random, from a stream of its environment and first arm."""
         entropy = [self._seed, self._places[block.environment], self._arms.index(block.arms[0])]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        return random_rows(self._data, block, self._paired, centre_of(self._data, block), rng, self._repetitions)
+        return self._pool(block).random(rng, self._repetitions)
+
+    def _pool(self, block: Block) -> Pool:
+        return Pool(self._data, block, self._paired)
 
     def _scaled(self, t: Array, hypothesis: Hypothesis) -> Array:
         sizes = signed(t, self._alternative)

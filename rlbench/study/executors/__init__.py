@@ -177,12 +177,12 @@ def train_with_retries(packs: Iterable[Pack], job: Job, tasks: Tasks) -> Results
             if not tasks:
                 return
             for attempt, result in tasks.completed():
-                yield from _resolved(attempt, result, waiting, again=job.again)
+                yield from resolved(attempt, result, waiting, again=job.again)
     finally:
         tasks.close()
 
 
-def _resolved(
+def resolved(
     attempt: Attempt, result: PackResult, waiting: deque[Attempt], *, again: bool
 ) -> Iterator[tuple[Pack, list[RunRecord]]]:
     """Yield what of an attempt is final, its cells with their records; what is tried `again` is put into `waiting`."""

@@ -8,19 +8,19 @@ import queue
 import signal
 import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Progress
 from rlbench.study.environments import bound
-from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, train_with_retries
+from rlbench.study.executors import Attempt, Event, Executor, Job, PackResult, Results, resolved, train_with_retries
 from rlbench.study.executors.launcher import Launcher, Process
-from rlbench.study.executors.worker import describe, perform, receive, send
+from rlbench.study.executors.worker import attempted, perform, receive, send
 from rlbench.study.limits import overdue, patience
-from rlbench.training.limits import shortage
 
 if TYPE_CHECKING:
     from rlbench.study.plan import Cell
@@ -51,42 +51,20 @@ class InProcess:
         return place(device, 0)
 
     def run(self, packs: Iterable[Pack], job: Job) -> Results:
-        yield from train_with_retries(packs, job, _Here(job))
+        job.meanwhile()
+        waiting = deque[Attempt]()
+        for pack in packs:
+            waiting.append(Attempt(pack))
+            while waiting:
+                attempt = waiting.popleft()
+                yield from resolved(attempt, self._train(attempt.pack, job), waiting, again=job.again)
 
-
-class _Here:
-    """The attempt that is next in this process."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._next: Attempt | None = None
-
-    def __len__(self) -> int:
-        return 0 if self._next is None else 1
-
-    @property
-    def have_room(self) -> bool:
-        return self._next is None
-
-    def start(self, attempt: Attempt) -> None:
-        self._next = attempt
-
-    def completed(self) -> list[tuple[Attempt, PackResult]]:
-        attempt, self._next = self._next, None
-        return [] if attempt is None else [(attempt, self._train(attempt.pack))]
-
-    def close(self) -> None:
-        pass
-
-    def _train(self, pack: Pack) -> PackResult:
+    def _train(self, pack: Pack, job: Job) -> PackResult:
         def report(what: str, progress: Progress | None = None) -> None:
             if progress is not None:
-                self._job.on_event(Event(pack, progress))
+                job.on_event(Event(pack, progress))
 
-        try:
-            return PackResult(perform(_task(pack, self._job), self._job.limits_of(pack).seconds or 0.0, report))
-        except Exception as error:
-            return PackResult(reason=describe(error), detail=traceback.format_exc(), again=bool(shortage(error)))
+        return attempted(partial(perform, _task(pack, job), job.limits_of(pack).seconds or 0.0, report))
 
 
 class Workers:
@@ -189,7 +167,7 @@ class _Pool:
         if what in ("alive", "progress"):
             return []
         worker.attempt = None
-        result = result_of(what, values)
+        result: PackResult = values[0]
         again = result.again or any(record.again for record in result.records or ())
         # What took the time or the memory may still be there; and what code of users did to a process, which costs less
         # to fork anew than to look through. A measurement may have been the first to import a library.
@@ -293,11 +271,3 @@ def payload_of(pack: Pack, job: Job) -> bytes:
     limits = job.limits_of(pack)
     payload: bytes = cloudpickle.dumps(((limits.seconds, limits.memory), *_task(pack, job)))
     return payload
-
-
-def result_of(what: str, values: Sequence[Any], lost: int = 0) -> PackResult:
-    """Return the end of an attempt that a worker's last message says; it was on `lost` machines before."""
-    if what == "done":
-        return PackResult(values[0], lost=lost)
-    reason, detail, again = values
-    return PackResult(reason=reason, detail=detail, again=again, lost=lost)

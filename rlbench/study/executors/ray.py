@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, Progress
 from rlbench.study.executors import Attempt, Event, Job, PackResult, Results, train_with_retries
-from rlbench.study.executors.local import payload_of, result_of
+from rlbench.study.executors.local import payload_of
 from rlbench.study.executors.worker import answer
 from rlbench.study.limits import IMPORTED, SHARE, Limits, overdue, patience, replica_bytes
 from rlbench.study.provenance import differences, installed, machine, worker_environment
@@ -306,19 +306,19 @@ class _Reporter(io.TextIOBase):
 
 
 def train_pack(payload: bytes, expected: dict[str, str], actor: Any, number: int, silence: float, shared: str) -> bytes:
-    """Return, pickled, the lines left to show and a worker's last message, or "refused" and a sentence.
+    """Return, pickled, the lines left to show and how the pack ended, or why this machine is refused.
 
     `expected` is what must be installed here. Checkpoints are used where the file `shared` is to be seen, which lies in
     the folder that they belong to.
     """
     if refused := differences(expected):
-        return pickle.dumps(([], "refused", refused))
+        return pickle.dumps(([], refused))
     reporter = _Reporter(actor, number, silence)
     with contextlib.redirect_stdout(reporter), contextlib.redirect_stderr(reporter):
-        what, *values = answer(payload, reporter.report, checkpoints=Path(shared).is_file())
-    if what == "done":
-        values[0] = [replace(record, machine=machine()) for record in values[0]]
-    return pickle.dumps((reporter.end(), what, *values))
+        result = answer(payload, reporter.report, checkpoints=Path(shared).is_file())
+    for record in result.records or ():
+        record.machine = machine()
+    return pickle.dumps((reporter.end(), result))
 
 
 @dataclass(eq=False)
@@ -424,7 +424,7 @@ class _RemoteTasks:
         """Return how a pack ended; None where it is sent again."""
         exceptions, pack = self._ray.exceptions, task.attempt.pack
         try:
-            lines, what, *values = pickle.loads(self._ray.get(reference))
+            lines, result = pickle.loads(self._ray.get(reference))
         except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
             task.lost += 1
             if task.lost < _LOST_NODES:
@@ -440,9 +440,10 @@ class _RemoteTasks:
             return PackResult(reason=reason, detail=str(error), lost=task.lost)
         for line in lines:
             self._job.on_event(Event(pack, line=line))
-        if what == "refused":
-            raise RlbenchError(values[0])
-        return result_of(what, values, task.lost)
+        if isinstance(result, str):
+            raise RlbenchError(result)
+        ended: PackResult = replace(result, lost=task.lost)
+        return ended
 
     def _cause_of_death(self, task: _RemoteTask, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):

@@ -3,13 +3,12 @@
 A message is a pickled object behind its length, 8 bytes big-endian. To the worker: the cloudpickle of
 (limits, train or None, algorithms, environment, steps, seeds, options by name), limits being (seconds that a call of an
 environment may take, bytes). From the worker: ("alive",) and ("progress", Progress) as signs of life, then
-("done", [RunRecord]) or ("error", sentence, traceback, whether another try may end otherwise).
+("ended", PackResult).
 """
 
 from __future__ import annotations
 
 import io
-import math
 import os
 import pickle
 import signal
@@ -18,15 +17,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from rlbench.records import RunRecord
 from rlbench.study import limits
+from rlbench.study.executors import PackResult
 from rlbench.study.process import draw_anew, left_as_found
-from rlbench.training.limits import limit_memory, shortage, watching
-
-if TYPE_CHECKING:
-    from rlbench.records import RunRecord
-
+from rlbench.training.limits import lift_memory_limit, limit_memory, shortage, watching
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment variables of a worker, read when numpy and torch are imported: sums depend on threads."""
@@ -69,19 +66,24 @@ def main() -> None:
     os.dup2(2, 1)  # what plugins and environments print must not mix with the messages
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # or a worker that is ended takes its last lines along
-    try:
-        while (payload := receive(source)) is not None:
-            send(sink, pickle.dumps(answer(payload, lambda *message: send(sink, pickle.dumps(message)))))
-    except BrokenPipeError:
-        os._exit(1)  # the parent is gone, and so is stderr
+
+    def say(*message: Any) -> None:
+        try:
+            send(sink, pickle.dumps(message))
+        except BrokenPipeError:
+            os._exit(1)  # the parent is gone, and so is stderr
+
+    while (payload := receive(source)) is not None:
+        say("ended", answer(payload, say))
 
 
-def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = True) -> tuple[Any, ...]:
-    """Train a pack as it was sent, in this process, and return the last message about it; `report` gets the others.
+def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = True) -> PackResult:
+    """Train a pack as it was sent, in this process; `report` gets the signs of life.
 
     Without `checkpoints` it is trained from the beginning, and none are written.
     """
-    try:
+
+    def train_it() -> list[RunRecord]:
         (seconds, size), train, *arguments, options = pickle.loads(payload)
         if not checkpoints:
             options.pop("checkpoints", None)
@@ -94,14 +96,20 @@ def answer(payload: bytes, report: Callable[..., None], *, checkpoints: bool = T
         records = perform((train, *arguments, options), seconds, report)
         for record in records:
             record.peak_bytes = max(limits.peak() - imported, 0)
-        return "done", records
-    except BrokenPipeError:
-        raise
+        return records
+
+    return attempted(train_it)
+
+
+def attempted(train: Callable[[], list[RunRecord]]) -> PackResult:
+    """Return what `train` returns or, in words, raises."""
+    try:
+        return PackResult(train())
     except Exception as error:
         reason, again = describe(error), bool(shortage(error))
         if again:
-            limit_memory(math.inf)  # or there is none left to say so
-        return "error", reason, traceback.format_exc(), again
+            lift_memory_limit()  # or there is none left to say so
+        return PackResult(reason=reason, detail=traceback.format_exc(), again=again)
 
 
 def perform(task: Sequence[Any], seconds: float, report: Callable[..., None]) -> list[RunRecord]:

@@ -24,10 +24,7 @@ def make(environment: Environment, replicas: int, num_envs: int, *, remember: bo
     if supports(template):
         template.close()
         return classic_batch(template, replicas, num_envs)
-    batch = GymBatch(environment, template, replicas, num_envs)
-    if remember:
-        batch.remember()
-    return batch
+    return GymBatch(environment, template, replicas, num_envs, remember=remember)
 
 
 def observation_size(environment: Environment) -> int:

@@ -1,4 +1,7 @@
-"""Gymnasium's spaces as the learner sees them: flat float32 observations, and one of four kinds of action."""
+"""What the trainer sees of any environment: R replicas of N copies, stepped together, and the spaces of Gymnasium.
+
+Observations are flat float32 vectors of O numbers, actions of one of four kinds.
+"""
 
 from __future__ import annotations
 
@@ -150,10 +153,6 @@ class ObservationEncoder:
         one_hot: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
         return one_hot
 
-
-# What the trainer sees of any environment: R replicas of N copies, stepped together.
-#
-# Axes: R replicas, N copies per replica, O width of an encoded observation.
 
 Floats = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]

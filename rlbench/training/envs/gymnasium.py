@@ -224,9 +224,17 @@ class GymBatch:
     """
 
     def __init__(
-        self, environment: Environment, template: gymnasium.Env[Any, Any], replicas: int, num_envs: int
+        self,
+        environment: Environment,
+        template: gymnasium.Env[Any, Any],
+        replicas: int,
+        num_envs: int,
+        *,
+        remember: bool = False,
     ) -> None:
         """Create the copies; `template`, an instance made of the same `environment`, is the first of them.
+
+        With `remember` they note what `state` needs, which costs some microseconds a step.
 
         Raises:
             RlbenchError: a space is not supported, or a copy cannot be created.
@@ -246,12 +254,8 @@ class GymBatch:
         self.failures: dict[int, Failure] = {}
         self._call = caller()
         self._copies = [made[replica * num_envs :][:num_envs] for replica in range(replicas)]
-        self._keepers: list[list[Episode | Snapshot | None]] = []
-
-    def remember(self) -> None:
-        """Note from the next reset on what `state` needs, which costs some microseconds a step."""
-        self._keepers = [[keeper(env, self.action) for env in row] for row in self._copies]
-        for row, keepers in zip(self._copies, self._keepers, strict=True):
+        self._keepers = [[keeper(env, self.action) for env in row] for row in self._copies if remember]
+        for row, keepers in zip(self._copies, self._keepers, strict=False):
             row[:] = [kept if isinstance(kept, Episode) else env for env, kept in zip(row, keepers, strict=True)]
 
     def reset(self, seeds: Sequence[int]) -> Observations:

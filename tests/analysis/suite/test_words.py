@@ -31,7 +31,7 @@ from rlbench.claims import DIRECTIONS, Claim
 
 def part(low, high, verdict, place="CartPole-v1", needed=math.nan, p=0.01, note="", **changes):
     effect = Estimate((low + high) / 2, low, high, 0.95, 40, "bootstrap-t", 20, "difference")
-    seeds = Seeds(0.1, needed, needed, needed)
+    seeds = Seeds(needed, needed, needed)
     given = {"arm": "a", "other": "b", "environment": place, "environments": (place,), "n_arm": 20, "n_other": 18}
     given |= {"effect": effect, "p": p, "p_against": p, "size_name": "", "size": None, "detectable": 0.1}
     return Part(**(given | {"needed": seeds, "verdict": verdict, "note": note} | changes))

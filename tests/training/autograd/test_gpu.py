@@ -11,8 +11,7 @@ from torch import nn
 
 from rlbench import Environment, registry
 from rlbench.records import RunRecord
-from rlbench.training.devices import describe, resolve
-from rlbench.training.engines import AutogradTraining
+from rlbench.training.engines import AutogradTraining, describe, resolve
 from rlbench.training.trainer import train
 
 pytestmark = pytest.mark.gpu

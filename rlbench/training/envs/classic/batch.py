@@ -26,9 +26,7 @@ from numba import njit, types
 
 from rlbench.training.envs.base import Failure, Flags, Observations, Step, action_spec, copy_seeds
 from rlbench.training.envs.classic.dynamics import Dynamics
-from rlbench.training.state import State, from_generators, joined, part, put, to_generators
-
-Array = npt.NDArray[Any]
+from rlbench.training.state import Array, State, from_generators, joined, part, put, to_generators
 
 
 class Policy(NamedTuple):

@@ -63,34 +63,10 @@ def rounds_as_numpy() -> bool:
     )
 
 
-@exact
-def _advance_cartpole(
-    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
-) -> None:
-    """Take one Euler step of `tau` seconds; every step that does not end the episode is worth the same."""
-    gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning, on_way, at_end = constants
-    for m in range(len(state)):
-        x, x_dot, theta, theta_dot = state[m]
-        force = force_mag if action[m, 0] == 1 else -force_mag
-        cos, sin = math.cos(theta), math.sin(theta)
-        temp = (force + polemass_length * (theta_dot * theta_dot) * sin) / total_mass
-        angular = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * (cos * cos) / total_mass))
-        linear = temp - polemass_length * angular * cos / total_mass
-        state[m, 0] = x + tau * x_dot
-        state[m, 1] = x_dot + tau * linear
-        state[m, 2] = theta + tau * theta_dot
-        state[m, 3] = theta_dot + tau * angular
-        terminated[m] = abs(state[m, 0]) > far or abs(state[m, 2]) > leaning
-        reward[m] = at_end if terminated[m] else on_way
-        for k in range(4):
-            observation[m, k] = state[m, k]
-
-
 class CartPole(Dynamics):
     """`gymnasium.envs.classic_control.CartPoleEnv`; state: position, velocity, angle, angular velocity."""
 
     options = frozenset({"sutton_barto_reward"})
-    advance = staticmethod(_advance_cartpole)
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         names = (
@@ -106,6 +82,29 @@ class CartPole(Dynamics):
 
     def observe(self, state: npt.NDArray[Any]) -> Observations:
         return state.astype(np.float32)
+
+    @staticmethod
+    @exact
+    def advance(
+        state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
+    ) -> None:
+        """Take one Euler step of `tau` seconds; every step that does not end the episode is worth the same."""
+        gravity, masspole, total_mass, length, polemass_length, force_mag, tau, far, leaning, on_way, at_end = constants
+        for m in range(len(state)):
+            x, x_dot, theta, theta_dot = state[m]
+            force = force_mag if action[m, 0] == 1 else -force_mag
+            cos, sin = math.cos(theta), math.sin(theta)
+            temp = (force + polemass_length * (theta_dot * theta_dot) * sin) / total_mass
+            angular = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * (cos * cos) / total_mass))
+            linear = temp - polemass_length * angular * cos / total_mass
+            state[m, 0] = x + tau * x_dot
+            state[m, 1] = x_dot + tau * linear
+            state[m, 2] = theta + tau * theta_dot
+            state[m, 3] = theta_dot + tau * angular
+            terminated[m] = abs(state[m, 0]) > far or abs(state[m, 2]) > leaning
+            reward[m] = at_end if terminated[m] else on_way
+            for k in range(4):
+                observation[m, k] = state[m, k]
 
 
 Real = Any
@@ -123,49 +122,6 @@ def _move(position: Real, velocity: Real, bounds: npt.NDArray[Any]) -> tuple[Rea
     return position, velocity, position >= goal_position and velocity >= goal_velocity
 
 
-@exact
-def _advance_mountain_car(
-    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
-) -> None:
-    """Push left, not at all or right; each step costs 1."""
-    force, gravity = constants[5:]
-    for m in range(len(state)):
-        position, velocity = state[m]
-        faster = velocity + ((action[m, 0] - 1) * force + math.cos(3 * position) * -gravity)
-        state[m, 0], state[m, 1], terminated[m] = _move(position, faster, constants[:5])
-        reward[m] = -1.0
-        observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
-
-
-@exact
-def _advance_continuous(
-    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
-) -> None:
-    """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action.
-
-    In single precision but for the first step of an episode, which `state[2]` tells.
-    """
-    single_constants = constants.astype(np.float32)
-    min_action, max_action, power = single_constants[5:]
-    for m in range(len(state)):
-        push = np.float32(action[m, 0])
-        force = min(max(push, min_action), max_action) * power
-        if state[m, 2] == 1.0:
-            position, velocity = state[m, 0], state[m, 1]
-            slope = np.float32(0.0025 * math.cos(3.0 * position))
-            after = _move(position, velocity + np.float64(force - slope), constants[:5])
-            state[m, 0], state[m, 1], terminated[m] = np.float32(after[0]), np.float32(after[1]), after[2]
-        else:
-            single, speed = np.float32(state[m, 0]), np.float32(state[m, 1])
-            slope = np.float32(0.0025 * math.cos(np.float64(np.float32(3) * single)))
-            state[m, 0], state[m, 1], terminated[m] = _move(single, speed + (force - slope), single_constants[:5])
-        state[m, 2] = 0.0
-        # the square of a single-precision number is exact in double precision
-        effort = np.float64(push) * np.float64(push) * 0.1
-        reward[m] = (100.0 if terminated[m] else 0.0) - effort
-        observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
-
-
 class _MountainCar(Dynamics):
     options = frozenset({"goal_velocity"})
     _engine: ClassVar[tuple[str, ...]]
@@ -181,11 +137,24 @@ class _MountainCar(Dynamics):
 class MountainCar(_MountainCar):
     """`gymnasium.envs.classic_control.MountainCarEnv`; state: position and velocity."""
 
-    advance = staticmethod(_advance_mountain_car)
     _engine = ("force", "gravity")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0])
+
+    @staticmethod
+    @exact
+    def advance(
+        state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
+    ) -> None:
+        """Push left, not at all or right; each step costs 1."""
+        force, gravity = constants[5:]
+        for m in range(len(state)):
+            position, velocity = state[m]
+            faster = velocity + ((action[m, 0] - 1) * force + math.cos(3 * position) * -gravity)
+            state[m, 0], state[m, 1], terminated[m] = _move(position, faster, constants[:5])
+            reward[m] = -1.0
+            observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
 
 
 class MountainCarContinuous(_MountainCar):
@@ -195,43 +164,45 @@ class MountainCarContinuous(_MountainCar):
     double precision.
     """
 
-    advance = staticmethod(_advance_continuous)
     _engine = ("min_action", "max_action", "power")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
         return np.array([generator.uniform(low=-0.6, high=-0.4), 0.0, 1.0])
 
+    @staticmethod
+    @exact
+    def advance(
+        state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
+    ) -> None:
+        """Push with a force in [-1, 1]; arriving pays 100, effort costs a tenth of the squared action.
 
-@exact
-def _advance_pendulum(
-    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
-) -> None:
-    """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it.
-
-    Constants that meet the action are in its single precision.
-    """
-    fall, dt, max_speed, two = constants[:4]
-    max_torque, lever, thousandth, single_two = constants[4:].astype(np.float32)
-    for m in range(len(state)):
-        theta, velocity = state[m]
-        torque = min(max(np.float32(action[m, 0]), -max_torque), max_torque)
-        angle = ((theta + math.pi) % (2 * math.pi)) - math.pi
-        effort = thousandth * math.pow(torque, single_two)
-        cost = math.pow(angle, two) + 0.1 * math.pow(velocity, two) + effort
-        pull = fall * math.sin(theta) + lever * torque
-        faster = min(max(velocity + pull * dt, -max_speed), max_speed)
-        after = theta + faster * dt
-        state[m, 0], state[m, 1] = after, faster
-        terminated[m] = False
-        reward[m] = -cost
-        observation[m, 0], observation[m, 1], observation[m, 2] = math.cos(after), math.sin(after), faster
+        In single precision but for the first step of an episode, which `state[2]` tells.
+        """
+        single_constants = constants.astype(np.float32)
+        min_action, max_action, power = single_constants[5:]
+        for m in range(len(state)):
+            push = np.float32(action[m, 0])
+            force = min(max(push, min_action), max_action) * power
+            if state[m, 2] == 1.0:
+                position, velocity = state[m, 0], state[m, 1]
+                slope = np.float32(0.0025 * math.cos(3.0 * position))
+                after = _move(position, velocity + np.float64(force - slope), constants[:5])
+                state[m, 0], state[m, 1], terminated[m] = np.float32(after[0]), np.float32(after[1]), after[2]
+            else:
+                single, speed = np.float32(state[m, 0]), np.float32(state[m, 1])
+                slope = np.float32(0.0025 * math.cos(np.float64(np.float32(3) * single)))
+                state[m, 0], state[m, 1], terminated[m] = _move(single, speed + (force - slope), single_constants[:5])
+            state[m, 2] = 0.0
+            # the square of a single-precision number is exact in double precision
+            effort = np.float64(push) * np.float64(push) * 0.1
+            reward[m] = (100.0 if terminated[m] else 0.0) - effort
+            observation[m, 0], observation[m, 1] = state[m, 0], state[m, 1]
 
 
 class Pendulum(Dynamics):
     """`gymnasium.envs.classic_control.PendulumEnv`; state: angle (0 is upright) and angular velocity."""
 
     options = frozenset({"g"})
-    advance = staticmethod(_advance_pendulum)
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         c: Any = env
@@ -250,10 +221,31 @@ class Pendulum(Dynamics):
         observation[:, 2] = state[:, 1]
         return observation
 
+    @staticmethod
+    @exact
+    def advance(
+        state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
+    ) -> None:
+        """Take one semi-implicit Euler step of `dt` seconds; the reward is minus the cost before it.
 
-# Acrobot: swing a two-link pendulum up by its middle joint (Sutton, 1996).
-#
-# The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Reinforcement Learning, 1998).
+        Constants that meet the action are in its single precision.
+        """
+        fall, dt, max_speed, two = constants[:4]
+        max_torque, lever, thousandth, single_two = constants[4:].astype(np.float32)
+        for m in range(len(state)):
+            theta, velocity = state[m]
+            torque = min(max(np.float32(action[m, 0]), -max_torque), max_torque)
+            angle = ((theta + math.pi) % (2 * math.pi)) - math.pi
+            effort = thousandth * math.pow(torque, single_two)
+            cost = math.pow(angle, two) + 0.1 * math.pow(velocity, two) + effort
+            pull = fall * math.sin(theta) + lever * torque
+            faster = min(max(velocity + pull * dt, -max_speed), max_speed)
+            after = theta + faster * dt
+            state[m, 0], state[m, 1] = after, faster
+            terminated[m] = False
+            reward[m] = -cost
+            observation[m, 0], observation[m, 1], observation[m, 2] = math.cos(after), math.sin(after), faster
+
 
 GRAVITY = 9.8
 
@@ -287,40 +279,11 @@ def _wrap(angle: float) -> float:
     return angle
 
 
-@exact
-def _advance_acrobot(
-    state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
-) -> None:
-    """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
-    dt, fastest1, fastest2 = constants[13:16]
-    torques = constants[16:]
-    half, sixth = dt / 2.0, dt / 6.0
-    for m in range(len(state)):
-        torque = torques[min(max(int(action[m, 0]), 0), len(torques) - 1)]
-        a, b, v, w = state[m]
-        k1v, k1w = _derivative(a, b, v, w, torque, constants)
-        v2, w2 = v + half * k1v, w + half * k1w
-        k2v, k2w = _derivative(a + half * v, b + half * w, v2, w2, torque, constants)
-        v3, w3 = v + half * k2v, w + half * k2w
-        k3v, k3w = _derivative(a + half * v2, b + half * w2, v3, w3, torque, constants)
-        v4, w4 = v + dt * k3v, w + dt * k3w
-        k4v, k4w = _derivative(a + dt * v3, b + dt * w3, v4, w4, torque, constants)
-        theta1 = _wrap(a + sixth * (v + 2 * v2 + 2 * v3 + v4))
-        theta2 = _wrap(b + sixth * (w + 2 * w2 + 2 * w3 + w4))
-        velocity1 = min(max(v + sixth * (k1v + 2 * k2v + 2 * k3v + k4v), -fastest1), fastest1)
-        velocity2 = min(max(w + sixth * (k1w + 2 * k2w + 2 * k3w + k4w), -fastest2), fastest2)
-        state[m, 0], state[m, 1], state[m, 2], state[m, 3] = theta1, theta2, velocity1, velocity2
-        terminated[m] = -math.cos(theta1) - math.cos(theta2 + theta1) > 1.0
-        reward[m] = 0.0 if terminated[m] else -1.0
-        observation[m, 0], observation[m, 1] = math.cos(theta1), math.sin(theta1)
-        observation[m, 2], observation[m, 3] = math.cos(theta2), math.sin(theta2)
-        observation[m, 4], observation[m, 5] = velocity1, velocity2
-
-
 class Acrobot(Dynamics):
-    """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities."""
+    """`gymnasium.envs.classic_control.AcrobotEnv`; state: the two joint angles and their velocities.
 
-    advance = staticmethod(_advance_acrobot)
+    The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Reinforcement Learning, 1998).
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         c: Any = env
@@ -341,3 +304,33 @@ class Acrobot(Dynamics):
         observation[:, 1:4:2] = np.sin(state[:, :2])
         observation[:, 4:] = state[:, 2:]
         return observation
+
+    @staticmethod
+    @exact
+    def advance(
+        state: Floats, action: Floats, constants: Floats, observation: Observations, reward: Floats, terminated: Flags
+    ) -> None:
+        """Take one Runge-Kutta step of `dt` seconds, wrap the angles to [-pi, pi], bound the velocities."""
+        dt, fastest1, fastest2 = constants[13:16]
+        torques = constants[16:]
+        half, sixth = dt / 2.0, dt / 6.0
+        for m in range(len(state)):
+            torque = torques[min(max(int(action[m, 0]), 0), len(torques) - 1)]
+            a, b, v, w = state[m]
+            k1v, k1w = _derivative(a, b, v, w, torque, constants)
+            v2, w2 = v + half * k1v, w + half * k1w
+            k2v, k2w = _derivative(a + half * v, b + half * w, v2, w2, torque, constants)
+            v3, w3 = v + half * k2v, w + half * k2w
+            k3v, k3w = _derivative(a + half * v2, b + half * w2, v3, w3, torque, constants)
+            v4, w4 = v + dt * k3v, w + dt * k3w
+            k4v, k4w = _derivative(a + dt * v3, b + dt * w3, v4, w4, torque, constants)
+            theta1 = _wrap(a + sixth * (v + 2 * v2 + 2 * v3 + v4))
+            theta2 = _wrap(b + sixth * (w + 2 * w2 + 2 * w3 + w4))
+            velocity1 = min(max(v + sixth * (k1v + 2 * k2v + 2 * k3v + k4v), -fastest1), fastest1)
+            velocity2 = min(max(w + sixth * (k1w + 2 * k2w + 2 * k3w + k4w), -fastest2), fastest2)
+            state[m, 0], state[m, 1], state[m, 2], state[m, 3] = theta1, theta2, velocity1, velocity2
+            terminated[m] = -math.cos(theta1) - math.cos(theta2 + theta1) > 1.0
+            reward[m] = 0.0 if terminated[m] else -1.0
+            observation[m, 0], observation[m, 1] = math.cos(theta1), math.sin(theta1)
+            observation[m, 2], observation[m, 3] = math.cos(theta2), math.sin(theta2)
+            observation[m, 4], observation[m, 5] = velocity1, velocity2
