@@ -34,8 +34,11 @@ PARTS = {
     "update: forward": ["rlbench.functional.networks:ActorCritic.forward"],
     "update: surrogate": ["rlbench.improve.replay:Replay.__call__"],
     "update: likelihood": [
-        f"rlbench.functional.likelihoods:CategoricalLikelihood.{name}"
-        for name in ("__init__", "log_prob", "entropy", "kl_from", "vjp_log_prob", "vjp_entropy", "vjp_kl")
+        f"rlbench.functional.likelihoods:{name}"
+        for name in (
+            *("CategoricalLikelihood.__init__", "Likelihood.log_prob", "Likelihood.entropy", "Likelihood.kl_from"),
+            *("Likelihood.vjp_log_prob", "Likelihood.vjp_entropy", "Likelihood.vjp_kl"),
+        )
     ],
     "update: value loss": ["rlbench.improve.compiled:value_loss"],
     "update: backward": ["rlbench.functional.networks:ActorCritic.backward"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ def capture(
 
 def plain_ppo(problem: CompiledProblem, r: int, algorithm: Any, seed: int) -> np.ndarray:
     """Return one replica's parameters after the update, by torch.nn-style code for a single run."""
-    net, rollout = problem._network, problem._rollout
+    net = problem._network
+    rollout = SimpleNamespace(**{name: torch.from_numpy(samples) for name, samples in problem._whole.items()})
     leaf = torch.nn.Parameter(problem.params[r].clone())
     optimizer = torch.optim.Adam([leaf], lr=algorithm.lr, eps=algorithm.adam_eps)
 
@@ -110,7 +112,7 @@ def test_a_replica_stops_before_the_step_that_would_pass_its_target(monkeypatch:
 def test_the_divergence_that_stops_is_one_and_a_half_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {"minibatches": 1, "lr": 1e-2}  # one batch: the second step sees the divergence of all samples
     problem, one_step = capture([make(epochs=1, **whole)], [5], monkeypatch)
-    observation, action = problem._rollout.observation, problem._rollout.action
+    observation, action = (torch.from_numpy(problem._whole[name]) for name in ("observation", "action"))
     old, new = (
         torch.distributions.Categorical(
             logits=torch.from_numpy(problem._network.forward(params.numpy(), observation.numpy()).head)
