@@ -133,7 +133,8 @@ class Session:
     def __init__(self, store: Store, cells: Sequence[Cell], executor: Executor, device: str, job: Job) -> None:
         self.summary = Summary(messages=store.messages)
         self._store, self._cells, self._executor, self._job = store, cells, executor, job
-        observations = _check_environments([cell for cell in cells if cell.trains])
+        observations, remarks = _check_environments([cell for cell in cells if cell.trains])
+        self.summary.messages += remarks
         self._placement = executor.place(device, cells)
         self._costs = Costs(store.directory, observations, self._placement.label)
         self._unrepeatable: set[str] = set()  # environments, by their keys
@@ -262,18 +263,31 @@ class Session:
                     yield pack.cells[0], record.reason
 
 
-def _check_environments(cells: Sequence[Cell]) -> dict[str, int]:
-    """Make each environment once, so that a wrong id or an unsupported space is said before training.
+def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str]]:
+    """Make each environment once, so that what is wrong with it is said before training.
 
-    Return the size of an observation by the environment's label, the largest of those that share one.
+    Return the size of an observation by the environment's label, the largest of those that share one, and what is to
+    be warned of. Raises RlbenchError for a wrong id or an unsupported space, and for images that a perceptron would
+    have to learn from.
     """
     from rlbench.training import envs
 
     sizes: dict[str, int] = {}
+    remarks = []
     for environment in {cell.environment_key: cell.environment for cell in cells}.values():
         with left_as_found(), registered(environment):
-            sizes[environment.label] = max(envs.observation_size(environment), sizes.get(environment.label, 0))
-    return sizes
+            facts = envs.look_at(environment)
+        sizes[environment.label] = max(facts.size, sizes.get(environment.label, 0))
+        remarks += [facts.remark] if facts.remark else []
+        for cell in cells:
+            blind = cell.environment is environment and type(cell.algorithm).network is Algorithm.network
+            if facts.shape and blind:
+                raise RlbenchError(
+                    f"{environment.label} shows images of {' x '.join(map(str, facts.shape))}, and the network of "
+                    f"{cell.arm} is a perceptron of {facts.size:,} inputs; give {cell.algorithm.name} a network of its "
+                    "own (Algorithm.network), or use a version of the environment whose observations are features."
+                )
+    return sizes, remarks
 
 
 class ClaimQueue(Iterator[Pack]):

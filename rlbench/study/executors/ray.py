@@ -486,7 +486,7 @@ def _observations(environment: Environment) -> int:
     if environment.label not in _sizes:
         from rlbench.training import envs
 
-        _sizes[environment.label] = envs.observation_size(environment)
+        _sizes[environment.label] = envs.look_at(environment).size
     return _sizes[environment.label]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
+
+import numpy as np
 
 from rlbench.records import Environment
 from rlbench.training.envs.base import ActionSpec, EnvBatch, Failure, Step, copy_seeds
 from rlbench.training.envs.gymnasium import GymBatch, make_one
 
-__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "make", "observation_size"]
+__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "look_at", "make"]
+
+_FAR = 10.0  # times the bounds [-1, 1] that policies are made for
 
 
 def make(environment: Environment, replicas: int, num_envs: int, *, remember: bool = False) -> EnvBatch:
@@ -27,10 +32,34 @@ def make(environment: Environment, replicas: int, num_envs: int, *, remember: bo
     return GymBatch(environment, template, replicas, num_envs, remember=remember)
 
 
-def observation_size(environment: Environment) -> int:
-    """Return how many numbers an observation has, by making one copy as Gymnasium does.
+class Facts(NamedTuple):
+    """What is known of an environment before anything trains in it.
+
+    size    how many numbers an observation has
+    shape   the observation's own shape where it is an image, else ()
+    remark  what is unusual about its actions, with what helps, or ""
+    """
+
+    size: int
+    shape: tuple[int, ...]
+    remark: str
+
+
+def look_at(environment: Environment) -> Facts:
+    """Return the facts about an environment, by making one copy as Gymnasium does.
 
     Raises RlbenchError where `make` does.
     """
-    with contextlib.closing(GymBatch(environment, make_one(environment), 1, 1)) as batch:
-        return batch.observation_size
+    with contextlib.closing(GymBatch(environment, template := make_one(environment), 1, 1)) as batch:
+        space, action = template.observation_space, batch.action
+        is_image = space.dtype == np.uint8 and len(space.shape or ()) >= 2
+        remark = ""
+        if action.low is not None and action.high is not None:
+            far = np.maximum(np.abs(action.low), np.abs(action.high))
+            if np.any(np.isfinite(far) & ((far > _FAR) | (far < 1 / _FAR))):
+                remark = (
+                    f"{environment.label}: its actions range from {action.low.min():g} to {action.high.max():g}, and a "
+                    "policy begins with a standard deviation of 1 around 0; rescale them, as Gymnasium's wrapper "
+                    "RescaleAction does."
+                )
+        return Facts(batch.observation_size, tuple(space.shape or ()) if is_image else (), remark)

@@ -18,6 +18,7 @@ from rlbench.errors import RlbenchError
 from rlbench.training.state import State
 
 LARGEST = float(np.finfo(np.float32).max)
+MOST_CATEGORIES = 2**16  # of a Discrete observation: a rollout of 2,048 steps then takes half a GiB for each run
 
 Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian"]
 
@@ -113,12 +114,15 @@ class ObservationEncoder:
             RlbenchError: the space is not supported; the message names `environment` and the space.
         """
         self.size: int
-        self._one_hot: npt.NDArray[np.float32] | None = None
-        self._start = 0
+        self._start: int | None = None  # the first category, of one-hot vectors
         if isinstance(space, spaces.Discrete):
-            self.size = int(space.n)
-            self._start = int(space.start)
-            self._one_hot = np.eye(self.size, dtype=np.float32)
+            self.size, self._start = int(space.n), int(space.start)
+            if self.size > MOST_CATEGORIES:
+                raise RlbenchError(
+                    f"Environment {environment!r} has {self.size:,} different observations, and a one-hot vector is "
+                    f"made for at most {MOST_CATEGORIES:,}; register a version whose observations are numbers, such "
+                    "as the coordinates that an index stands for."
+                )
         elif isinstance(space, spaces.Box):
             self.size = int(np.prod(space.shape))
         else:
@@ -137,7 +141,7 @@ class ObservationEncoder:
         observation = np.asarray(observation)
         if observation.dtype.kind in "USc":  # which numpy would read as numbers, or cut down to them
             raise UnusableValue(f"returned an observation that is not of real numbers but of {observation.dtype}")
-        if self._one_hot is None:
+        if self._start is None:
             encoded: npt.NDArray[np.float32] = np.array(observation, np.float32).reshape(*batch, self.size)
             if (
                 np.isinf(encoded).any()
@@ -147,10 +151,11 @@ class ObservationEncoder:
                     f"returned {wrong:g} in an observation, beyond the {LARGEST:.2g} of single precision"
                 )
             return encoded
-        index = observation - self._start
+        index = (observation - self._start).reshape(*batch, 1)
         if np.any((index < 0) | (index >= self.size)):
             raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
-        one_hot: npt.NDArray[np.float32] = self._one_hot[index].reshape(*batch, self.size)
+        one_hot = np.zeros((*batch, self.size), np.float32)
+        np.put_along_axis(one_hot, index, 1, axis=-1)
         return one_hot
 
 

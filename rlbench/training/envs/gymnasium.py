@@ -205,8 +205,15 @@ def _require_registered(environment: Environment) -> None:
                 f"The module of environment {identifier!r} cannot be imported: {_message(error)}"
             ) from error
     if name not in gymnasium.registry:
-        hint = nearest(name, list(gymnasium.registry))
-        if not hint.startswith(" Did you mean"):  # dozens of ids are no help in a message
+        latest = {
+            spec.name: spec.id for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0)
+        }
+        hint = nearest(name, list(latest.values()))
+        if name.startswith("ALE/"):
+            hint = f" Name its package, too: ale_py:{name}, after pip install 'rlbench[atari]'."
+        elif "(" in name:
+            hint = " Arguments are given as --env-arg g=9.8, or as Environment(id, {'g': 9.8}) in an experiment."
+        elif not hint.startswith(" Did you mean"):  # dozens of ids are no help in a message
             hint = " gymnasium.pprint_registry() lists those it knows."
         raise RlbenchError(f"Gymnasium knows no environment {name!r}.{hint}")
 
@@ -264,7 +271,7 @@ class GymBatch:
         for replica, row in enumerate(self._copies):
             try:
                 for copy, seed in enumerate(copy_seeds(seeds[replica], self.num_envs)):
-                    observation[replica, copy] = self._encode(self._call(row[copy].reset, seed=seed)[0])
+                    observation[replica, copy] = self._encode(_first(self._call(row[copy].reset, seed=seed)))
             except (Exception, Hanging, SystemExit) as error:
                 self.failures[replica] = _failure(error)
                 observation[replica] = 0
@@ -301,7 +308,7 @@ class GymBatch:
         outcome.terminated[at], outcome.truncated[at] = terminated, truncated
         outcome.next_observation[at] = observation
         if outcome.terminated[at] or outcome.truncated[at]:
-            observation = self._encode(self._call(env.reset)[0])
+            observation = self._encode(_first(self._call(env.reset)))
         outcome.observation[at] = observation
 
     def state(self, replica: int) -> State:
@@ -346,7 +353,24 @@ def _failure(error: BaseException) -> Failure:
         return Failure(str(error), trace, again=True)
     if short := shortage(error):
         return Failure(short, trace, again=True)
-    return Failure(f"raised {trace.strip().splitlines()[-1]}", trace)
+    raised = f"raised {trace.strip().splitlines()[-1]}"
+    # Gymnasium's own wrappers pass on a seed, and take the five values apart.
+    if "unexpected keyword argument 'seed'" in raised or "(expected 5, got 4)" in raised:
+        return Failure(f"{_OLD} (it {raised})", trace)
+    return Failure(raised, trace)
+
+
+_OLD = (
+    "has the interface of Gym before 0.26; in Gymnasium's reset takes a seed and returns an observation and an info, "
+    "and step returns five values, the end apart from the time limit"
+)
+
+
+def _first(answer: Any) -> Any:
+    """Return the observation in what a reset returned."""
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise UnusableValue(_OLD)
+    return answer[0]
 
 
 def _another(environment: Environment, wanted: int) -> gymnasium.Env[Any, Any]:

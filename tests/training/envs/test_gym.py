@@ -30,6 +30,8 @@ def columns(observation: Any) -> Any:
         ("Pendulum-v0", "Did you mean 'Pendulum-v1'"),
         ("CartPole", "Did you mean 'CartPole-v1'"),
         ("Zzz", "gymnasium.pprint_registry()"),
+        ("ALE/Pong-v5", "Name its package, too: ale_py:ALE/Pong-v5, after pip install 'rlbench[atari]'"),
+        ("Pendulum-v1(g=5.0)", "Arguments are given as --env-arg g=9.8"),
         ("no_such_module:Zzz-v0", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("rlbench-test/NeedsPackage-v0", "needs a package that is not installed: Box3D is not installed"),
     ],
@@ -54,6 +56,40 @@ def test_rejected_options_are_named(identifier: str, options: dict[str, Any], na
         make(Environment(identifier, options), 1, 1)
     assert identifier in str(caught.value)
     assert named in str(caught.value)
+
+
+class NoSeed(gymnasium.Env[Any, Any]):
+    """The interface of Gym before 0.26, as far as each of its three differences shows."""
+
+    observation_space = gymnasium.spaces.Box(0, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return np.zeros(2)
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(2), 0.0, False, {}
+
+
+class NoInfo(NoSeed):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:  # type: ignore[override]
+        return np.zeros(2)
+
+
+class FourValues(NoSeed):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:  # type: ignore[override]
+        return np.zeros(2), {}
+
+
+@pytest.mark.parametrize("old", [NoSeed, NoInfo, FourValues])
+def test_the_interface_of_before_is_called_by_its_name(old: type[NoSeed]) -> None:
+    gymnasium.registry.pop("rlbench-test/Old-v0", None)
+    gymnasium.register("rlbench-test/Old-v0", old, max_episode_steps=9)
+    batch = make(Environment("rlbench-test/Old-v0"), 1, 1)
+    batch.reset([0])
+    batch.step(np.zeros((1, 1), np.int64))
+    assert batch.failures[0].cause.startswith("has the interface of Gym before 0.26")
+    batch.close()
 
 
 def test_a_module_prefix_imports_what_registers_the_environment() -> None:

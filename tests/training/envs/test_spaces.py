@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment
-from rlbench.training.envs import make
+from rlbench.training.envs import look_at, make
 from rlbench.training.envs.base import ObservationEncoder, action_spec
 
 ACTION_SPACES = {
@@ -136,3 +136,30 @@ def test_numbers_beyond_single_precision_are_called_what_they_are() -> None:
     with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
         encode(np.array([np.nan, -1e300, np.inf]))
     np.testing.assert_array_equal(encode(np.array([np.nan, np.inf, 3e38])), np.float32([np.nan, np.inf, 3e38]))
+
+
+def test_many_categories_take_no_square_of_memory_and_too_many_are_refused() -> None:
+    encode = ObservationEncoder(spaces.Discrete(60_000), "Some-v0")
+    rows = encode(np.array([[0, 59_999]]), (1, 2))
+    assert (rows.shape, rows.sum(), rows[0, 1, -1]) == ((1, 2, 60_000), 2, 1)
+    with pytest.raises(
+        RlbenchError, match="'Some-v0' has 531,441 different observations, and a one-hot vector is made"
+    ):
+        ObservationEncoder(spaces.Discrete(531_441), "Some-v0")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "warned"), [(-2, 2, False), (-np.inf, np.inf, False), (0, 1000, True), (-0.01, 0.01, True)]
+)
+def test_actions_far_from_those_of_a_policy_are_remarked_on(low: float, high: float, warned: bool) -> None:
+    space = spaces.Box(low, high, (2,), np.float32)
+    facts = look_at(Environment("rlbench-test/Echo-v0", {"action_space": space}))
+    assert bool(facts.remark) == warned
+    assert not warned or f"its actions range from {low:g} to {high:g}" in facts.remark
+
+
+def test_an_image_is_known_by_its_kind_of_numbers_and_axes() -> None:
+    for shape, dtype, image in (((8, 8, 3), np.uint8, True), ((8, 8), np.float32, False), ((8,), np.uint8, False)):
+        options = {"observation_space": spaces.Box(0, 1, shape, dtype)}
+        facts = look_at(Environment("rlbench-test/Echo-v0", options))
+        assert (facts.size, facts.shape) == (np.prod(shape), shape if image else ())
