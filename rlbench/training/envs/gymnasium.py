@@ -205,9 +205,8 @@ def _require_registered(environment: Environment) -> None:
                 f"The module of environment {identifier!r} cannot be imported: {_message(error)}"
             ) from error
     if name not in gymnasium.registry:
-        latest = {
-            spec.name: spec.id for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0)
-        }
+        versions = sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0)
+        latest = {(spec.namespace, spec.name): spec.id for spec in versions}
         hint = nearest(name, list(latest.values()))
         if name.startswith("ALE/"):
             hint = f" Name its package, too: ale_py:{name}, after pip install 'rlbench[atari]'."
