@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from rlbench.analysis.draw.style import ArmStyle
+    from rlbench.analysis.report.entries import Progress
 
 STAGES = "stages.json"
 _DECISION = {
@@ -120,11 +121,14 @@ class Results(JudgedResults):
 
         return draw.plot_diagnostics(self, environment, quantity, legend=legend, ax=ax)
 
-    def report(self, out_dir: str | Path) -> Path:
-        """Write the report, its figures and tables under `out_dir` and return the path of the page."""
+    def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
+        """Write the report, its figures and tables under `out_dir` and return the path of the page.
+
+        Figures are SVG, and files of `kinds`, "pdf" and "png". `progress` gets what is done and how much of it.
+        """
         from rlbench.analysis.report.experiment_page import write_report
 
-        return write_report(self, out_dir)
+        return write_report(self, out_dir, kinds, progress)
 
     def _repr_html_(self) -> str:
         from rlbench.analysis.report.tables import is_measured, numbers_table, summary_table

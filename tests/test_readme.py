@@ -115,6 +115,7 @@ def test_the_commands(tmp_path: Path) -> None:
         "compare": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
         "run": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
         "report": ["--seeds", "2", "--steps", "4096"],
+        "figures": ["--seeds", "2", "--steps", "4096"],
     }
     for command in commands:
         words = shlex.split(command.replace("--seeds 10 --steps 100000", ""))

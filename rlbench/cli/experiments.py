@@ -121,6 +121,7 @@ def register(suite: LoadedSuite, plans: Sequence[Plan], options: RunOptions) -> 
 def stored_results(what: str, options: RunOptions) -> Results:
     """Return the results of the experiment of a file or a name; RlbenchError where none of its runs is stored."""
     from rlbench.results import load_results, open_results
+    from rlbench.store.folders import FILE, home
 
     if is_file(what):
         (plan,) = make_plans(load([what], options)[0], options)
@@ -129,5 +130,8 @@ def stored_results(what: str, options: RunOptions) -> Results:
         results = load_results(what, options.results)
     if (results.runs["status"] == "missing").all():
         name = results.experiment.name
-        raise RlbenchError(f"No run of {name!r} is stored in {options.results}; `rlbench run` comes first.")
+        first = "`rlbench run` comes first."
+        if (home(options.results, name) / FILE).is_file():
+            first = "it ran with other --seeds, --steps or --set, which have to be repeated here."
+        raise RlbenchError(f"No run of {name!r} is stored in {options.results}; {first}")
     return results

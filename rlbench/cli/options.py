@@ -132,6 +132,15 @@ def option(name: str) -> Option:
     return added
 
 
+figure_kinds: Option = click.option(
+    "--format",
+    "kinds",
+    type=click.Choice(["pdf", "png"]),
+    multiple=True,
+    help="Also write the figures of the report in this format, beside SVG; repeatable.",
+)
+
+
 def given(ctx: click.Context, *names: str) -> list[str]:
     """Return those of the named options that the command line gave, as it would be typed again."""
     words = []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-
-from rlbench.records import cause
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.compare import Comparison
@@ -35,6 +34,8 @@ def show_summary(plans: Sequence[Plan], summary: Summary, *, debug: bool = False
 
     `debug` adds the traceback of the first run of each.
     """
+    from rlbench.records import cause
+
     for message in summary.messages:
         click.echo(f"warning: {message}", err=True)
     minutes, seconds = divmod(round(summary.seconds), 60)
@@ -116,3 +117,11 @@ def print_table(rows: list[list[str]], words: Sequence[int] = (0,)) -> None:
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """Count in one line on a terminal; elsewhere print a line at the end."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {total}", nl=done == total, err=True)
+    elif done == total:
+        click.echo(f"{what}: {total}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlbench.cli.experiments import check_options, load, make_plans, stored_results
-from rlbench.cli.options import CHANGES, CHOICE, RunOptions, make_folder, takes, usable_folder
+from rlbench.cli.options import CHANGES, CHOICE, RunOptions, figure_kinds, make_folder, takes, usable_folder
+from rlbench.cli.output import show_progress
 from rlbench.errors import RlbenchError, nearest
 from rlbench.files import is_name
 
@@ -32,8 +32,9 @@ NOT_COMPUTED = 1
     callback=usable_folder,
     help="Folder of the report; default: RESULTS/NAME, of a part of a folder RESULTS/NAME-part.",
 )
+@figure_kinds
 @click.pass_context
-def report(ctx: click.Context, experiment: str, out: str | None, options: RunOptions) -> None:
+def report(ctx: click.Context, experiment: str, out: str | None, kinds: tuple[str, ...], options: RunOptions) -> None:
     """Write the report of an experiment, or of all experiments of a DIR: an HTML page, figures and tables.
 
     NAME is an experiment that was run; its file is then not needed. For other runs than those of the file, repeat the
@@ -48,23 +49,23 @@ def report(ctx: click.Context, experiment: str, out: str | None, options: RunOpt
 
     check_options([experiment], options)
     if os.path.isdir(experiment):
-        problems = _report_suite(experiment, out, options)
+        problems = _report_suite(experiment, out, kinds, options)
         if problems:
             ctx.exit(NOT_COMPUTED)
         return
     results = stored_results(experiment, options)
     folder = Path(out) if out else make_folder(home(options.results, results.experiment.name), options.results)
-    click.echo(f"Report: {results.report(folder)}")
+    click.echo(f"Report: {results.report(folder, kinds, show_progress)}")
 
 
-def _report_suite(folder: str, out: str | None, options: RunOptions) -> Sequence[str]:
+def _report_suite(folder: str, out: str | None, kinds: Sequence[str], options: RunOptions) -> Sequence[str]:
     """Write the report of a suite and return what on it could not be computed."""
     from rlbench.analysis.report import write_suite_report
     from rlbench.analysis.report.suite_page import summary
 
     suite = _suite_results(folder, options)
     path = Path(out) if out else make_folder(_report_folder(suite.name, options), options.results)
-    written = write_suite_report(suite, path, _show_progress)
+    written = write_suite_report(suite, path, show_progress, kinds)
     for problem in written.problems:
         click.echo(f"warning: {problem}", err=True)
     click.echo(" ".join(summary(suite, written.entries)))
@@ -95,7 +96,7 @@ def _suite_results(folder: str, options: RunOptions) -> SuiteResults:
         plans = make_plans(chosen, options)
         for done, plan in enumerate(plans, start=1):
             members.append(open_results(plan.document(), plan.planned, options.results, suite=plan.suite))
-            _show_progress("experiments read", done, len(plans))
+            show_progress("experiments read", done, len(plans))
     return SuiteResults(
         suite.name,
         suite.suite,
@@ -117,14 +118,6 @@ def _provenance(members: Sequence[JudgedResults], results: str) -> list[dict[str
     stored = (member.runs["cell"][member.runs["status"] != "missing"] for member in members)
     manifests = (store.manifest(cell) for cell in dict.fromkeys(cell for cells in stored for cell in cells))
     return [manifest["provenance"] for manifest in manifests if manifest is not None]
-
-
-def _show_progress(what: str, done: int, total: int) -> None:
-    """Count in one line on a terminal; elsewhere print a line at the end."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{what}: {done} of {total}", nl=done == total, err=True)
-    elif done == total:
-        click.echo(f"{what}: {total}", err=True)
 
 
 @click.command()
@@ -189,7 +182,10 @@ def figures(what: str, style: str, chosen: tuple[str, ...], out: str | None, opt
         if lacking := missing(piece, members):
             click.echo(f"Left out {piece.name}: no run of {' and '.join(lacking)} is stored in {options.results}.")
     if all(missing(piece, members) for piece in pieces):
-        raise RlbenchError(f"No figure of {what} can be drawn from {options.results}; `rlbench run` comes first.")
+        raise RlbenchError(
+            f"No figure of {what} can be drawn from {options.results}; `rlbench run` comes first, and its --seeds, "
+            "--steps and --set have to be repeated here."
+        )
     folder = Path(out) if out else make_folder(home / style, options.results)
     drawn = write_showpieces(draw_all(pieces, members, style), folder, style, f"{name}: figures for {style}")
     click.echo(f"Figures: {folder} ({', '.join(drawn)})")

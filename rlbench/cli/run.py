@@ -13,7 +13,17 @@ import click
 from click.core import ParameterSource
 
 from rlbench.cli.experiments import changed, check_options, load, make_plans, prepare, register
-from rlbench.cli.options import CHANGES, CHOICE, TRAINING, RunOptions, given, make_folder, takes, usable_folder
+from rlbench.cli.options import (
+    CHANGES,
+    CHOICE,
+    TRAINING,
+    RunOptions,
+    figure_kinds,
+    given,
+    make_folder,
+    takes,
+    usable_folder,
+)
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name
 
@@ -136,7 +146,7 @@ def _warn(sentence: str) -> None:
     click.echo(f"warning: {sentence}", err=True)
 
 
-_OF_FILES = ("names", "baseline", "results", "out", "file", "reference")
+_OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "kinds")
 """The parameters that go with `--from`; all others are for training."""
 
 
@@ -177,6 +187,7 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference")
     help="With --from: the scores that count as 0 and 1 on an environment, `*` for all; `builtin` where scores are the "
     "returns of environments that rlbench knows. Repeatable.",
 )
+@figure_kinds
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -187,6 +198,7 @@ def compare(
     out: str | None,
     file: str | None,
     reference: tuple[str, ...],
+    kinds: tuple[str, ...],
     options: RunOptions,
 ) -> None:
     """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
@@ -200,7 +212,7 @@ def compare(
     rlbench compare ppo-clip --set ppo-clip.clip=0.1,0.2,0.4 --env Acrobot-v1 --baseline "ppo-clip clip=0.2"
     rlbench compare --from runs.csv --baseline sac --reference Walker2d-v5=2,5000
     """
-    from rlbench.cli.output import show_comparisons
+    from rlbench.cli.output import show_comparisons, show_progress
     from rlbench.store.folders import home
 
     if file is not None:
@@ -214,7 +226,7 @@ def compare(
                 raise click.UsageError(f"Missing {what}.")
         results, fine = _train(names, _environments(environments, arguments), baseline, options)
         folder = home(options.results, results.experiment.name)
-    page = results.report(Path(out) if out else make_folder(folder, options.results))
+    page = results.report(Path(out) if out else make_folder(folder, options.results), kinds, show_progress)
     for note in results.experiment.notes:
         click.echo(f"warning: {note}", err=True)
     show_comparisons(results.comparisons, results.baseline or "")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rlbench.analysis import draw
 from rlbench.analysis.draw.frame import run_counts
 from rlbench.analysis.draw.style import FIXED, arm_styles, styled
-from rlbench.analysis.report.figures import Picture, save
+from rlbench.analysis.report.figures import Picture, render
 from rlbench.analysis.scores.metrics import steps_to_threshold
 from rlbench.errors import RlbenchError
 from rlbench.results import Results, read_results
@@ -286,7 +286,7 @@ def test_letters_that_the_font_does_not_have_are_drawn_without_warnings(tmp_path
         figure.add_subplot().set_title("策略 🚀 שלום مرحبا")
         return figure
 
-    save(Picture("letters", "s", "Letters", "", "", make).draw(), "letters", tmp_path)
+    render([Picture("letters", "s", "Letters", "", "", make)], tmp_path, ["png"])
     assert (tmp_path / "letters.png").stat().st_size > 1000
 
 

@@ -41,7 +41,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     calls: list[Any] = []
 
-    def write_report(results: Any, folder: Path) -> Path:
+    def write_report(results: Any, folder: Path, *_: Any) -> Path:
         calls.append((results.tables, results.experiment, folder))
         return folder / "report.html"
 

@@ -322,3 +322,9 @@ def test_an_environment_of_a_file_in_the_folder(
 def test_arguments_of_environments_are_names_with_values(cli: Cli) -> None:
     result = cli("compare", "random", "--env", "CartPole-v1", "--env-arg", "g:9")
     assert (result.exit_code, "--env-arg takes NAME=VALUE, such as g=9.8, not 'g:9'." in result.stderr) == (2, True)
+
+
+def test_a_report_of_runs_that_had_other_options_says_so(cli: Cli, experiment: Path) -> None:
+    assert cli("run", experiment, "--seeds", 1, "--steps", 32, "--workers", 0).exit_code == 0
+    result = cli("report", experiment, "--seeds", 2, "--steps", 64)
+    assert (result.exit_code, "it ran with other --seeds, --steps or --set" in result.stderr) == (2, True)

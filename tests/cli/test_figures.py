@@ -113,7 +113,7 @@ def test_a_suites_figures_are_checked_when_it_is_read(
 def test_where_nothing_can_be_drawn_the_status_says_so(cli: Cli, suite: Path) -> None:
     result = cli("figures", suite, "--only", "learning", "--only", "later")
     assert result.exit_code == 2
-    assert f"error: No figure of {suite} can be drawn from results; `rlbench run` comes first." in result.stderr
+    assert f"error: No figure of {suite} can be drawn from results; `rlbench run` comes first" in result.stderr
 
 
 def test_figures_find_the_runs_that_the_same_options_trained(cli: Cli, suite: Path) -> None:

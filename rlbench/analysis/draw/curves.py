@@ -259,7 +259,7 @@ def _medians(binned: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     for arm in arms:
         used = binned[(binned["arm"] == arm) & binned["used"].astype(bool)]
         for x, values in used.groupby("x")["value"]:
-            rows.append((arm, float(str(x)), *values.quantile([0.5, 0.25, 0.75])))
+            rows.append((arm, float(str(x)), *np.quantile(values.to_numpy(), [0.5, 0.25, 0.75])))
     return pd.DataFrame(rows, columns=marks.COLUMNS)
 
 

@@ -1,7 +1,7 @@
 """The report of an experiment: one self-contained HTML page, the figures and tables also as files.
 
     OUT/report.html     opens offline, everything inside
-    OUT/figures/        NAME.svg, NAME.pdf, NAME.png
+    OUT/figures/        NAME.svg, and NAME.pdf and NAME.png where they are asked for
     OUT/tables/         NAME.csv (full numbers), NAME.md, NAME.tex (as shown)
 
 The same runs and the same seed give the same bytes: nothing here reads a clock.
@@ -9,12 +9,12 @@ The same runs and the same seed give the same bytes: nothing here reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
-from rlbench.analysis.report.entries import of_experiment, registered, registration
+from rlbench.analysis.report.entries import Progress, of_experiment, registered, registration
 from rlbench.analysis.report.figures import Picture, pictures, render
 from rlbench.analysis.report.sentences import headline, method_facts, warnings
 from rlbench.analysis.report.table import PAGE, Table, fresh_folder, page, write_tables
@@ -25,10 +25,13 @@ from rlbench.files import write
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
 
 
-def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
+def write_report(
+    results: JudgedResults, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None
+) -> Path:
     """Write the report of an experiment and return its page.
 
-    Figures and tables of an earlier report in `out_dir` that this one does not have are removed.
+    `kinds` are those of files of figures, "pdf" and "png", beside SVG. Figures and tables of an earlier report in
+    `out_dir` that this one does not have are removed.
 
     Raises:
         RlbenchError: no run was planned, or `out_dir` cannot be written.
@@ -39,13 +42,15 @@ def write_report(results: JudgedResults, out_dir: str | Path) -> Path:
     with explained(f"Cannot write the report to {out}"):
         figures = fresh_folder(out, "figures")
         write_tables(tables, fresh_folder(out, "tables"))
-        drawn = [render(picture, figures) for picture in pictures(results)]
-        write(out / PAGE, page_html(results, tables, drawn), inside=out)
+        drawn = render(pictures(results), figures, kinds, progress)
+        write(out / PAGE, page_html(results, tables, drawn, kinds), inside=out)
     return out / PAGE
 
 
-def page_html(results: JudgedResults, tables: Iterable[Table], drawn: Iterable[Picture]) -> str:
-    """Return the page with these tables and drawn figures in it."""
+def page_html(
+    results: JudgedResults, tables: Iterable[Table], drawn: Iterable[Picture], kinds: Collection[str] = ()
+) -> str:
+    """Return the page with these tables and drawn figures in it, which are also there as files of these kinds."""
     sections: dict[str, list[Picture]] = {}
     for picture in drawn:
         sections.setdefault(picture.section, []).append(picture)
@@ -62,5 +67,6 @@ def page_html(results: JudgedResults, tables: Iterable[Table], drawn: Iterable[P
         warnings=warnings(results),
         tables={table.name: table for table in tables},
         sections=sections,
+        kinds=["svg", *kinds],
         longest=_ON_PAGE_ROWS,
     )

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,13 +32,16 @@ from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled
 from rlbench.analysis.format import capital
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, place_name, short_labels
-from rlbench.analysis.report.entries import Entry
+from rlbench.analysis.report.entries import Entry, Progress
 from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
 from rlbench.claims import RETURNS, Claim
 from rlbench.files import file_name
+
+_WORTH_PROCESSES = 30  # figures from which on it pays to write their files in processes of their own
+_MOST_PROCESSES = 4
 
 
 @dataclass(frozen=True)
@@ -57,16 +63,25 @@ class Picture:
             return self.make()
 
 
-def render(picture: Picture, directory: Path) -> Picture:
-    """Draw a picture, write its files into an existing directory, and return it with its URI."""
-    return replace(picture, uri=save(picture.draw(), picture.name, directory))
+def render(
+    pictures: Sequence[Picture], directory: Path, kinds: Collection[str], progress: Progress = lambda *_: None
+) -> list[Picture]:
+    """Draw pictures, write NAME.svg and files of `kinds` into a directory that exists, and return them with URIs."""
+    processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
+    drawn: list[Picture] = []
+    with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
+        left = [pool.submit(_save, each.draw(), each.name, directory, kinds) for each in pictures] if processes else []
+        for done, picture in enumerate(pictures):
+            uri = left[done].result() if left else _save(picture.draw(), picture.name, directory, kinds)
+            drawn.append(replace(picture, uri=uri))
+            progress("figures drawn", done + 1, len(pictures))
+    return drawn
 
 
-def save(figure: Figure, name: str, directory: Path) -> str:
-    """Lay out a figure of a report, write NAME.svg, .pdf and .png, and return the SVG as a data URI."""
+def _save(figure: Figure, name: str, directory: Path, kinds: Collection[str]) -> str:
     with styled("report") as style:
         frame.settle(figure)
-        files = frame.write_figure(figure, directory, name, style.dpi)
+        files = frame.write_figure(figure, directory, name, style.dpi, {"svg", *kinds})
     return "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii")
 
 

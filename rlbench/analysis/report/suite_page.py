@@ -14,13 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +39,7 @@ from rlbench.analysis.report.claims import (
     short_labels,
 )
 from rlbench.analysis.report.entries import Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
-from rlbench.analysis.report.figures import Picture, claim_pictures, save
+from rlbench.analysis.report.figures import Picture, claim_pictures, render
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
@@ -55,8 +51,6 @@ from rlbench.files import write
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "undecidable": "–"}
 MANIFEST = "manifest.json"
 _OPEN_PARTS = 12  # up to so many parts are on the page without a click
-_WORTH_PROCESSES = 16  # figures from which on it pays to write their files in processes of their own
-_MOST_PROCESSES = 4
 
 
 class SuiteReport(NamedTuple):
@@ -67,10 +61,12 @@ class SuiteReport(NamedTuple):
     problems: list[str]
 
 
-def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progress = lambda *_: None) -> SuiteReport:
+def write_suite_report(
+    suite: SuiteResults, out_dir: str | Path, progress: Progress = lambda *_: None, kinds: Collection[str] = ()
+) -> SuiteReport:
     """Write the report of a suite under `out_dir`; figures, tables and runs of an earlier one are replaced.
 
-    Raises:
+    `kinds` are those of files of figures, "pdf" and "png", beside SVG. Raises:
         RlbenchError: no run of any experiment is stored, or `out_dir` cannot be written.
     """
     if suite.members and suite.runs.empty:
@@ -79,7 +75,8 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
     errata = demonstrated(suite.suite.errata, progress)
     out = Path(out_dir)
     with explained(f"Cannot write the report to {out}"):
-        pictures = _draw(entries, fresh_folder(out, "figures"), progress)
+        drawn = render(claim_pictures(entries), fresh_folder(out, "figures"), kinds, progress)
+        pictures = {picture.name: picture for picture in drawn}
         tables = [claims_table(entries), parts_table(entries)]
         write_tables([table for table in tables if len(table.data)], fresh_folder(out, "tables"))
         document, sha = specification(suite)
@@ -87,7 +84,7 @@ def write_suite_report(suite: SuiteResults, out_dir: str | Path, progress: Progr
             "verdicts.json": _json(verdicts_document(suite, entries)),
             "verdicts.csv": csv_text(tables[0].data),
             "specification.json": _json(document),
-            PAGE: suite_page(suite, entries, errata, pictures, sha),
+            PAGE: suite_page(suite, entries, errata, pictures, sha, kinds),
         }
         if suite.archived is None:
             files[MANIFEST] = _json(manifest(suite, errata))
@@ -106,19 +103,6 @@ def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[s
     """Return what could not be computed although everything for it was there."""
     lines = [f"Claim {entry.id or repr(entry.statement)}: {entry.problem}" for entry in entries if entry.broken]
     return [*lines, *(f"Error {shown.erratum.number}: {shown.does}" for shown in errata if shown.broken)]
-
-
-def _draw(entries: Sequence[Entry], folder: Path, progress: Progress) -> dict[str, Picture]:
-    pictures = claim_pictures(entries)
-    processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
-    drawn: dict[str, Picture] = {}
-    with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
-        left = [pool.submit(save, picture.draw(), picture.name, folder) for picture in pictures] if processes else []
-        for done, picture in enumerate(pictures):
-            uri = left[done].result() if left else save(picture.draw(), picture.name, folder)
-            drawn[picture.name] = replace(picture, uri=uri)
-            progress("figures drawn", done + 1, len(pictures))
-    return drawn
 
 
 # The files
@@ -252,8 +236,13 @@ def suite_page(
     errata: Sequence[Demonstrated],
     drawn: Mapping[str, Picture],
     sha: str,
+    kinds: Collection[str] = (),
 ) -> str:
-    """Return the page as HTML; `drawn` are the figures by the names of the entries, `sha` is of the specification."""
+    """Return the page as HTML.
+
+    `drawn` are the figures by the names of the entries, which are also there as files of these `kinds`; `sha` is of the
+    specification.
+    """
     return page(
         "suite.html.j2",
         suite=suite,
@@ -266,6 +255,7 @@ def suite_page(
         levels=listed([f"{100 * level:g} %" for level in sorted({claim.level for claim in suite.claims}) or [0.95]]),
         registered=" ".join(suite.registration),
         sha=sha,
+        kinds=["svg", *kinds],
     )
 
 

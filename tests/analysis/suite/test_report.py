@@ -10,8 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rlbench.analysis.report import SuiteResults, entries_of, write_suite_report
-from rlbench.analysis.report import suite_page as reporting
+from rlbench.analysis.report import SuiteResults, entries_of, figures, write_suite_report
 from rlbench.analysis.report.entries import demonstrated
 from rlbench.analysis.report.suite_page import specification, suite_page, summary, underpowered
 from rlbench.claims import Claim, digest
@@ -32,7 +31,7 @@ def whole():
 def out(whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("suite")
     told = []
-    report = write_suite_report(whole, folder, lambda *said: told.append(said))
+    report = write_suite_report(whole, folder, lambda *said: told.append(said), ["png"])
     assert report.problems == []
     assert {what for what, done, total in told if done == total} == {"claims judged", "errors shown", "figures drawn"}
     return folder
@@ -143,7 +142,7 @@ def test_files_hold_every_verdict(out, whole):
     assert rows["effect_low"].tolist() == pytest.approx(effects_low, nan_ok=True)
     for name in ("claims", "claims-part-by-part"):
         assert all((out / "tables" / f"{name}.{kind}").is_file() for kind in ("csv", "md", "tex"))
-    assert {path.suffix for path in (out / "figures").glob("claim-22a.*")} == {".svg", ".pdf", ".png"}
+    assert {path.suffix for path in (out / "figures").glob("claim-22a.*")} == {".svg", ".png"}
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["runs"] == 60
     assert manifest["outcomes"] == {"diverged": 1, "failed": 1, "finished": 58}
@@ -159,9 +158,9 @@ def test_the_specification_has_the_hash_that_the_page_says(out, text, whole):
 
 
 def test_the_same_runs_give_the_same_files_also_from_other_processes_and_old_figures_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(reporting, "_MOST_PROCESSES", 1)
+    monkeypatch.setattr(figures, "_MOST_PROCESSES", 1)
     for name, worth in (("a", 100), ("b", 1)):
-        monkeypatch.setattr(reporting, "_WORTH_PROCESSES", worth)
+        monkeypatch.setattr(figures, "_WORTH_PROCESSES", worth)
         folder = tmp_path / name
         (folder / "figures").mkdir(parents=True)
         (folder / "figures" / "old.svg").write_text("old")
