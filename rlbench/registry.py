@@ -4,8 +4,6 @@ The built-ins come in through the same door as anybody's: an entry point names a
 imported and searched for `Algorithm` subclasses that are defined there and have a name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect
