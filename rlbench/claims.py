@@ -23,8 +23,6 @@ d is `smallest_effect`.
     within         mean or share less than d from `bound`, for every arm
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Hyper-parameters as dataclass fields: declaring, listing and checking them."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

@@ -12,8 +12,6 @@ A shape is a `Kind`, a list with the shape of every item, a dictionary with the 
 "?" may be missing), or `Each` of a mapping with any keys.
 """
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import hashlib

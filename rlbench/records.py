@@ -14,8 +14,6 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
     function returns: `step` numbers the rows from 1, and there are no episodes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -7,7 +7,6 @@ Importing one takes more than a second, since it imports torch. What is asked of
 wrong argument, is answered by `sketch`, which reads the source without running it.
 """
 
-from __future__ import annotations
 import __future__
 
 import ast

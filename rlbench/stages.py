@@ -7,8 +7,6 @@ trained twice, an interrupted experiment continues, and a larger one later finds
     RESULTS/NAME/stages.json    the design, how often was looked, the decisions, and the runs that were asked for
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace

@@ -11,8 +11,6 @@ Such a `suite.py` is optional: without one, a suite is the experiments of a fold
 reads a folder, `rlbench.analysis.report` reports it, `rlbench.analysis.draw` draws its figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -7,8 +7,6 @@ of the same name in two folders never meet. What they define travels whole to wo
 by name.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import hashlib

@@ -39,7 +39,7 @@ def test_run_returns_everything_that_is_stored_and_then_starts_no_process(
     assert (results.runs["status"] == "finished").all()
     assert results.baseline == "ppo-clip"
     monkeypatch.setattr(launcher, "_Template", None)  # cannot be started
-    monkeypatch.setattr(launcher, "_Fresh", None)
+    monkeypatch.setattr(launcher, "_program", None)
     again = rlbench.run(experiment, tmp_path, workers=1, progress=False)
     assert again.runs.equals(results.runs)  # the seconds included: nothing was trained again
 

@@ -6,8 +6,6 @@ numbers lie apart, and where they do not, from their size. Numbers that are too 
 with an exponent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from math import floor, log10
 from typing import Any

@@ -1,7 +1,5 @@
 """The contract suite: what every algorithm must keep, rlbench's and anybody's; `rlbench check` runs it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Checks by training: the same numbers again, alone and in a pack, and a probe that must be solved."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """The command line. Nothing heavy is imported here: `rlbench --help` must answer at once."""
 
-from __future__ import annotations
-
 import errno
 import traceback
 from typing import Any

@@ -1,7 +1,5 @@
 """The options of the commands that deal with runs, and the record of them that the commands work with."""
 
-from __future__ import annotations
-
 import functools
 import os
 import shlex

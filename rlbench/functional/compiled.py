@@ -6,8 +6,6 @@ except in `exact` ones; the order of a sum never changes. A helper that a kernel
 what is kept on disk is renewed when that file changes, and only then.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

@@ -5,8 +5,6 @@ compare the two. A loop reads the `state` that its class makes of the head and f
 what is taken back to the head, `[M, H]`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce

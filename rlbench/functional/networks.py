@@ -8,8 +8,6 @@ the weight `[in, out]` and then the bias `[out]`. `hidden` `[R, B * (sum of the 
 of the hidden layers, one layer `[B, width]` after the other.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

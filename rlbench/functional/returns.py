@@ -4,8 +4,6 @@
 apart: an end cuts the sum, only a termination makes the next state's value zero.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

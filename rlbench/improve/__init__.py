@@ -1,7 +1,5 @@
 """One improvement step: what it sees, what is measured of it, and the default step, `first_order`."""
 
-from __future__ import annotations
-
 import torch
 
 from rlbench.data import Params, Problem

@@ -1,7 +1,5 @@
 """The improvement step by autograd: any network, on any device. No gradient step asks the device for a number."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -5,8 +5,6 @@ log-probabilities, entropies, divergences and values. From there on, the written
 network continue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property, partial, reduce
 

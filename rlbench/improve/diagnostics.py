@@ -19,8 +19,6 @@ Besides: `lr`, `progress`, and `gradient_steps`, the gradients of policy or valu
 The band is the algorithm's `clip`, or 0.2 without one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import reduce
 from typing import Any

@@ -8,8 +8,6 @@ stay as it is for `LATE` seconds on the watcher's own clock, nor bear a time fur
 store's lock. Where a file system has no locks the worst is that a cell is trained twice, with the same numbers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import json

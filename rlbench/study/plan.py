@@ -5,8 +5,6 @@ and resolved fields, the fingerprint of the plugin's source, the environment wit
 specification, where it is not Gymnasium's own), the budget, the seed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -9,8 +9,6 @@ Garbage is searched for again and again while much is imported, where there is n
 after torch that last search takes longer than half a second. Light: numpy is not imported here.
 """
 
-from __future__ import annotations
-
 import atexit
 import builtins
 import contextlib

@@ -1,7 +1,5 @@
 """How far training is, in numbers, on the terminal and for other processes; and what became of the runs."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import sys

@@ -1,7 +1,5 @@
 """What produced a run: code, packages, machine. It stands beside a result, never in its identity."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

@@ -23,8 +23,6 @@ experiments share belongs to the first of them. A run without its mark is writte
 is there of it.
 """
 
-from __future__ import annotations
-
 import abc
 import contextlib
 import importlib.util

@@ -5,8 +5,6 @@ a value to EXPERIMENT is a member, in the order of the files' names. `suite.py`,
 SUITE = Suite(...); the other files are helpers that members import by name.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace

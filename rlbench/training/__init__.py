@@ -3,8 +3,6 @@
 What stands here the command line finds without importing anything heavy.
 """
 
-from __future__ import annotations
-
 import platform
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The two engines: the built-in network compiled, on the CPU; any network by autograd, on any device."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from functools import partial

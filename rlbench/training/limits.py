@@ -6,8 +6,6 @@ as long as the environment runs Python or waits for the system; one that hangs i
 left to who started the process (`rlbench.study.executors.local`). A call costs two assignments more than without.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import signal

@@ -1,7 +1,5 @@
 """The loop of both engines: spend the budget rollout by rollout, and leave a record of each replica."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from abc import ABC, abstractmethod

@@ -4,8 +4,6 @@ The environment's stream belongs to the environment (`rlbench.training.envs`). R
 same seed share all of them, which is what makes a comparison paired by seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

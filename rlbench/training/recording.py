@@ -1,7 +1,5 @@
 """What is recorded of R replicas in training: their episodes, their updates, and how each ended."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

@@ -3,8 +3,6 @@
 The same for both engines: environments are stepped on the CPU, and returns and advantages are computed there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -5,8 +5,6 @@ Whatever lasts from rollout to rollout has a pair `state(replica)` and `restore(
 integers are exact.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Train R replicas in one program: rollout -> advantages -> improve -> adapt -> record; which engine does it."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections import deque

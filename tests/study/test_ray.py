@@ -364,7 +364,7 @@ def test_checkpoints_are_used_where_the_folder_is_seen(
     for cell in plan.cells:
         assert checkpoints.step(cell.id) == 32
         # A run that goes on from here has taken that long.
-        checkpoints.write(cell.id, {**checkpoints.read(cell.id), "seconds": np.array([1e6])})
+        checkpoints.write(cell.id, {**checkpoints.read(cell.id), "seconds": np.array(1e6)})
     mark = tmp_path / "mark"
     if seen:
         mark.touch()

@@ -1,7 +1,5 @@
 """Axes of numbers: which scale suits them, and what stands at the ticks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What each arm did over training: its learning curves, the share of its runs that had got somewhere, its updates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal

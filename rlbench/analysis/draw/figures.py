@@ -3,8 +3,6 @@
 A kind of figure is a function that draws what the resolved declaration asks for, and an entry in `KINDS`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

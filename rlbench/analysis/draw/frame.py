@@ -1,7 +1,5 @@
 """What stands around the data: axes, rows, names beside lines, legends, notes on the runs, and the grid of panels."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -4,8 +4,6 @@ A table of lines has the columns line (an arm, a variant or an environment), x, 
 NaN where there is no interval. Beside the table stand the estimates themselves, which notes and captions name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 

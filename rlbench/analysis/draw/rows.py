@@ -1,7 +1,5 @@
 """Charts with a row per arm: scores of every run, aggregates, differences to the baseline; and the profile."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

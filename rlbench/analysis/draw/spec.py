@@ -1,7 +1,5 @@
 """What the declaration of a paper figure (`rlbench.Showpiece`) refers to, and how its panels become a figure."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@ A style is a set of matplotlib's settings that `styled` makes valid for a block.
 these settings, so the same functions draw in every style.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

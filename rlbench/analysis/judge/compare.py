@@ -15,8 +15,6 @@ out flatters it. So every comparison is made a second time with these runs as th
 (`Sensitivity`). The truth lies between the two; where their verdicts differ, the data do not carry either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple

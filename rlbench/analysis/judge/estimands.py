@@ -10,8 +10,6 @@ below x" for any x. These one-sided p-values are doubled, so that each of a clai
 in a two-sided interval.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -21,8 +21,6 @@ runs as the worst possible score, as comparisons are (`compare`); a share of run
 From the runs of a pilot follows how many more would find what is wanted: `seeds_for`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

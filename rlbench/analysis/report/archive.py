@@ -9,8 +9,6 @@ The same runs give the same bytes. Scores and the metrics of claims have full pr
 are the same to the last digit. What only the store knows, such as tracebacks, is not known then.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

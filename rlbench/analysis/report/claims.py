@@ -1,7 +1,5 @@
 """Claims in words: their parts, effects and limits, and a sentence per claim."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from math import inf, isfinite, isnan

@@ -5,8 +5,6 @@ by what is judged of it (`rlbench.claims.digest`); what has the same number, or 
 otherwise is an earlier form of it.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

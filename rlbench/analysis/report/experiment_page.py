@@ -7,8 +7,6 @@
 The same runs and the same seed give the same bytes: nothing here reads a clock.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from pathlib import Path
 

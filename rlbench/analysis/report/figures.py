@@ -4,8 +4,6 @@ The figure of a claim shows the runs behind the verdict on the left, and every p
 the right. A new figure of an experiment is a `yield` in `_pictures`.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import os

@@ -3,8 +3,6 @@
 The words of the method are in the template, `templates/report.html.j2`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@
 The same runs and the same code give the same bytes: nothing here reads a clock.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -12,8 +12,6 @@ One list of columns gives a table with full numbers for programs and with text f
 is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

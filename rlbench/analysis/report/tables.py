@@ -1,7 +1,5 @@
 """Every table in the report of an experiment; a column that is added here is on the page and in all files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from operator import itemgetter

@@ -34,8 +34,6 @@ only where no two seeds gave the same are they told apart at all. Of runs of whi
 scores of at least `FEWEST` seeds have to agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -16,8 +16,6 @@ Source of the definitions: R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville 
 Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021; called [Agarwal 2021] below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -19,8 +19,6 @@ difference) has its own random stream, so that one does not shift the other, and
 memory, whose size does not change the numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TypedDict, Unpack

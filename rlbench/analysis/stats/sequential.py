@@ -16,8 +16,6 @@ decided first, against the largest of all that are open, and then the rest anew 
 (the step-down of `tests`). A comparison must also pass its boundaries alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

@@ -11,8 +11,6 @@ A. Patterson, S. Neumann, M. White and A. White, "Empirical Design in Reinforcem
 in `estimates`; higher is better.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, NamedTuple, Unpack

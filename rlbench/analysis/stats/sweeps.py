@@ -9,8 +9,6 @@ Reinforcement Learning", JMLR 25, 2024, section 4). Two answers: bootstrap the s
 picked setting again on fresh seeds. The second is the better one, and costs runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations

@@ -14,8 +14,6 @@ before its packs, is what a fresh interpreter would inherit from its parent and 
 imports, the environment variables and the folder, as they are by then.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

@@ -6,8 +6,6 @@ environment may take, bytes). From the worker: ("alive",) and ("progress", Progr
 ("ended", PackResult).
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Environments of R replicas x N copies: `make` gives the fastest batch that is exact."""
 
-from __future__ import annotations
-
 import contextlib
 from typing import NamedTuple
 

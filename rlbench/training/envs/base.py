@@ -3,8 +3,6 @@
 Observations are flat float32 vectors of O numbers, actions of one of four kinds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -5,8 +5,6 @@ generator where it was then, and given the same actions; what they answer is com
 `set_state`; a run in any other starts over.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib

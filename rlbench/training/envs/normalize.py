@@ -11,8 +11,6 @@ Everything is computed element by element over the replicas in float64, so that 
 depend on how many there are.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

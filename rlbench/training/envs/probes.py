@@ -13,8 +13,6 @@ that solves the first but not the second has a wrong discount, and so on down th
 | ProbeContinuous-v0     | a Gaussian policy        | always 0         | action 0.5, return 0             |
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium

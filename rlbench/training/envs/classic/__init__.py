@@ -1,7 +1,5 @@
 """The batched fast path of Gymnasium's classic-control environments: compiled loops over all copies at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium

@@ -5,8 +5,6 @@ The loop is handed its three parts as functions: the network's forward pass, the
 same numbers to the bit.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import inspect
 import sys

@@ -7,8 +7,6 @@ the last bit about once in a thousand, and Acrobot is chaotic. The kernels are h
 be compiled to a product.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
