@@ -20,6 +20,8 @@ Override points, weakest first: `surrogate` < `adapt` < `advantages` < `improve`
 State is returned, never mutated: an adaptive coefficient is a `hyper` field that `adapt` replaces.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Hashable, Mapping, Sequence
