@@ -26,7 +26,7 @@ EXPERIMENT = Experiment(
     ),
     arms=[
         Arm("ppo-clip", PPO, **TUNED, lr=3e-3),
-        Arm("ppo-penalty", PENALTY, **TUNED, adaptive=True, lr=1e-2),
+        Arm("ppo-penalty", PENALTY, **TUNED, adaptive=True, lr=3e-3),
         Arm("ppo-adaptive", ADAPTIVE, **TUNED, lr=3e-3),
         Arm("trpo", TRPO, anneal_lr=False, lr=1e-2),
         Arm("reinforce", REINFORCE, anneal_lr=False, lr=3e-3),
