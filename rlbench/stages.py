@@ -43,7 +43,7 @@ def run_until_decided(
     The comparisons are those of every arm with the baseline in the area under the learning curve: over all
     environments where all have references, else on each one. `say` gets a sentence after every look, `ended` the
     summary of every stage's training; `options` are those of `rlbench.study.run.execute_all`. What remains
-    undecided when the seeds are used up is undecided.
+    open when the seeds are used up is inconclusive.
 
     Raises:
         RlbenchError: there is nothing to compare, or fewer seeds than two looks need.
@@ -114,5 +114,5 @@ def _sentence(number: int, looks: int, seeds: int, decisions: Sequence[Decision]
     decided = [f"{each.arm} {each.outcome}{place}" for each, place in places.items() if each.look]
     still = [f"{each.arm}{place}" for each, place in places.items() if not each.look]
     parts = [f"{', '.join(decided)} than {decisions[0].baseline}"] if decided else []
-    parts += [f"undecided {', '.join(still)}"] if still else []
+    parts += [f"inconclusive {', '.join(still)}"] if still else []
     return f"Look {number} of at most {looks}, after {seeds} seeds: {'; '.join(parts)}."

@@ -130,7 +130,7 @@ def test_the_verdicts_shown_are_those_published() -> None:
         verdicts = {row["id"]: row for row in csv.DictReader(file)}
     text = README.read_text(encoding="utf-8")
     counts = re.search(
-        r"of (\d+) claims, (\d+) are supported, (\d+) refuted and (\d+) left open;\s(\d+) cannot be decided", text
+        r"of (\d+) claims, (\d+) are supported, (\d+) refuted and (\d+) inconclusive;\s(\d+) cannot be decided", text
     )
     found = Counter(row["verdict"] for row in verdicts.values())
     names = ("supported", "refuted", "inconclusive", "undecidable")

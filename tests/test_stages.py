@@ -60,19 +60,19 @@ def seeds_of(fake: Fake, clip: float) -> list[int]:
     return sorted(seed for one, _, seed in fake.trained if one == clip)
 
 
-def test_a_decided_arm_gets_no_more_runs_and_an_undecided_one_all(tmp_path: Path) -> None:
+def test_a_decided_arm_gets_no_more_runs_and_an_inconclusive_one_all(tmp_path: Path) -> None:
     fake = Fake()
     results, said = go(tmp_path, fake)
     assert seeds_of(fake, 0.2) == list(range(5))
     assert seeds_of(fake, 0.1) == seeds_of(fake, 0.3) == list(range(20))
     assert said[0] == (
         "Look 1 of at most 4, after 5 seeds: ppo-clip clip=0.2 better than ppo-clip clip=0.1; "
-        "undecided ppo-clip clip=0.3."
+        "inconclusive ppo-clip clip=0.3."
     )
     assert len(said) == 4
     assert {one.arm: one.verdict for one in results.comparisons} == {
         "ppo-clip clip=0.2": "better",
-        "ppo-clip clip=0.3": "undecided",
+        "ppo-clip clip=0.3": "inconclusive",
     }
     assert (results.runs["status"] == "finished").all()
 
@@ -113,7 +113,7 @@ def test_several_environments_are_one_test_where_they_have_references(tmp_path: 
     assert seeds_of(fake, 0.2) == sorted([*range(5)] * 2)
     verdicts = {(one.arm[-3:], one.environment): one.verdict for one in results.comparisons}
     assert verdicts["0.2", "all environments"] == "better"
-    assert verdicts["0.2", "CartPole-v1"] == "undecided"  # not what was tested
+    assert verdicts["0.2", "CartPole-v1"] == "inconclusive"  # not what was tested
     assert "on" not in said[0].split(":")[1].split()
 
 
@@ -122,11 +122,11 @@ def test_the_report_says_how_often_was_looked(tmp_path: Path) -> None:
     go(tmp_path, Fake(), made)
     results = open_results(made.document(), made.planned, tmp_path)
     assert len(results.runs) == 45
-    assert [one.verdict for one in results.comparisons] == ["better", "undecided"]
+    assert [one.verdict for one in results.comparisons] == ["better", "inconclusive"]
     (said,) = interim_warnings(results.experiment.sequential)
     assert "looked at 4 times of at most 4 (planned after 5, 10, 15, 20 seeds); none was trained twice" in said
     assert "ppo-clip clip=0.2 against ppo-clip clip=0.1 on CartPole-v1: better at look 1" in said
-    assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: undecided to the end" in said
+    assert "ppo-clip clip=0.3 against ppo-clip clip=0.1 on CartPole-v1: inconclusive to the end" in said
     from rlbench.analysis.report.sentences import warnings
 
     assert said in warnings(results)

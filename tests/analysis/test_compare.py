@@ -125,7 +125,7 @@ def test_p_and_interval_must_agree():
         scores = table({(arm, "E"): rng.normal(shift, 1, 6) for arm, shift in (("a", 0.0), ("b", seed / 10))})
         found = compare(scores, "b", "a")[0]
         excludes = found.difference.low > 0 or found.difference.high < 0
-        assert (found.verdict != "undecided") == (found.p_adjusted < 0.05 and excludes)
+        assert (found.verdict != "inconclusive") == (found.p_adjusted < 0.05 and excludes)
 
 
 def test_no_row_over_all_without_references_or_with_one_environment():
@@ -160,7 +160,7 @@ def test_an_arm_without_a_used_run_cannot_be_compared_and_does_not_count_in_the_
     found = results(scores).compare(baseline="a")
     assert [one.comparisons for one in found] == [1, 1]
     assert np.isnan(found[1].p_value)
-    assert found[1].verdict == "undecided"
+    assert found[1].verdict == "inconclusive"
     assert sentence(found[1]) == (
         "On E, c cannot be compared with a: no run of c can be used. Left out: 1 of 1 planned runs of c, "
         "which did not finish or have no score."
@@ -169,7 +169,7 @@ def test_an_arm_without_a_used_run_cannot_be_compared_and_does_not_count_in_the_
 
 def test_one_run_against_one_has_no_interval_and_no_verdict():
     found = compare(table({("a", "E"): [9.0], ("b", "E"): [1.0]}), "a", "b")[0]
-    assert found.verdict == "undecided"
+    assert found.verdict == "inconclusive"
     assert found.p_value == 1.0
     assert "a difference of +8.0 (one run: no interval)" in sentence(found)
 
@@ -178,7 +178,7 @@ def test_three_against_three_can_never_decide_and_the_sentence_says_so():
     found = compare(table({("a", "E"): [90.0, 91.0, 92.0], ("b", "E"): [1.0, 2.0, 3.0]}), "a", "b")[0]
     assert found.smallest_p == pytest.approx(0.1)
     assert found.difference.low > 0
-    assert found.verdict == "undecided"
+    assert found.verdict == "inconclusive"
     said = sentence(found)
     assert "With so few runs, p cannot fall below 0.1, however large the difference." in said
     assert "at the 0.05 level needs at least 4 runs per arm" in said
@@ -213,11 +213,11 @@ def test_what_so_many_runs_can_find_is_said():
     assert found.fewest == 4
 
 
-def test_two_arms_at_the_ceiling_are_undecided_and_said_to_be_there():
+def test_two_arms_at_the_ceiling_are_inconclusive_and_said_to_be_there():
     found = compare(table({("a", "E"): [500.0] * 10, ("b", "E"): [500.0] * 10}), "a", "b")[0]
     assert (found.difference.low, found.difference.high, found.p_value) == (0.0, 0.0, 1.0)
     text = sentence(found)
-    assert "it is undecided whether a or b scores higher; this is no evidence that they are equal" in text
+    assert "it is inconclusive whether a or b scores higher; this is no evidence that they are equal" in text
     assert "exactly the same score" in text
 
 

@@ -164,7 +164,7 @@ def test_one_environment_and_one_seed_have_an_answer(file, tmp_path):
     one = results.comparisons[0]
     assert np.isnan(one.difference.low)
     assert one.difference.method == "one run: no interval"
-    assert one.verdict == "undecided"
+    assert one.verdict == "inconclusive"
     page = results.report(tmp_path / "out").read_text()
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.split("<footer>")[0].split("<h2")[0])
 
@@ -311,7 +311,7 @@ def test_a_curve_is_the_same_however_often_it_was_written_down(name):
     results = compared(learning("often", often), learning("seldom", seldom), baseline="often")
     one = results.comparisons[0]
     assert one.difference.point == pytest.approx(0.0, abs=1e-9)
-    assert (one.p_value, one.verdict, one.improvement.point) == (1.0, "undecided", 0.5)
+    assert (one.p_value, one.verdict, one.improvement.point) == (1.0, "inconclusive", 0.5)
     assert len(results.experiment.compared["E"]) == points
     fewest, most = sorted((len(often), len(seldom)))
     assert results.experiment.notes == [
@@ -326,7 +326,7 @@ def test_a_curve_is_the_same_however_often_it_was_written_down(name):
 def test_curves_that_share_no_step_differ_by_what_straight_lines_miss_only():
     results = compared(learning("even", np.arange(41) / 40), learning("odd", (np.arange(40) + 0.5) / 40))
     assert abs(results.comparisons[0].difference.point) < 0.1
-    assert results.comparisons[0].verdict == "undecided"
+    assert results.comparisons[0].verdict == "inconclusive"
 
 
 def test_the_area_is_that_below_straight_lines():
@@ -551,5 +551,5 @@ def test_scores_that_differ_by_rounding_are_equal():
     table = frame((("a", 8), ("b", 8)), ("E",))
     table["score"] = [0.3 if one == "a" else 0.1 + 0.2 for one in table["algorithm"]]
     one = read_results(table).comparisons[0]
-    assert (one.difference.point, one.p_value, one.improvement.point, one.verdict) == (0.0, 1.0, 0.5, "undecided")
+    assert (one.difference.point, one.p_value, one.improvement.point, one.verdict) == (0.0, 1.0, 0.5, "inconclusive")
     assert "exactly the same score" in sentence(one)

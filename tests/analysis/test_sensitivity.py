@@ -45,10 +45,10 @@ def test_a_verdict_that_depends_on_failures_is_flagged():
     before = scores(4)
     found = compared(before)
     assert [one.changed for one in found] == [True]
-    assert (found[0].finished.verdict, found[0].with_failures.verdict) == ("better", "undecided")
+    assert (found[0].finished.verdict, found[0].with_failures.verdict) == ("better", "inconclusive")
     assert warning(found[0]) == (
-        "ppo against reinforce on CartPole-v1 is better for the runs that finished, but undecided if the 4 that failed "
-        "or diverged count as the worst possible score."
+        "ppo against reinforce on CartPole-v1 is better for the runs that finished, but inconclusive if the 4 that "
+        "failed or diverged count as the worst possible score."
     )
 
 

@@ -70,17 +70,17 @@ def test_one_look_is_the_permutation_test():
 
         exact = stats.permutation_test((x, y), size, alternative="greater", vectorized=True, n_resamples=np.inf).pvalue
         if abs(exact - 0.05) > 0.01:
-            assert (found.outcome != "undecided") == (exact < 0.05), seed
+            assert (found.outcome != "inconclusive") == (exact < 0.05), seed
 
 
-def test_arms_stop_one_by_one_and_what_is_undecided_is_called_so():
+def test_arms_stop_one_by_one_and_what_is_inconclusive_is_called_so():
     stages = make(2, a=0.0, b=6.0, c=-1.4, d=0.0)
     asked = [Hypothesis(arm, "a", E) for arm in "bcd"]
     found = decide(stages, asked, LOOKS)
     assert outcomes(found)[0] == ("b", "better", 1)
     assert found[1].outcome == "worse"
     assert 1 < found[1].look <= 4
-    assert outcomes(found)[2] == ("d", "undecided", 0)
+    assert outcomes(found)[2] == ("d", "inconclusive", 0)
     assert (found[0].n_arm, found[1].n_arm, found[2].n_arm) == (5, 5 * found[1].look, 20)
     assert in_play(decide(stages[:1], asked, LOOKS)) == {("E", arm) for arm in "acd"}
     assert in_play(found[:2]) == set()
@@ -94,7 +94,7 @@ def test_an_arm_that_stopped_needs_no_more_runs_and_nothing_changes_for_the_othe
         stages[number]["E", "b"] = np.empty(0)
     assert decide(stages, asked, LOOKS) == whole
     without = decide(stages, asked[1:], LOOKS)
-    assert outcomes(without)[1][1] == "undecided"
+    assert outcomes(without)[1][1] == "inconclusive"
 
 
 def test_later_looks_never_take_back_earlier_decisions():
@@ -126,12 +126,12 @@ def test_the_order_of_the_runs_of_a_stage_does_not_matter_and_the_answer_is_repr
     assert outcomes(decide(stages, asked, LOOKS)) == outcomes(decide(mixed, asked, LOOKS))
 
 
-def test_equal_scores_and_lost_runs_are_undecided():
+def test_equal_scores_and_lost_runs_are_inconclusive():
     same = [{("E", arm): np.full(5, 500.0) for arm in "ab"} for _ in LOOKS]
-    assert decide(same, [Hypothesis("b", "a", E)], LOOKS)[0].outcome == "undecided"
+    assert decide(same, [Hypothesis("b", "a", E)], LOOKS)[0].outcome == "inconclusive"
     lost = [{("E", "a"): np.arange(5.0), ("E", "b"): np.empty(0)} for _ in LOOKS]
     (found,) = decide(lost, [Hypothesis("b", "a", E)], LOOKS)
-    assert (found.outcome, found.n_arm, found.n_baseline) == ("undecided", 0, 20)
+    assert (found.outcome, found.n_arm, found.n_baseline) == ("inconclusive", 0, 20)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_run_until_decided_looks_in_stages_and_the_report_takes_what_was_run(
     result = cli("run", experiment, "--until-decided", "--seeds", 4, "--stage", 2, *QUICK)
     assert result.exit_code == 0, result.output
     assert "tiny: looks after 2, 4 seeds per arm and environment" in result.stdout
-    assert "Look 2 of at most 2, after 4 seeds: undecided actor-critic." in result.stdout
+    assert "Look 2 of at most 2, after 4 seeds: inconclusive actor-critic." in result.stdout
     assert cli("report", experiment, "--seeds", 4).exit_code == 0
     assert cli("report", "tiny").exit_code == 0
     for tables, document, _ in reports:
@@ -109,7 +109,7 @@ def test_compare_says_the_answer_and_where_the_report_is(cli: Cli, reports: list
     assert "mean trpo" in header
     row = next(line for line in result.stdout.splitlines() if line.startswith("CartPole-v1"))
     assert "2 vs 2" in row
-    assert "undecided" in row
+    assert "inconclusive" in row
     assert "95 % interval" in result.stdout
     ((tables, document, folder),) = reports
     assert len(tables.runs) == 4

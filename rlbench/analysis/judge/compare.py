@@ -2,8 +2,8 @@
 
 The verdict rule. An arm is "better" than its baseline if the permutation test's p-value, adjusted by the step-down
 of the largest |t| for all comparisons made in the same call (`tests`), is below 0.05 and the 95 % interval of the
-difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "undecided" in every other
-case. Undecided is not equal; "identical" are arms whose runs are the same seed by seed (`scores`).
+difference of means lies above 0; "worse" if p is below 0.05 and the interval lies below 0; "inconclusive" in every
+other case. Inconclusive is not equal; "identical" are arms whose runs are the same seed by seed (`scores`).
 
 Comparisons are per environment, in units of the episode return, and with several environments also over all
 of them, where scores are normalised by fixed references (`scores`) and each environment counts the same;
@@ -32,7 +32,7 @@ from rlbench.analysis.stats.tests import smallest_p, step_down
 from rlbench.errors import RlbenchError, nearest
 
 ALPHA = 0.05
-ComparisonVerdict = Literal["better", "worse", "undecided", "identical"]
+ComparisonVerdict = Literal["better", "worse", "inconclusive", "identical"]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _comparison(
     planned_arm, planned_baseline = (int((here & (scores["arm"] == arm)).sum()) for arm in estimand.arms)
     (n_arm, n_baseline), normalised = estimand.counts, len(estimand.environments) > 1
     difference = estimand.interval(LEVEL, seed)
-    verdict: ComparisonVerdict = "undecided"
+    verdict: ComparisonVerdict = "inconclusive"
     if estimand.identical:
         difference, verdict = exactly(difference), "identical"
     elif adjusted < ALPHA and difference.low > 0:
@@ -221,7 +221,7 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
 
     Runs that stopped when they decided something look more decided than they are: an interval or p-value computed as if
     their number had been fixed is too good. So only the decisions of the group-sequential test, which the `record`
-    holds, count as verdicts; all others are undecided. Identical runs are no matter of chance, and remain so.
+    holds, count as verdicts; all others are inconclusive. Identical runs are no matter of chance, and remain so.
     """
     if not record:
         return list(comparisons)
@@ -232,7 +232,7 @@ def interim_verdicts(comparisons: Sequence[Comparison], record: Mapping[str, Any
 
     def outcome(each: Comparison) -> ComparisonVerdict:
         key = (each.arm, each.baseline, frozenset(each.environments), each.metric)
-        return each.verdict if each.verdict == "identical" else outcomes.get(key, "undecided")
+        return each.verdict if each.verdict == "identical" else outcomes.get(key, "inconclusive")
 
     return [replace(each, verdict=outcome(each)) for each in comparisons]
 

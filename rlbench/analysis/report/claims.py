@@ -6,7 +6,7 @@ from math import inf, isfinite, isnan
 from typing import Any
 
 from rlbench.analysis.format import NONE, listed, number, p_equals, span, text
-from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
+from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
 from rlbench.analysis.scores.metrics import comparison_sign, metric_name
 from rlbench.analysis.scores.scores import ALL, IDENTICAL
@@ -151,6 +151,19 @@ def effect_meaning(claim: Claim, part: Part) -> str:
     return f"difference in {name}, {part.arm} minus {part.other}, {where}"
 
 
+def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
+    """Say what each environment contributes to a difference of means over several, or "" where it is none such."""
+    claim, scores = verdict.claim, results.scores
+    if part.environment != ALL or not part.other or claim.event is not None or claim.metric not in scores:
+        return ""
+    used = scores[scores["used"].astype(bool)]
+    means = used.groupby(["arm", "environment"])[claim.metric].mean()
+    each = [
+        f"{place} {number(means[part.arm, place] - means[part.other, place], sign='+')}" for place in part.environments
+    ]
+    return f"On each environment: {listed(each)}; each counts the same."
+
+
 def asked_text(claim: Claim, environments: Sequence[str]) -> str:
     """Say what the claim was taken to mean, in numbers; `environments` are those that it is about."""
     arms, d = claim.arms, number(claim.smallest_effect)
@@ -195,3 +208,78 @@ def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
 def place_name(environment: str) -> str:
     """Return the label of an environment without its version, for figures: `CartPole`."""
     return re.sub(r"-v\d+(?=$|\()", "", environment)
+
+
+def change_text(judged: Verdict) -> list[str]:
+    """Say, from the numbers, what would change the verdict."""
+    part = decisive(judged)
+    if part.effect.method == IDENTICAL:
+        lines = [
+            f"{part_name(part)}: every seed gave exactly the same result with both, so the difference is 0 (claimed: "
+            f"{claimed_text(judged.claim)}). Only settings in which the arms do something different would change that."
+        ]
+    elif judged.verdict == "undecidable":
+        lines = [part.note, "More seeds of the same arms would not change that, unless a rare one has a value."]
+    else:
+        say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}
+        lines = say[judged.verdict](judged, part)
+    if (other := judged.with_failures) is not None:
+        instead = ", too" if other == judged.verdict else " instead"
+        lines.append(f"If runs that failed or diverged count with the worst possible score, it is {other}{instead}.")
+    return lines
+
+
+def _supported(verdict: Verdict, part: Part) -> list[str]:
+    claim, support = verdict.claim, regions(verdict.claim)[0]
+    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the weakest is "
+    return [
+        f"{lead}{part_name(part)}: its interval {effect_text(claim, part.effect)} stays "
+        f"{_distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
+        "verdict would be inconclusive if the interval reached the limit."
+    ]
+
+
+def _refuted(verdict: Verdict, part: Part) -> list[str]:
+    claim, refute = verdict.claim, regions(verdict.claim)[1]
+    against = sum(other.verdict == "refuted" for other in verdict.parts)
+    lines, lead = [], ""
+    if len(verdict.parts) > 1:
+        others = {other.verdict for other in verdict.parts} - {"refuted"}
+        rest = next((other for other in ("inconclusive", "undecidable") if other in others), "supported")
+        alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
+        lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
+        lead = "The clearest of them is " if against > 1 else "The decisive part is "
+    beyond = _distance(claim, clearance(part.effect, refute))
+    lines.append(
+        f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond the "
+        f"point from which the claim cannot be true (claimed: {claimed_text(claim)})."
+    )
+    return lines
+
+
+def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
+    claim, parts, lines = verdict.claim, len(verdict.parts), []
+    if parts > 1:
+        inconclusive = sum(other.verdict == "inconclusive" for other in verdict.parts)
+        are = "is" if inconclusive == 1 else "are"
+        lines.append(f"{parts - inconclusive} of {parts} parts support it, {inconclusive} {are} inconclusive.")
+    if not isfinite(part.effect.low):
+        return [*lines, part.note or f"{part_name(part)}: there are too few runs for an interval."]
+    reach = clearance(part.effect, regions(claim)[0])
+    where = f"{part_name(part)}: the interval {effect_text(claim, part.effect)}"
+    if reach > 0:
+        lines.append(f"{where} would support it, but the corrected p of {number(part.p)} does not.")
+    else:
+        lines.append(f"{where} reaches {_distance(claim, -reach)} beyond the limit (claimed: {claimed_text(claim)}).")
+    if part.note:
+        lines.append(part.note)
+    elif isfinite(verdict.needed):
+        needed = f"about {verdict.needed:,.0f} seeds per arm and environment would decide it"
+        lines.append(f"If the effects and spreads are as estimated, {needed}.")
+    else:
+        lines.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
+    return lines
+
+
+def _distance(claim: Claim, value: float) -> str:
+    return number(value) if claim.event is None else f"{number(100 * value)} percentage points"

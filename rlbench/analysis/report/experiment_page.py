@@ -14,12 +14,13 @@ from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import Progress, of_experiment, registered, registration
 from rlbench.analysis.report.figures import Picture, pictures, render
-from rlbench.analysis.report.sentences import headline, method_facts, warnings
+from rlbench.analysis.report.sentences import answer, headline, method_facts, never_learnt, warnings
 from rlbench.analysis.report.table import PAGE, Table, fresh_folder, page, write_tables
 from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 
+FIRST = ("learning-curves-all",)  # figures of which one stands beside the answer
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
 
 
@@ -50,11 +51,16 @@ def page_html(
 ) -> str:
     """Return the page with these tables and drawn figures in it, which are also there as files of these kinds."""
     sections: dict[str, list[Picture]] = {}
+    *_, first = [None, *(picture for picture in drawn if picture.name in FIRST)]
     for picture in drawn:
-        sections.setdefault(picture.section, []).append(picture)
+        if picture is not first:
+            sections.setdefault(picture.section, []).append(picture)
     return page(
         "report.html.j2",
         name=results.experiment.name or "Experiment",
+        answer=answer(results),
+        first=first,
+        never=never_learnt(results),
         headline=headline(results),
         claims=[
             (verdict.verdict, f"{claim_sentence(verdict)} {registration(claim)}")

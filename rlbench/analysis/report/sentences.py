@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from rlbench.analysis.draw.style import arm_styles
-from rlbench.analysis.format import count, form_of, listed, number, p_equals, ranges, steps, visible
+from rlbench.analysis.format import count, form_of, listed, number, p_equals, ranges, steps, text, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, warning
 from rlbench.analysis.judge.verdicts import JudgedResults
+from rlbench.analysis.report.claims import change_text, decisive, effect_meaning, effect_text, parts_of_mean, runs_text
 from rlbench.analysis.report.entries import of_experiment
 from rlbench.analysis.report.tables import is_measured
-from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, reference
+from rlbench.analysis.scores.metrics import axis_label, metric_name
+from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, normalise, reference
 from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate, interval_name
 from rlbench.records import IDLE, idle, idle_updates
 
@@ -182,9 +183,9 @@ def _verdict(c: Comparison) -> str:
         return f"{refused}: no run of {c.arm if c.n_arm == 0 else c.baseline} can be used."
     if np.isnan(c.p_value):
         return f"{refused}: one of them has an environment without a used run."
-    if c.verdict == "undecided":
+    if c.verdict == "inconclusive":
         return (
-            f"{where}, it is undecided whether {c.arm} or {c.baseline} scores higher; "
+            f"{where}, the comparison of {c.arm} and {c.baseline} is inconclusive; "
             "this is no evidence that they are equal."
         )
     if c.verdict == "identical":
@@ -213,7 +214,7 @@ def _certainty(c: Comparison) -> list[str]:
             f"With so few runs, p cannot fall below {c.smallest_p:.2g}, however large the difference. A test at the "
             f"{ALPHA} level needs at least {c.fewest} runs per arm."
         )
-    elif c.verdict == "undecided" and c.detectable > 0:
+    elif c.verdict == "inconclusive" and c.detectable > 0:
         parts.append(f"The smallest difference detectable with 80 % power is {c.detectable:{form_of_comparison(c)}}.")
     return parts
 
@@ -262,6 +263,63 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     return opening
 
 
+def answer(results: JudgedResults) -> dict[str, Any]:
+    """Return the first thing that a reader asks: a verdict and a sentence, the number behind it, what would change it.
+
+    That of the first claim, or of the first comparison where nothing is claimed; empty where nothing is compared.
+    """
+    if results.verdicts:
+        verdict, part = results.verdicts[0], decisive(results.verdicts[0])
+        return {
+            "verdict": verdict.verdict,
+            "statement": f"{verdict.claim.statement}.",
+            "effect": effect_text(verdict.claim, part.effect),
+            "meaning": effect_meaning(verdict.claim, part),
+            "runs": runs_text([part]),
+            "parts": parts_of_mean(results, verdict, part),
+            "change": change_text(verdict),
+        }
+    if not results.comparisons:
+        return {}
+    first = results.comparisons[0]
+    said, limit = sentence(first).split(". ")[0], first.difference
+    away = min(abs(limit.low), abs(limit.high))
+    change = "The interval reaches 0; more runs would narrow it."
+    if first.verdict in ("better", "worse"):
+        change = f"The verdict would be inconclusive if the interval reached 0; it stays {number(away)} clear of it."
+    if first.verdict == "inconclusive" and first.detectable > 0:
+        change += f" So many runs find a true difference of {number(first.detectable)} with 80 % power."
+    return {
+        "verdict": first.verdict,
+        "statement": f"{said.rstrip('.')}.",
+        "effect": text(limit),
+        "meaning": f"difference in {metric_name(first.metric)}, {first.arm} minus {first.baseline}",
+        "runs": f"{first.n_arm}, and {first.n_baseline} of {first.baseline}",
+        "change": [change],
+    }
+
+
+_LEAST = 0.05  # of the way from a random policy to the target, below which a run has learnt nothing
+
+
+def never_learnt(results: JudgedResults) -> list[str]:
+    """Return a sentence for each arm and environment with runs whose learning curve never left a random policy's."""
+    curves = results.curves[results.curves["used"].astype(bool)]
+    lines = []
+    for (environment, arm), table in curves.groupby(["environment", "arm"], sort=False):
+        if (scale := reference(str(environment), results.references)) is None:
+            continue
+        best = table.groupby("seed")["return"].max()
+        still = int((normalise(best, str(environment), results.references) < _LEAST).sum())
+        if still:
+            lines.append(
+                f"On {environment}, {still} of {len(best)} runs of {arm} never learnt: their return stayed below "
+                f"{number(scale.random + _LEAST * (scale.target - scale.random))}, where random actions have "
+                f"{number(scale.random)}."
+            )
+    return lines
+
+
 def _at(place: str, comparisons: list[Comparison]) -> str:
     baseline = comparisons[0].baseline
     where = everywhere(comparisons[0].environments) if place == ALL else f"On {place}"
@@ -273,8 +331,10 @@ def _at(place: str, comparisons: list[Comparison]) -> str:
     if same := [one.arm for one in comparisons if one.verdict == "identical"]:
         parts.append(f"every seed gave exactly the same result with {listed([*same, baseline])}")
     without = [one.arm for one in comparisons if min(one.n_arm, one.n_baseline) == 0]
-    if undecided := [_with_effect(one) for one in comparisons if one.verdict == "undecided" and one.arm not in without]:
-        parts.append(f"the comparison of {listed(undecided)} with {baseline} is inconclusive")
+    if inconclusive := [
+        _with_effect(one) for one in comparisons if one.verdict == "inconclusive" and one.arm not in without
+    ]:
+        parts.append(f"the comparison of {listed(inconclusive)} with {baseline} is inconclusive")
     if without:
         parts.append(f"{listed(without)} cannot be compared, because no finished run can be used")
     return f"{where}, {'; '.join(parts)}."

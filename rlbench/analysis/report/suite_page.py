@@ -14,25 +14,25 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from rlbench.analysis.format import NONE, count, csv_text, listed, number, p_value, text
-from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
+from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict
 from rlbench.analysis.report.archive import write_archive
 from rlbench.analysis.report.claims import (
     asked_text,
+    change_text,
     claim_row,
     claimed_text,
     effect_meaning,
     effect_text,
     needed_text,
     pair_name,
-    part_name,
     part_row,
+    parts_of_mean,
     runs_text,
     short_labels,
 )
@@ -41,7 +41,7 @@ from rlbench.analysis.report.figures import Picture, claim_pictures, render
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
-from rlbench.analysis.scores.scores import ALL, IDENTICAL
+from rlbench.analysis.scores.scores import ALL
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
@@ -327,7 +327,8 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "details": _details(judged.parts) if judged else None,
         "settings": settings,
         "others": others,
-        "change": change_text(entry),
+        "change": change_text(entry.judged) if entry.judged and entry.decisive else [],
+        "spread": parts_of_mean(results, judged, entry.decisive) if results and judged and entry.decisive else "",
         "counts": _counts_text(entry),
         "remark": suite.suite.remarks.get(entry.id, "") if entry.id else "",
         "definition": metric_definition(claim.metric) if claim else "",
@@ -393,79 +394,3 @@ def _counts_text(entry: Entry) -> str:
     if entry.judged is not None and entry.judged.left_out:
         line += f" {entry.judged.left_out} did not enter the verdict."
     return line
-
-
-def change_text(entry: Entry) -> list[str]:
-    """Say, from the numbers, what would change the verdict."""
-    judged, part = entry.judged, entry.decisive
-    if judged is None or part is None:
-        return []
-    if part.effect.method == IDENTICAL:
-        lines = [
-            f"{part_name(part)}: every seed gave exactly the same result with both, so the difference is 0 (claimed: "
-            f"{claimed_text(judged.claim)}). Only settings in which the arms do something different would change that."
-        ]
-    elif judged.verdict == "undecidable":
-        lines = [part.note, "More seeds of the same arms would not change that, unless a rare one has a value."]
-    else:
-        say = {"supported": _supported, "refuted": _refuted, "inconclusive": _inconclusive}
-        lines = say[judged.verdict](judged, part)
-    if (other := judged.with_failures) is not None:
-        instead = ", too" if other == judged.verdict else " instead"
-        lines.append(f"If runs that failed or diverged count with the worst possible score, it is {other}{instead}.")
-    return lines
-
-
-def _supported(verdict: Verdict, part: Part) -> list[str]:
-    claim, support = verdict.claim, regions(verdict.claim)[0]
-    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the weakest is "
-    return [
-        f"{lead}{part_name(part)}: its interval {effect_text(claim, part.effect)} stays "
-        f"{_distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
-        "verdict would be inconclusive if the interval reached the limit."
-    ]
-
-
-def _refuted(verdict: Verdict, part: Part) -> list[str]:
-    claim, refute = verdict.claim, regions(verdict.claim)[1]
-    against = sum(other.verdict == "refuted" for other in verdict.parts)
-    lines, lead = [], ""
-    if len(verdict.parts) > 1:
-        others = {other.verdict for other in verdict.parts} - {"refuted"}
-        rest = next((other for other in ("inconclusive", "undecidable") if other in others), "supported")
-        alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
-        lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
-        lead = "The clearest of them is " if against > 1 else "The decisive part is "
-    beyond = _distance(claim, clearance(part.effect, refute))
-    lines.append(
-        f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond the "
-        f"point from which the claim cannot be true (claimed: {claimed_text(claim)})."
-    )
-    return lines
-
-
-def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
-    claim, parts, lines = verdict.claim, len(verdict.parts), []
-    if parts > 1:
-        undecided = sum(other.verdict == "inconclusive" for other in verdict.parts)
-        lines.append(f"{parts - undecided} of {parts} parts support it, {undecided} {_are(undecided)} inconclusive.")
-    if not isfinite(part.effect.low):
-        return [*lines, part.note or f"{part_name(part)}: there are too few runs for an interval."]
-    reach = clearance(part.effect, regions(claim)[0])
-    where = f"{part_name(part)}: the interval {effect_text(claim, part.effect)}"
-    if reach > 0:
-        lines.append(f"{where} would support it, but the corrected p of {number(part.p)} does not.")
-    else:
-        lines.append(f"{where} reaches {_distance(claim, -reach)} beyond the limit (claimed: {claimed_text(claim)}).")
-    if part.note:
-        lines.append(part.note)
-    elif isfinite(verdict.needed):
-        needed = f"about {verdict.needed:,.0f} seeds per arm and environment would decide it"
-        lines.append(f"If the effects and spreads are as estimated, {needed}.")
-    else:
-        lines.append("The estimated effect lies so close to the limit that no reasonable number of seeds would decide.")
-    return lines
-
-
-def _distance(claim: Claim, value: float) -> str:
-    return number(value) if claim.event is None else f"{number(100 * value)} percentage points"

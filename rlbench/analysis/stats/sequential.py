@@ -4,11 +4,11 @@ Seeds are added in stages, and after each stage, at a look, the arms that are de
 find something sooner or later; so the level is spent over the looks in proportion to the runs (Lan and DeMets' spending
 function alpha t, Biometrika 70, 1983), and the boundary of a look is a quantile of the permutation distribution among
 the permutations that no earlier look has stopped. Runs are permuted within their stage and environment, among all arms
-that the undecided comparisons connect, which keeps the looks and the comparisons as dependent as they are.
+that the open comparisons connect, which keeps the looks and the comparisons as dependent as they are.
 
 It is the idea of T. Mathieu et al., "AdaStop", TMLR 2024 (arXiv 2306.10882), with four differences: the statistic is
 absolute and studentised; comparisons that share an arm are permuted together; several environments are strata of one
-test; and what is not decided is reported as undecided, not as equal.
+test; and what is not decided is reported as inconclusive, not as equal.
 
 Why the error is held over looks and comparisons together: each set of true hypotheses has a test of its own, of the
 level alpha over all looks, whose permutations leave the set's arms exchangeable; the most extreme comparison is
@@ -28,14 +28,14 @@ from rlbench.analysis.stats.tests import PERMUTATIONS, Data, Hypothesis, Pool, S
 from rlbench.errors import RlbenchError
 
 ALPHA = 0.05
-Outcome = Literal["better", "worse", "undecided"]
+Outcome = Literal["better", "worse", "inconclusive"]
 
 
 @dataclass(frozen=True)
 class Decision(Hypothesis):
     """What is known of a hypothesis: the arm is better or worse than its baseline since look `look` (from 1 on).
 
-    `undecided` has look 0. `t` is the statistic at that look, else at the latest one; `n_arm` and `n_baseline` count
+    `inconclusive` has look 0. `t` is the statistic at that look, else at the latest one; `n_arm` and `n_baseline` count
     the runs it rests on, over all environments.
     """
 
@@ -100,8 +100,8 @@ def decide(
 
 
 def in_play(decisions: Sequence[Decision]) -> set[tuple[str, str]]:
-    """Return the (environment, arm) that an undecided comparison still needs runs of."""
-    open_ones = [decision for decision in decisions if decision.outcome == "undecided"]
+    """Return the (environment, arm) that an open comparison still needs runs of."""
+    open_ones = [decision for decision in decisions if decision.outcome == "inconclusive"]
     return {(name, arm) for decision in open_ones for name in decision.environments for arm in decision.arms}
 
 
@@ -168,7 +168,7 @@ def _decision(stages: Sequence[Data], hypothesis: Hypothesis, look: int) -> Deci
     counts = tests.run_counts(_pooled(stages, [hypothesis]), hypothesis)
     enough = min(map(min, counts)) >= 2
     t = float(_statistics(stages, [hypothesis], 0, 1).t[-1, 0]) if enough else 0.0
-    outcome: Outcome = "undecided" if not look else "better" if t > 0 else "worse"
+    outcome: Outcome = "inconclusive" if not look else "better" if t > 0 else "worse"
     asked = hypothesis.arm, hypothesis.baseline, hypothesis.environments
     return Decision(*asked, outcome, look, t, sum(n for n, _ in counts), sum(m for _, m in counts))
 

@@ -10,12 +10,12 @@ from rlbench import records
 from rlbench.analysis.judge.verdicts import Part, Verdict, clearance, regions
 from rlbench.analysis.report.claims import (
     asked_text,
+    change_text,
     effect_text,
     runs_text,
     short_labels,
 )
 from rlbench.analysis.report.entries import Entry
-from rlbench.analysis.report.suite_page import change_text
 from rlbench.analysis.scores.metrics import (
     OF_EPISODES,
     OF_UPDATES,
@@ -78,7 +78,7 @@ def test_clearance_is_the_distance_to_the_nearest_end():
 
 def test_a_supported_claim_says_its_closest_call():
     one = entry("greater", part(0.3, 0.4, "supported"), part(0.08, 0.2, "supported", "Acrobot-v1"))
-    (said,) = change_text(one)
+    (said,) = change_text(one.judged)
     assert "All 2 parts" in said
     assert "a against b on Acrobot-v1" in said
     assert "stays 0.03 clear" in said
@@ -88,13 +88,13 @@ def test_a_refuted_claim_says_on_what_it_hangs_and_what_it_would_be_without():
     one = entry(
         "greater", part(0.3, 0.4, "supported"), part(-0.3, -0.1, "refuted", "Acrobot-v1"), with_failures="refuted"
     )
-    said = " ".join(change_text(one))
+    said = " ".join(change_text(one.judged))
     assert "1 of 2 parts refutes it; without it the claim would be supported." in said
     assert "The decisive part is a against b on Acrobot-v1" in said
     assert "lies 0.15 beyond" in said
     assert "worst possible score, it is refuted, too." in said
     other = entry("greater", part(-0.2, 0.4, "inconclusive"), part(-0.3, -0.1, "refuted", "Acrobot-v1"))
-    assert "without it the claim would be inconclusive" in " ".join(change_text(other))
+    assert "without it the claim would be inconclusive" in " ".join(change_text(other.judged))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_refuted_claim_says_on_what_it_hangs_and_what_it_would_be_without():
     ],
 )
 def test_an_inconclusive_claim_says_what_it_would_take(made, words):
-    text = " ".join(change_text(entry("greater", made)))
+    text = " ".join(change_text(entry("greater", made).judged))
     assert words in text.replace("No reasonable", "no reasonable")
     if made.effect.low < 0:
         assert "reaches 0.07 beyond the limit" in text
@@ -115,9 +115,9 @@ def test_an_inconclusive_claim_says_what_it_would_take(made, words):
 
 def test_an_undecidable_claim_says_why():
     made = entry("greater", part(-1, 1, "undecidable", note="It cannot be decided: no value."), outcome="undecidable")
-    assert change_text(made)[0] == "It cannot be decided: no value."
+    assert change_text(made.judged)[0] == "It cannot be decided: no value."
     other = entry("greater", part(-0.2, 0.4, "undecidable"), part(-0.3, -0.1, "refuted", "Acrobot-v1"))
-    assert "without it the claim would be undecidable" in " ".join(change_text(other))
+    assert "without it the claim would be undecidable" in " ".join(change_text(other.judged))
 
 
 def test_effects_and_counts_are_said_in_the_right_units():
