@@ -126,8 +126,8 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
             "learning-curves-all",
             section,
             "All environments",
-            "The return of an episode, averaged over the environments after normalisation: 0 is a random policy, 1 the target of the "
-            "environment. Every environment counts the same.",
+            "The return of an episode, averaged over the environments after normalisation: 0 is a random policy, 1 the "
+            "target of the environment. Every environment counts the same.",
             f"Line chart of normalised return against the share of the budget for {arms}.",
             single(draw.plot_learning_curves),
         )
