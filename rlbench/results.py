@@ -54,7 +54,7 @@ class Results(JudgedResults):
         """Colour, marker and line of every arm, the same in all figures."""
         from rlbench.analysis import draw
 
-        return draw.arm_styles(self.arms)
+        return draw.styles_of(self)
 
     def plot_learning_curves(
         self,

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from rlbench.analysis import draw
 from rlbench.analysis.draw.frame import run_counts
-from rlbench.analysis.draw.style import FIXED, arm_styles, styled
+from rlbench.analysis.draw.style import FIXED, arm_styles, styled, styles_of
 from rlbench.analysis.report.figures import Picture, render
 from rlbench.analysis.scores.metrics import steps_to_threshold
 from rlbench.errors import RlbenchError
@@ -130,7 +130,8 @@ def test_built_in_arms_keep_their_look_and_others_do_not_depend_on_the_order():
     styles = arm_styles(labels)
     assert list(styles) == labels
     assert styles["ppo-clip"] == FIXED["ppo-clip"]
-    assert arm_styles(labels[::-1]) == {label: styles[label] for label in labels[::-1]}
+    own = [label for label in labels if label in FIXED]
+    assert {label: arm_styles(labels[::-1])[label] for label in own} == {label: FIXED[label] for label in own}
     assert len({style.color for style in styles.values()}) == len(labels)
     many = arm_styles([f"arm {number}" for number in range(40)])
     assert len(set(many.values())) == 40
@@ -149,6 +150,28 @@ def test_colours_differ_for_colour_blind_readers():
         for one, other in itertools.combinations(colors, 2):
             assert np.linalg.norm(matrix @ (one - other)) > 0.1
     assert len({(style.marker, style.dash) for style in FIXED.values()}) == len(FIXED)
+
+
+def test_every_colour_has_a_contrast_of_three_to_one_on_white():
+    """As the Web Content Accessibility Guidelines 2.1 define it, section 1.4.11."""
+    for style in [*FIXED.values(), *arm_styles([f"arm {number}" for number in range(40)]).values()]:
+        channels = np.array(matplotlib.colors.to_rgb(style.color))
+        linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3.0, style.color
+
+
+def test_an_arm_looks_like_its_algorithm_whatever_its_label():
+    arms = [("PPO", "ppo-clip"), ("wide", "ppo-clip"), ("R", "reinforce")]
+    document = experiment_document(["a"], ["CartPole-v1"], seeds=1)
+    document |= {"arms": [{"label": label, "algorithm": algorithm, "settings": {}} for label, algorithm in arms]}
+    labels = [label for label, _ in arms]
+    styles = styles_of(Results(document, make_tables(labels, ["CartPole-v1"], seeds=1)))
+    assert (styles["PPO"], styles["R"]) == (FIXED["ppo-clip"], FIXED["reinforce"])
+    many = [f"x{number}" for number in range(30)]
+    results = Results(experiment_document(many, ["CartPole-v1"], seeds=1), make_tables(many, ["CartPole-v1"], seeds=1))
+    pair = [arm for arm in many if styles_of(results)[arm].color == styles_of(results)["x0"].color][:2]
+    assert len(pair) == 2
+    assert len({style.color for style in styles_of(results, pair).values()}) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rlbench.analysis.draw.curves import plot_diagnostics, plot_learning_curves,
 from rlbench.analysis.draw.figures import draw_all, usual, write_showpieces
 from rlbench.analysis.draw.rows import plot_aggregate, plot_difference, plot_improvement, plot_profile, plot_scores
 from rlbench.analysis.draw.spec import Drawn
-from rlbench.analysis.draw.style import arm_styles, styled
+from rlbench.analysis.draw.style import arm_styles, styled, styles_of
 
 __all__ = [
     "Drawn",
@@ -25,6 +25,7 @@ __all__ = [
     "plot_reached",
     "plot_scores",
     "styled",
+    "styles_of",
     "usual",
     "write_showpieces",
 ]

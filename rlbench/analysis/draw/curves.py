@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from rlbench.analysis.draw import axes, frame, marks
-from rlbench.analysis.draw.style import ArmStyle, arm_styles
+from rlbench.analysis.draw.style import ArmStyle, styles_of
 from rlbench.analysis.scores.metrics import axis_label, steps_to_threshold
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
@@ -43,7 +43,7 @@ def plot_learning_curves(
     """
     if line == "iqm" and simultaneous:
         raise RlbenchError("A band for the whole line is made for the mean only; ask for line='mean'.")
-    arms, styles = results.arms, arm_styles(results.arms)
+    arms, styles = results.arms, styles_of(results)
     places = list(dict.fromkeys(results.scores["environment"]))
     environment = results.known_environment(environment) or (places[0] if len(places) == 1 else None)
     known = [name for name in places if reference(name, results.references) is not None]
@@ -150,7 +150,7 @@ def plot_reached(
     getting there. Without an `environment` it is the first one.
     """
     environment = results.known_environment(environment) or results.environments[0]
-    styles = arm_styles(results.arms)
+    styles = styles_of(results)
     curves = results.curves[results.curves["environment"] == environment]
     table = steps_to_threshold(curves, threshold, results.references)
     at = np.concatenate([[0.0], np.unique(curves["step"].to_numpy(np.float64))])
@@ -207,7 +207,7 @@ def plot_diagnostics(
     environment = results.known_environment(environment) or results.environments[0]
     if quantity not in QUANTITIES:
         check_column(results, quantity)
-    styles = arm_styles(results.arms)
+    styles = styles_of(results)
     runs = _binned(results, quantity, environment)
     table = _medians(runs, results.arms)
     stopped = runs[~runs["used"].astype(bool)]

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rlbench.analysis.draw import frame, marks
-from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, arm_styles
+from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styles_of
 from rlbench.analysis.judge.compare import Comparison
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.metrics import axis_label
@@ -31,7 +31,7 @@ def plot_scores(
     places, arms, metric = results.environments, results.arms, metric or results.metrics[0]
     environment = results.known_environment(environment) or (places[0] if len(places) == 1 else None)
     column = metric if environment else f"{metric}_normalised"
-    scores, styles = results.scores, arm_styles(arms)
+    scores, styles = results.scores, styles_of(results)
     shown, scored = [environment] if environment else places, marks.Scored(results, column)
     means: list[Estimate] = []
     stopped = False
@@ -108,7 +108,7 @@ def aggregates(results: Results, metric: str) -> dict[str, tuple[Estimate, Estim
 
 def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the interquartile mean (filled) and the mean (hollow) of the normalised scores, with intervals."""
-    metric, arms, styles = metric or results.metrics[0], results.arms, arm_styles(results.arms)
+    metric, arms, styles = metric or results.metrics[0], results.arms, styles_of(results)
     estimates = aggregates(results, metric)
     _, left_out, runs, _ = _normalised(results, metric)
     with frame.drawing(ax, frame.rows_height(arms, 0.42)) as ax:
@@ -138,7 +138,7 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
 
 def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the performance profile: the share of runs that score more than each normalised score."""
-    metric, styles = metric or results.metrics[0], arm_styles(results.arms)
+    metric, styles = metric or results.metrics[0], styles_of(results)
     tasks, left_out, runs, _ = _normalised(results, metric)
     pooled = np.concatenate([task for scores in tasks.values() for task in scores] or [np.array([0.0, 1.0])])
     low, high = float(pooled.min()), float(pooled.max())
@@ -211,7 +211,7 @@ def _plot(
     ax: Axes | None,
 ) -> Axes:
     # An estimate per comparison in rows; the `neutral` value means no difference.
-    arms, styles, shown, place = [comparison.arm for comparison in chosen], arm_styles(results.arms), results.arms, None
+    arms, styles, shown, place = [comparison.arm for comparison in chosen], styles_of(results), results.arms, None
     metric = ""
     with frame.drawing(ax, frame.rows_height(arms, 0.36)) as ax:
         if chosen:

@@ -1,7 +1,8 @@
 """How figures look: one colour, marker and dash pattern per arm, and three styles (report, paper, slides).
 
-The ground is seaborn's "ticks" style. The colours are its "colorblind" palette, without the yellow that vanishes on
-white, continued with Tol's "muted" scheme. Colour is never the only sign: each arm has its own marker and line.
+The ground is seaborn's "ticks" style. The colours are its "colorblind" palette, with darker ones for those that have a
+contrast of less than 3 to 1 on white, continued with Tol's "muted" scheme. Colour is never the only sign: each arm has
+its own marker and line.
 
 A style is a set of matplotlib's settings that `styled` makes valid for a block. All that draws takes its sizes from
 these settings, so the same functions draw in every style.
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import seaborn
 
+from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError, nearest
 
 Dash = tuple[float, ...]
@@ -33,7 +35,8 @@ class ArmStyle(NamedTuple):
         return (0.0, self.dash) if self.dash else "solid"
 
 
-_BLUE, _ORANGE, _GREEN, _RED, _PINK, *_, _SKY = seaborn.color_palette("colorblind").as_hex()
+_BLUE, _, _GREEN, _RED, _PINK, *_ = seaborn.color_palette("colorblind").as_hex()
+_OCHRE, _VIOLET = "#b07d2b", "#8a63d2"
 
 # The built-in algorithms look the same in every experiment.
 FIXED: Mapping[str, ArmStyle] = {
@@ -41,11 +44,11 @@ FIXED: Mapping[str, ArmStyle] = {
     "trpo": ArmStyle(_GREEN, "^", (3.0, 1.0, 1.0, 1.0)),
     "ppo-clip": ArmStyle(_BLUE, "o", ()),
     "ppo-penalty": ArmStyle(_PINK, "D", (7.0, 1.5, 1.0, 1.5)),
-    "ppo-adaptive": ArmStyle(_ORANGE, "v", (3.0, 1.5)),
-    "actor-critic": ArmStyle(_SKY, "P", (1.5, 1.0)),
+    "ppo-adaptive": ArmStyle(_OCHRE, "v", (3.0, 1.5)),
+    "actor-critic": ArmStyle(_VIOLET, "P", (1.5, 1.0)),
     "random": ArmStyle("#4D4D4D", "X", (1.0, 1.5)),
 }
-_TOL = ("#332288", "#882255", "#117733", "#8C6D31", "#AA4499", "#44AA99", "#000000", "#CC6677")
+_TOL = ("#332288", "#882255", "#117733", "#8C6D31", "#AA4499", "#2B8A7C", "#000000", "#CC6677")
 _MORE_COLORS = (*_TOL, *(style.color for style in FIXED.values()))
 _MORE_MARKERS = ("h", "<", "p", ">", "8", "d", "*")
 _MORE_DASHES: tuple[Dash, ...] = ((), (6.0, 2.0), (2.0, 1.0), (8.0, 2.0, 2.0, 2.0), (1.0, 1.0))
@@ -55,15 +58,11 @@ QUIET = "#6b6b6b"
 
 
 def arm_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
-    """Return the style of every arm of an experiment, by label.
-
-    A built-in algorithm's own name has a fixed style. The other labels take what is left in alphabetical order,
-    so that the order of the arms changes nothing.
-    """
+    """Return a style for every label: a built-in algorithm's own, and what is left in the order of the others."""
     styles = {label: FIXED[label] for label in labels if label in FIXED}
     taken = {style.color for style in styles.values()}
     free = [color for color in _MORE_COLORS if color not in taken] or list(_MORE_COLORS)
-    for index, label in enumerate(sorted(set(labels) - set(styles))):
+    for index, label in enumerate(label for label in dict.fromkeys(labels) if label not in FIXED):
         marker, dash = _MORE_MARKERS[index % len(_MORE_MARKERS)], _MORE_DASHES[index % len(_MORE_DASHES)]
         styles[label] = ArmStyle(free[index % len(free)], marker, dash)
     return {label: styles[label] for label in labels}
@@ -79,6 +78,18 @@ def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:
     names = {label: like.get(label, label) for label in algorithms}
     styles = arm_styles(list(names.values()))
     return {label: styles[name] for label, name in names.items()}
+
+
+def styles_of(results: Results, arms: Sequence[str] = ()) -> dict[str, ArmStyle]:
+    """Return the style of every arm of an experiment, by its algorithm and the order of the arms.
+
+    Those of `arms` are chosen among themselves where they would share a colour.
+    """
+    algorithms = {label: arm.algorithm or label for label, arm in results.arm_entries.items()}
+    styles = styles_like(algorithms)
+    if len({styles[arm].color for arm in arms}) < len(arms):
+        return styles_like({arm: algorithms[arm] for arm in arms})
+    return styles
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rlbench.analysis.draw import frame, marks
 from rlbench.analysis.draw.axes import scale_axis
 from rlbench.analysis.draw.curves import QUANTITIES, RULE, curve_numbers, draw_learning_curves
 from rlbench.analysis.draw.spec import sweep_numbers
-from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled
+from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled, styles_of
 from rlbench.analysis.format import capital
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, place_name, short_labels
@@ -237,7 +237,7 @@ def _diagnostics(results: JudgedResults, environment: str) -> Figure:
     panels = [(axis_label(name), partial(panel, name)) for name in (*QUANTITIES, *adapted)]
     notes = frame.note_lines([RULE, frame.run_counts(results.scores, results.arms, environment)], 7.3)
     figure = frame.new_figure(7.6, 2.1 * (len(panels) // 2 + 1) + 0.8, environment, notes)
-    frame.draw_panels(figure, panels, 2, arm_styles(results.arms), beside=False)
+    frame.draw_panels(figure, panels, 2, styles_of(results), beside=False)
     return figure
 
 
@@ -335,7 +335,7 @@ def _intervals(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
 
 def _curves(curves: CurvesOf, claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
     """Return the mean learning curves of every arm, a panel per environment, two beside each other."""
-    styles = {arm: arm_styles(results.arms)[arm] for arm in claim.arms}
+    styles = styles_of(results, claim.arms)
     numbers = {name: marks.gathered([curves(results, arm, name) for arm in claim.arms]) for name in environments}
 
     def panel(name: str, ax: Axes, _: bool) -> None:
@@ -355,7 +355,7 @@ def _dots(claim: Claim, results: JudgedResults, environments: Sequence[str]) -> 
     scored = marks.Scored(results, claim.metric, cut=False)
     rows = [(name, arm, text) for name in environments for arm, text in zip(claim.arms, short, strict=True)]
     means = [scored.mean(arm, [name]) for name, arm, _ in rows]
-    at = claim.condition[1] if claim.condition else claim.bound
+    at, styles = claim.condition[1] if claim.condition else claim.bound, styles_of(results, claim.arms)
     # What differs between the rows: the arms, the environments, or both.
     words = [([place_name(name)] if len(environments) > 1 else []) + [text] for name, _, text in rows]
     labels = [", ".join(both[: 2 if len(claim.arms) > 1 else 1]) for both in words]
@@ -364,7 +364,7 @@ def _dots(claim: Claim, results: JudgedResults, environments: Sequence[str]) -> 
         for row, ((name, arm, _text), mean) in enumerate(zip(rows, means, strict=True)):
             runs = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
             value, used = runs["value"].to_numpy(np.float64), runs["used"].to_numpy(bool)
-            marks.draw_runs(ax, row, value, used, mean if claim.event is None else None, arm_styles(results.arms)[arm])
+            marks.draw_runs(ax, row, value, used, mean if claim.event is None else None, styles[arm])
         if at is not None:
             marks.mark_value(ax, at, color=_CLAIMED)
         frame.name_rows(ax, labels)

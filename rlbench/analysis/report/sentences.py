@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.draw.style import arm_styles
+from rlbench.analysis.draw.style import styles_of
 from rlbench.analysis.format import count, form_of, listed, number, p_equals, ranges, steps, text, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, warning
 from rlbench.analysis.judge.verdicts import JudgedResults
@@ -257,7 +257,7 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     for arm in results.arms:
         if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
             together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
-            shown = {"arm": arm, "color": arm_styles(results.arms)[arm].color, "everywhere": together}
+            shown = {"arm": arm, "color": styles_of(results)[arm].color, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
             opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening
