@@ -44,6 +44,9 @@ class Estimates(NamedTuple):
     weight: torch.Tensor | None = None
 
 
+_UNKNOWN = torch.full((1,), float("nan"))
+
+
 @dataclass(frozen=True, eq=False)
 class Stats:
     """What `adapt` sees after one update; every tensor is `[..., 1]`.
@@ -53,6 +56,12 @@ class Stats:
     surrogate    mean surrogate over the samples that count, after the update
     mean_return  mean return of the episodes that ended in the rollout (of the last one that had any)
     progress     share of the budget that is used, 0 to 1
+
+    and what was measured of the update besides, NaN where nothing was:
+
+    clip_fraction       share of the samples with a ratio beyond 1 - eps to 1 + eps, mean over the gradient steps
+    explained_variance  share of the targets' variance that the value explained before the update, at most 1
+    grad_norm           norm of the policy's gradient before it is clipped, mean over the gradient steps
     """
 
     kl: torch.Tensor
@@ -60,6 +69,9 @@ class Stats:
     surrogate: torch.Tensor
     mean_return: torch.Tensor
     progress: torch.Tensor
+    clip_fraction: torch.Tensor = _UNKNOWN
+    explained_variance: torch.Tensor = _UNKNOWN
+    grad_norm: torch.Tensor = _UNKNOWN
 
 
 class Terms(Protocol):

@@ -102,7 +102,9 @@ def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Traject
 
 def _stats(kls: Sequence[float]) -> Stats:
     column = torch.tensor(kls)[:, None]
-    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=column.clamp(max=1))
+    share = column.clamp(max=1)
+    more = {"clip_fraction": share, "explained_variance": share, "grad_norm": column}
+    return Stats(kl=column, entropy=column, surrogate=column, mean_return=column, progress=share, **more)
 
 
 def _hypers(algorithm: Algorithm) -> list[Field]:

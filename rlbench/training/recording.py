@@ -1,7 +1,7 @@
 """What is recorded of R replicas in training: their episodes, their updates, and how each ended."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import torch
@@ -136,8 +136,9 @@ class History:
 
     def stats(self) -> Stats:
         """Return what `adapt` sees of the latest update."""
-        names = ("kl", "entropy", "surrogate", "mean_return", "progress")
-        return Stats(**{name: torch.tensor(self._rows[-1][name], dtype=torch.float32)[:, None] for name in names})
+        latest = self._rows[-1]
+        names = [field.name for field in fields(Stats) if field.name in latest]
+        return Stats(**{name: torch.tensor(latest[name], dtype=torch.float32)[:, None] for name in names})
 
     def note_adapted(self, before: Algorithm, after: Algorithm) -> None:
         """Note which fields `adapt` replaced: they get a column for the whole run."""
