@@ -294,7 +294,8 @@ def answer(results: JudgedResults) -> dict[str, Any]:
         "statement": f"{said.rstrip('.')}.",
         "effect": text(limit),
         "meaning": f"difference in {metric_name(first.metric)}, {first.arm} minus {first.baseline}",
-        "runs": f"{first.n_arm}, and {first.n_baseline} of {first.baseline}",
+        "runs": f"{first.n_arm} and {first.n_baseline}",
+        "parts": "",
         "change": [change],
     }
 
