@@ -194,6 +194,9 @@ def display_for(packs: Sequence[Pack], *, show: bool) -> Meter:
     return kind(packs)
 
 
+_EPISODE_STEPS = 1_000  # a shorter run may well end before its first episode does
+
+
 @dataclass
 class Summary:
     """What one call of `execute` did: runs that were stored already, and trained runs by outcome.
@@ -240,7 +243,7 @@ class Summary:
     def add(self, cell: Cell, record: RunRecord) -> None:
         """Count one trained run."""
         self.trained += 1
-        if cell.trains and len(record.updates.get("step", ())):
+        if cell.trains and cell.steps >= _EPISODE_STEPS and len(record.updates.get("step", ())):
             few = idle_updates(record.updates, record.episodes)
             counts = np.array([few, len(record.updates["step"]), len(record.episodes["step"])])
             where = cell.arm, cell.environment.label

@@ -217,7 +217,7 @@ def test_two_arms_at_the_ceiling_are_inconclusive_and_said_to_be_there():
     found = compare(table({("a", "E"): [500.0] * 10, ("b", "E"): [500.0] * 10}), "a", "b")[0]
     assert (found.difference.low, found.difference.high, found.p_value) == (0.0, 0.0, 1.0)
     text = sentence(found)
-    assert "it is inconclusive whether a or b scores higher; this is no evidence that they are equal" in text
+    assert "the comparison of a and b is inconclusive; this is no evidence that they are equal" in text
     assert "exactly the same score" in text
 
 

@@ -72,7 +72,7 @@ def copied(sandbox: Sandbox, original: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Return a sandbox with a copy of the results, in which reports draw no figures, which takes seconds."""
     shutil.copytree(original, sandbox.work, dirs_exist_ok=True)
     monkeypatch.setattr("rlbench.analysis.report.experiment_page.pictures", lambda _: [])
-    monkeypatch.setattr("rlbench.analysis.report.suite_page._draw", lambda *_: {})
+    monkeypatch.setattr("rlbench.analysis.report.suite_page.render", lambda *_: [])
     return sandbox
 
 

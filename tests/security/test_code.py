@@ -22,6 +22,8 @@ ALLOWED = {
     ("rlbench/userfiles.py", "cloudpickle"): "says which modules travel to workers whole; reads nothing",
     ("rlbench/userfiles.py", "exec_module"): "plugins and experiments, which are code, when they are named",
     ("rlbench/registry.py", "import_module"): "installed plugins, by entry points",
+    ("rlbench/registry.py", "exec"): "names and fields of plugins, with nothing within reach but hyper, static, float",
+    ("rlbench/registry.py", "compile"): "the same",
     ("rlbench/study/executors/__init__.py", "import_module"): "installed executors, by entry points",
     ("rlbench/training/envs/gymnasium.py", "import_module"): "the module of an environment's id, `module:Id-v0`",
     ("rlbench/study/environments.py", "import_module"): "the same, to see what is registered before it is made",

@@ -119,7 +119,7 @@ def test_an_environment_without_an_end_and_an_arm_without_a_lesson_are_warned_of
         moved = 1.0 * learnt
         updates = {"step": [10, 20], "kl_max": [moved] * 2, "ratio_max": [1 + moved] * 2, "gradient_steps": [1, 1]}
         episodes = {"step": np.array(ends), "return": np.ones(len(ends)), "length": np.ones(len(ends))}
-        cell = SimpleNamespace(arm=arm, trains=True, environment=SimpleNamespace(label=label))
+        cell = SimpleNamespace(arm=arm, trains=True, steps=2_000, environment=SimpleNamespace(label=label))
         table = {name: np.array(column) for name, column in updates.items()}
         summary.add(cast(Cell, cell), RunRecord("finished", "", 20, episodes, table))
 
