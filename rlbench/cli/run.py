@@ -146,7 +146,7 @@ def _warn(sentence: str) -> None:
     click.echo(f"warning: {sentence}", err=True)
 
 
-_OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "kinds")
+_OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "columns", "kinds")
 """The parameters that go with `--from`; all others are for training."""
 
 
@@ -187,6 +187,12 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "kinds"
     help="With --from: the scores that count as 0 and 1 on an environment, `*` for all; `builtin` where scores are the "
     "returns of environments that rlbench knows. Repeatable.",
 )
+@click.option(
+    "--columns",
+    metavar="NAME=COLUMN,...",
+    default="",
+    help="With --from: columns that have other names in the file, as score=episodic_return,step=global_step.",
+)
 @figure_kinds
 @click.pass_context
 def compare(
@@ -198,6 +204,7 @@ def compare(
     out: str | None,
     file: str | None,
     reference: tuple[str, ...],
+    columns: str,
     kinds: tuple[str, ...],
     options: RunOptions,
 ) -> None:
@@ -216,11 +223,11 @@ def compare(
     from rlbench.store.folders import home
 
     if file is not None:
-        results, fine = _read(ctx, file, names, baseline, reference), True
+        results, fine = _read(ctx, file, names, baseline, reference, columns), True
         folder = Path(options.results) / file_name(results.experiment.name)
     else:
-        if reference:
-            raise click.UsageError("--reference goes with --from.")
+        if reference or columns:
+            raise click.UsageError(f"--{'reference' if reference else 'columns'} goes with --from.")
         for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
             if not given:
                 raise click.UsageError(f"Missing {what}.")
@@ -294,7 +301,9 @@ def _import_report() -> None:
         import rlbench.analysis.report.experiment_page  # noqa: F401
 
 
-def _read(ctx: click.Context, file: str, names: Sequence[str], baseline: str, reference: Sequence[str]) -> Results:
+def _read(
+    ctx: click.Context, file: str, names: Sequence[str], baseline: str, reference: Sequence[str], columns: str
+) -> Results:
     """Return the results in a table of runs; RlbenchError where nothing in it can be compared."""
     from rlbench.results import read_results
 
@@ -303,7 +312,9 @@ def _read(ctx: click.Context, file: str, names: Sequence[str], baseline: str, re
         if given and parameter.name not in _OF_FILES:
             raise click.UsageError(f"{parameter.opts[0]} is for training, and --from trains nothing.")
     scales = {name: scale for text in reference for name, scale in _references(text).items()}
-    results = read_results(file, algorithms=names, baseline=baseline or None, references=scales)
+    pairs = [pair.partition("=")[::2] for pair in columns.split(",") if pair]
+    renamed = {needed.strip(): given.strip() for needed, given in pairs}
+    results = read_results(file, algorithms=names, baseline=baseline or None, references=scales, columns=renamed)
     if results.baseline is None:
         raise RlbenchError(f"A comparison needs two algorithms, and {file} has only {results.arms[0]}.")
     if not any(min(comparison.n_arm, comparison.n_baseline) for comparison in results.comparisons):

@@ -195,7 +195,16 @@ def test_seeds_may_be_names(file):
             f"{HEAD}\na,E,0,1\na,E,0,2\n",
             "more than one row for algorithm a, environment E, seed 0",
         ),
-        (f"{HEAD},step\na,E,0,1,5\na,E,0,2,5\n", "more than one row .* step 5.$"),
+        (
+            ",ppo,trpo\n0,1,2\n",
+            "It seems to have a column for each algorithm. Give it one row per run, with the columns",
+        ),
+        (
+            "Step,a-s0 - return,a-s0 - return__MIN\n0,1,1\n",
+            "It looks like an export of Weights & Biases, with a column",
+        ),
+        ("Wall time,Step,Value\n1.5,0,1\n", "It looks like one run from TensorBoard, whose score is its value"),
+        ('#{"t_start": 1.5, "env_id": "E"}\nr,l,t\n1,9,0.1\n', "It looks like a monitor.csv of Stable-Baselines3"),
         (f"{HEAD}\na,E,0,1\nb,E,0,good\n", "has 'good' as score in row 3, which is no number"),
         (f"{HEAD}\na,E,,1\n", "no seed in row 2"),
         (f"{HEAD}\n,E,1,1\n", "no algorithm in row 2"),
@@ -215,6 +224,53 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(file, text, said):
     with pytest.raises(RlbenchError, match=said) as caught:
         read_results(file(text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sep": ";"},
+        {"sep": ";", "decimal": ","},
+        {"sep": "\t"},
+        {"sep": "\t", "decimal": ",", "encoding": "utf-16"},
+        {"encoding": "utf-8-sig"},
+    ],
+    ids=str,
+)
+def test_tables_as_spreadsheets_write_them_are_the_same_table(file, written):
+    table = curves(5).round(3)
+    expected = read_results(file(table, "plain.csv"))
+    results = read_results(file(table, "sheet.csv", **written))
+    assert results.scores.equals(expected.scores)
+    assert results.tables.episodes.equals(expected.tables.episodes)
+
+
+def test_a_name_with_a_decimal_comma_and_commas_that_separate_stay_as_they_are(file):
+    text = f"{HEAD}\n" + "".join(f'"a, 1,5",E,{seed},{seed}.5\nb,E,{seed},{seed}\n' for seed in range(3))
+    assert read_results(file(text)).arms == ["a, 1,5", "b"]
+
+
+def test_columns_of_other_names_are_told(file):
+    table = frame().rename(columns={"score": "Return", "algorithm": "alg"})
+    named = {"score": "Return", "algorithm": "alg"}
+    assert read_results(file(table), columns=named).scores["score"].tolist() == pytest.approx(
+        read_results(file(frame())).scores["score"].tolist()
+    )
+    with pytest.raises(RlbenchError, match=r"has no column 'return'. Did you mean 'Return'\?"):
+        read_results(file(table), columns=named | {"score": "return"})
+    with pytest.raises(
+        RlbenchError, match="--columns gives 'scores' a column, which is none of algorithm, environment"
+    ):
+        read_results(file(table), columns={"scores": "Return"})
+
+
+def test_episodes_that_end_at_one_step_are_one_point(file):
+    table = curves(5)
+    apart = table.assign(score=table["score"] + 1)
+    both = read_results(file(pd.concat([table, apart])))
+    middle = read_results(file(table.assign(score=table["score"] + 0.5)))
+    assert both.scores["auc"].tolist() == pytest.approx(middle.scores["auc"].tolist())
+    assert both.experiment.notes[-1].startswith("120 of 120 rows share run and step with others")
 
 
 def test_no_file_and_no_parquet(tmp_path, file):

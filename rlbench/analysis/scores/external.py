@@ -1,6 +1,7 @@
 """Runs that were trained elsewhere: a tidy table in a file becomes `Results`, with the same statistics and report.
 
-The file (CSV, or Parquet, which its first bytes tell; regular, at most 1 GiB) has one row per run, with the columns
+The file (CSV, with commas, semicolons or tabs, in UTF-8 or UTF-16; or Parquet, which its first bytes tell; regular, at
+most 1 GiB) has one row per run, with the columns
 `algorithm`, `environment`, `seed` and `score`; or, with a column `step` more, one row per point of a run's learning
 curve. Other columns are ignored, and the order of the rows changes nothing. Names and seeds are taken as they are
 written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
@@ -19,12 +20,15 @@ written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
   to be compared over. A failed run is counted, and shown where it can be, but enters no average.
 * Runs of different algorithms are not paired: the numbers of runs may differ, and what a seed is called does not
   matter. Seeds that are not all whole numbers are numbered in their order.
-* Two rows for the same run (and step), a missing column, a name, seed or step that is empty: refused, in a sentence.
+* Several rows of one run and step, as of copies of an environment whose episodes end together, are one point, their
+  mean. Two rows for the same run without steps, a missing column, a name, seed or step that is empty: refused, in a
+  sentence.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from bisect import bisect_left, bisect_right
@@ -64,6 +68,7 @@ def external_results(
     algorithms: Sequence[str] = (),
     baseline: str | None = None,
     references: Mapping[str, Reference] | None = None,
+    columns: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Results:
     """Return the results of the runs in a file, or in a table with the columns of one.
@@ -71,14 +76,17 @@ def external_results(
     `algorithms` are those to compare, in that order; all, in alphabetical order, if none is named. The others are
     compared with `baseline`, the last of them if None. A `Reference` named "*" is that of every environment that has
     no other. Of scores that are the returns of environments that rlbench knows, `references` may be
-    `rlbench.analysis.scores.scores.REFERENCES`.
+    `rlbench.analysis.scores.scores.REFERENCES`. `columns` says which column of the file stands for one that is needed,
+    as {"score": "episodic_return"}.
 
     Raises:
         RlbenchError: no such file, or one that is not a table as the module describes, an unknown algorithm, or curves
         that have too little in common.
     """
     path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
-    table = checked(source if isinstance(source, pd.DataFrame) else read_table(path), path.name)
+    notes: list[str] = []
+    table = source if isinstance(source, pd.DataFrame) else read_table(path)
+    table = checked(_renamed(table, columns or {}, path.name), path.name, notes)
     known = sorted(table["algorithm"].unique())
     for name in [*algorithms, *([baseline] if baseline else [])]:
         if name not in known:
@@ -92,7 +100,7 @@ def external_results(
     if "*" in scales:
         scales = dict.fromkeys(environments, scales.pop("*")) | scales
     _check_ranges(table, scales)
-    notes, compared = _failures(tables.runs), {}
+    notes, compared = _failures(tables.runs) + notes, dict[str, Array]()
     metrics: tuple[str, ...] = ("auc", "final") if "step" in table else ("score",)
     curves = curve_table([])
     scores = tables.runs[_RUN].assign(used=tables.runs["status"] == "finished")
@@ -222,8 +230,25 @@ def read_table(path: Path) -> pd.DataFrame:
                 raise RlbenchError(f"{path} is compressed: unpack it first.")
             if begins == _PARQUET:
                 return pd.read_parquet(file)
+            encoding = "utf-16" if begins.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+            # A first line that is a comment, as that of monitor.csv, says nothing of the table.
+            skipped = 1 if begins.startswith(b"#") else 0
+            lines = io.TextIOWrapper(file, encoding)
+            header = [lines.readline() for _ in range(skipped + 1)][-1]
+            separator = max(",;\t", key=header.count)
+            lines.seek(0)
             # The header is read as a row: pandas renames columns of one name, and shifts rows that are too long.
-            rows = pd.read_csv(file, header=None, skipinitialspace=True, dtype=str, keep_default_na=False)
+            rows = pd.read_csv(
+                lines,
+                sep=separator,
+                skiprows=skipped,
+                header=None,
+                skipinitialspace=True,
+                dtype=str,
+                keep_default_na=False,
+            )
+            if separator != ",":  # then commas may be decimal ones
+                rows = rows.replace(r"^\s*([-+]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
             return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
     except OSError as problem:
         raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
@@ -234,10 +259,41 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RlbenchError(f"{path} is not a table that can be read: {first}") from problem
 
 
-def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.DataFrame:
+    present = [str(column) for column in table.columns]
+    for needed, given in columns.items():
+        if needed not in (*KEYS, "step", "score"):
+            raise RlbenchError(
+                f"--columns gives {brief(needed)} a column, which is none of {', '.join(KEYS)}, step, score."
+            )
+        if given not in present:
+            raise RlbenchError(f"{name} has no column {given!r}.{nearest(given, present)}")
+    return table.rename(columns={given: needed for needed, given in columns.items()})
+
+
+def _how_to_read(columns: Sequence[str]) -> str:
+    """Return what a file with such columns seems to be, and how it becomes a table of runs; "" if that is not known."""
+    seen = set(columns)
+    melt = "Give it one row per run and step, with the columns algorithm, environment, seed, step and score"
+    if any(column.endswith("__min") for column in columns):
+        return f" It looks like an export of Weights & Biases, with a column for each run. {melt} (pandas: melt)."
+    if {"wall time", "step", "value"} <= seen:
+        return f" It looks like one run from TensorBoard, whose score is its value. {melt}, all runs in one file."
+    if {"r", "l", "t"} <= seen:
+        return (
+            " It looks like a monitor.csv of Stable-Baselines3: r is the score of an episode, and the sum of l so far "
+            f"its step. {melt}, all runs in one file."
+        )
+    if not seen & {*KEYS, "score"} and len(seen) > 1:
+        return f" It seems to have a column for each algorithm. {melt.replace(' and step', '').replace(', step', '')}."
+    return " Where a column has another name, say so, as in --columns score=episodic_return,step=global_step."
+
+
+def checked(table: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame:
     """Return the columns that count, of the right types and in an order that does not depend on the rows'.
 
-    A score that is missing is NaN. Seeds are integers, and stand for what is written: see `_seeds`.
+    A score that is missing is NaN. Seeds are integers, and stand for what is written: see `_seeds`. `notes` get a
+    sentence on what was changed.
 
     Raises:
         RlbenchError: what is wrong with the table called `name`.
@@ -245,7 +301,8 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     columns = [str(column).strip().lower() for column in table.columns]
     for column in (*KEYS, "score"):
         if column not in columns:
-            raise RlbenchError(f"{name} has no column {column!r}. {_NEEDED}; it has {', '.join(columns) or 'none'}.")
+            has = ", ".join(str(column) for column in table.columns) or "none"
+            raise RlbenchError(f"{name} has no column {column!r}. {_NEEDED}; it has {has}.{_how_to_read(columns)}")
     keys = [*KEYS, *(["step"] if "step" in columns else [])]
     for column in (*keys, "score"):
         if columns.count(column) > 1:
@@ -273,12 +330,17 @@ def checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
         wrong = ~((table["step"] >= 0) & (table["step"] <= LARGEST))
         if wrong.any():
             raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is missing, negative or not finite.")
-    points = table[table["score"].notna()] if "step" in table else table
-    if points.duplicated(keys).any():
-        first = points[points.duplicated(keys)].iloc[0]
-        what = ", ".join(f"{key} {first[key]:.10g}" if key == "step" else f"{key} {first[key]}" for key in keys)
-        hint = "" if "step" in table else " For learning curves, add a column 'step'."
-        raise RlbenchError(f"{name} has more than one row for {what}.{hint}")
+    twice = table["score"].notna() & table.duplicated(keys, keep=False)
+    if "step" in table:
+        if twice.any():
+            notes.append(
+                f"{twice.sum():,} of {len(table):,} rows share run and step with others: their mean is a point."
+            )
+            table = table.groupby(keys)["score"].mean().reset_index()
+    elif table.duplicated(keys).any():
+        first = table[table.duplicated(keys)].iloc[0]
+        what = ", ".join(f"{key} {first[key]}" for key in keys)
+        raise RlbenchError(f"{name} has more than one row for {what}. For learning curves, add a column 'step'.")
     return table.sort_values([*keys, "score"], ignore_index=True)
 
 
