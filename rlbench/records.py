@@ -15,7 +15,7 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,23 +36,39 @@ _STEP = re.compile(r"\bstep \d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Environment:
-    """A Gymnasium environment by id, with the keyword arguments of its constructor.
+    """A Gymnasium environment by id, with the keyword arguments of its constructor, and what it is wrapped in.
 
-    `options` must be JSON values, since they are part of a cell's identity. `registered` holds the specifications, by
-    id, with which it is to be made, and what else users had registered then, and classes of wrappers by `module:Class`;
-    None: those that Gymnasium knows when it is made. See `rlbench.study.environments`.
+    `options` must be JSON values, since they are part of a cell's identity. `wrappers` are applied in their order: each
+    a name in `gymnasium.wrappers` or `module:Class`, or a pair of that and the wrapper's arguments, as in
+    `Environment("Pendulum-v1", wrappers=[("RescaleAction", {"min_action": -1, "max_action": 1})])`.
+
+    `registered` holds the specifications, by id, with which it is to be made, and what else users had registered then,
+    and classes of wrappers by `module:Class`; None: those that Gymnasium knows when it is made. See
+    `rlbench.study.environments`.
     """
 
     id: str
     options: Mapping[str, Any] = field(default_factory=dict)
     registered: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    wrappers: Sequence[str | tuple[str, Mapping[str, Any]]] = ()
+
+    @property
+    def wraps(self) -> list[tuple[str, dict[str, Any]]]:
+        """The wrappers, each with its arguments."""
+        return [(each, {}) if isinstance(each, str) else (each[0], dict(each[1])) for each in self.wrappers]
 
     @property
     def label(self) -> str:
-        """The id, followed by the options where there are any: `Pendulum-v1(g=5.0)`."""
-        if not self.options:
-            return self.id
-        return f"{self.id}({', '.join(f'{key}={value}' for key, value in sorted(self.options.items()))})"
+        """The id, the options and the wrappers, where there are any: `Pendulum-v1(g=5.0) + TimeAwareObservation`."""
+        return " + ".join(
+            f"{name}({', '.join(f'{key}={value}' for key, value in sorted(given.items()))})" if given else name
+            for name, given in [(self.id, self.options), *self.wraps]
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the environment as JSON, with its wrappers if there are any."""
+        wrappers = {"wrappers": [list(each) for each in self.wraps]} if self.wrappers else {}
+        return {"id": self.id, "options": dict(self.options)} | wrappers
 
 
 @dataclass

@@ -60,7 +60,7 @@ _CELL = {
 _EXPERIMENT = {
     "name": NAME,
     "arms": [{"label": LABEL_OR_NONE, "algorithm": LABEL, "settings": Each(ANY), "fields?": Each(ANY)}],
-    "environments": [{"id": LABEL, "options": Each(ANY), "specification?": Each(ANY)}],
+    "environments": [{"id": LABEL, "options": Each(ANY), "specification?": Each(ANY), "wrappers?": [ANY]}],
     "seeds": [COUNT],
     "steps?": Each(COUNT),
     "baseline?": TEXT_OR_NONE,

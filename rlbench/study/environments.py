@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbench.errors import RlbenchError, brief
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import Environment
 from rlbench.userfiles import PREFIX, folders_of_files, importable, source_of
 
 if TYPE_CHECKING:
-    from gymnasium.envs.registration import EnvSpec
+    from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 
 def bound(environment: Environment, folder: Path | None = None) -> Environment:
@@ -46,12 +46,19 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
         beside = next((each for each in folders if (each / f"{module}.py").is_file()), None)
         with importable(beside), contextlib.suppress(Exception):  # who makes the environment says what is wrong with it
             importlib.import_module(module)
+    if environment.wrappers:
+        importlib.import_module("gymnasium.wrappers")
     gymnasium = sys.modules.get("gymnasium")  # not imported: then nobody has registered anything
     registry: Mapping[str, EnvSpec] = gymnasium.registry if gymnasium else {}
     with importable(folder):
         known: dict[str, Any] = {
             label: _with_class(spec, folders) for label, spec in registry.items() if not _is_gymnasiums(spec)
         }
+        for wrapper, arguments in environment.wraps:
+            spec = known.get(name) or sys.modules["gymnasium"].registry.get(name)
+            if spec is not None:  # who makes the environment says that there is none
+                added = _wrapper(wrapper, arguments, folders)
+                known[name] = replace(spec, additional_wrappers=(*spec.additional_wrappers, added))
         # Wrappers are always named in text, by modules that a worker may not be able to import.
         for wrapper in known[name].additional_wrappers if name in known else ():
             if wrapper.entry_point.startswith((PREFIX, "__main__")):
@@ -208,6 +215,26 @@ def _with_class(spec: EnvSpec, folders: Sequence[Path]) -> EnvSpec:
     with importable(beside):
         maker = _loaded(text)
     return replace(spec, entry_point=maker) if getattr(maker, "__module__", "").startswith(PREFIX) else spec
+
+
+def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -> WrapperSpec:
+    """Return the specification of a wrapper; RlbenchError where there is none of that name."""
+    from gymnasium.envs.registration import WrapperSpec
+
+    module, _, attribute = name.rpartition(":")
+    if not module:
+        known = sys.modules["gymnasium.wrappers"].__all__
+        if name not in known:
+            raise RlbenchError(
+                f"gymnasium.wrappers has no {name!r}, and others are named module:Class.{nearest(name, known)}"
+            )
+        return WrapperSpec(name, f"gymnasium.wrappers:{name}", dict(arguments))
+    beside = next((folder for folder in folders if (folder / f"{module}.py").is_file()), None)
+    with importable(beside):
+        made = _loaded(name)
+    if isinstance(made, str):
+        raise RlbenchError(f"The wrapper {name!r} cannot be imported.")
+    return WrapperSpec(attribute, f"{made.__module__}:{made.__qualname__}", dict(arguments))
 
 
 def _is_gymnasiums(spec: EnvSpec) -> bool:

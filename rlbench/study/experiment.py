@@ -139,7 +139,7 @@ class Investigation:
         entries = {
             "name": self.name,
             "question": self.question,
-            "environments": [{"id": place.id, "options": dict(place.options)} for place in self.environments],
+            "environments": [environment.document() for environment in self.environments],
             "seeds": list(self.seeds),
             "claims": [claim.document() for claim in self.claims],
             "design": self.design,
@@ -298,7 +298,7 @@ def as_environments(where: str, items: Any) -> tuple[Environment, ...]:
     environments = tuple(_as_environment(where, item) for item in as_list(where, "environments", items))
     if repeated := repeats([environment.label for environment in environments]):
         raise RlbenchError(f"{where}: environment {brief(repeated[0])} is listed twice.")
-    if repeats([json.dumps([env.id, canonical(env.options)], sort_keys=True) for env in environments]):
+    if repeats([json.dumps(canonical(env.document()), sort_keys=True) for env in environments]):
         raise RlbenchError(f"{where}: two environments differ only in how their options are written.")
     return environments
 
@@ -313,6 +313,14 @@ def _as_environment(where: str, item: Any) -> Environment:
         json.dumps(canonical(env.options))
     except (TypeError, ValueError, RecursionError) as problem:
         raise RlbenchError(f"{where}: the options of {env.id} must be JSON values ({problem}).") from problem
+    try:
+        json.dumps(canonical(env.document()))
+        assert all(isinstance(name, str) and all(map(str.isidentifier, given)) for name, given in env.wraps)
+    except (AssertionError, TypeError, ValueError, IndexError, RecursionError) as problem:
+        raise RlbenchError(
+            f"{where}: the wrappers of {env.id} must be a list of names, or of pairs of a name and arguments, as "
+            f'[("RescaleAction", {{"min_action": -1, "max_action": 1}})], not {brief(env.wrappers)}.'
+        ) from problem
     if not is_label(env.label):
         raise RlbenchError(
             f"{where}: an environment and its options must be a line of up to {LONGEST_LABEL} letters, "

@@ -352,3 +352,60 @@ def test_an_environment_inside_is_a_part_of_what_is_hashed_and_travels(tmp_path:
         assert execute_all([plan], tmp_path / "results", workers=1, progress=False).fine
         found += [cell.id for cell in plan.cells]
     assert len(set(found)) == 4
+
+
+WRAPPER = """
+import gymnasium
+
+class Scaled(gymnasium.RewardWrapper):
+    def __init__(self, env, factor=FACTOR):
+        super().__init__(env)
+        self.factor = factor
+
+    def reward(self, reward):
+        return self.factor * reward
+"""
+WRAPPED = """
+from rlbench import Arm, Environment, Experiment
+
+EXPERIMENT = Experiment(
+    "wrapped",
+    [Arm("ppo-clip", horizon=16, minibatches=1, epochs=1)],
+    ["CartPole-v1", Environment("CartPole-v1", wrappers=["TimeAwareObservation", ("scaled_reward:Scaled", {})])],
+    seeds=1,
+    steps=256,
+)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_wrappers_are_applied_wherever_it_trains_and_belong_to_what_a_run_is(tmp_path: Path, workers: int) -> None:
+    ids = []
+    for factor in (0.25, 0.5):
+        (tmp_path / "scaled_reward.py").write_text(WRAPPER.replace("FACTOR", str(factor)))
+        (tmp_path / "file.py").write_text(f"{WRAPPED}# {factor}\n")
+        results = rlbench.run(load_experiment(tmp_path / "file.py"), tmp_path / "out", workers=workers, progress=False)
+        label = "CartPole-v1 + TimeAwareObservation + scaled_reward:Scaled"
+        assert results.environments == ["CartPole-v1", label]
+        assert results.runs["status"].tolist() == ["finished"] * 2
+        wrapped = results.tables.episodes[results.tables.episodes["cell"] == results.runs["cell"].iloc[1]]
+        assert (wrapped["return"] == factor * wrapped["length"]).all()
+        assert len(wrapped)
+        ids.append(results.runs["cell"].tolist())
+    assert (
+        ids[0][0]
+        == ids[1][0]
+        == make_plan(Experiment("x", [Arm("ppo-clip", horizon=16, minibatches=1, epochs=1)], ["CartPole-v1"], 1, 256))
+        .cells[0]
+        .id
+    )
+    assert ids[0][1] != ids[1][1]
+
+
+def test_a_wrapper_that_there_is_not_is_named() -> None:
+    for name, said in (
+        ("TimeAware", "Did you mean 'TimeAwareObservation'"),
+        ("no_module:Wrapper", "cannot be imported"),
+    ):
+        with pytest.raises(RlbenchError, match=said):
+            bound(Environment("CartPole-v1", wrappers=[name]))

@@ -46,6 +46,15 @@ def experiment(**changes: Any) -> Experiment:
         ({"environments": [""]}, "is not an environment"),
         ({"environments": ["A-v0", "A-v0"]}, "environment 'A-v0' is listed twice"),
         ({"environments": [Environment("A-v0", {"f": print})]}, "the options of A-v0 must be JSON values"),
+        ({"environments": [Environment("A-v0", wrappers=[3])]}, "the wrappers of A-v0 must be a list of names"),
+        (
+            {"environments": [Environment("A-v0", wrappers=[("B", {"f": print})])]},
+            "the wrappers of A-v0 must be a list",
+        ),
+        (
+            {"environments": [Environment("A-v0", wrappers=["B"]), Environment("A-v0", wrappers=[("B", {})])]},
+            "listed twice",
+        ),
         (
             {"environments": [Environment("A-v0", {"g": 5}), Environment("A-v0", {"g": 5.0})]},
             "differ only in how their options are written",

@@ -73,7 +73,10 @@ class Document:
         labels = {}
         for place in json.get("environments") or []:
             named = isinstance(place, str)
-            label = place if named else Environment(place["id"], place.get("options") or {}).label
+            given = {} if named else {key: place.get(key) or () for key in ("options", "wrappers")}
+            label = (
+                place if named else Environment(place["id"], dict(given["options"]), wrappers=given["wrappers"]).label
+            )
             labels[label] = not named and "specification" in place
         return Document(
             name=str(json.get("name") or ""),

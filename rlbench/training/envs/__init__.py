@@ -57,7 +57,7 @@ def look_at(environment: Environment) -> Facts:
             if np.any(np.isfinite(far) & ((far > _FAR) | (far < 1 / _FAR))):
                 remark = (
                     f"{environment.label}: its actions range from {action.low.min():g} to {action.high.max():g}, and a "
-                    "policy begins with a standard deviation of 1 around 0; rescale them, as Gymnasium's wrapper "
-                    "RescaleAction does."
+                    "policy begins with a standard deviation of 1 around 0; rescale them, by Environment(id, "
+                    'wrappers=[("RescaleAction", {"min_action": -1, "max_action": 1})]).'
                 )
         return Facts(batch.observation_size, tuple(space.shape or ()) if is_image else (), remark)
