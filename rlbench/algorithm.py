@@ -134,7 +134,8 @@ class Algorithm:
         or to one tensor `[B, outputs + 1]` whose last column is the value. The head holds logits of discrete actions
         or means of continuous ones, whose log standard deviations the core adds. Initial weights come from torch's
         own generator, which is set from the run's seed. No dropout or batch statistics: the module is a function of
-        its parameters and the observations. Policy and value are separate, as TRPO needs, if they share no parameter.
+        its parameters and one observation. A recurrent layer may run over what is inside of that; it remembers nothing
+        from one step to the next. Policy and value are separate, as TRPO needs, if they share no parameter.
 
         Such an algorithm is trained through autograd, one replica after the other on the CPU, which is slower than
         the built-in network; `hidden`, `activation`, `shared_trunk` and `orthogonal_init` have no effect of their own.
