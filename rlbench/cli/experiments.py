@@ -85,12 +85,17 @@ def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
     """
     from rlbench.store.folders import seems_stored
     from rlbench.study.plan import check_early
+    from rlbench.study.process import has_to_compile
     from rlbench.study.suites import override
 
     for experiment, _ in chosen:
         check_early(override(experiment, options.settings, plugins=options.plugin), options.plugin)
     stored = (seems_stored(options.results, experiment.document(), suite) for experiment, suite in chosen)
-    if options.workers != 0 and (options.settings or not all(stored)):
+    if options.settings or not all(stored):
+        if has_to_compile():
+            click.echo(
+                "The training loops are compiled for this machine, once; it takes about half a minute.", err=True
+            )
         executor.prepare()
 
 

@@ -26,7 +26,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
+
+import rlbench
 
 _Part = tuple[Callable[[], Any], Callable[[Any], Any]]
 """One part of a process's state: how it is read, and how it is set."""
@@ -221,6 +224,15 @@ def _freeze() -> None:
         with contextlib.suppress(OSError, ValueError):  # closed, or nowhere to write to
             file.flush()
     gc.freeze()
+
+
+def has_to_compile() -> bool:
+    """Return whether the training loops are not compiled yet on this machine, as far as the files beside them show."""
+    source = Path(rlbench.__file__).parent / "functional" / "networks.py"
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    kept = source.parent.glob(f"__pycache__/{source.stem}.*.{version}.nbi")
+    fresh = any(file.stat().st_mtime >= source.stat().st_mtime for file in kept)
+    return os.access(source.parent, os.W_OK) and not fresh
 
 
 def warm_up() -> None:

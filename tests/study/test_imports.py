@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import rlbench
+from rlbench.study import process
 from rlbench.study.process import uncollected
 
 LEAVE = """
@@ -61,3 +64,21 @@ def test_leaving_quickly_searches_nothing(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "True"
+
+
+def test_whether_the_loops_are_compiled_is_seen_from_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.warm_up()
+    assert not process.has_to_compile()
+    source = tmp_path / "functional" / "networks.py"
+    source.parent.mkdir()
+    source.write_text("")
+    monkeypatch.setattr(rlbench, "__file__", str(tmp_path / "__init__.py"))
+    assert process.has_to_compile()
+    kept = source.parent / "__pycache__" / f"networks.forward-1.py{sys.version_info.major}{sys.version_info.minor}.nbi"
+    kept.parent.mkdir()
+    kept.write_text("")
+    assert not process.has_to_compile()
+    os.utime(source, (kept.stat().st_mtime + 9,) * 2)  # edited since
+    assert process.has_to_compile()
