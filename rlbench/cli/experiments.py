@@ -91,12 +91,18 @@ def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
     for experiment, _ in chosen:
         check_early(override(experiment, options.settings, plugins=options.plugin), options.plugin)
     stored = (seems_stored(options.results, experiment.document(), suite) for experiment, suite in chosen)
-    if options.settings or not all(stored):
-        if has_to_compile():
-            click.echo(
-                "The training loops are compiled for this machine, once; it takes about half a minute.", err=True
-            )
-        executor.prepare()
+    if not options.settings and all(stored):
+        return
+    if has_to_compile():
+        click.echo("Compiling the training loops for this machine, once: about half a minute.", err=True)
+    executor.prepare()
+    if not options.plugin:  # which may register what is missing
+        from rlbench.study.environments import bound, registered
+        from rlbench.training.envs import require_registered
+
+        for environment in [each for experiment, _ in chosen if experiment.trains for each in experiment.environments]:
+            with registered(bound(environment)):
+                require_registered(environment)
 
 
 def make_plans(chosen: Chosen, options: RunOptions) -> list[Plan]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -48,12 +47,22 @@ def put(target: Any, index: Any, values: Array, name: str) -> None:
     present = plain(target[index])
     if present.shape != values.shape or present.dtype != values.dtype:
         raise UnusableError(f"{name} is {values.dtype} {values.shape}, not {present.dtype} {present.shape}")
-    target[index] = torch.from_numpy(values) if isinstance(target, torch.Tensor) else values
+    if is_tensor(target):
+        import torch  # those who have one have imported it; others, who look at an environment only, need not
+
+        target[index] = torch.from_numpy(values)
+    else:
+        target[index] = values
 
 
 def plain(values: Any) -> Array:
     """Return a copy of an array's numbers, or of a tensor's, wherever it lies."""
-    return np.array(values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values)
+    return np.array(values.detach().cpu().numpy() if is_tensor(values) else values)
+
+
+def is_tensor(values: Any) -> bool:
+    """Return whether something is a tensor of torch, without importing that."""
+    return hasattr(values, "detach")
 
 
 class Saved:

@@ -232,3 +232,24 @@ def test_a_disk_that_is_really_full(experiment: Path, tmp_path: Path) -> None:
     assert "No space left on device" in lines[0]
     assert "Traceback" not in answer.stderr
     assert all(one["status"] == "finished" for one in stored.values())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "compare ppo reinforce --env CartPole-v1",
+        "compare ppo-clip reinforce --env CartPole-v1 --set ppo-clip.learning_rate=0.1",
+        "compare ppo-clip reinforce --env CartPole-v1 --steps 10",
+        "compare ppo-clip reinforce --env CartPol-v1",
+        "new ppo-clip",
+    ],
+)
+def test_a_wrong_argument_is_answered_before_torch_is_imported(arguments: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom rlbench.cli import main\n"
+        f"try: main({arguments.split()!r})\n"
+        "except SystemExit as end: print(end.code, [name for name in ('torch', 'pandas', 'numba') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("2 []\n"), done.stderr
+    assert done.stderr.startswith("error: ")

@@ -7,9 +7,9 @@ import numpy as np
 
 from rlbench.records import Environment
 from rlbench.training.envs.base import ActionSpec, EnvBatch, Failure, Step, copy_seeds
-from rlbench.training.envs.gymnasium import GymBatch, make_one
+from rlbench.training.envs.gymnasium import GymBatch, make_one, require_registered
 
-__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "look_at", "make"]
+__all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "look_at", "make", "require_registered"]
 
 _FAR = 10.0  # times the bounds [-1, 1] that policies are made for
 

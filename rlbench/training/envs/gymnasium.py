@@ -174,7 +174,7 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     Raises:
         RlbenchError: the id is unknown, the constructor rejects the options, or a package is missing.
     """
-    _require_registered(environment)
+    require_registered(environment)
     where = f"Environment {environment.id!r}"
     options = dict(environment.options)
     try:
@@ -192,7 +192,8 @@ def _made(environment: Environment) -> gymnasium.Env[Any, Any]:
     return made
 
 
-def _require_registered(environment: Environment) -> None:
+def require_registered(environment: Environment) -> None:
+    """Raise RlbenchError, which names the nearest one, where Gymnasium knows no environment of that id."""
     identifier = environment.id
     module, _, name = identifier.rpartition(":")
     if module and name not in (environment.registered or {}):
