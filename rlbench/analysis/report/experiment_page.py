@@ -20,7 +20,6 @@ from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
 
-FIRST = ("learning-curves-all",)  # figures of which one stands beside the answer
 _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold all of it
 
 
@@ -51,8 +50,10 @@ def page_html(
 ) -> str:
     """Return the page with these tables and drawn figures in it, which are also there as files of these kinds."""
     sections: dict[str, list[Picture]] = {}
-    *_, first = [None, *(picture for picture in drawn if picture.name in FIRST)]
-    for picture in drawn:
+    shown = list(drawn)
+    # Beside the answer stand the curves over all environments, or of the only one.
+    first = next((picture for picture in shown if picture.name == "learning-curves-all"), shown[0] if shown else None)
+    for picture in shown:
         if picture is not first:
             sections.setdefault(picture.section, []).append(picture)
     return page(
