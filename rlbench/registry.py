@@ -91,6 +91,11 @@ def sketches(files: Iterable[str | Path] = ()) -> Mapping[str, type[Algorithm]] 
     return sketched and {**sketched, **_classes}
 
 
+def listed() -> Mapping[str, type[Algorithm]]:
+    """Return all known algorithms by name, as sketches where that will do."""
+    return sketches() or {name: load(name) for name in names()}
+
+
 def _only_own() -> bool:
     """Return whether no other package of algorithms is installed, so that none can be broken either."""
     return {point.value for point in entry_points(group=GROUP)} == {_OWN}

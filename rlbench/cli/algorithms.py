@@ -66,7 +66,7 @@ def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> No
 
     for file in plugin:
         registry.add_file(file)
-    classes = registry.sketches() or {name: registry.load(name) for name in registry.names()}
+    classes = registry.listed()
     width = max(map(len, classes), default=0)
     shared = fields_of(Algorithm)
     for name, cls in sorted(classes.items()):
@@ -140,7 +140,7 @@ def new(name: str) -> None:
         raise RlbenchError(f"A name is lower-case words joined by '-', such as my-variant, not {name!r}.")
     from rlbench import registry
 
-    known = registry.sketches() or {each: registry.load(each) for each in registry.names()}
+    known = registry.listed()
     if name in known:
         raise RlbenchError(f"There is an algorithm {name!r} already, in {_short(registry.origin(known[name]))}.")
     path = Path(f"{name.replace('-', '_')}.py")

@@ -260,12 +260,13 @@ def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Enviro
     environments = []
     for text in texts:
         source, _, name = text.rpartition(":")
-        environment = Environment(name if source.endswith(".py") else text, options)
         if source.endswith(".py"):
             import_file(source, "environment")
-        # An id alone may be registered by a plugin, which has not run yet.
-        folder = Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
-        environments.append(bound(environment, folder) if source else environment)
+            environments.append(bound(Environment(name, options), Path(source).resolve().parent))
+        elif source:
+            environments.append(bound(Environment(text, options)))
+        else:  # it may be registered by a plugin, which has not run yet
+            environments.append(Environment(text, options))
     return environments
 
 

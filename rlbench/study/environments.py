@@ -43,8 +43,7 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
     module, _, name = environment.id.rpartition(":")
     folders = [*([folder] if folder else []), Path.cwd(), *folders_of_files()]
     if module:
-        beside = next((each for each in folders if (each / f"{module}.py").is_file()), None)
-        with importable(beside), contextlib.suppress(Exception):  # who makes the environment says what is wrong with it
+        with _beside(module, folders), contextlib.suppress(Exception):  # who makes it says what is wrong with it
             importlib.import_module(module)
     if environment.wrappers:
         importlib.import_module("gymnasium.wrappers")
@@ -55,7 +54,7 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
             label: _with_class(spec, folders) for label, spec in registry.items() if not _is_gymnasiums(spec)
         }
         for wrapper, arguments in environment.wraps:
-            spec = known.get(name) or sys.modules["gymnasium"].registry.get(name)
+            spec = known.get(name) or registry.get(name)
             if spec is not None:  # who makes the environment says that there is none
                 added = _wrapper(wrapper, arguments, folders)
                 known[name] = replace(spec, additional_wrappers=(*spec.additional_wrappers, added))
@@ -208,13 +207,21 @@ def _loaded(entry_point: Any) -> Any:
 def _with_class(spec: EnvSpec, folders: Sequence[Path]) -> EnvSpec:
     """Return a specification whose entry point, where that is text about a file of a folder, is what it names."""
     text = spec.entry_point
-    file = f"{text.partition(':')[0]}.py" if isinstance(text, str) else ""
-    beside = next((folder for folder in folders if file and (folder / file).is_file()), None)
-    if beside is None:
+    if not isinstance(text, str) or _home(module := text.partition(":")[0], folders) is None:
         return spec
-    with importable(beside):
+    with _beside(module, folders):
         maker = _loaded(text)
     return replace(spec, entry_point=maker) if getattr(maker, "__module__", "").startswith(PREFIX) else spec
+
+
+def _home(module: str, folders: Sequence[Path]) -> Path | None:
+    """Return the first folder that has a file of a module."""
+    return next((folder for folder in folders if (folder / f"{module}.py").is_file()), None)
+
+
+def _beside(module: str, folders: Sequence[Path]) -> contextlib.AbstractContextManager[None]:
+    """Let a module be imported meanwhile from the first folder that has it, with the others there; else as always."""
+    return importable(_home(module, folders))
 
 
 def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -> WrapperSpec:
@@ -229,8 +236,7 @@ def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -
                 f"gymnasium.wrappers has no {name!r}, and others are named module:Class.{nearest(name, known)}"
             )
         return WrapperSpec(name, f"gymnasium.wrappers:{name}", dict(arguments))
-    beside = next((folder for folder in folders if (folder / f"{module}.py").is_file()), None)
-    with importable(beside):
+    with _beside(module, folders):
         made = _loaded(name)
     if isinstance(made, str):
         raise RlbenchError(f"The wrapper {name!r} cannot be imported.")

@@ -315,8 +315,9 @@ def _as_environment(where: str, item: Any) -> Environment:
         raise RlbenchError(f"{where}: the options of {env.id} must be JSON values ({problem}).") from problem
     try:
         json.dumps(canonical(env.document()))
-        assert all(isinstance(name, str) and all(map(str.isidentifier, given)) for name, given in env.wraps)
-    except (AssertionError, TypeError, ValueError, IndexError, RecursionError) as problem:
+        if not all(isinstance(name, str) and all(map(str.isidentifier, given)) for name, given in env.wraps):
+            raise TypeError("a wrapper or an argument is no name")
+    except (TypeError, ValueError, IndexError, RecursionError) as problem:
         raise RlbenchError(
             f"{where}: the wrappers of {env.id} must be a list of names, or of pairs of a name and arguments, as "
             f'[("RescaleAction", {{"min_action": -1, "max_action": 1}})], not {brief(env.wrappers)}.'

@@ -215,24 +215,24 @@ class Summary:
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    # By arm and environment: updates with nothing to learn from, all updates, and episodes that ended.
+    # By arm and environment: updates with nothing to learn from, all updates, episodes that ended, and long runs.
     _learnt: dict[tuple[str, str], np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @property
     def idle(self) -> list[str]:
         """Warnings about environments whose episodes never end, and arms that often had nothing to learn from."""
-        ended: dict[str, int] = {}
-        for (_, label), (_, _, episodes) in self._learnt.items():
-            ended[label] = ended.get(label, 0) + episodes
+        sums: dict[str, np.ndarray[Any, Any]] = {}
+        for (_, label), counts in self._learnt.items():
+            sums[label] = sums.get(label, 0) + counts
+        endless = [label for label, (_, _, ended, long) in sums.items() if long and not ended]
         return [
             f"{label}: no episode ended in any run, so that there are no returns to compare; give the environment a "
             "time limit, as with max_episode_steps where it is registered, or train for more steps."
-            for label, episodes in ended.items()
-            if not episodes
+            for label in endless
         ] + [
             idle(f"{arm} on {label}", few, many)
-            for (arm, label), (few, many, _) in self._learnt.items()
-            if few and few >= IDLE * many and ended[label]
+            for (arm, label), (few, many, *_) in self._learnt.items()
+            if few and few >= IDLE * many and label not in endless
         ]
 
     @property
@@ -243,9 +243,9 @@ class Summary:
     def add(self, cell: Cell, record: RunRecord) -> None:
         """Count one trained run."""
         self.trained += 1
-        if cell.trains and cell.steps >= _EPISODE_STEPS and len(record.updates.get("step", ())):
-            few = idle_updates(record.updates, record.episodes)
-            counts = np.array([few, len(record.updates["step"]), len(record.episodes["step"])])
+        if cell.trains and len(record.updates.get("step", ())):
+            few, long = idle_updates(record.updates, record.episodes), cell.steps >= _EPISODE_STEPS
+            counts = np.array([few, len(record.updates["step"]), len(record.episodes["step"]), long])
             where = cell.arm, cell.environment.label
             self._learnt[where] = self._learnt.get(where, 0) + counts
         if record.status == "finished":

@@ -272,22 +272,21 @@ def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str
     """
     from rlbench.training import envs
 
+    facts: dict[str, envs.Facts] = {}
     sizes: dict[str, int] = {}
-    remarks = []
-    for environment in {cell.environment_key: cell.environment for cell in cells}.values():
+    for key, environment in {cell.environment_key: cell.environment for cell in cells}.items():
         with left_as_found(), registered(environment):
-            facts = envs.look_at(environment)
-        sizes[environment.label] = max(facts.size, sizes.get(environment.label, 0))
-        remarks += [facts.remark] if facts.remark else []
-        for cell in cells:
-            blind = cell.environment is environment and type(cell.algorithm).network is Algorithm.network
-            if facts.shape and blind:
-                raise RlbenchError(
-                    f"{environment.label} shows images of {' x '.join(map(str, facts.shape))}, and the network of "
-                    f"{cell.arm} is a perceptron of {facts.size:,} inputs; give {cell.algorithm.name} a network of its "
-                    "own (Algorithm.network), or use a version of the environment whose observations are features."
-                )
-    return sizes, remarks
+            facts[key] = envs.look_at(environment)
+        sizes[environment.label] = max(facts[key].size, sizes.get(environment.label, 0))
+    for cell in cells:
+        seen = facts[cell.environment_key]
+        if seen.shape and type(cell.algorithm).network is Algorithm.network:
+            raise RlbenchError(
+                f"{cell.environment.label} shows images of {' x '.join(map(str, seen.shape))}, and the network of "
+                f"{cell.arm} is a perceptron of {seen.size:,} inputs; give {cell.algorithm.name} a network of its own "
+                "(Algorithm.network), or use a version of the environment whose observations are features."
+            )
+    return sizes, [seen.remark for seen in facts.values() if seen.remark]
 
 
 class ClaimQueue(Iterator[Pack]):

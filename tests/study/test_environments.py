@@ -409,3 +409,27 @@ def test_a_wrapper_that_there_is_not_is_named() -> None:
     ):
         with pytest.raises(RlbenchError, match=said):
             bound(Environment("CartPole-v1", wrappers=[name]))
+
+
+class Screen(gymnasium.Env[Any, Any]):
+    """Shows an image."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+def test_images_are_refused_for_a_perceptron_whichever_arm_has_it(tmp_path: Path) -> None:
+    class Seeing(registry.load("ppo-clip")):  # type: ignore[misc]
+        name = "seeing"
+
+        def network(self, observations: int, outputs: int) -> torch.nn.Module:
+            return torch.nn.Linear(observations, outputs + 1)
+
+    gymnasium.registry.pop("Screen-v0", None)
+    gymnasium.register("Screen-v0", Screen)
+    arms = [Arm(Seeing), "ppo-clip"]
+    plans = [make_plan(Experiment(f"e{number}", [arm], ["Screen-v0"], 1, 4096)) for number, arm in enumerate(arms)]
+    with pytest.raises(
+        RlbenchError, match=r"Screen-v0 shows images of 8 x 8 x 3, and the network of ppo-clip is a perc"
+    ):
+        execute_all(plans, tmp_path, workers=0, progress=False)

@@ -115,11 +115,11 @@ def test_nothing_is_shown_if_nothing_is_wanted(packs: list[Pack], capsys: pytest
 
 
 def test_an_environment_without_an_end_and_an_arm_without_a_lesson_are_warned_of() -> None:
-    def ran(arm: str, label: str, ends: list[int], learnt: bool) -> None:
+    def ran(arm: str, label: str, ends: list[int], learnt: bool, steps: int = 2_000) -> None:
         moved = 1.0 * learnt
         updates = {"step": [10, 20], "kl_max": [moved] * 2, "ratio_max": [1 + moved] * 2, "gradient_steps": [1, 1]}
         episodes = {"step": np.array(ends), "return": np.ones(len(ends)), "length": np.ones(len(ends))}
-        cell = SimpleNamespace(arm=arm, trains=True, steps=2_000, environment=SimpleNamespace(label=label))
+        cell = SimpleNamespace(arm=arm, trains=True, steps=steps, environment=SimpleNamespace(label=label))
         table = {name: np.array(column) for name, column in updates.items()}
         summary.add(cast(Cell, cell), RunRecord("finished", "", 20, episodes, table))
 
@@ -128,6 +128,8 @@ def test_an_environment_without_an_end_and_an_arm_without_a_lesson_are_warned_of
     ran("b", "Endless on ice", [], learnt=False)
     ran("a", "Sound", [5], learnt=True)
     ran("b", "Sound", [], learnt=False)
-    first, second = summary.idle
+    ran("b", "Brief", [], learnt=False, steps=100)  # too short to say that no episode ends
+    first, second, third = summary.idle
+    assert third.startswith("b on Brief: 2 of 2 updates left the policy as it was")
     assert first.startswith("Endless on ice: no episode ended in any run")
     assert second.startswith("b on Sound: 2 of 2 updates left the policy as it was")

@@ -470,18 +470,18 @@ def _thin_chosen(ax: Axes) -> None:
 
 
 # By kind of file. No dates: the same runs give the same bytes.
-METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 
 def write_figure(
-    figure: Figure, directory: Path, name: str, dpi: int, kinds: Collection[str] = tuple(METADATA)
+    figure: Figure, directory: Path, name: str, dpi: int, kinds: Collection[str] = tuple(_METADATA)
 ) -> dict[str, bytes]:
     """Write a figure that is laid out as NAME.svg, .pdf and .png, and return their bytes by kind; within `styled`."""
     files = {}
     with matplotlib.rc_context({"svg.hashsalt": "rlbench"}):
         for kind in kinds:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=METADATA[kind], dpi=dpi if kind == "png" else "figure")
+            figure.savefig(buffer, format=kind, metadata=_METADATA[kind], dpi=dpi if kind == "png" else "figure")
             files[kind] = buffer.getvalue()
             write(directory / f"{name}.{kind}", files[kind], inside=directory)
     return files

@@ -254,10 +254,11 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     key = f"In brackets: the difference from the mean {score} of {results.baseline}, with its 95 % interval"
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
+    styles = styles_of(results)
     for arm in results.arms:
         if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
             together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
-            shown = {"arm": arm, "color": styles_of(results)[arm].color, "everywhere": together}
+            shown = {"arm": arm, "color": styles[arm].color, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
             opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening
