@@ -211,6 +211,25 @@ def test_poor_data_still_gives_a_report(data, document, said):
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
 
 
+@pytest.mark.parametrize(("baseline", "answered"), [("reinforce", True), (None, False)])
+def test_every_figure_is_shown_once_with_an_answer_and_without(baseline, answered):
+    document = experiment_document(FEW, ENVIRONMENTS, seeds=2) | {"baseline": baseline}
+    results = Results(document, make_tables(FEW, ENVIRONMENTS, seeds=2, steps=8_000))
+    shown = [replace(picture, uri=f"data:,{picture.name}") for picture in pictures(results)]
+    text = page_html(results, all_tables(results), shown)
+    assert ('class="answer"' in text) == answered
+    assert sorted(re.findall(r'src="data:,([^"]+)"', text)) == sorted(picture.name for picture in shown)
+
+
+def test_a_mean_over_environments_of_which_one_lacks_runs_has_a_report():
+    gone = {("ppo-clip", "Acrobot-v1", seed): "failed" for seed in range(4)}
+    claim = Claim("PPO learns faster", ["ppo-clip", "reinforce"], "greater", smallest_effect=0.05, over="mean")
+    document = experiment_document(FEW, ENVIRONMENTS, seeds=4) | {"claims": [claim.document()]}
+    for outcomes, shown in (({}, True), (gone, False)):
+        text = words_of(make_tables(FEW, ENVIRONMENTS, seeds=4, steps=8_000, outcomes=outcomes), document).text
+        assert ("On each environment: CartPole-v1" in text) == shown
+
+
 def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were_made():
     claims = [
         Claim("PPO beats REINFORCE", ["ppo-clip", "reinforce"], "greater", smallest_effect=0.05),

@@ -156,6 +156,8 @@ def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
     claim, scores = verdict.claim, results.scores
     if part.environment != ALL or not part.other or claim.event is not None or claim.metric not in scores:
         return ""
+    if not isfinite(part.effect.point):  # an environment lacks runs
+        return ""
     used = scores[scores["used"].astype(bool)]
     means = used.groupby(["arm", "environment"])[claim.metric].mean()
     each = [

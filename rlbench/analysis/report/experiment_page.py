@@ -50,16 +50,17 @@ def page_html(
 ) -> str:
     """Return the page with these tables and drawn figures in it, which are also there as files of these kinds."""
     sections: dict[str, list[Picture]] = {}
-    shown = list(drawn)
-    # Beside the answer stand the curves over all environments, or of the only one.
-    first = next((picture for picture in shown if picture.name == "learning-curves-all"), shown[0] if shown else None)
+    shown, opening = list(drawn), answer(results)
+    # Beside the answer, where there is one, stand the curves over all environments, or of the only one.
+    curves = [picture for picture in shown if picture.name == "learning-curves-all"] or shown
+    first = curves[0] if opening and curves else None
     for picture in shown:
         if picture is not first:
             sections.setdefault(picture.section, []).append(picture)
     return page(
         "report.html.j2",
         name=results.experiment.name or "Experiment",
-        answer=answer(results),
+        answer=opening,
         first=first,
         never=never_learnt(results),
         headline=headline(results),
