@@ -124,16 +124,21 @@ class Results(JudgedResults):
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.
 
-        Figures are SVG, and files of `kinds`, "pdf" and "png". `progress` gets what is done and how much of it.
+        Figures are SVG, and files of `kinds`, "pdf" and "png". `progress` gets what is done and how much of it. A
+        report that is there, of the same runs, is left as it is.
         """
+        from rlbench.analysis.report.table import PAGE, is_current
+
+        if is_current(self, kinds, Path(out_dir)):
+            return Path(out_dir) / PAGE
         from rlbench.analysis.report.experiment_page import write_report
 
         return write_report(self, out_dir, kinds, progress)
 
     def _repr_html_(self) -> str:
-        from rlbench.analysis.report.tables import is_measured, numbers_table, summary_table
+        from rlbench.analysis.report.tables import numbers_table, summary_table
 
-        table = numbers_table(self) if is_measured(self) else summary_table(self)
+        table = numbers_table(self) if self.measured else summary_table(self)
         return f"<p>{html.escape(repr(self))}</p>{table.shown.to_html(index=False)}"
 
 

@@ -17,7 +17,7 @@ from rlbench.files import is_name
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.verdicts import JudgedResults
-    from rlbench.analysis.report import SuiteResults
+    from rlbench.analysis.report.entries import SuiteResults
     from rlbench.suite import Showpiece
 
 
@@ -60,8 +60,7 @@ def report(ctx: click.Context, experiment: str, out: str | None, kinds: tuple[st
 
 def _report_suite(folder: str, out: str | None, kinds: Sequence[str], options: RunOptions) -> Sequence[str]:
     """Write the report of a suite and return what on it could not be computed."""
-    from rlbench.analysis.report import write_suite_report
-    from rlbench.analysis.report.suite_page import summary
+    from rlbench.analysis.report.suite_page import summary, write_suite_report
 
     suite = _suite_results(folder, options)
     path = Path(out) if out else make_folder(_report_folder(suite.name, options), options.results)
@@ -75,8 +74,8 @@ def _report_suite(folder: str, out: str | None, kinds: Sequence[str], options: R
 
 def _suite_results(folder: str, options: RunOptions) -> SuiteResults:
     """Return the suite of a folder with all of its runs that are stored."""
-    from rlbench.analysis.report import SuiteResults
     from rlbench.analysis.report.archive import is_archived, read_archive
+    from rlbench.analysis.report.entries import SuiteResults
     from rlbench.results import open_results
     from rlbench.store.folders import read_register
     from rlbench.store.runs import STORE

@@ -300,3 +300,28 @@ def test_nothing_planned_and_nowhere_to_write_are_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RlbenchError, match="Cannot write the report"):
         Results({}, tables).report(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("change", "drawn"),
+    [
+        (lambda folder, tables: ((), tables), False),
+        (lambda folder, tables: (["png"], tables), True),
+        (lambda folder, tables: ((folder / "figures/learning-curves-CartPole-v1.svg").unlink() or (), tables), True),
+        (lambda folder, tables: ((folder / "report.html").write_text("mine") and (), tables), True),
+        (lambda folder, tables: ((), tables._replace(episodes=tables.episodes.iloc[1:])), True),
+        (lambda folder, tables: ((), tables._replace(runs=tables.runs.assign(seconds=9.0))), True),
+    ],
+    ids=["nothing", "kinds", "a figure is gone", "another page", "an episode less", "a column of the runs"],
+)
+def test_a_report_is_drawn_again_where_something_has_changed(tmp_path, monkeypatch, change, drawn):
+    from rlbench.analysis.report import experiment_page
+
+    tables = make_tables(["ppo-clip"], ["CartPole-v1"], seeds=2, steps=8_000)
+    document = experiment_document(["ppo-clip"], baseline=None)
+    Results(document, tables).report(tmp_path)
+    kinds, tables = change(tmp_path, tables)
+    calls = []
+    monkeypatch.setattr(experiment_page, "write_report", lambda *given: calls.append(given))
+    Results(document, tables).report(tmp_path, kinds)
+    assert bool(calls) == drawn

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from rlbench.analysis.format import csv_text
-from rlbench.analysis.report import SuiteResults, write_suite_report
+from rlbench.analysis.report.entries import SuiteResults
+from rlbench.analysis.report.suite_page import write_suite_report
 from rlbench.analysis.report.table import Table, latex, markdown
 from rlbench.claims import Claim
 from rlbench.results import Results, read_results

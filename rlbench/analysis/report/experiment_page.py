@@ -10,12 +10,13 @@ The same runs and the same seed give the same bytes: nothing here reads a clock.
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from rlbench.analysis.draw.style import styles_of
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import Progress, of_experiment, registered, registration
 from rlbench.analysis.report.figures import Picture, pictures, render
 from rlbench.analysis.report.sentences import answer, headline, method_facts, never_learnt, warnings
-from rlbench.analysis.report.table import PAGE, Table, fresh_folder, page, write_tables
+from rlbench.analysis.report.table import PAGE, Table, fresh_folder, made_from, page, write_tables
 from rlbench.analysis.report.tables import all_tables
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
@@ -41,14 +42,21 @@ def write_report(
         figures = fresh_folder(out, "figures")
         write_tables(tables, fresh_folder(out, "tables"))
         drawn = render(pictures(results), figures, kinds, progress)
-        write(out / PAGE, page_html(results, tables, drawn, kinds), inside=out)
+        write(out / PAGE, page_html(results, tables, drawn, kinds, made_from(results, kinds, out)), inside=out)
     return out / PAGE
 
 
 def page_html(
-    results: JudgedResults, tables: Iterable[Table], drawn: Iterable[Picture], kinds: Collection[str] = ()
+    results: JudgedResults,
+    tables: Iterable[Table],
+    drawn: Iterable[Picture],
+    kinds: Collection[str] = (),
+    source: str = "",
 ) -> str:
-    """Return the page with these tables and drawn figures in it, which are also there as files of these kinds."""
+    """Return the page with these tables and drawn figures in it, which are also there as files of these kinds.
+
+    `source` is the hash of what they were made from.
+    """
     sections: dict[str, list[Picture]] = {}
     shown, opening = list(drawn), answer(results)
     # Beside the answer, where there is one, stand the curves over all environments, or of the only one.
@@ -64,6 +72,7 @@ def page_html(
         first=first,
         never=never_learnt(results),
         headline=headline(results),
+        styles=styles_of(results),
         claims=[
             (verdict.verdict, f"{claim_sentence(verdict)} {registration(claim)}")
             for verdict, claim in zip(results.verdicts, registered(results), strict=True)
@@ -75,4 +84,5 @@ def page_html(
         sections=sections,
         kinds=["svg", *kinds],
         longest=_ON_PAGE_ROWS,
+        source=source,
     )

@@ -31,7 +31,6 @@ from rlbench.analysis.format import capital
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
 from rlbench.analysis.report.claims import event_name, place_name, short_labels
 from rlbench.analysis.report.entries import Entry, Progress
-from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
@@ -88,7 +87,7 @@ def _save(figure: Figure, name: str, directory: Path, kinds: Collection[str]) ->
 
 def pictures(results: JudgedResults) -> list[Picture]:
     """Return the figures of the report in the order in which they are shown; none where nothing was trained."""
-    return [] if is_measured(results) else list(_pictures(results))
+    return [] if results.measured else list(_pictures(results))
 
 
 # Of a metric: what its scores are, and how a title ends and begins with it.

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.draw.style import styles_of
 from rlbench.analysis.format import count, form_of, listed, number, p_equals, ranges, steps, text, visible
 from rlbench.analysis.judge.compare import ALPHA, Comparison, interim_warnings, warning
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import change_text, decisive, effect_meaning, effect_text, parts_of_mean, runs_text
 from rlbench.analysis.report.entries import of_experiment
-from rlbench.analysis.report.tables import is_measured
 from rlbench.analysis.scores.metrics import axis_label, metric_name
 from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, normalise, reference
 from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate, interval_name
@@ -41,7 +39,7 @@ def warnings(results: JudgedResults) -> list[str]:
     if experiment.source:
         lines += _unequal(results)
     unknown = [name for name in results.environments if reference(name, results.references) is None]
-    if unknown and not is_measured(results):
+    if unknown and not results.measured:
         absent = "reference scores are given" if experiment.source else "reference returns are known"
         lines.append(
             f"No {absent} for {', '.join(unknown)}, so its scores are not normalised and do not "
@@ -133,7 +131,7 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
             detectable.append(f"{pair}: {one.detectable:{form}}")
     return {
         "results": results,
-        "measured": is_measured(results),
+        "measured": results.measured,
         "level": f"{LEVEL:.0%}".replace("%", " %"),
         "repetitions": f"{REPETITIONS:,}",
         "band_repetitions": f"{BAND_REPETITIONS:,}",
@@ -243,7 +241,7 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     verdict over all environments, or that on which all of them agree, or "mixed".
     """
     opening: dict[str, Any] = {"question": results.experiment.question, "arms": []}
-    if is_measured(results):
+    if results.measured:
         what = "a function computed the numbers for each environment and seed"
         return opening | {"short": [f"Nothing was trained for this: {what}."]}
     if not results.comparisons:
@@ -254,11 +252,10 @@ def headline(results: JudgedResults) -> dict[str, Any]:
     key = f"In brackets: the difference from the mean {score} of {results.baseline}, with its 95 % interval"
     scale = "; over all environments, of normalised scores (random policy 0, target 1)" if places[ALL] else ""
     opening["short"] = [_at(place, compared) for place, compared in places.items() if compared] + [f"{key}{scale}."]
-    styles = styles_of(results)
     for arm in results.arms:
         if compared := [comparison for here in places.values() for comparison in here if comparison.arm == arm]:
             together, verdicts = compared[0].environment == ALL, {comparison.verdict for comparison in compared}
-            shown = {"arm": arm, "color": styles[arm].color, "everywhere": together}
+            shown = {"arm": arm, "everywhere": together}
             shown["verdict"] = compared[0].verdict if together or len(verdicts) == 1 else "mixed"
             opening["arms"].append(shown | {"lines": [sentence(comparison) for comparison in compared]})
     return opening

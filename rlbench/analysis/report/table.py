@@ -12,9 +12,12 @@ One list of columns gives a table with full numbers for programs and with text f
 is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
 """
 
+import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +25,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rlbench.analysis.format import NONE, csv_text, number, text
+from rlbench.analysis.scores.results import Results
 from rlbench.analysis.stats.estimates import Estimate
-from rlbench.files import folder, write
+from rlbench.files import folder, read_bytes, write
 
 PAGE = "report.html"
 _ENDINGS = {"figures": (".svg", ".pdf", ".png"), "tables": (".csv", ".md", ".tex"), "runs": (".parquet", ".md")}
@@ -51,6 +55,34 @@ def fresh_folder(report: Path, name: str) -> Path:
         if old.name.endswith(_ENDINGS[name]) and (old.is_symlink() or not old.is_dir()):
             old.unlink()
     return path
+
+
+def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
+    """Return a hash of all that a report follows from, and of the files that it has left in its folder."""
+    document = results.experiment
+    asked = [getattr(document, name) for name in ("json", "register", "sequential", "source", "digest", "notes")]
+    package = Path(__file__).parents[2]
+    code = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css")]
+    files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*"))]
+    facts = [asked, results.references, results.seed, results.metrics, sorted(kinds)]
+    facts += [[path.name, path.stat().st_size] for path in files]
+    facts += [version(library) for library in ("matplotlib", "numpy", "pandas", "scipy", "seaborn")]
+    total = hashlib.sha256(json.dumps(facts, default=str).encode())
+    for path in code:
+        total.update(path.read_bytes())
+    for frame in (*results.tables, results._scores, results._curves):
+        if frame is not None:
+            total.update(repr(list(frame)).encode())
+            total.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+    return total.hexdigest()
+
+
+def is_current(results: Results, kinds: Collection[str], report: Path) -> bool:
+    """Return whether the page in a folder, and what belongs to it, is what would be written now."""
+    try:
+        return f'content="{made_from(results, kinds, report)}"'.encode() in read_bytes(report / PAGE)[:1000]
+    except OSError:
+        return False
 
 
 Record = Mapping[str, Any]

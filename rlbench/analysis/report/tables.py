@@ -22,7 +22,7 @@ from rlbench.analysis.scores.scores import ALL, possible_range
 from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.estimates import interval_name
 from rlbench.analysis.stats.sweeps import pick_best
-from rlbench.records import MEASURED, cause
+from rlbench.records import cause
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
 _LINES = 12  # of a traceback's end
@@ -31,15 +31,10 @@ _SCORE = Column("score", "Score", lambda record: axis_label(record["score"]))
 _IMPROVEMENT = Column("improvement", "P(run beats baseline)", ".2f")
 
 
-def is_measured(results: JudgedResults) -> bool:
-    """Return whether the results are numbers that a function computed, without training, curves or scores."""
-    return bool((results.runs["algorithm"] == MEASURED).all())
-
-
 def all_tables(results: JudgedResults) -> list[Table]:
     """Return every table of a report that has rows, the most important first; the first one always."""
     runs = [run_counts_table(results), failure_causes_table(results), stopped_table(results)]
-    if is_measured(results):
+    if results.measured:
         tables = [numbers_table(results), claims_table(results), *runs]
     else:
         tables = [summary_table(results), aggregate_table(results), comparison_table(results), claims_table(results)]

@@ -16,7 +16,7 @@ from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.scores import REFERENCES, Reference, traces
 from rlbench.claims import Claim, from_document
 from rlbench.errors import RlbenchError, nearest
-from rlbench.records import Environment
+from rlbench.records import MEASURED, Environment
 from rlbench.store import Tables
 
 JSON = Mapping[str, Any]
@@ -185,6 +185,11 @@ class Results:
     def baseline(self) -> str | None:
         """The arm that the others are compared with, if the experiment names one that was planned."""
         return self.experiment.baseline if self.experiment.baseline in self.arms else None
+
+    @property
+    def measured(self) -> bool:
+        """Whether they are numbers that a function computed, without training, curves or scores."""
+        return bool((self.runs["algorithm"] == MEASURED).all())
 
     @property
     def claims(self) -> tuple[Claim, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlbench.analysis.report import SuiteResults
+from rlbench.analysis.report.entries import SuiteResults
 from rlbench.claims import Claim
 from rlbench.results import Results
 from rlbench.suite import Erratum, Exact, Suite

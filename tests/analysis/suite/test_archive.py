@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlbench.analysis.report import SuiteResults
 from rlbench.analysis.report.archive import archive, shortened, thin, write_archive
+from rlbench.analysis.report.entries import SuiteResults
 from rlbench.analysis.scores.metrics import measure
 from rlbench.suite import Suite
 from tests.analysis.suite.made import PAIR, PAIR_CLAIMS, made, member

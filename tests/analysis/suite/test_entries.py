@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlbench.analysis.report import SuiteResults, entries_of
-from rlbench.analysis.report.entries import natural
+from rlbench.analysis.report.entries import SuiteResults, entries_of, natural
 from rlbench.analysis.report.suite_page import problems
 from rlbench.claims import Claim
 from rlbench.suite import Exact, Suite

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rlbench.analysis.report import SuiteResults, entries_of, figures, write_suite_report
-from rlbench.analysis.report.entries import demonstrated
-from rlbench.analysis.report.suite_page import specification, suite_page, summary, underpowered
+from rlbench.analysis.report import figures
+from rlbench.analysis.report.entries import SuiteResults, demonstrated, entries_of
+from rlbench.analysis.report.suite_page import specification, suite_page, summary, underpowered, write_suite_report
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError
 from rlbench.suite import Erratum, Suite
