@@ -53,18 +53,18 @@ class Direction(NamedTuple):
     outside: bool = False
 
 
-_LIMITED = "{metric} of {arms} is {limits}"
+_LIMITED = "the {metric} of {arms} is {limits}"
 DIRECTIONS: Mapping[str, Direction] = {
-    "greater": Direction("pair", "{metric} of {first} exceeds that of {others}{by}", low=1),
-    "less": Direction("pair", "{metric} of {first} stays below that of {others}{by}", high=-1),
-    "different": Direction("pair", "{metric} of {first} and of {others} differ{by}", -1, 1, outside=True),
-    "equivalent": Direction("pair", "{metric} of {first} and of {others} differ by less than {d}", -1, 1),
-    "not-less": Direction("pair", "{metric} of {first} is at most {d} below that of {others}", low=-1),
-    "not-greater": Direction("pair", "{metric} of {first} is at most {d} above that of {others}", high=1),
-    "increasing": Direction("trend", "{metric} rises from {first} to {last}{by}", low=1),
-    "decreasing": Direction("trend", "{metric} falls from {first} to {last}{by}", high=-1),
-    "peak": Direction("inner", "{metric} of {best} exceeds that of both {first} and {last}{by}", low=1),
-    "dip": Direction("inner", "{metric} of {best} stays below that of both {first} and {last}{by}", high=-1),
+    "greater": Direction("pair", "{first} exceeds {others} in {metric}{by}", low=1),
+    "less": Direction("pair", "{first} stays below {others} in {metric}{by}", high=-1),
+    "different": Direction("pair", "{first} and {others} differ in {metric}{by}", -1, 1, outside=True),
+    "equivalent": Direction("pair", "{first} and {others} differ in {metric} by less than {d}", -1, 1),
+    "not-less": Direction("pair", "{first} is at most {d} below {others} in {metric}", low=-1),
+    "not-greater": Direction("pair", "{first} is at most {d} above {others} in {metric}", high=1),
+    "increasing": Direction("trend", "the {metric} rises from {first} to {last}{by}", low=1),
+    "decreasing": Direction("trend", "the {metric} falls from {first} to {last}{by}", high=-1),
+    "peak": Direction("inner", "{best} exceeds both {first} and {last} in {metric}{by}", low=1),
+    "dip": Direction("inner", "{best} stays below both {first} and {last} in {metric}{by}", high=-1),
     "above": Direction("bound", _LIMITED, low=1),
     "below": Direction("bound", _LIMITED, high=-1),
     "within": Direction("bound", _LIMITED, -1, 1),

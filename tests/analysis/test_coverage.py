@@ -22,9 +22,12 @@ def test_intervals_that_do_not_hold_say_what_they_held():
     found = estimates.measured("mean", 10)
     assert (found.fewest, found.most) == (10, 10)
     assert found.low < estimates.LEAST
-    held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
-    name = f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 10 runs"
-    assert estimates.interval_name([estimate("mean", 10)]) == name
+    assert estimates.interval_name([estimate("mean", 10)]) == "nominal 95 % interval"
+    said = estimates.nominal(10)
+    assert said.startswith("with 10 runs: ")
+    assert f"mean {found.low * 100:.0f} to {found.high * 100:.0f} %" in said
+    assert "IQM" not in said
+    assert estimates.nominal(2) == ""
     assert estimates.measured("mean", 99)[2:] == (20, 20)
 
 
@@ -35,20 +38,21 @@ def test_four_runs_were_simulated_by_themselves():
     assert few.low < estimates.measured("IQM", 5).low
     assert few.low < estimates.LEAST
     said = estimates.interval_name([intervals.bootstrap(np.array([1.0, 2.0, 4.0, 9.0]))])
-    held = f"{few.low * 100:.0f} to {few.high * 100:.0f} %"
-    assert said == f"nominal 95 % interval, which held the truth in {held} of simulated experiments with 4 runs"
+    assert said == "nominal 95 % interval"
 
 
 def test_between_simulated_numbers_of_runs_the_worse_counts():
     few, many, between = (estimates.measured("share of runs (Wilson)", n) for n in (5, 10, 9))
     assert few.low > estimates.LEAST > many.low
     assert between == (many.low, max(few.high, many.high), 5, 10)
-    assert estimates.interval_name([estimate("collapse probability", 9)]).endswith("with 5 to 10 runs")
+    assert estimates.interval_name([estimate("collapse probability", 9)]) == "nominal 95 % interval"
+    assert estimates.nominal(9).startswith("with 5 to 10 runs: ")
 
 
 def test_the_fewest_runs_of_a_figure_count():
-    both = [estimate("mean", 20), estimate("mean", 5), estimate("mean", 1)]
-    assert estimates.interval_name(both).endswith("with 5 runs")
+    both = [estimate("IQM", 20), estimate("IQM", 3), estimate("IQM", 1)]
+    assert estimates.interval_name(both[:1]) == "95 % interval"
+    assert estimates.interval_name(both) == "nominal 95 % interval"
 
 
 def test_what_was_not_measured_is_nominal():
@@ -61,4 +65,5 @@ def test_a_simultaneous_band_has_its_own_coverage():
     line = np.zeros(3)
     band = Band(line, line, line, 0.95, 20, "method", 20, "mean", simultaneous=True)
     low, high = estimates.measured("whole curve, simultaneous band", 20)[:2]
-    assert f"{low * 100:.0f} to {high * 100:.0f} %" in estimates.interval_name([band])
+    assert estimates.interval_name([band]) == "nominal 95 % interval"
+    assert f"whole curve, simultaneous band {low * 100:.0f} to {high * 100:.0f} %" in estimates.nominal(20)

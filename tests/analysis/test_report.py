@@ -256,7 +256,7 @@ def test_claims_have_a_table_with_their_numbers_and_the_page_says_when_they_were
     (table,) = (one for one in all_tables(results) if one.name == "claims")
     assert len(table.data) == 6
     assert {"effect", "effect_low", "p", "size", "needed", "detectable", "part_verdict"} <= set(table.data)
-    assert table.shown["Claimed"].tolist()[::2] == ["> 0.05", "< −0.001", "within ±0.05"]
+    assert table.shown["Claimed"].tolist()[::2] == ["more than 0.05", "less than −0.001", "within ±0.05"]
     late = words_of(tables, document)
     assert late.text.count("Not written down before the runs: any claim.") == 2  # below the claims, and as a warning
 

@@ -260,7 +260,11 @@ def test_a_premise_that_no_run_meets_leaves_nothing_to_decide() -> None:
     made.updates.loc[empty, "kl"] = np.nan
     found = judge(claim, made)
     assert (found.verdict, found.parts[0].verdict) == ("undecidable", "undecidable")
-    assert found.parts[0].note == "It cannot be decided: none of the 6 finished runs of b on F has a value of kl:mean."
+    assert (
+        found.parts[0].note
+        == "It cannot be decided: none of the 6 finished runs of b on F has a value of KL divergence (mean of a "
+        "run)."
+    )
     assert found.parts[0].note in claim_sentence(found)
     assert np.isnan(found.needed)
     each = judge(Claim("c", ["a", "b"], "greater", "kl:mean", 5.0), made)  # on E it is refuted, and that is enough
@@ -276,7 +280,7 @@ def test_a_premise_that_no_run_meets_leaves_nothing_to_decide() -> None:
     half = apart.updates["cell"].isin([f"{'ab'[seed % 2]}/F/{seed}" for seed in range(6)])
     apart.updates.loc[half, "kl"] = np.nan
     assert judge(claim, apart).parts[0].note == (
-        "It cannot be decided: no seed has a value of kl:mean in all of a, b on F."
+        "It cannot be decided: no seed has a value of KL divergence (mean of a run) in all of a, b on F."
     )
     stopped = {("b", "F", seed): "failed" for seed in range(6)}
     assert judge(claim, results({place: rng.normal(size=6) for place in places}, stopped)).verdict == "inconclusive"

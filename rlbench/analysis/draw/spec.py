@@ -309,7 +309,7 @@ class Resolved:
         trained = "" if (runs["algorithm"] == MEASURED).all() else f", {budget} environment steps each"
         counts = frame.run_counts(runs, [arm for arm in arms or self.arms if arm in set(runs["arm"])])
         estimates = [estimate for numbers in panels.values() for estimate in numbers.estimates]
-        name = interval_name(estimates).partition(",")[0] if estimates else ""
+        name = interval_name(estimates) if estimates else ""
         interval = f" with {'its' if slide == 'Mean' else 'their'} {name}" if estimates else ""
         number = f"n = {each} per arm and environment{trained}."
         present = {str(line) for numbers in panels.values() for line in numbers.table["line"]}

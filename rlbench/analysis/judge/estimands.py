@@ -20,7 +20,7 @@ from math import factorial
 import numpy as np
 import pandas as pd
 
-from rlbench.analysis.scores.metrics import COMPARE, measure
+from rlbench.analysis.scores.metrics import COMPARE, measure, metric_name
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL, identical
 from rlbench.analysis.stats import intervals, power
@@ -316,13 +316,13 @@ class Values:
         for name, here in self.table.groupby("environment", sort=False):
             place = str(name)
             if self._complete and here["finished"].all() and not here.groupby("seed")["used"].all().any():
-                why = f"no seed has a value of {self._metric} in all of {', '.join(self._arms)} on {place}"
+                why = f"no seed has a value of {metric_name(self._metric)} in all of {', '.join(self._arms)} on {place}"
                 reasons |= {(place, arm): why for arm in self._arms}
             for arm in self._arms:
                 rows = here[here["arm"] == arm]
                 if rows["finished"].any() and not rows["used"].any():
                     finished = f"{rows['finished'].sum()} finished runs of {arm} on {place}"
-                    why = f"none of the {finished} has a value of {self._metric}"
+                    why = f"none of the {finished} has a value of {metric_name(self._metric)}"
                     reasons |= {(place, other): why for other in (self._arms if self._complete else [arm])}
         return reasons
 

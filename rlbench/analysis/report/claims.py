@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, isfinite, isnan
 from typing import Any
 
-from rlbench.analysis.format import NONE, listed, number, p_equals, span, text
+from rlbench.analysis.format import NONE, capital, listed, number, p_equals, span, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
 from rlbench.analysis.scores.metrics import comparison_sign, metric_name
@@ -13,26 +14,29 @@ from rlbench.analysis.scores.scores import ALL, IDENTICAL
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.claims import DIRECTIONS, Claim
 
+_LOG = "log2_"  # how the name of a metric begins whose differences are ratios
+
 
 def claim_sentence(verdict: Verdict) -> str:
     """Say what the runs say of a claim, by its decisive part."""
     claim, part, failed = verdict.claim, decisive(verdict), verdict.with_failures
     sentences = [f"“{claim.statement}” is {verdict.verdict}."]
     if isfinite(part.effect.point):
-        which = "weakest" if verdict.verdict == "supported" else "decisive"
-        many = f" (the {which} of {len(verdict.parts)} parts)" if len(verdict.parts) > 1 else ""
+        which = "the weakest" if verdict.verdict == "supported" else "the decisive one"
+        many = f" ({which} of {len(verdict.parts)} parts)" if len(verdict.parts) > 1 else ""
         p = part.p_against if verdict.verdict == "refuted" else part.p
         same = part.effect.method == IDENTICAL
         sure = "every seed gave exactly the same result with both" if same else p_equals(p)
-        what = event_name(claim) if claim.event else metric_name(claim.metric)
-        effect = f"{what} {effect_text(claim, part.effect)}, claimed {claimed_text(claim)}"
-        sentences.append(f"{part_name(part)}{many}: {effect}; {sure}.")
+        meaning, effect = _effect_name(claim, part), effect_text(claim, part.effect)
+        result = f"{effect}{' ' if claim.event else ', the '}{meaning}"
+        where = capital(place_text(part.environment))
+        sentences.append(f"{where}{many}: {result}; claimed: {claimed_text(claim)}; {sure}.")
     if part.size is not None and isfinite(part.size.point):
-        sentences.append(f"{part.size_name}: {text(part.size)}.")
+        sentences.append(f"{capital(part.size_name)}: {text(part.size)}.")
     if part.note and verdict.verdict in ("inconclusive", "undecidable"):
         sentences.append(part.note)
     elif verdict.verdict == "inconclusive" and isfinite(verdict.needed):
-        sentences.append(f"About {verdict.needed:.0f} runs per arm and environment would be needed.")
+        sentences.append(f"About {verdict.needed:,.0f} runs per arm and environment would be needed.")
     elif verdict.verdict == "inconclusive":
         sentences.append("If the effect is as estimated, no reasonable number of runs would decide it.")
     if verdict.left_out:
@@ -84,12 +88,22 @@ def part_row(part: Part) -> dict[str, Any]:
 
 def part_name(part: Part) -> str:
     """Return which arm, against which other one, on which environment."""
-    return f"{pair_name(part)} on {part.environment}"
+    return f"{pair_name(part)} {place_text(part.environment)}"
 
 
 def pair_name(part: Part) -> str:
     """Return which arm, and against which other one."""
-    return f"{part.arm} against {part.other}" if part.other else part.arm
+    return f"{_quoted(part.arm)} against {_quoted(part.other)}" if part.other else _quoted(part.arm)
+
+
+def place_text(environment: str) -> str:
+    """Return where a part holds: `on Acrobot-v1`, `on average over the environments`."""
+    return "on average over the environments" if environment == ALL else f"on {environment}"
+
+
+def _quoted(label: str) -> str:
+    """Return a label as it stands in a sentence: in quotation marks where it is more than one word."""
+    return f"“{label}”" if " " in label else label
 
 
 def needed_text(part: Part) -> str:
@@ -109,19 +123,38 @@ def runs_text(parts: Sequence[Part]) -> str:
 
 
 def claimed_text(claim: Claim) -> str:
-    """Return where the claim says that its effect lies, as `> 0.05`; of a share, in percent."""
+    """Return where the claim says that its effect lies, as `more than 0.05`; a share in percent."""
     (low, high), *others = regions(claim)[0]
-    scale, unit = (100, " %") if claim.event and claim.bound is not None else (1, "")
-    low, high, d = scale * low, scale * high, scale * claim.smallest_effect
     if others or (claim.bound is None and isfinite(high - low)):
-        return f"{'beyond' if others else 'within'} ±{number(d)}{unit}"
+        size = _size(claim)
+        return f"{'beyond' if others else 'within'} {size if _is_ratio(claim) else f'±{size}'}"
     if isfinite(high - low):
-        return f"{number(low)} to {number(high)}{unit}"
-    return f"> {number(low)}{unit}" if isfinite(low) else f"< {number(high)}{unit}"
+        return f"{_value(claim, low).removesuffix(' %')} to {_value(claim, high)}"
+    return f"more than {_value(claim, low)}" if isfinite(low) else f"less than {_value(claim, high)}"
+
+
+def _is_ratio(claim: Claim) -> bool:
+    """Return whether the claim is about a difference of logarithms, which is said as a ratio."""
+    return claim.metric.startswith(_LOG) and claim.kind != "bound"
+
+
+def _value(claim: Claim, value: float) -> str:
+    """Return a value of the claim's effect with its unit."""
+    if claim.event is not None:
+        return f"{number(100 * value)} %"
+    return number(2.0**value if _is_ratio(claim) else value)
+
+
+def _size(claim: Claim) -> str:
+    """Return the claim's smallest effect with its unit."""
+    d = claim.smallest_effect
+    return f"a factor of {number(2.0**d)}" if _is_ratio(claim) else _value(claim, d)
 
 
 def effect_text(claim: Claim, effect: Estimate) -> str:
-    """Return an effect with its interval: a share in percent, everything else in units of the metric."""
+    """Return an effect with its interval: a share in percent, a difference of logarithms as a ratio."""
+    if _is_ratio(claim):
+        return text(replace(effect, **{end: 2.0 ** getattr(effect, end) for end in ("point", "low", "high")}))
     if claim.event is None or not isfinite(effect.point):
         return text(effect)
     point, low, high = (f"{100 * share:.0f} %" for share in (effect.point, effect.low, effect.high))
@@ -140,15 +173,26 @@ def effect_meaning(claim: Claim, part: Part) -> str:
     """
     if part.verdict == "undecidable":
         return part.note.rstrip(".")
-    name, kind = metric_name(claim.metric), claim.kind
-    where = "mean over the environments" if part.environment == ALL else f"on {part.environment}"
+    return f"{_effect_name(claim, part)}, {place_text(part.environment)}"
+
+
+def _effect_name(claim: Claim, part: Part) -> str:
+    arm, other = _quoted(part.arm), _quoted(part.other)
     if claim.event is not None:
-        return f"of the runs of {part.arm} have {event_name(claim)}, {where}"
-    if kind == "bound":
-        return f"{name} of {part.arm}, {where}"
-    if kind == "trend":
-        return f"change in {name} from {part.arm} to {part.other}, {where}"
-    return f"difference in {name}, {part.arm} minus {part.other}, {where}"
+        return f"of the runs of {arm} have {event_name(claim)}"
+    name = _metric_name(claim)
+    if claim.kind == "bound":
+        return f"{name} of {arm}"
+    if _is_ratio(claim):
+        first, second = (other, arm) if claim.kind == "trend" else (arm, other)
+        return f"ratio of the {name}, {first} to {second}"
+    if claim.kind == "trend":
+        return f"change in {name} from {arm} to {other}"
+    return f"difference in {name}, {arm} minus {other}"
+
+
+def _metric_name(claim: Claim) -> str:
+    return metric_name(claim.metric.removeprefix(_LOG) if _is_ratio(claim) else claim.metric)
 
 
 def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
@@ -168,18 +212,18 @@ def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
 
 def asked_text(claim: Claim, environments: Sequence[str]) -> str:
     """Say what the claim was taken to mean, in numbers; `environments` are those that it is about."""
-    arms, d = claim.arms, number(claim.smallest_effect)
+    arms = [_quoted(arm) for arm in claim.arms]
     where = "on average over the environments" if claim.over == "mean" else "on every environment"
     where = f"on {environments[0]}" if len(environments) == 1 else where
     words = DIRECTIONS[claim.direction].words.format(
-        metric=f"the share of runs with {event_name(claim)}" if claim.event else metric_name(claim.metric),
+        metric=f"share of runs with {event_name(claim)}" if claim.event else _metric_name(claim),
         arms=listed(arms) if len(arms) < 6 else f"each of {len(arms)} arms ({arms[0]} to {arms[-1]})",
         first=arms[0],
         last=arms[-1],
-        best=claim.best,
-        others=" and ".join(arms[1:]) if len(arms) < 4 else f"each of {len(arms) - 1} other arms",
-        by=f" by more than {d}" if claim.smallest_effect else "",
-        d=d,
+        best=_quoted(claim.best or ""),
+        others=listed(arms[1:]) if len(arms) < 6 else f"each of {len(arms) - 1} other arms",
+        by=f" by more than {_size(claim)}" if claim.smallest_effect else "",
+        d=_size(claim),
         limits=claimed_text(claim),
     )
     return f"{words}, {where}"
@@ -233,7 +277,7 @@ def change_text(judged: Verdict) -> list[str]:
 
 def _supported(verdict: Verdict, part: Part) -> list[str]:
     claim, support = verdict.claim, regions(verdict.claim)[0]
-    lead = "" if len(verdict.parts) == 1 else f"All {len(verdict.parts)} parts support it; the weakest is "
+    lead = "" if (parts := len(verdict.parts)) == 1 else f"{capital(_all(parts))} parts support it; the weakest is "
     return [
         f"{lead}{part_name(part)}: its interval {effect_text(claim, part.effect)} stays "
         f"{_distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
@@ -249,12 +293,13 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
         others = {other.verdict for other in verdict.parts} - {"refuted"}
         rest = next((other for other in ("inconclusive", "undecidable") if other in others), "supported")
         alone = f"; without {'it' if against == 1 else 'them'} the claim would be {rest}" if others else ""
-        lines.append(f"{against} of {len(verdict.parts)} parts refute{'s' * (against == 1)} it{alone}.")
+        which = capital(_all(against)) if against == len(verdict.parts) else f"{against} of {len(verdict.parts)}"
+        lines.append(f"{which} parts refute{'s' * (against == 1)} it{alone}.")
         lead = "The clearest of them is " if against > 1 else "The decisive part is "
     beyond = _distance(claim, clearance(part.effect, refute))
     lines.append(
-        f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond the "
-        f"point from which the claim cannot be true (claimed: {claimed_text(claim)})."
+        f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond "
+        f"where the claim could be true (claimed: {claimed_text(claim)})."
     )
     return lines
 
@@ -284,4 +329,10 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
 
 
 def _distance(claim: Claim, value: float) -> str:
-    return number(value) if claim.event is None else f"{number(100 * value)} percentage points"
+    if claim.event is not None:
+        return f"{number(100 * value)} percentage points"
+    return f"a factor of {number(2.0**value)}" if _is_ratio(claim) else number(value)
+
+
+def _all(count: int) -> str:
+    return "both" if count == 2 else f"all {count}"

@@ -16,7 +16,15 @@ from rlbench.analysis.report.claims import change_text, decisive, effect_meaning
 from rlbench.analysis.report.entries import of_experiment
 from rlbench.analysis.scores.metrics import axis_label, metric_name
 from rlbench.analysis.scores.scores import ALL, IDENTICAL, POINTS, normalise, reference
-from rlbench.analysis.stats.estimates import BAND_REPETITIONS, LEVEL, NO_SPREAD, REPETITIONS, Estimate, interval_name
+from rlbench.analysis.stats.estimates import (
+    BAND_REPETITIONS,
+    LEVEL,
+    NO_SPREAD,
+    REPETITIONS,
+    Estimate,
+    interval_name,
+    nominal,
+)
 from rlbench.records import IDLE, idle, idle_updates
 
 FEW_SEEDS = 10
@@ -139,6 +147,7 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
         "alpha": ALPHA,
         "commits": _commits(runs),
         "seed_count": len(seeds),
+        "nominal": nominal(len(seeds)),
         "seeds": ranges(seeds),
         "budgets": [f"{name}: {int(budgets[name]):,} environment steps per run" for name in results.environments],
         "compared": compared,
@@ -230,8 +239,7 @@ def form_of_comparison(c: Comparison) -> str:
 def _interval(estimate: Estimate, form: str, sign: str = "") -> str:
     if np.isnan(estimate.low) or estimate.method == IDENTICAL:
         return estimate.method
-    name, comma, caution = interval_name([estimate]).partition(", ")
-    return f"{name} {number(estimate.low, form, sign)} to {number(estimate.high, form, sign)}{comma}{caution}"
+    return f"{interval_name([estimate])} {number(estimate.low, form, sign)} to {number(estimate.high, form, sign)}"
 
 
 def headline(results: JudgedResults) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, pag
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
 from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.stats.estimates import nominal
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import write
@@ -251,6 +252,7 @@ def suite_page(
         sections=[_section(suite, entry, drawn.get(entry.name)) for entry in entries],
         errata=errata,
         levels=listed([f"{100 * level:g} %" for level in sorted({claim.level for claim in suite.claims}) or [0.95]]),
+        nominal=nominal(min(suite.designed.values(), default=0)),
         registered=" ".join(suite.registration),
         sha=sha,
         kinds=["svg", *kinds],

@@ -173,7 +173,8 @@ def _parts(metric: str) -> tuple[str, Quantity | None, str, str]:
     """Return the column of a metric without `_normalised`, its quantity, "normalised " or "", and the reduction."""
     column, _, reduction = metric.partition(":")
     plain = column.removesuffix("_normalised")
-    return plain, QUANTITIES.get(plain), "normalised " if plain != column else "", reduction
+    known = None if reduction and plain in OF_RUNS else QUANTITIES.get(plain)  # a measurement's own has only its name
+    return plain, known, "normalised " if plain != column else "", reduction
 
 
 def _reduction(reduction: str) -> str:

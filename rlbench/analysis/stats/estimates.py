@@ -292,6 +292,7 @@ def mean_of_intervals(
 
 FILE = Path(__file__).with_name("calibration.csv")
 LEAST = 0.93  # what a 95 % interval must at least cover, whatever the scores, to be called one
+_NAIVE = "best of a sweep, as it looks"
 
 # Quantities that were not simulated by themselves, and the one that they are an instance of.
 _SAME_AS = {
@@ -327,8 +328,21 @@ def measured(quantity: str, runs: int) -> Coverage | None:
     return Coverage(rates.min(), rates.max(), fewest, most)
 
 
+def nominal(runs: int) -> str:
+    """Return what nominal 95 % intervals covered with `runs` runs: `mean 90 to 98 %` and so on; "" without any."""
+    quantities = dict.fromkeys(pd.read_csv(FILE).query("kind == 'coverage'")["what"])
+    found = {quantity: measured(quantity, runs) for quantity in quantities}
+    held = [
+        f"{quantity} {one.low * 100:.0f} to {one.high * 100:.0f} %"
+        for quantity, one in found.items()
+        if one and one.low < LEAST and quantity != _NAIVE  # which no report shows
+    ]
+    sizes = sorted({size for one in found.values() if one for size in (one.fewest, one.most) if one.low < LEAST})
+    return f"with {' to '.join(map(str, sizes))} runs: {'; '.join(held)}" if held else ""
+
+
 def interval_name(estimates: Sequence[Estimate | Band]) -> str:
-    """Return what an interval may be called: "95 % interval", or "nominal 95 % interval" and what it really covers.
+    """Return what an interval may be called: "95 % interval", or "nominal 95 % interval" if it may cover less.
 
     Of several estimates of the same quantity, such as the points of a figure, the one from the fewest runs counts
     among those that have an interval.
@@ -341,10 +355,4 @@ def interval_name(estimates: Sequence[Estimate | Band]) -> str:
     simultaneous = isinstance(least, Band) and least.simultaneous
     quantity = "whole curve, simultaneous band" if simultaneous else least.quantity
     found = measured(quantity, least.smallest)
-    if found is None or least.level != LEVEL:
-        return f"nominal {name}"
-    if found.low >= LEAST:
-        return name
-    runs = f"{found.fewest}" if found.fewest == found.most else f"{found.fewest} to {found.most}"
-    held = f"{found.low * 100:.0f} to {found.high * 100:.0f} %"
-    return f"nominal {name}, which held the truth in {held} of simulated experiments with {runs} runs"
+    return name if found and found.low >= LEAST and least.level == LEVEL else f"nominal {name}"
