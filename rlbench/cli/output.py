@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 
 def show_plans(plans: Sequence[Plan]) -> None:
-    """Print how many runs plans have: of a single file as arms x environments x seeds."""
+    """Print how many runs plans have: of a single file as arms x environments x seeds, and whether these can decide."""
+    from rlbench.analysis.stats.power import refusal
+    from rlbench.analysis.stats.sequential import ALPHA
+
     if _is_single(plans):
         experiment, cells = plans[0].experiment, plans[0].cells
         sizes = {"arm": plans[0].arms, "environment": experiment.environments, "seed": experiment.seeds}
         counts = " x ".join(f"{len(each)} {what}{'s' if len(each) > 1 else ''}" for what, each in sizes.items())
         click.echo(f"{experiment.name}: {counts} = {len(cells)} runs")
+        seeds = len(experiment.seeds)
+        if len(plans[0].arms) > 1 and (problem := refusal(seeds, seeds, ALPHA)):
+            click.echo(f"warning: {problem} Ten are usual.", err=True)
         return
     planned = [cell.id for plan in plans for cell in plan.cells]
     different = len(set(planned))

@@ -328,3 +328,11 @@ def test_a_report_of_runs_that_had_other_options_says_so(cli: Cli, experiment: P
     assert cli("run", experiment, "--seeds", 1, "--steps", 32, "--workers", 0).exit_code == 0
     result = cli("report", experiment, "--seeds", 2, "--steps", 64)
     assert (result.exit_code, "it ran with other --seeds, --steps or --set" in result.stderr) == (2, True)
+
+
+def test_seeds_that_cannot_decide_are_said_before_training(cli: Cli, experiment: Path) -> None:
+    result = cli("run", experiment)
+    first, second = result.output.splitlines()[:2]
+    assert first.endswith("= 4 runs")
+    assert second.startswith("warning: A permutation test of 2 against 2 runs cannot give a p below 0.33")
+    assert "warning" not in cli("run", experiment, "--seeds", "4").output

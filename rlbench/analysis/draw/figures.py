@@ -26,7 +26,7 @@ from rlbench.analysis.draw.spec import (
     scatter_numbers,
     sweep_numbers,
 )
-from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_styles, styled, styles_like
+from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_styles, ordered_styles, styled, styles_like
 from rlbench.analysis.format import capital, csv_text
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
@@ -108,6 +108,8 @@ def scatter(spec: Resolved) -> Drawn:
     algorithms = dict(zip(results.runs["arm"], map(str, results.runs["algorithm"]), strict=True))
     listed = arm_styles(list(dict.fromkeys(algorithms[arm] for arm in spec.arms)))
     styles = {arm: listed[algorithms[arm]] for arm in spec.arms}
+    if len(listed) == 1:  # then the arms are named, and otherwise their algorithms
+        listed = styles = ordered_styles(spec.arms)
     across = np.concatenate([numbers.table["x"].to_numpy(np.float64) for numbers in panels.values()])
 
     def draw(environment: str, ax: Axes, named: bool) -> None:

@@ -22,7 +22,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, FixedFormatter, FixedLocator, LogLocator, MaxNLocator, PercentFormatter
 from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
@@ -176,7 +176,8 @@ def interval_note(estimates: Iterable[Estimate | Band], what: str) -> str:
 
 def interval_words(estimates: Sequence[Estimate | Band]) -> str:
     """Return what intervals may be called, with the methods that gave them in brackets."""
-    return f"{interval_name(estimates)} ({', '.join(dict.fromkeys(estimate.method for estimate in estimates))})"
+    known = [one for one in estimates if np.isfinite(one.point).any()] or estimates  # or why there is none
+    return f"{interval_name(estimates)} ({', '.join(dict.fromkeys(one.method for one in known))})"
 
 
 def note_lines(sentences: Iterable[str], width: float) -> str:
@@ -453,20 +454,28 @@ def _thin_ticks(ax: Axes) -> None:
 
 
 def _thin_chosen(ax: Axes) -> None:
-    # Leave out labels that would touch the one before them; of two, a bold one stays.
+    # Labels that would touch the one before them move a line down, and are left out where that is taken, too; of two
+    # in the second line a bold one stays.
     gap = 0.35 * letters("xtick.labelsize") * ax.figure.dpi / 72.0
     low, high = sorted(ax.transData.transform([(x, 0.0) for x in ax.get_xlim()])[:, 0])
-    before: Text | None = None
-    for tick in ax.xaxis.get_major_ticks():
-        box = tick.label1.get_window_extent()
+    labels = [tick.label1 for tick in ax.xaxis.get_major_ticks()]
+    texts, rows = [label.get_text().strip("\n") for label in labels], [-math.inf, -math.inf]  # where each line ends
+    down = "\n" * max((text.count("\n") + 1 for text in texts), default=1)
+    below: int | None = None
+    for place, label in enumerate(labels):
+        box = label.get_window_extent()
         if not low - 1 <= 0.5 * (box.x0 + box.x1) <= high + 1:
             continue
-        if before is not None and box.x0 < before.get_window_extent().x1 + gap:
-            hidden = before if tick.label1.get_fontweight() == "bold" else tick.label1
-            hidden.set_visible(False)
-            if hidden is tick.label1:
-                continue
-        before = tick.label1
+        row = next((row for row, end in enumerate(rows) if box.x0 >= end + gap), None)
+        if row is None and label.get_fontweight() == "bold" and below is not None:
+            texts[below], row = "", 1
+        if row is None:
+            texts[place] = ""
+            continue
+        rows[row] = box.x1
+        if row:
+            texts[place], below = down + texts[place], place
+    ax.xaxis.set_major_formatter(FixedFormatter(texts))
 
 
 # By kind of file. No dates: the same runs give the same bytes.

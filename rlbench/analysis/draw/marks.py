@@ -191,8 +191,15 @@ def draw_rows(
         if np.isfinite(estimate.point):
             draw_estimate(ax, row, estimate, style, hollow=row in hollow)
         else:
-            ax.annotate("no used run", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=QUIET)
+            write_row(ax, row)
     name_rows(ax, labels)
+
+
+def write_row(ax: Axes, row: int, text: str = "no used run") -> None:
+    """Write in a row why nothing is drawn there."""
+    ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "zorder": 3.0}
+    ax.annotate(text, (0.02, row), color=QUIET, bbox=ground, **where)
 
 
 _GOLDEN = (np.sqrt(5) - 1) / 2

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import seaborn
+from matplotlib.colors import to_hex
 
 from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError, nearest
@@ -66,6 +67,18 @@ def arm_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
         marker, dash = _MORE_MARKERS[index % len(_MORE_MARKERS)], _MORE_DASHES[index % len(_MORE_DASHES)]
         styles[label] = ArmStyle(free[index % len(free)], marker, dash)
     return {label: styles[label] for label in labels}
+
+
+def ordered_styles(labels: Sequence[str]) -> dict[str, ArmStyle]:
+    """Return a style for every label of an order, such as the values of a field, from dark to light."""
+    dark, light = 0.05, 0.62  # of the palette: what is lighter has too little contrast on white
+    shares = [dark + (light - dark) * place / max(len(labels) - 1, 1) for place in range(len(labels))]
+    colors = seaborn.color_palette("rocket", as_cmap=True)(shares)
+    markers = ["o", *_MORE_MARKERS]
+    return {
+        label: ArmStyle(to_hex(color), markers[place % len(markers)], ())
+        for place, (label, color) in enumerate(zip(labels, colors, strict=True))
+    }
 
 
 def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:

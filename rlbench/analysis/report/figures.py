@@ -307,7 +307,8 @@ def _claim_figure(verdict: Verdict, results: JudgedResults, side: Side) -> Figur
     claim = verdict.claim
     environments = list(claim.environments or results.environments)
     left = side(claim, results, environments)
-    scores = results.scores
+    values = measure(results, claim.metric)
+    scores = results.scores.assign(used=values["used"].to_numpy(bool) & values["value"].notna().to_numpy())
     counts = frame.run_counts(scores[scores["environment"].isin(environments)], claim.arms)
     notes = frame.note_lines([_intervals(left.estimates, verdict), counts], _WIDTH - 0.3)
     height = max(left.height, 1.5 + 0.27 * len(verdict.parts)) + 0.45
@@ -334,7 +335,8 @@ def _intervals(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
 
 def _curves(curves: CurvesOf, claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
     """Return the mean learning curves of every arm, a panel per environment, two beside each other."""
-    styles = styles_of(results, claim.arms)
+    known = styles_of(results, claim.arms)
+    styles = {arm: known[arm] for arm in claim.arms}
     numbers = {name: marks.gathered([curves(results, arm, name) for arm in claim.arms]) for name in environments}
 
     def panel(name: str, ax: Axes, _: bool) -> None:
@@ -364,10 +366,16 @@ def _dots(claim: Claim, results: JudgedResults, environments: Sequence[str]) -> 
             runs = table[(table["arm"] == arm) & (table["environment"] == name)].sort_values("seed")
             value, used = runs["value"].to_numpy(np.float64), runs["used"].to_numpy(bool)
             marks.draw_runs(ax, row, value, used, mean if claim.event is None else None, styles[arm])
+            if not np.isfinite(value).any():
+                marks.write_row(ax, row)
         if at is not None:
             marks.mark_value(ax, at, color=_CLAIMED)
         frame.name_rows(ax, labels)
-        scale_axis(ax, "x", np.array([*table["value"], *([at] if at is not None else [])], np.float64))
+        shown = np.array([*table["value"], *([at] if at is not None else [])], np.float64)
+        scale_axis(ax, "x", shown)
+        if ax.get_xscale() == "linear" and len(set(shown)) > 1 >= len(set(table["value"])):
+            room = 0.12 * (np.nanmax(shown) - np.nanmin(shown))  # all runs are equal, beside the bound
+            ax.set_xlim(np.nanmin(shown) - room, np.nanmax(shown) + room)
         ax.set_xlabel(frame.wrapped(metric_name(claim.metric), 52))
         if not np.isfinite(table["value"]).any():
             frame.write_inside(ax, "No run recorded this.")
@@ -450,7 +458,7 @@ def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     elif claim.kind != "bound":
         name = f"{'change' if claim.direction in _TRENDS else 'difference'} in {name}"
-    ax.set_xlabel(frame.wrapped(name, 38))
+    ax.set_xlabel(frame.wrapped(name, 30))
 
 
 _TRENDS = ("increasing", "decreasing")
