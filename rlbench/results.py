@@ -6,7 +6,7 @@ import html
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from rlbench.store.folders import MEMBERS, home, read_register, read_specificati
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from rlbench.analysis.draw.frame import Look
     from rlbench.analysis.draw.style import ArmStyle
     from rlbench.analysis.report.entries import Progress
 
@@ -45,7 +46,10 @@ _RECORD = {
 
 
 class Results(JudgedResults):
-    """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes."""
+    """What an experiment gave. Tables are tidy DataFrames; every `plot_*` takes `ax=None` and returns the Axes.
+
+    Each also takes `arms`, `labels`, `colors`, `title`, `legend` and `note` (`rlbench.analysis.draw.frame.Look`).
+    """
 
     # Matplotlib takes half a second to import, and who only reads numbers does not need it: hence the late imports.
 
@@ -63,6 +67,7 @@ class Results(JudgedResults):
         *,
         line: Literal["mean", "iqm"] = "mean",
         simultaneous: bool = False,
+        **look: Unpack[Look],
     ) -> Axes:
         """Draw the learning curve of every arm; of all environments, normalised, unless one is named.
 
@@ -71,55 +76,59 @@ class Results(JudgedResults):
         """
         from rlbench.analysis import draw
 
-        return draw.plot_learning_curves(self, environment, line=line, simultaneous=simultaneous, ax=ax)
+        return draw.plot_learning_curves(self, environment, line=line, simultaneous=simultaneous, ax=ax, **look)
 
-    def plot_reached(self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5) -> Axes:
+    def plot_reached(
+        self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5, **look: Unpack[Look]
+    ) -> Axes:
         """Draw the share of runs that had reached a normalised return; of the first environment unless one is named."""
         from rlbench.analysis import draw
 
-        return draw.plot_reached(self, environment, threshold, ax=ax)
+        return draw.plot_reached(self, environment, threshold, ax=ax, **look)
 
-    def plot_scores(self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None) -> Axes:
+    def plot_scores(
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None, **look: Unpack[Look]
+    ) -> Axes:
         """Draw the score of every run as a dot; of all environments, normalised, unless one is named."""
         from rlbench.analysis import draw
 
-        return draw.plot_scores(self, environment, metric, ax=ax)
+        return draw.plot_scores(self, environment, metric, ax=ax, **look)
 
-    def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
+    def plot_aggregate(self, ax: Axes | None = None, metric: str | None = None, **look: Unpack[Look]) -> Axes:
         """Draw interquartile mean and mean of the normalised scores of all environments."""
         from rlbench.analysis import draw
 
-        return draw.plot_aggregate(self, metric, ax=ax)
+        return draw.plot_aggregate(self, metric, ax=ax, **look)
 
-    def plot_profile(self, ax: Axes | None = None, metric: str | None = None) -> Axes:
+    def plot_profile(self, ax: Axes | None = None, metric: str | None = None, **look: Unpack[Look]) -> Axes:
         """Draw the share of runs that score more than each normalised score."""
         from rlbench.analysis import draw
 
-        return draw.plot_profile(self, metric, ax=ax)
+        return draw.plot_profile(self, metric, ax=ax, **look)
 
     def plot_improvement(
-        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None, **look: Unpack[Look]
     ) -> Axes:
         """Draw the probability that a run of each arm scores higher than one of the baseline."""
         from rlbench.analysis import draw
 
-        return draw.plot_improvement(self, environment, metric, ax=ax)
+        return draw.plot_improvement(self, environment, metric, ax=ax, **look)
 
     def plot_difference(
-        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None
+        self, ax: Axes | None = None, environment: str | None = None, metric: str | None = None, **look: Unpack[Look]
     ) -> Axes:
         """Draw by how much the mean score of each arm exceeds the baseline's."""
         from rlbench.analysis import draw
 
-        return draw.plot_difference(self, environment, metric, ax=ax)
+        return draw.plot_difference(self, environment, metric, ax=ax, **look)
 
     def plot_diagnostics(
-        self, ax: Axes | None = None, environment: str | None = None, quantity: str = "kl", *, legend: bool = True
+        self, ax: Axes | None = None, environment: str | None = None, quantity: str = "kl", **look: Unpack[Look]
     ) -> Axes:
         """Draw a column of `updates` over training; of the first environment unless one is named."""
         from rlbench.analysis import draw
 
-        return draw.plot_diagnostics(self, environment, quantity, legend=legend, ax=ax)
+        return draw.plot_diagnostics(self, environment, quantity, ax=ax, **look)
 
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.

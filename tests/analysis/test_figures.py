@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 
@@ -35,19 +36,19 @@ def troubled():
     return data(steps=20_000, outcomes=troubled_outcomes())
 
 
-def every_figure(results):
+def every_figure(results, **look):
     first = results.environments[0]
     return {
-        "curves": lambda ax: draw.plot_learning_curves(results, first, ax=ax),
-        "reached": lambda ax: draw.plot_reached(results, first, ax=ax),
-        "curves all": lambda ax: draw.plot_learning_curves(results, ax=ax),
-        "scores": lambda ax: draw.plot_scores(results, first, "final", ax=ax),
-        "scores all": lambda ax: draw.plot_scores(results, metric="auc", ax=ax),
-        "aggregate": lambda ax: draw.plot_aggregate(results, ax=ax),
-        "profile": lambda ax: draw.plot_profile(results, ax=ax),
-        "improvement": lambda ax: draw.plot_improvement(results, ax=ax),
-        "difference": lambda ax: draw.plot_difference(results, first, ax=ax),
-        "diagnostics": lambda ax: draw.plot_diagnostics(results, ax=ax),
+        "curves": lambda ax, **more: draw.plot_learning_curves(results, first, ax=ax, **look, **more),
+        "reached": lambda ax, **more: draw.plot_reached(results, first, ax=ax, **look, **more),
+        "curves all": lambda ax, **more: draw.plot_learning_curves(results, ax=ax, **look, **more),
+        "scores": lambda ax, **more: draw.plot_scores(results, first, "final", ax=ax, **look, **more),
+        "scores all": lambda ax, **more: draw.plot_scores(results, metric="auc", ax=ax, **look, **more),
+        "aggregate": lambda ax, **more: draw.plot_aggregate(results, ax=ax, **look, **more),
+        "profile": lambda ax, **more: draw.plot_profile(results, ax=ax, **look, **more),
+        "improvement": lambda ax, **more: draw.plot_improvement(results, ax=ax, **look, **more),
+        "difference": lambda ax, **more: draw.plot_difference(results, first, ax=ax, **look, **more),
+        "diagnostics": lambda ax, **more: draw.plot_diagnostics(results, ax=ax, **look, **more),
     }
 
 
@@ -83,6 +84,65 @@ def test_without_axes_every_figure_makes_its_own(troubled):
         plt.close(ax.figure)
     assert not plt.get_fignums()
     assert dict(matplotlib.rcParams) == before
+
+
+def words(ax):
+    """Return all texts of axes, their legend and their rows."""
+    legend = ax.get_legend()
+    listed = [text.get_text() for text in legend.get_texts()] if legend else []
+    return " ".join([ax.get_title("left"), texts(ax), *listed, *(label.get_text() for label in ax.get_yticklabels())])
+
+
+def test_every_figure_takes_some_arms_other_labels_colours_and_a_title(troubled):
+    look = {"labels": {"ppo-clip": "Clip"}, "colors": {"ppo-clip": "#123456"}, "title": "Mine"}
+    for name, plot in every_figure(troubled, arms=["ppo-clip", "reinforce", "trpo"], **look).items():
+        ax = plot(new_axes())
+        assert ax.get_title("left") == "Mine", name
+        assert "Clip" in words(ax), name
+        assert not any(arm in words(ax) for arm in ("ppo-clip", "ppo-penalty", "ppo-adaptive")), name
+        drawn = {to_hex(line.get_color()) for line in ax.lines} | {
+            to_hex(color) for dots in ax.collections for color in dots.get_facecolor()
+        }
+        assert "#123456" in drawn, name
+        assert FIXED["ppo-penalty"].color.lower() not in drawn, name
+
+
+def test_what_is_shown_is_not_compared_anew(troubled):
+    whole = {one.arm: one for one in troubled.comparisons if one.environment == "CartPole-v1"}
+    shown = troubled.showing(["trpo", "reinforce"], {"reinforce": "VPG"})
+    (one,) = [one for one in shown.comparisons if one.environment == "CartPole-v1"]
+    assert (one.arm, one.baseline) == ("trpo", "VPG")
+    assert (one.p_adjusted, one.difference) == (whole["trpo"].p_adjusted, whole["trpo"].difference)
+    assert shown.arms == ["trpo", "VPG"]
+    assert set(shown.runs["arm"]) == set(shown.scores["arm"]) == {"trpo", "VPG"}
+
+
+def test_two_axes_beside_each_other_keep_their_legends_and_notes_to_themselves(troubled):
+    for name, plot in every_figure(troubled).items():
+        left, right = Figure(figsize=(9, 3.5)).subplots(1, 2)
+        plot(left)
+        left.figure.draw_without_rendering()
+        assert not [text for text in left.texts if text.get_gid() == "footer"], name
+        if left.get_legend():
+            assert left.get_legend().get_window_extent().x1 < right.get_window_extent().x0, name
+        plot(right)
+    roomy = plot(new_axes(), legend=False, note=False)
+    assert roomy.get_legend() is None
+    assert not [text for text in roomy.texts if text.get_gid() == "footer"]
+
+
+@pytest.mark.parametrize(
+    ("look", "message"),
+    [
+        ({"arms": ["ppo-clib"]}, "There is no arm 'ppo-clib' in these results. Did you mean 'ppo-clip'?"),
+        ({"labels": {"x": "y"}}, "There is no arm 'x' in these results"),
+        ({"labels": {"trpo": "reinforce"}}, "Two arms cannot have the same label"),
+        ({"colors": {"trpo": "no colour"}}, "'no colour' is no colour of matplotlib"),
+    ],
+)
+def test_a_look_that_cannot_be_is_one_sentence(troubled, look, message):
+    with pytest.raises(RlbenchError, match=re.escape(message)):
+        draw.plot_profile(troubled, ax=new_axes(), **look)
 
 
 def test_run_counts_count_diverged_as_failed_and_missing_as_planned(troubled):

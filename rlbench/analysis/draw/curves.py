@@ -25,6 +25,7 @@ RULE = "Line: median of the used runs; band: their middle half (a spread, no con
 BINS = 50  # points of a curve; updates that fall into one are averaged per run
 
 
+@frame.adjustable
 def plot_learning_curves(
     results: Results,
     environment: str | None = None,
@@ -141,6 +142,7 @@ def _curves_of(results: Results, arm: str, environment: str, every: int, *, used
     return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)
 
 
+@frame.adjustable
 def plot_reached(
     results: Results, environment: str | None = None, threshold: float = 0.5, *, ax: Axes | None = None
 ) -> Axes:
@@ -188,12 +190,12 @@ def plot_reached(
 # Columns of the updates
 
 
+@frame.adjustable
 def plot_diagnostics(
     results: Results,
     environment: str | None = None,
     quantity: str = "kl",
     *,
-    legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one column of `updates` over training: median and quartiles over the used runs of each arm.
@@ -223,9 +225,8 @@ def plot_diagnostics(
         ax.set_ylabel(axis_label(quantity))
         if runs.empty:
             frame.write_inside(ax, "No run recorded this.")
-        if legend:
-            frame.list_arms(ax, styles, absent="not recorded")
-            frame.add_footer(ax, RULE, frame.run_counts(results.scores, results.arms, environment))
+        frame.list_arms(ax, styles, absent="not recorded")
+        frame.add_footer(ax, RULE, frame.run_counts(results.scores, results.arms, environment))
     return ax
 
 

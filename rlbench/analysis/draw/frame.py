@@ -7,8 +7,9 @@ import textwrap
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -26,8 +27,10 @@ from matplotlib.ticker import EngFormatter, FixedFormatter, FixedLocator, LogLoc
 from matplotlib.transforms import Transform
 
 from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
+from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import counts
 from rlbench.analysis.stats.estimates import Array, Band, Estimate, interval_name
+from rlbench.errors import RlbenchError
 from rlbench.files import write
 
 Setting = Literal[
@@ -91,6 +94,58 @@ def drawing(ax: Axes | None, height: float = 4.4) -> Iterator[Axes]:
         yield ax
         for text in () if plain else ax.findobj(Text):
             text.set_parse_math(False)
+
+
+class Look(TypedDict, total=False):
+    """How a plot of results may differ from the usual one.
+
+    arms     only these, in this order
+    labels   what arms are called, by their labels
+    colors   other colours of arms than theirs, by their labels
+    title    instead of the usual one; empty: none
+    legend   whether the arms or marks are listed: right of the axes in a figure with constrained layout, else inside
+    note     whether small letters under the axes say what the intervals are and how many runs there were; usually in a
+             figure with constrained layout, which makes room for them
+    """
+
+    arms: Sequence[str]
+    labels: Mapping[str, str]
+    colors: Mapping[str, str]
+    title: str
+    legend: bool
+    note: bool
+
+
+def adjustable(plot: Callable[..., Axes]) -> Callable[..., Axes]:
+    """Give a function that plots results the parameters of `Look`."""
+
+    @wraps(plot)
+    def adjusted(results: Results, *given: Any, **options: Any) -> Axes:
+        look = {name: options.pop(name) for name in Look.__annotations__ if name in options}
+        chosen = {name: look[name] for name in ("arms", "labels", "colors") if look.get(name)}
+        for color in chosen.get("colors", {}).values():
+            if not is_color_like(color):
+                raise RlbenchError(f"{color!r} is no colour of matplotlib, such as 'tab:blue' or '#0173b2'.")
+        ax = plot(results.showing(**chosen) if chosen else results, *given, **options)
+        engine = ax.get_figure(root=True).get_layout_engine()  # type: ignore[union-attr]
+        roomy, legend = isinstance(engine, ConstrainedLayoutEngine), ax.get_legend()
+        if legend and not look.get("legend", True):
+            legend.remove()
+        elif legend and not roomy and legend.get_gid() == _ARMS:
+            legend.set_bbox_to_anchor(None)
+            legend.set_loc("best")
+        for text in [text for text in ax.texts if text.get_gid() == _FOOTER and not look.get("note", roomy)]:
+            text.remove()
+        if "title" in look:
+            with styled("report"):
+                left = ax.get_legend()
+                ax.set_title(look["title"], pad=ABOVE_LEGEND if left and left.get_gid() != _ARMS else None)
+        return ax
+
+    return adjusted
+
+
+_ARMS, _FOOTER = "arms", "footer"
 
 
 def write_inside(ax: Axes, message: str) -> None:
@@ -207,7 +262,7 @@ def add_footer(ax: Axes, *sentences: str, rows: Sequence[str] = ()) -> None:
         fontsize=_SMALL * letters(),
         linespacing=_LINE,
         color=QUIET,
-        gid="footer",
+        gid=_FOOTER,
         annotation_clip=False,
     )
 
@@ -239,14 +294,8 @@ def list_arms(ax: Axes, styles: Mapping[str, ArmStyle], absent: str = "no used r
     if any(line.get_gid() == "stopped" for line in ax.lines):
         label = "stopped early\n(failed, diverged)"
         handles.append(Line2D([], [], color=QUIET, linestyle=":", marker="x", markeredgewidth=1.2, label=label))
-    ax.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        handlelength=3.0,
-        labelspacing=0.7,
-        borderaxespad=0.0,
-    )
+    where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+    ax.legend(handles=handles, handlelength=3.0, labelspacing=0.7, **where).set_gid(_ARMS)
 
 
 ABOVE_LEGEND = 24.0  # points between axes and title that leave room for a line of legend

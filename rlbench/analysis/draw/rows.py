@@ -20,6 +20,7 @@ from rlbench.analysis.stats.intervals import bootstrap, mean_interval, profile_b
 _NOTHING = "No arm has used runs on every environment that has a reference, so no score can be averaged over them."
 
 
+@frame.adjustable
 def plot_scores(
     results: Results, environment: str | None = None, metric: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -106,6 +107,7 @@ def aggregates(results: Results, metric: str) -> dict[str, tuple[Estimate, Estim
     }
 
 
+@frame.adjustable
 def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the interquartile mean (filled) and the mean (hollow) of the normalised scores, with intervals."""
     metric, arms, styles = metric or results.metrics[0], results.arms, styles_of(results)
@@ -136,6 +138,7 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
     return ax
 
 
+@frame.adjustable
 def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     metric, styles = metric or results.metrics[0], styles_of(results)
@@ -162,6 +165,7 @@ def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None
     return ax
 
 
+@frame.adjustable
 def plot_improvement(
     results: JudgedResults, environment: str | None = None, metric: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -178,6 +182,7 @@ def plot_improvement(
     return ax
 
 
+@frame.adjustable
 def plot_difference(
     results: JudgedResults, environment: str | None = None, metric: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -220,7 +225,8 @@ def _plot(
             ax.set_xlabel(label)
             place = None if chosen[0].environment == ALL else chosen[0].environment
             ax.set_title(place or "All environments")
-            shown, metric = [*arms, chosen[0].baseline], f"Score: {axis_label(chosen[0].metric)}."
+            shown = [arm for arm in (*arms, chosen[0].baseline) if arm in results.arms]
+            metric = f"Score: {axis_label(chosen[0].metric)}."
         else:
             why = "it takes a baseline and another arm, and for all environments together a reference for each."
             frame.write_inside(ax, f"There is nothing to compare here: {why}")

@@ -98,6 +98,10 @@ def styles_of(results: Results, arms: Sequence[str] = ()) -> dict[str, ArmStyle]
 
     Those of `arms` are chosen among themselves where they would share a colour.
     """
+    if results.view:
+        whole = styles_of(results.view.whole)
+        colors = {arm: results.view.colors.get(arm, style.color) for arm, style in whole.items()}
+        return {name: whole[arm]._replace(color=colors[arm]) for arm, name in results.view.labels.items()}
     algorithms = {label: arm.algorithm or label for label, arm in results.arm_entries.items()}
     styles = styles_like(algorithms)
     if len({styles[arm].color for arm in arms}) < len(arms):

@@ -214,8 +214,15 @@ class JudgedResults(Results):
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every arm against the baseline in the primary score."""
-        return self.compare()
+        """Every arm against the baseline in the primary score; of a view those of all arms, corrected together."""
+        if self.view is None:
+            return self.compare()
+        labels = self.view.labels
+        return [
+            replace(one, arm=labels[one.arm], baseline=labels.get(one.baseline, one.baseline))
+            for one in JudgedResults.of(self.view.whole).comparisons
+            if one.arm in labels
+        ]
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

@@ -229,7 +229,7 @@ def _diagnostics(results: JudgedResults, environment: str) -> Figure:
     """Return a figure of small charts, two in a row, one per quantity, and the list of arms."""
 
     def panel(quantity: str, ax: Axes, _: bool) -> None:
-        draw.plot_diagnostics(results, environment, quantity, legend=False, ax=ax)
+        draw.plot_diagnostics(results, environment, quantity, legend=False, note=False, ax=ax)
         ax.set_ylabel("")
 
     adapted = sorted(str(name) for name in results.updates.columns if str(name).startswith("field."))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,14 @@ class Document:
         )
 
 
+class View(NamedTuple):
+    """What is shown of other results (`whole`): the `labels` that their arms have here, and unusual `colors`."""
+
+    whole: Results
+    labels: Mapping[str, str]
+    colors: Mapping[str, str]
+
+
 class Results:
     """The runs of an experiment, as tidy DataFrames; nothing is compared here.
 
@@ -121,12 +129,45 @@ class Results:
         self.seed = seed
         self.metrics = metrics
         self._scores, self._curves = scores, curves
+        self.view: View | None = None
 
     @classmethod
     def of(cls, results: Results) -> Self:
         """Return these results as this class, which may know more questions to them."""
         made = cls.__new__(cls)
         made.__dict__.update(results.__dict__)
+        return made
+
+    def showing(
+        self,
+        arms: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        colors: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the same runs, only those of `arms` in this order, with other `labels` and `colors` by arm.
+
+        Raises:
+            RlbenchError: there is no such arm, or two of them would have the same label.
+        """
+        labels, colors = labels or {}, colors or {}
+        for arm in (*arms, *labels, *colors):
+            if arm not in self.arms:
+                raise RlbenchError(f"There is no arm {arm!r} in these results.{nearest(arm, self.arms)}")
+        names = {arm: labels.get(arm, arm) for arm in arms or self.arms}
+        if len(set(names.values())) < len(names):
+            raise RlbenchError(f"Two arms cannot have the same label: {', '.join(names.values())}.")
+
+        def renamed(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame[frame["arm"].isin(list(names))].assign(arm=lambda kept: kept["arm"].map(names))
+
+        entries = tuple(replace(self.arm_entries[arm], label=name) for arm, name in names.items())
+        base = self.experiment.baseline
+        made = copy(self)
+        made.__dict__ = {name: value for name, value in vars(self).items() if name in vars(Results({}, self.tables))}
+        made.experiment = replace(self.experiment, arms=entries, baseline=names.get(base or "", base))
+        made.tables = self.tables._replace(runs=renamed(self.runs))
+        made._scores, made._curves = renamed(self.scores), renamed(self.curves)
+        made.view = View(self, names, colors)
         return made
 
     def failures_as_worst(self, metric: str) -> Self:
