@@ -32,8 +32,8 @@ _SECTIONS = {
     COVERAGE: (
         "Coverage of nominal 95 % intervals",
         "Share of intervals that held the true value, in per cent. Below 93 % for any kind of scores, rlbench calls an "
-        "interval *nominal*, and its reports say in their method what it covered. Where few runs can look as if none "
-        "of them ever failed, no interval knows that some do: the mean of bimodal scores. In differences both arms have "
+        "interval *nominal*, and reports say in their method what it covered. Where few runs can look as if none of "
+        "them ever failed, no interval knows that some do: the mean of bimodal scores. In differences both arms have "
         "the same distribution, unless it says otherwise.",
     ),
     FALSE_POSITIVES: (
