@@ -33,7 +33,7 @@ from rlbench.fields import Field, fields_of, hint_at, hyper, static
 if TYPE_CHECKING:  # torch takes a second and a half to import, and a wrong argument is answered without it
     import torch
 
-    from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
+    from rlbench.data import Estimates, ObservationSize, Params, Problem, Samples, Stats, Trajectory
 
 __all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "stack", "static"]
 
@@ -127,15 +127,18 @@ class Algorithm:
 
         return first_order(problem)
 
-    def network(self, observations: int, outputs: int) -> torch.nn.Module | None:
+    def network(self, observations: ObservationSize, outputs: int) -> torch.nn.Module | None:
         """Return a new torch module to train instead of the built-in network, or None for that (the default).
 
         The module is of one replica: it maps observations `[B, observations]` to (head `[B, outputs]`, value `[B]`),
         or to one tensor `[B, outputs + 1]` whose last column is the value. The head holds logits of discrete actions
         or means of continuous ones, whose log standard deviations the core adds. Initial weights come from torch's
-        own generator, which is set from the run's seed. No dropout or batch statistics: the module is a function of
-        its parameters and one observation. A recurrent layer may run over what is inside of that; it remembers nothing
-        from one step to the next. Policy and value are separate, as TRPO needs, if they share no parameter.
+        own generator, which is set from the run's seed. Policy and value are separate, as TRPO needs, if they share no
+        parameter. `observations.shape` is the environment's own shape: `torch.nn.Unflatten(-1, observations.shape)`
+        gives images back.
+
+        No dropout or batch statistics: the module is a function of its parameters and one observation. A recurrent
+        layer may run over what is inside of that; it remembers nothing from one step to the next.
 
         Such an algorithm is trained through autograd, one replica after the other on the CPU, which is slower than
         the built-in network; `hidden`, `activation`, `shared_trunk` and `orthogonal_init` have no effect of their own.

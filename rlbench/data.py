@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 
@@ -16,6 +17,20 @@ from rlbench.functional.distributions import Distribution
 
 Params = torch.Tensor
 """The parameters of R replicas, flat: `[R, P]`."""
+
+
+_UNKNOWN = torch.full((1,), float("nan"))
+
+
+class ObservationSize(int):
+    """How many numbers an observation has; `shape` is the environment's own, (n,) of one of n categories."""
+
+    shape: tuple[int, ...]
+
+    def __new__(cls, shape: tuple[int, ...]) -> Self:
+        size = super().__new__(cls, math.prod(shape))
+        size.shape = shape
+        return size
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +42,9 @@ class Trajectory:
     next_value   V(s_{t+1}) of the true successor: at a truncation that of the final observation
     terminated   bool, the episode is over and its future is worth nothing
     ended        bool, terminated or cut by a time limit
+    observation  s_t, `[T, ..., N, O]`, flat
+    action       a_t, `[T, ..., N]` or, of several numbers, `[T, ..., N, K]`
+    log_prob     log-probability of a_t under the policy that acted, computed when first used (by `acted`)
     """
 
     reward: torch.Tensor
@@ -34,6 +52,14 @@ class Trajectory:
     next_value: torch.Tensor
     terminated: torch.Tensor
     ended: torch.Tensor
+    observation: torch.Tensor = _UNKNOWN
+    action: torch.Tensor = _UNKNOWN
+    acted: Callable[[], torch.Tensor] = lambda: _UNKNOWN
+
+    @cached_property
+    def log_prob(self) -> torch.Tensor:
+        """Log-probability of the actions under the policy that acted."""
+        return self.acted()
 
 
 class Estimates(NamedTuple):
@@ -42,9 +68,6 @@ class Estimates(NamedTuple):
     advantage: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor | None = None
-
-
-_UNKNOWN = torch.full((1,), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +224,8 @@ class Problem(Protocol):
     params        parameters before the step `[R, P]`; the first `policy_size` are the policy's. Leave them unchanged.
     progress      share of the budget that is used
     alive         mask of the replicas that still learn, bool `[R]`
+    memory        tensors of your own, `[R, ...]` by name, which last from update to update, through interruptions, too;
+                  empty at first
     """
 
     algorithm: Any  # an `Algorithm`, which is made of these records
@@ -208,6 +233,7 @@ class Problem(Protocol):
     policy_size: int
     progress: float
     alive: Any
+    memory: dict[str, torch.Tensor]
 
     def full(self) -> Any:
         """Return the whole rollout as one batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -90,14 +91,17 @@ def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Traject
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         shape = (20, *lead, 2)
         numbers = [torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)]
-        return *numbers, *(torch.from_numpy(rng.random(shape) < 0.1) for _ in range(2))
+        ends = [torch.from_numpy(rng.random(shape) < 0.1) for _ in range(2)]
+        seen = torch.from_numpy(rng.standard_normal((*shape, 3)).astype(np.float32))
+        return *numbers, *ends, seen, torch.from_numpy(rng.integers(_ACTIONS, size=shape)), -numbers[0].abs()
 
     parts = draw(np.random.default_rng(0))
     if changed is not None:
         for part, other in zip(parts, draw(np.random.default_rng(1)), strict=True):
             part[:, changed] = other[:, changed]
-    reward, value, next_value, terminated, truncated = parts
-    return Trajectory(reward, value, next_value, terminated, terminated | truncated)
+    reward, value, next_value, terminated, truncated, observation, action, log_prob = parts
+    ended = terminated | truncated
+    return Trajectory(reward, value, next_value, terminated, ended, observation, action, lambda: log_prob)
 
 
 def _stats(kls: Sequence[float]) -> Stats:
@@ -239,7 +243,8 @@ def _check_alone(algorithm: Algorithm) -> None:
     estimates = Estimates(*together.advantages(trajectory))
     for r, each in enumerate(variants):
         seen = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}
-        alone = Estimates(*stack([each]).advantages(Trajectory(**seen)))
+        acted = partial(torch.clone, trajectory.log_prob[:, r : r + 1])
+        alone = Estimates(*stack([each]).advantages(Trajectory(**seen, acted=acted)))
         require(
             all(
                 _close(part[:, r], other[:, 0])
@@ -251,7 +256,7 @@ def _check_alone(algorithm: Algorithm) -> None:
         )
 
 
-_SEEN = ("reward", "value", "next_value", "terminated", "ended")
+_SEEN = ("reward", "value", "next_value", "terminated", "ended", "observation", "action")
 
 
 def _check_stacking(algorithm: Algorithm) -> None:

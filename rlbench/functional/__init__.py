@@ -1,5 +1,13 @@
 """Pure mathematics: no configuration, no I/O, no hidden randomness.
 
+For formulas of an algorithm, on torch tensors; each keeps the replicas apart:
+
+    samples `[..., B]`           mean, weighted_mean, standardise, clip, kl_estimate, clipped_value_loss
+    rollouts `[T, ..., N]`       gae, lambda_returns, reward_to_go, rollout_mean
+    parameters `[R, P]`          dot, norm, where, conjugate_gradient, backtracking_line_search
+
+In `distributions`: `Categorical`, `DiagonalGaussian` and others of a head, as `Samples.from_heads` takes them.
+
 Two kinds of arrays meet here. What the author of an algorithm sees is torch (samples `[..., B]`, flat parameters
 `[R, P]`), so that autograd can differentiate a surrogate. The networks and the optimiser are numpy on the same memory:
 numpy works on a stack of matrices slice by slice, so the numbers of one replica do not depend on how many others there

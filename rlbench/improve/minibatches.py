@@ -83,9 +83,11 @@ class BaseProblem(Problem):
         alive: Own,
         permute: Callable[[int], Array],
         progress: float = 0.0,
+        memory: dict[str, Tensor] | None = None,
     ) -> None:
         self.algorithm, self.params = algorithm, torch.as_tensor(params)
         self.progress, self.alive = progress, self._own(torch.as_tensor(alive))
+        self.memory = {} if memory is None else memory
         self.policy_size: int = network.policy_size
         self.size = rollout.observation.shape[1]  # n
         self.meter = self._start_meter()

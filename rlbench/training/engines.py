@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rlbench.algorithm import Algorithm
+from rlbench.data import ObservationSize
 from rlbench.errors import RlbenchError
 from rlbench.functional.distributions import Family, family
 from rlbench.functional.networks import ActorCritic
@@ -39,7 +40,7 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
         return False
     with contextlib.closing(environments.make(environment, 1, 1)) as envs:
         outputs = family(envs.action.kind, envs.action.sizes).outputs
-        return seeded(0, lambda: algorithm.network(envs.observation_size, outputs)) is not None
+        return seeded(0, lambda: algorithm.network(ObservationSize(envs.observation_shape), outputs)) is not None
 
 
 class Training(Loop):
@@ -76,7 +77,8 @@ class AutogradTraining(Loop):
         one_by_one = self.device.type == "cpu"
         observations, outputs = self.envs.observation_size, self.family.outputs
         if type(algorithms[0]).network is not Algorithm.network:
-            makers = [partial(algorithm.network, observations, outputs) for algorithm in algorithms]
+            shaped = ObservationSize(self.envs.observation_shape)
+            makers = [partial(algorithm.network, shaped, outputs) for algorithm in algorithms]
             modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
             if modules:
                 free = self.family.log_std_size

@@ -27,6 +27,7 @@ from rlbench.training.state import (
     from_document,
     joined,
     part,
+    plain,
     put_rows,
     rows,
     to_document,
@@ -62,6 +63,7 @@ class Loop(Saved, ABC):
         self.history = History(self.algorithm)
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
         self.streams = Streams(seeds)
+        self.memory: dict[str, torch.Tensor] = {}  # of an improvement step of an algorithm's own
         self.envs = environments.make(environment, self.replicas, self.num_envs, remember=remember)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -87,6 +89,7 @@ class Loop(Saved, ABC):
         return self.PROBLEM(
             algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
+            memory=self.memory,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -102,9 +105,14 @@ class Loop(Saved, ABC):
     def update(self, experience: Experience, mean_return: Array, progress: float) -> None:
         """Improve all replicas on one rollout and record what happened; `mean_return` `[R]` is that before it."""
         rate = self.rate(progress)
-        rollout = estimate(self.algorithm, self.network, self.params, experience)
+        rollout = estimate(self.algorithm, self.network, self.params, experience, self.family)
         problem = self.problem(rollout, rate, progress)
         new = problem.algorithm.improve(problem)
+        for name, kept in self.memory.items():
+            if kept.shape[:1] != (self.replicas,):
+                raise ValueError(
+                    f"problem.memory[{name!r}] must be [R, ...], {self.replicas} first, not {[*kept.shape]}"
+                )
         row = {
             "step": np.full(self.replicas, self.collector.step),
             "progress": np.full(self.replicas, self.collector.step / self.steps),
@@ -124,6 +132,7 @@ class Loop(Saved, ABC):
         """Return the state of one replica between two rollouts; UnusableError if it cannot be saved."""
         tensors = {"hyper": rows(self.algorithm, self.hypers, replica)}
         tensors |= {"optimizer": rows(self.optimizer, self.MOMENTS, replica)}
+        tensors |= {"memory": {name: plain(kept[replica]) for name, kept in self.memory.items()}}
         common = {"place": from_document(self.place), "step": np.array(self.collector.step)}
         return super().state(replica) | joined(**tensors) | common
 
@@ -136,6 +145,10 @@ class Loop(Saved, ABC):
             raise UnusableError(f"it was trained on {to_document(state['place'])}, not on {self.place}")
         put_rows(self.algorithm, self.hypers, replica, part(state, "hyper"))
         put_rows(self.optimizer, self.MOMENTS, replica, part(state, "optimizer"))
+        for name, kept in part(state, "memory").items():
+            values = torch.from_numpy(kept)
+            empty = values.new_zeros((self.replicas, *values.shape), device=self.device)
+            self.memory.setdefault(name, empty)[replica] = values
         super().restore(replica, state)
         self.collector.step = int(state["step"])
 

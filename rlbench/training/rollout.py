@@ -5,6 +5,7 @@ The same for both engines: environments are stepped on the CPU, and returns and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -163,15 +164,18 @@ class Collector(Saved):
         return observation if self._observations is None else self._observations.update_and_apply(observation)
 
 
-def estimate(algorithm: Algorithm, network: Network, params: Any, experience: Experience) -> Rollout:
+def estimate(
+    algorithm: Algorithm, network: Network, params: Any, experience: Experience, family: Family | None = None
+) -> Rollout:
     """Return the samples of a rollout with the algorithm's advantages and value targets, n = T N per replica."""
-    return samples(algorithm, experience, trajectory(network, params, experience))
+    return samples(algorithm, experience, trajectory(network, params, experience, family))
 
 
-def trajectory(network: Network, params: Any, experience: Experience) -> Trajectory:
+def trajectory(network: Network, params: Any, experience: Experience, family: Family | None = None) -> Trajectory:
     """Return rewards and ends of a rollout with the values that the networks `params` `[R, P]` give its states.
 
-    Where an episode terminated, the next value is that of the next episode's first state; its weight is zero.
+    Where an episode terminated, the next value is that of the next episode's first state; its weight is zero. Only with
+    the `family` of the policies are the log-probabilities of the actions known.
     """
     time_steps, replicas, copies = experience.reward.shape
     value = network.values(params, _flat(experience.observation))  # [R, T N]
@@ -189,13 +193,30 @@ def trajectory(network: Network, params: Any, experience: Experience) -> Traject
         value = network.values(params, _flat(successor)).reshape(replicas, time_steps, copies)
         for r, (times, at, _) in experience.truncations.items():
             following[times, r, at] = value[r, times, at]
+    known = {} if family is None else {"acted": partial(_log_prob, network, params, experience, family)}
     return Trajectory(
         reward=_tensor(experience.reward),
         value=_tensor(values),
         next_value=_tensor(following),
         terminated=_tensor(experience.terminated),
         ended=_tensor(experience.ended),
+        observation=_tensor(experience.observation),
+        action=_tensor(experience.action),
+        **known,
     )
+
+
+def _log_prob(network: Any, params: Any, experience: Experience, family: Family) -> torch.Tensor:
+    """Return the log-probabilities of the actions of a rollout under the policies that acted, `[T, R, N]`."""
+    observation, action = _flat(experience.observation), _flat(experience.action)
+    if isinstance(network, ActorCritic):
+        found = family.likelihood(network.forward(params, observation, value=False).head).log_prob(action)
+    else:
+        with torch.no_grad():
+            head = network.forward(params, _tensor(observation).to(params.device), value=False).head
+            found = family.build(head).log_prob(_tensor(action).to(params.device)).cpu().numpy()
+    steps, replicas, copies = experience.reward.shape
+    return _tensor(found.reshape(replicas, steps, copies).transpose(1, 0, 2))
 
 
 def samples(algorithm: Algorithm, experience: Experience, trajectory: Trajectory) -> Rollout:

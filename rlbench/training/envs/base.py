@@ -112,9 +112,11 @@ class ObservationEncoder:
             RlbenchError: the space is not supported; the message names `environment` and the space.
         """
         self.size: int
+        self.shape: tuple[int, ...]  # the environment's own; of one-hot vectors theirs
         self._start: int | None = None  # the first category, of one-hot vectors
         if isinstance(space, spaces.Discrete):
             self.size, self._start = int(space.n), int(space.start)
+            self.shape = (self.size,)
             if self.size > MOST_CATEGORIES:
                 raise RlbenchError(
                     f"Environment {environment!r} has {self.size:,} different observations, and a one-hot vector is "
@@ -122,7 +124,7 @@ class ObservationEncoder:
                     "as the coordinates that an index stands for."
                 )
         elif isinstance(space, spaces.Box):
-            self.size = int(np.prod(space.shape))
+            self.size, self.shape = int(np.prod(space.shape)), space.shape
         else:
             raise RlbenchError(
                 f"Environment {environment!r} has the observation space {space}, which is not supported: "
@@ -201,6 +203,7 @@ class EnvBatch(Protocol):
     """
 
     observation_size: int
+    observation_shape: tuple[int, ...]
     action: ActionSpec
     replicas: int
     num_envs: int

@@ -253,7 +253,7 @@ class GymBatch:
         except RlbenchError:
             _close(made)  # or a simulator of which only one can live would go on
             raise
-        self.observation_size = self._encode.size
+        self.observation_size, self.observation_shape = self._encode.size, self._encode.shape
         self.replicas = replicas
         self.num_envs = num_envs
         self.failures: dict[int, Failure] = {}

@@ -326,7 +326,8 @@ class ClassicBatch:
         assert template.spec is not None
         assert template.observation_space.shape is not None
         self.action = action_spec(template.action_space, template.spec.id)
-        self.observation_size = template.observation_space.shape[0]
+        self.observation_shape = template.observation_space.shape
+        self.observation_size = self.observation_shape[0]
         self.replicas, self.num_envs = replicas, num_envs
         self.failures: dict[int, Failure] = {}
         self._dynamics = dynamics
