@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from rlbench.analysis.judge.compare import Comparison
+    from rlbench.results import Results
     from rlbench.study.plan import Plan
     from rlbench.study.progress import Summary
 
@@ -84,9 +86,42 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {listed}{more}"
 
 
-def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
-    """Print one table of all comparisons with the baseline, and each of them as a sentence."""
-    from rlbench.analysis.report.sentences import form_of_comparison, sentence
+_MANY = 40  # comparisons from which on they are counted, and not listed one by one
+
+
+def show_comparisons(results: Results) -> None:
+    """Print the comparisons with the baseline as a table and as sentences; of many only how many came out how.
+
+    Also the result over all environments, or why there is none.
+    """
+    from rlbench.analysis.report.sentences import sentence, unnormalised
+    from rlbench.analysis.scores.scores import ALL
+
+    comparisons = results.comparisons
+    overall = [one for one in comparisons if one.environment == ALL]
+    if len(comparisons) <= _MANY:
+        _show_table(comparisons, results.baseline or "")
+    else:
+        _show_counts([one for one in comparisons if one.environment != ALL])
+    for comparison in comparisons if len(comparisons) <= _MANY else overall:
+        click.echo(f"\n{sentence(comparison)}")
+    if not overall and len(results.environments) > 1:
+        how = " Give them, as --reference '*=RANDOM,TARGET'." if results.experiment.source else ""
+        click.echo(f"\nThere is no answer over all environments. {' '.join(unnormalised(results))}{how}")
+    click.echo()
+
+
+def _show_counts(comparisons: Sequence[Comparison]) -> None:
+    outcomes = ("better", "worse", "identical", "inconclusive")
+    rows = [["arm", "environments", *outcomes]]
+    for arm in dict.fromkeys(one.arm for one in comparisons):
+        verdicts = Counter[str](one.verdict for one in comparisons if one.arm == arm)
+        rows.append([arm, str(verdicts.total()), *(str(verdicts[outcome]) for outcome in outcomes)])
+    print_table(rows)
+
+
+def _show_table(comparisons: Sequence[Comparison], baseline: str) -> None:
+    from rlbench.analysis.report.sentences import form_of_comparison
 
     rows = [["environment", "arm", "runs", "mean", f"mean {baseline}", "difference", "95 % interval", "verdict"]]
     for comparison in comparisons:
@@ -104,9 +139,6 @@ def show_comparisons(comparisons: Sequence[Comparison], baseline: str) -> None:
             ]
         )
     print_table(rows, words=(0, 1, 7))
-    for comparison in comparisons:
-        click.echo(f"\n{sentence(comparison)}")
-    click.echo()
 
 
 def shown(value: float, form: str) -> str:

@@ -236,7 +236,7 @@ def compare(
     page = results.report(Path(out) if out else make_folder(folder, options.results), kinds, show_progress)
     for note in results.experiment.notes:
         click.echo(f"warning: {note}", err=True)
-    show_comparisons(results.comparisons, results.baseline or "")
+    show_comparisons(results)
     click.echo(f"Report: {page}")
     if not fine:
         ctx.exit(FAILED_RUNS)

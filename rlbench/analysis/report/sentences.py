@@ -28,6 +28,7 @@ from rlbench.analysis.stats.estimates import (
 from rlbench.records import IDLE, idle, idle_updates
 
 FEW_SEEDS = 10
+_MOST_NAMED = 8
 
 
 def warnings(results: JudgedResults) -> list[str]:
@@ -46,14 +47,18 @@ def warnings(results: JudgedResults) -> list[str]:
         lines.append(" ".join(written))
     if experiment.source:
         lines += _unequal(results)
+    return [*lines, *unnormalised(results)]
+
+
+def unnormalised(results: JudgedResults) -> list[str]:
+    """Say which environments are not in a result over all environments, and why."""
     unknown = [name for name in results.environments if reference(name, results.references) is None]
-    if unknown and not results.measured:
-        absent = "reference scores are given" if experiment.source else "reference returns are known"
-        lines.append(
-            f"No {absent} for {', '.join(unknown)}, so its scores are not normalised and do not "
-            "enter any result over all environments."
-        )
-    return lines
+    if not unknown or results.measured:
+        return []
+    known = "reference scores are given" if results.experiment.source else "reference returns are known"
+    all_of_them = f"{len(unknown)} of {len(results.environments)} environments"
+    which = listed(unknown) if len(unknown) <= _MOST_NAMED else all_of_them
+    return [f"No {known} for {which}: their scores are not normalised and not in any result over all environments."]
 
 
 def _provenance(runs: pd.DataFrame) -> list[str]:

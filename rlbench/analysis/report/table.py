@@ -22,6 +22,7 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from rlbench.analysis.format import NONE, csv_text, number, text
@@ -73,7 +74,8 @@ def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     for frame in (*results.tables, results._scores, results._curves):
         if frame is not None:
             total.update(repr(list(frame)).encode())
-            total.update(pd.util.hash_pandas_object(frame).to_numpy().tobytes())
+            # Rows in another order are the same runs.
+            total.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
     return total.hexdigest()
 
 
