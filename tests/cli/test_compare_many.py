@@ -32,7 +32,8 @@ def test_many_comparisons_are_counted_and_the_overall_answer_is_there_or_why_not
     ]
     assert lines[4] == (
         "There is no answer over all environments. No reference scores are given for 21 of 21 environments: their "
-        "scores are not normalised and not in any result over all environments. Give them, as --reference '*=RANDOM,TARGET'."
+        "scores are not normalised and not in any result over all environments. Give them, as --reference "
+        "'*=RANDOM,TARGET'."
     )
     assert len(lines) == 7
     output = cli("compare", "--from", file, "--baseline", "a0", "--reference", "*=0,200").output

@@ -61,7 +61,8 @@ def fresh_folder(report: Path, name: str) -> Path:
 def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     """Return a hash of all that a report follows from, and of the files that it has left in its folder."""
     document = results.experiment
-    asked = [getattr(document, name) for name in ("json", "register", "sequential", "source", "digest", "notes")]
+    known = [getattr(document, name) for name in ("name", "register", "sequential", "source", "digest", "notes")]
+    asked = [{**document.json, "name": ""}, *known]
     package = Path(__file__).parents[2]
     code = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css")]
     files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*"))]
