@@ -13,7 +13,7 @@ The same runs and the same code give the same bytes: nothing here reads a clock.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -313,8 +313,9 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
     claim, judged, results = entry.claim, entry.judged, entry.results
     experiment = results.experiment if results else Document()
     others: list[str] = []
-    asked, settings = "", None
+    asked, settings, compared = "", None, ""
     if claim and results:
+        compared = _compared(claim, results)
         asked = asked_text(claim, claim.environments or results.environments)
         settings, others = _settings(claim, results)
     return {
@@ -322,6 +323,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "figure": figure,
         **_effect(entry),
         "asked": asked,
+        "compared": compared,
         "design": experiment.design or experiment.question,
         "experiment": experiment.name,
         "parts": _parts(judged) if judged else None,
@@ -335,6 +337,9 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "remark": suite.suite.remarks.get(entry.id, "") if entry.id else "",
         "definition": metric_definition(claim.metric) if claim else "",
     }
+
+
+_FEW_ARMS = 4  # that can be described in a sentence
 
 
 def _parts(judged: Verdict) -> pd.DataFrame:
@@ -385,6 +390,31 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
     labels = short_labels([arm.label for arm in arms])[1]
     rows = [[name, *texts] for name, texts in values.items() if name not in alike]
     return (pd.DataFrame(rows, columns=["Setting", *labels]) if rows else None), lines
+
+
+def _compared(claim: Claim, results: JudgedResults) -> str:
+    """Say what each of a few arms is: its algorithm, what was set and differs, and what no other arm has."""
+    arms = [results.arm_entries[name] for name in claim.arms if name in results.arm_entries]
+    if not 1 < len(arms) <= _FEW_ARMS or not any(arm.settings or arm.fields for arm in arms):
+        return ""
+    fields = [{**arm.settings, **arm.fields} for arm in arms]
+    given = {name for arm in arms for name in arm.settings}
+    alike = {name for name, value in fields[0].items() if all(known.get(name) == value for known in fields)}
+
+    def settings(known: Mapping[str, Any], names: Container[str]) -> str:
+        kept = {name: value for name, value in known.items() if name in names}
+        texts = [f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
+        return f" with {listed(texts)}" if texts else ""
+
+    described = []
+    for arm, known in zip(arms, fields, strict=True):
+        others = {name for other in fields if other is not known for name in other}
+        shown = {name for name in known if name not in alike and (name in given or name not in others)}
+        what = arm.label if arm.label == arm.algorithm else f"{arm.label} is {arm.algorithm}"
+        described.append(f"{what}{settings(known, shown)}")
+    if shared := settings(fields[0], given & alike):
+        described.append(f"{'both' if len(arms) == 2 else 'all'}{shared}")
+    return f"{'; '.join(described)}."
 
 
 def _counts_text(entry: Entry) -> str:

@@ -91,6 +91,7 @@ def test_a_section_says_everything_of_its_claim(text):
         "Claimed in: part 1",
         "ppo-clip exceeds reinforce in normalised return over training by more than 0.05, on every environment",
         "Two variants train on two tasks. Everything else is equal.",
+        "ppo-clip; reinforce; both with gamma 0.99, lr 0.0003, num_envs 8 and hidden [64, 64].",
         "24 runs planned: 22 finished, 1 diverged, 1 failed. 2 did not enter the verdict.",
         "The numbers",
         "What would change the verdict",
