@@ -13,7 +13,7 @@ import pandas as pd
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.results import Document
 from rlbench.errors import RlbenchError
-from rlbench.files import COUNT, LABEL, NAME, TEXT, check, read_json
+from rlbench.files import COUNT, LABEL, NAME, TEXT, Each, check, read_json
 from rlbench.store import Planned, Store, load_table
 from rlbench.store.folders import MEMBERS, home, read_register, read_specification
 
@@ -42,6 +42,8 @@ _RECORD = {
     "decisions": [_DECISION],
     "cells": [NAME],
     "earlier": COUNT,
+    "claims?": NAME,
+    "settled?": Each(COUNT),
 }
 
 

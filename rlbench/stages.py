@@ -1,7 +1,8 @@
-"""Training seed by seed until the comparisons are decided: stages of runs, and a look after each.
+"""Training seed by seed until the claims or the comparisons are decided: stages of runs, and a look after each.
 
 Study and analysis meet here: the study trains what a stage needs and stores it, the analysis looks
-(`rlbench.analysis.stats.sequential`) and says which arms still need runs. Runs are keyed by their seed, so nothing is
+(`rlbench.analysis.judge.verdicts.judge_at` at claims, `rlbench.analysis.stats.sequential` at comparisons) and says
+which arms still need runs. Runs are keyed by their seed, so nothing is
 trained twice, an interrupted experiment continues, and a larger one later finds the same runs.
 
     RESULTS/NAME/stages.json    the design, how often was looked, the decisions, and the runs that were asked for
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rlbench.analysis.judge.estimands import staged_data
+from rlbench.analysis.judge.verdicts import judge_at
 from rlbench.analysis.stats.sequential import Decision, decide, in_play
-from rlbench.errors import RlbenchError, explained
+from rlbench.claims import Claim, digest
+from rlbench.errors import RlbenchError, brief, explained
 from rlbench.files import write
 from rlbench.results import STAGES, Results, open_results, read_stages
 from rlbench.store.folders import home
@@ -27,6 +30,7 @@ from rlbench.study.run import execute
 
 STAGE = 5
 METRIC = "auc"
+_LEAST = 0.001  # of errors that a look may be left with: tests have too few permutations to tell less apart
 
 
 def run_until_decided(
@@ -40,8 +44,9 @@ def run_until_decided(
 ) -> Results:
     """Train `stage` seeds at a time, as far as the experiment's seeds go, and stop each arm when it is decided.
 
-    The comparisons are those of every arm with the baseline in the area under the learning curve: over all
-    environments where all have references, else on each one. `say` gets a sentence after every look, `ended` the
+    What is decided are the experiment's claims. Where it makes none, it is the comparisons of every arm with the
+    baseline in the area under the learning curve: over all environments where all have references, else on each one.
+    `say` gets a sentence after every look, `ended` the
     summary of every stage's training; `options` are those of `rlbench.study.run.execute_all`. What remains
     open when the seeds are used up is inconclusive.
 
@@ -50,7 +55,11 @@ def run_until_decided(
     """
     looks = planned_looks(plan, stage)
     folder = home(results_dir, plan.experiment.name)
-    record = _begin(folder, results_dir, {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]})
+    claims = plan.experiment.claims
+    design = {"looks": looks, "metric": METRIC, "arms": [arm.label for arm in plan.arms]}
+    record = _begin(folder, results_dir, design | ({"claims": digest(claims)} if claims else {}))
+    if claims:
+        record["settled"] = {}
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):
@@ -60,14 +69,17 @@ def run_until_decided(
         ended(part, execute(part, results_dir, **options))
         # From the stored scores alone.
         results = open_results(part.document(), part.planned, results_dir, staged=False)
-        stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
-        decisions = decide(*staged_data(results, stages, METRIC), looks)
-        # JSON has no infinity.
-        rows = [asdict(each) | {"t": each.t if isfinite(each.t) else str(each.t)} for each in decisions]
-        record |= {"looked": number, "decisions": rows, "cells": [cell.id for cell in cells]}
+        record |= {"looked": number, "cells": [cell.id for cell in cells]}
+        if claims:
+            outcomes, needed = _judge_claims(claims, results, record, number)
+        else:
+            stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
+            decisions = decide(*staged_data(results, stages, METRIC), looks)
+            # JSON has no infinity.
+            record["decisions"] = [asdict(one) | {"t": one.t if isfinite(one.t) else str(one.t)} for one in decisions]
+            outcomes, needed = _outcomes(decisions), in_play(decisions)
         _write(folder, record, results_dir)
-        say(_sentence(number, len(looks), until, decisions))
-        needed = in_play(decisions)
+        say(f"Look {number} of at most {len(looks)}, after {until} seeds: {outcomes}.")
         if not needed:
             break
     return Results(replace(results.experiment, sequential=record), results.tables)
@@ -76,7 +88,7 @@ def run_until_decided(
 def planned_looks(plan: Plan, stage: int) -> list[int]:
     """Return the numbers of seeds at every look; RlbenchError where no second look would come."""
     seeds, where = len(plan.experiment.seeds), plan.experiment.where
-    if len(plan.arms) < 2:
+    if len(plan.arms) < 2 and not plan.experiment.claims:
         raise RlbenchError(f"{where} has one arm, so there is nothing to decide.")
     if stage < 2:
         raise RlbenchError(f"A stage needs at least 2 seeds, not {stage}.")
@@ -85,7 +97,15 @@ def planned_looks(plan: Plan, stage: int) -> list[int]:
             f"{where} has {seeds} seeds at most, and stages of {stage} would look at them once. Give more with "
             "--seeds, or smaller stages."
         )
-    return [*range(stage, seeds, stage), seeds]
+    looks = [*range(stage, seeds, stage), seeds]
+    smallest = min(until - before for before, until in pairwise([0, *looks])) / seeds
+    for claim in plan.experiment.claims:
+        if (1 - claim.level) * smallest < _LEAST:
+            raise RlbenchError(
+                f"{where}: {len(looks)} looks leave one of them less than {100 * _LEAST:g} % of errors at the level of "
+                f"{claim.id or brief(claim.statement)}; make stages larger, which divide the seeds evenly."
+            )
+    return looks
 
 
 def _begin(folder: Path, results_dir: str | Path, design: dict[str, Any]) -> dict[str, Any]:
@@ -107,12 +127,29 @@ def _write(folder: Path, record: Mapping[str, Any], results_dir: str | Path) -> 
         write(path, json.dumps(record, indent=1) + "\n", inside=results_dir)
 
 
-def _sentence(number: int, looks: int, seeds: int, decisions: Sequence[Decision]) -> str:
-    """Return what a look decided."""
+def _judge_claims(
+    claims: Sequence[Claim], results: Results, record: dict[str, Any], number: int
+) -> tuple[str, set[tuple[str, str]]]:
+    """Judge the claims that are open, note in the record which are settled; return what is said, and what runs on."""
+    said, needed = [], set()
+    for claim in claims:
+        if digest([claim]) in record["settled"]:
+            continue
+        outcome = judge_at(claim, results, record["looks"], number).verdict
+        said.append(f"{claim.id or f'“{claim.statement}”'} {outcome}")
+        if outcome == "inconclusive":
+            needed |= {(place, arm) for place in claim.environments or results.environments for arm in claim.arms}
+        else:
+            record["settled"][digest([claim])] = number
+    return "; ".join(said), needed
+
+
+def _outcomes(decisions: Sequence[Decision]) -> str:
+    """Say what a look decided on comparisons."""
     several = len({decision.environments for decision in decisions}) > 1
     places = {decision: f" on {decision.environments[0]}" if several else "" for decision in decisions}
     decided = [f"{each.arm} {each.outcome}{place}" for each, place in places.items() if each.look]
     still = [f"{each.arm}{place}" for each, place in places.items() if not each.look]
     parts = [f"{', '.join(decided)} than {decisions[0].baseline}"] if decided else []
     parts += [f"inconclusive {', '.join(still)}"] if still else []
-    return f"Look {number} of at most {looks}, after {seeds} seeds: {'; '.join(parts)}."
+    return "; ".join(parts)

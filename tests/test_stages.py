@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from rlbench import Arm, Experiment
+from rlbench import Arm, Claim, Experiment
 from rlbench.analysis.judge.compare import interim_warnings
+from rlbench.analysis.judge.verdicts import judge_at
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord
-from rlbench.results import STAGES, Results, open_results
+from rlbench.results import STAGES, Results, open_results, read_results
 from rlbench.stages import planned_looks, run_until_decided
 from rlbench.study.plan import Plan, make_plan
 from rlbench.study.run import Interrupted
@@ -75,6 +77,67 @@ def test_a_decided_arm_gets_no_more_runs_and_an_inconclusive_one_all(tmp_path: P
         "ppo-clip clip=0.3": "inconclusive",
     }
     assert (results.runs["status"] == "finished").all()
+
+
+def claims() -> list[Claim]:
+    """Return one that is true, one that is false, and one that no number of these runs decides."""
+    low, middle, high = (f"ppo-clip clip={clip}" for clip in (0.1, 0.2, 0.3))
+    return [
+        Claim("0.2 is better", [middle, low], "greater", "auc", 100.0, id="a"),
+        Claim("0.1 is better", [low, middle], "greater", "auc", 100.0, id="b"),
+        Claim("0.3 is different", [high, low], "different", "auc"),
+    ]
+
+
+def claiming(seeds: int = 20) -> Plan:
+    arms = [Arm("ppo-clip", clip=[0.1, 0.2, 0.3], **SMALL)]
+    return make_plan(Experiment("tiny", arms, ["CartPole-v1"], seeds, 32, "ppo-clip clip=0.1", claims=claims()))
+
+
+def test_claims_are_judged_at_every_look_and_runs_go_on_only_for_open_ones(tmp_path: Path) -> None:
+    fake, made = Fake(), claiming()
+    results, said = go(tmp_path, fake, made)
+    assert seeds_of(fake, 0.2) == list(range(5))
+    assert seeds_of(fake, 0.1) == seeds_of(fake, 0.3) == list(range(20))
+    assert said[0] == "Look 1 of at most 4, after 5 seeds: a supported; b refuted; “0.3 is different” inconclusive."
+    assert said[1:] == [
+        f"Look {look} of at most 4, after {5 * look} seeds: “0.3 is different” inconclusive." for look in (2, 3, 4)
+    ]
+    assert [one.verdict for one in results.verdicts] == ["supported", "refuted", "inconclusive"]
+    # Those that are settled rest on the runs that were there, at a quarter of what the level leaves to errors.
+    assert [one.parts[0].n_arm for one in results.verdicts] == [5, 5, 20]
+    assert [round(one.parts[0].effect.level, 4) for one in results.verdicts] == [0.9875] * 3
+    assert [one.claim.level for one in results.verdicts] == [0.95] * 3
+    # Not tested in stages, so without a verdict, however large the difference is.
+    assert {one.verdict for one in results.comparisons} == {"inconclusive"}
+    assert "until the claims were decided" in interim_warnings(results.experiment.sequential)[0]
+    stored = open_results(made.document(), made.planned, tmp_path)
+    assert [one.verdict for one in stored.verdicts] == [one.verdict for one in results.verdicts]
+    again = Fake()
+    _, told = go(tmp_path, again, made)
+    assert (again.trained, told) == ([], said)
+    record = json.loads((tmp_path / "tiny" / STAGES).read_text())
+    assert record["earlier"] == 0
+
+
+@pytest.mark.slow
+def test_a_false_claim_is_hardly_ever_decided_however_often_one_looks() -> None:
+    """Of 200 experiments without any difference, looked at 4 times each, at most what the level leaves to errors."""
+    wrong = 0
+    for experiment in range(200):
+        rng = np.random.default_rng(experiment)
+        table = {"arm": np.repeat(["a", "b"], 20), "seed": np.tile(np.arange(20), 2), "score": rng.normal(size=40)}
+        frame = pd.DataFrame(table).rename(columns={"arm": "algorithm"}).assign(environment="x")
+        results = read_results(frame, baseline="b")
+        claim = Claim("a is another", ["a", "b"], "different", "score")
+        wrong += any(judge_at(claim, results, [5, 10, 15, 20], look).verdict == "supported" for look in (1, 2, 3, 4))
+    assert wrong <= 17  # binomial with 5 %: 17 or fewer in 98 % of such tests; looking four times at 5 % gives 25
+
+
+def test_stages_that_leave_a_look_nothing_to_decide_with_are_refused() -> None:
+    with pytest.raises(RlbenchError, match="51 looks leave one of them less than 0[.]1 % of errors at the level of a"):
+        planned_looks(claiming(255), 5)
+    assert planned_looks(claiming(100), 5)[-1] == 100
 
 
 def test_everything_decided_ends_it(tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ def run(ctx: click.Context, paths: tuple[str, ...], options: RunOptions) -> None
     pack. Several processes, on one machine or on several, may work in one results folder: each trains what no other
     process trains, and waits for the rest.
 
-    With --until-decided the experiment's seeds are the most that an arm gets. After every stage a test that accounts
-    for the repeated looks decides which arms are better or worse than the baseline, and those get no more seeds.
+    With --until-decided the experiment's seeds are the most that an arm gets. After every stage its claims are judged
+    or, where it makes none, its arms compared with the baseline, by tests that account for the repeated looks. Arms
+    that nothing open is about get no more seeds.
 
     \b
     rlbench run experiments/ppo_vs_reinforce.py

@@ -242,18 +242,30 @@ def interim_warnings(record: Mapping[str, Any] | None) -> list[str]:
     if not record:
         return []
     planned, done, outcomes = record["looks"], record["looked"], []
+    claims = "settled" in record
     for row in record["decisions"]:
         where = f" on {row['environments'][0]}" if len(row["environments"]) == 1 else " over all environments"
         end = f"at look {row['look']}" if row["look"] else "to the end"
         outcomes.append(f"{row['arm']} against {row['baseline']}{where}: {row['outcome']} {end}")
     sentences = [
-        "Seeds were added in stages until the comparisons were decided: the runs were looked at "
-        f"{done} time{'s' if done != 1 else ''} of at most {len(planned)} "
-        f"(planned after {', '.join(map(str, planned))} seeds); none was trained twice. Verdicts "
-        "are those of a group-sequential permutation test, which holds 5 % for any false decision over all looks and "
-        f"comparisons; what it did not test has none. {'; '.join(outcomes)}{'.' if outcomes else ''} All intervals and "
-        "p-values, and the verdicts on claims, are computed as if the number of runs had been fixed: they are too sure."
+        f"Seeds were added in stages until the {'claims' if claims else 'comparisons'} were decided: the runs were "
+        f"looked at {done} time{'s' if done != 1 else ''} of at most {len(planned)} (planned after "
+        f"{', '.join(map(str, planned))} seeds); none was trained twice. "
     ]
+    if claims:
+        sentences[0] += (
+            "A verdict on a claim is that of the look that decided it, from the runs that were there. Its level is "
+            "shared among the looks, in proportion to the runs that each adds, so that it holds over all of them. "
+            "Comparisons with the baseline were not made in stages and have no verdict; their intervals and p-values "
+            "are computed as if the number of runs had been fixed: they are too sure."
+        )
+    else:
+        sentences[0] += (
+            "Verdicts are those of a group-sequential permutation test, which holds 5 % for any false decision over "
+            "all looks and comparisons; what it did not test has none. "
+            f"{'; '.join(outcomes)}{'.' if outcomes else ''} All intervals and p-values are computed as if the number "
+            "of runs had been fixed: they are too sure."
+        )
     if record.get("earlier"):
         sentences.append(
             f"The same experiment was looked at before in {record['earlier']} other "

@@ -36,7 +36,7 @@ from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import ALL, STOPPED, exactly
 from rlbench.analysis.stats.estimates import Array, Estimate
 from rlbench.analysis.stats.power import POWER, Seeds, detectable_effect, seeds_needed
-from rlbench.claims import DIRECTIONS, RETURNS, Claim
+from rlbench.claims import DIRECTIONS, RETURNS, Claim, digest
 from rlbench.errors import RlbenchError
 
 Outcome = Literal["supported", "refuted", "inconclusive", "undecidable"]
@@ -127,6 +127,18 @@ def judge(claim: Claim, results: Results) -> Verdict:
     if not stopped.any() or metric not in RETURNS or claim.event is not None:
         return verdict
     return replace(verdict, with_failures=_judge(claim, results.failures_as_worst(metric)).verdict)
+
+
+def judge_at(claim: Claim, results: Results, looks: Sequence[int], look: int) -> Verdict:
+    """Return the verdict at a look, from 1 on, of those that are planned after so many seeds (`looks`).
+
+    It rests on the runs that were there at that look. Each look has its share of what the claim's level leaves to
+    errors, in proportion to the runs that it adds: their sum bounds the chance of a false decision at any of them.
+    """
+    share = (looks[look - 1] - (looks[look - 2] if look > 1 else 0)) / looks[-1]
+    seeds = results.experiment.json["seeds"][: looks[look - 1]]
+    verdict = judge(replace(claim, level=1 - (1 - claim.level) * share), results.of_seeds(seeds))
+    return replace(verdict, claim=claim)
 
 
 def _judge(claim: Claim, results: Results) -> Verdict:
@@ -226,8 +238,18 @@ class JudgedResults(Results):
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What the runs say of every claim: supported, refuted, inconclusive or undecidable."""
-        return [self.judge(claim) for claim in self.claims]
+        """What the runs say of every claim: supported, refuted, inconclusive or undecidable.
+
+        Where seeds were added until the claims were settled, what they said at the look that settled it, or the last.
+        """
+        record = self.experiment.sequential or {}
+        if "settled" not in record:
+            return [self.judge(claim) for claim in self.claims]
+        settled = record["settled"]
+        return [
+            judge_at(claim, self, record["looks"], settled.get(digest([claim]), record["looked"]))
+            for claim in self.claims
+        ]
 
     def judge(self, claim: Claim) -> Verdict:
         """Return what the runs say of a claim, also of one that the experiment does not make."""

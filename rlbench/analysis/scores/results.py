@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -162,12 +162,21 @@ class Results:
 
         entries = tuple(replace(self.arm_entries[arm], label=name) for arm, name in names.items())
         base = self.experiment.baseline
+        made = self._with(renamed)
+        made.experiment = replace(self.experiment, arms=entries, baseline=names.get(base or "", base))
+        made.view = View(self, names, colors)
+        return made
+
+    def of_seeds(self, seeds: Collection[int]) -> Self:
+        """Return the runs of these seeds only."""
+        return self._with(lambda frame: frame[frame["seed"].isin(list(seeds))])
+
+    def _with(self, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Self:
+        """Return results with a change of all tables that have a row per run, and nothing else that was computed."""
         made = copy(self)
         made.__dict__ = {name: value for name, value in vars(self).items() if name in vars(Results({}, self.tables))}
-        made.experiment = replace(self.experiment, arms=entries, baseline=names.get(base or "", base))
-        made.tables = self.tables._replace(runs=renamed(self.runs))
-        made._scores, made._curves = renamed(self.scores), renamed(self.curves)
-        made.view = View(self, names, colors)
+        made.tables = self.tables._replace(runs=change(self.runs))
+        made._scores, made._curves = change(self.scores), change(self.curves)
         return made
 
     def failures_as_worst(self, metric: str) -> Self:
