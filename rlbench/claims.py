@@ -53,7 +53,7 @@ class Direction(NamedTuple):
     outside: bool = False
 
 
-_LIMITED = "the {metric} of {arms} is {limits}"
+_LIMITED = "for {arms} the {metric} is {limits}"
 DIRECTIONS: Mapping[str, Direction] = {
     "greater": Direction("pair", "{first} exceeds {others} in {metric}{by}", low=1),
     "less": Direction("pair", "{first} stays below {others} in {metric}{by}", high=-1),

@@ -22,6 +22,10 @@ Params = torch.Tensor
 _UNKNOWN = torch.full((1,), float("nan"))
 
 
+def _not_known() -> torch.Tensor:
+    raise RuntimeError("Only a rollout of a policy knows log_prob; give Trajectory(..., acted=...) to try a formula.")
+
+
 class ObservationSize(int):
     """How many numbers an observation has; `shape` is the environment's own, (n,) of one of n categories."""
 
@@ -31,6 +35,9 @@ class ObservationSize(int):
         size = super().__new__(cls, math.prod(shape))
         size.shape = shape
         return size
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[int, ...]]]:  # a layer that holds it may be copied
+        return type(self), (self.shape,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +61,7 @@ class Trajectory:
     ended: torch.Tensor
     observation: torch.Tensor = _UNKNOWN
     action: torch.Tensor = _UNKNOWN
-    acted: Callable[[], torch.Tensor] = lambda: _UNKNOWN
+    acted: Callable[[], torch.Tensor] = _not_known
 
     @cached_property
     def log_prob(self) -> torch.Tensor:
@@ -224,8 +231,8 @@ class Problem(Protocol):
     params        parameters before the step `[R, P]`; the first `policy_size` are the policy's. Leave them unchanged.
     progress      share of the budget that is used
     alive         mask of the replicas that still learn, bool `[R]`
-    memory        tensors of your own, `[R, ...]` by name, which last from update to update, through interruptions, too;
-                  empty at first
+    memory        tensors of your own, `[R, ...]` by name on the device of `params`, which last from update to update,
+                  through interruptions, too; empty at first, and 0 for a replica that diverged
     """
 
     algorithm: Any  # an `Algorithm`, which is made of these records

@@ -135,7 +135,7 @@ def test_a_false_claim_is_hardly_ever_decided_however_often_one_looks() -> None:
 
 
 def test_stages_that_leave_a_look_nothing_to_decide_with_are_refused() -> None:
-    with pytest.raises(RlbenchError, match="51 looks leave one of them less than 0[.]1 % of errors at the level of a"):
+    with pytest.raises(RlbenchError, match=r"51 looks leave one of them less than 0[.]1 % of errors at the level of a"):
         planned_looks(claiming(255), 5)
     assert planned_looks(claiming(100), 5)[-1] == 100
 

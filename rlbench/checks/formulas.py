@@ -17,6 +17,7 @@ from rlbench.functional.distributions import Categorical, DiagonalGaussian, Dist
 from rlbench.functional.returns import mean
 
 _REPLICAS, _ACTIONS = 3, 4
+_LONGEST = 400  # numbers of an observation: more than MuJoCo's have
 _SAMPLES = 50  # no multiple of a vector register, where unequal rounding shows
 
 
@@ -85,15 +86,29 @@ def make_case(
     return Case(build, head, old_head, action, normal(*lead))
 
 
-def _trajectory(lead: tuple[int, ...], *, changed: int | None = None) -> Trajectory:
-    """Return a rollout of 20 steps and 2 copies, `[20, *lead, 2]`; another one for the replica `changed`."""
+def _trajectory(algorithm: Algorithm, lead: tuple[int, ...], *, changed: int | None = None) -> Trajectory:
+    """Return a rollout of 20 steps and 2 copies, `[20, *lead, 2]`, with actions of a kind that `advantages` takes.
+
+    It is another one for the replica `changed`. Observations are as long as the longest that are usual.
+    """
+    try:
+        algorithm.advantages(_made((), None, Categorical))
+        return _made(lead, changed, Categorical)
+    except Exception:  # a plugin may raise anything; perhaps it is for continuous actions
+        return _made(lead, changed, DiagonalGaussian)
+
+
+def _made(lead: tuple[int, ...], changed: int | None, build: Callable[[torch.Tensor], Distribution]) -> Trajectory:
 
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         shape = (20, *lead, 2)
         numbers = [torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)]
         ends = [torch.from_numpy(rng.random(shape) < 0.1) for _ in range(2)]
-        seen = torch.from_numpy(rng.standard_normal((*shape, 3)).astype(np.float32))
-        return *numbers, *ends, seen, torch.from_numpy(rng.integers(_ACTIONS, size=shape)), -numbers[0].abs()
+        seen, moved = (
+            torch.from_numpy(rng.standard_normal((*shape, size)).astype(np.float32)) for size in (_LONGEST, _ACTIONS)
+        )
+        action = torch.from_numpy(rng.integers(_ACTIONS, size=shape)) if build is Categorical else moved
+        return *numbers, *ends, seen, action, -numbers[0].abs()
 
     parts = draw(np.random.default_rng(0))
     if changed is not None:
@@ -156,7 +171,7 @@ def _check_surrogate(algorithm: Algorithm) -> None:
 
 def _check_advantages(algorithm: Algorithm) -> None:
     for lead, each in (((), algorithm), ((_REPLICAS,), stack([algorithm] * _REPLICAS))):
-        trajectory = _trajectory(lead)
+        trajectory = _trajectory(algorithm, lead)
         shape = tuple(trajectory.reward.shape)
         for name, tensor in Estimates(*each.advantages(trajectory))._asdict().items():
             if tensor is not None:
@@ -166,7 +181,7 @@ def _check_advantages(algorithm: Algorithm) -> None:
 
 def _check_same_twice(algorithm: Algorithm) -> None:
     whole = stack([algorithm] * _REPLICAS)
-    x, trajectory = make_case(Categorical, _REPLICAS).x, _trajectory((_REPLICAS,))
+    x, trajectory = make_case(Categorical, _REPLICAS).x, _trajectory(algorithm, (_REPLICAS,))
     for name, compute in (
         ("surrogate", lambda: (whole.surrogate(x),)),
         ("advantages", lambda: Estimates(*whole.advantages(trajectory))),
@@ -184,7 +199,8 @@ def _check_replicas(algorithm: Algorithm) -> None:
         return whole.surrogate(make_case(Categorical, _REPLICAS, changed=changed).x)
 
     def advantages(changed: int | None) -> Iterable[torch.Tensor]:
-        parts = [part for part in whole.advantages(_trajectory((_REPLICAS,), changed=changed)) if part is not None]
+        trajectory = _trajectory(algorithm, (_REPLICAS,), changed=changed)
+        parts = [part for part in whole.advantages(trajectory) if part is not None]
         return torch.stack(parts).movedim(2, 0)
 
     mixed = (
@@ -239,7 +255,7 @@ def _check_alone(algorithm: Algorithm) -> None:
         )
     if len(raised) == 2 * len(sizes):
         raise raised[0]
-    trajectory = _trajectory((len(variants),))
+    trajectory = _trajectory(algorithm, (len(variants),))
     estimates = Estimates(*together.advantages(trajectory))
     for r, each in enumerate(variants):
         seen = {name: getattr(trajectory, name)[:, r : r + 1] for name in _SEEN}

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 def show_plans(plans: Sequence[Plan]) -> None:
     """Print how many runs plans have: of a single file as arms x environments x seeds, and whether these can decide."""
-    from rlbench.analysis.stats.power import refusal
-    from rlbench.analysis.stats.sequential import ALPHA
-
     if _is_single(plans):
         experiment, cells = plans[0].experiment, plans[0].cells
         sizes = {"arm": plans[0].arms, "environment": experiment.environments, "seed": experiment.seeds}
         counts = " x ".join(f"{len(each)} {what}{'s' if len(each) > 1 else ''}" for what, each in sizes.items())
         click.echo(f"{experiment.name}: {counts} = {len(cells)} runs")
-        seeds = len(experiment.seeds)
-        if len(plans[0].arms) > 1 and (problem := refusal(seeds, seeds, ALPHA)):
-            click.echo(f"warning: {problem} Ten are usual.", err=True)
+        if experiment.trains and len(plans[0].arms) > 1:
+            from rlbench.analysis.stats.power import refusal
+            from rlbench.analysis.stats.sequential import ALPHA
+
+            seeds = len(experiment.seeds)
+            if problem := refusal(seeds, seeds, ALPHA, tasks=len(experiment.environments)):
+                click.echo(f"warning: {problem} Ten are usual.", err=True)
         return
     planned = [cell.id for plan in plans for cell in plan.cells]
     different = len(set(planned))
@@ -86,7 +87,7 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {listed}{more}"
 
 
-_MANY = 40  # comparisons from which on they are counted, and not listed one by one
+_MANY = 40  # comparisons: more are counted, and not listed one by one
 
 
 def show_comparisons(results: Results) -> None:
@@ -106,8 +107,11 @@ def show_comparisons(results: Results) -> None:
     for comparison in comparisons if len(comparisons) <= _MANY else overall:
         click.echo(f"\n{sentence(comparison)}")
     if not overall and len(results.environments) > 1:
-        how = " Give them, as --reference '*=RANDOM,TARGET'." if results.experiment.source else ""
-        click.echo(f"\nThere is no answer over all environments. {' '.join(unnormalised(results))}{how}")
+        why = unnormalised(results)
+        if why and results.experiment.source:
+            why.append("Give them, as --reference '*=RANDOM,TARGET'.")
+        why = why or ["No two arms have runs on the same two environments."]
+        click.echo(f"\nThere is no answer over all environments. {' '.join(why)}")
     click.echo()
 
 

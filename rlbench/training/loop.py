@@ -28,10 +28,13 @@ from rlbench.training.state import (
     joined,
     part,
     plain,
+    put,
     put_rows,
     rows,
     to_document,
 )
+
+_KEPT = (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool)  # what an algorithm may keep
 
 
 class Loop(Saved, ABC):
@@ -108,11 +111,7 @@ class Loop(Saved, ABC):
         rollout = estimate(self.algorithm, self.network, self.params, experience, self.family)
         problem = self.problem(rollout, rate, progress)
         new = problem.algorithm.improve(problem)
-        for name, kept in self.memory.items():
-            if kept.shape[:1] != (self.replicas,):
-                raise ValueError(
-                    f"problem.memory[{name!r}] must be [R, ...], {self.replicas} first, not {[*kept.shape]}"
-                )
+        self._check_memory()
         row = {
             "step": np.full(self.replicas, self.collector.step),
             "progress": np.full(self.replicas, self.collector.step / self.steps),
@@ -145,10 +144,12 @@ class Loop(Saved, ABC):
             raise UnusableError(f"it was trained on {to_document(state['place'])}, not on {self.place}")
         put_rows(self.algorithm, self.hypers, replica, part(state, "hyper"))
         put_rows(self.optimizer, self.MOMENTS, replica, part(state, "optimizer"))
-        for name, kept in part(state, "memory").items():
-            values = torch.from_numpy(kept)
-            empty = values.new_zeros((self.replicas, *values.shape), device=self.device)
-            self.memory.setdefault(name, empty)[replica] = values
+        kept = part(state, "memory")
+        if self.memory and set(kept) != set(self.memory):
+            raise UnusableError(f"its improvement step kept {sorted(kept)}, and not {sorted(self.memory)}")
+        for name, values in kept.items():
+            empty = torch.from_numpy(np.zeros((self.replicas, *values.shape), values.dtype)).to(self.device)
+            put(self.memory.setdefault(name, empty), replica, values, name)
         super().restore(replica, state)
         self.collector.step = int(state["step"])
 
@@ -180,6 +181,14 @@ class Loop(Saved, ABC):
         rate: Array = torch.as_tensor(self.algorithm.lr).numpy()
         return rate * np.float32(1 - progress if self.algorithm.anneal_lr else 1)
 
+    def _check_memory(self) -> None:
+        """Raise ValueError where what an algorithm keeps has no row per replica, or numbers that cannot be saved."""
+        for name, kept in self.memory.items():
+            fine = isinstance(name, str) and isinstance(kept, torch.Tensor) and kept.dtype in _KEPT
+            if not fine or kept.shape[:1] != (self.replicas,):
+                kinds = ", ".join(str(kind).removeprefix("torch.") for kind in _KEPT)
+                raise ValueError(f"problem.memory[{name!r}] must be a tensor [{self.replicas}, ...] of {kinds}")
+
     def _note_divergence(self, problem: BaseProblem) -> None:
         """Note replicas that diverged, and set parameters that are not finite to zero, which is harmless to step on."""
         nonfinite = ~torch.as_tensor(self.params).isfinite().all(-1)
@@ -187,6 +196,8 @@ class Loop(Saved, ABC):
         if nonfinite.any():
             for values in (self.params, self.optimizer.first, self.optimizer.second):
                 torch.as_tensor(values).masked_fill_(nonfinite[:, None], 0.0)
+            for kept in self.memory.values():
+                kept[nonfinite] = 0
 
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""

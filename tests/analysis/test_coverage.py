@@ -23,11 +23,13 @@ def test_intervals_that_do_not_hold_say_what_they_held():
     assert (found.fewest, found.most) == (10, 10)
     assert found.low < estimates.LEAST
     assert estimates.interval_name([estimate("mean", 10)]) == "nominal 95 % interval"
-    said = estimates.nominal(10)
+    said = estimates.nominal([10])
     assert said.startswith("with 10 runs: ")
     assert f"mean {found.low * 100:.0f} to {found.high * 100:.0f} %" in said
     assert "IQM" not in said
-    assert estimates.nominal(2) == ""
+    assert estimates.nominal([20, 10]) == f"{said}; {estimates.nominal([20])}"
+    assert estimates.nominal([1]) == "with 1 run: nothing was simulated, so all of them"
+    assert estimates.nominal([]) == ""
     assert estimates.measured("mean", 99)[2:] == (20, 20)
 
 
@@ -46,7 +48,7 @@ def test_between_simulated_numbers_of_runs_the_worse_counts():
     assert few.low > estimates.LEAST > many.low
     assert between == (many.low, max(few.high, many.high), 5, 10)
     assert estimates.interval_name([estimate("collapse probability", 9)]) == "nominal 95 % interval"
-    assert estimates.nominal(9).startswith("with 5 to 10 runs: ")
+    assert estimates.nominal([9]).startswith("with 9 runs: ")
 
 
 def test_the_fewest_runs_of_a_figure_count():
@@ -66,4 +68,4 @@ def test_a_simultaneous_band_has_its_own_coverage():
     band = Band(line, line, line, 0.95, 20, "method", 20, "mean", simultaneous=True)
     low, high = estimates.measured("whole curve, simultaneous band", 20)[:2]
     assert estimates.interval_name([band]) == "nominal 95 % interval"
-    assert f"whole curve, simultaneous band {low * 100:.0f} to {high * 100:.0f} %" in estimates.nominal(20)
+    assert f"whole curve, simultaneous band {low * 100:.0f} to {high * 100:.0f} %" in estimates.nominal([20])

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from rlbench.analysis import draw
+from rlbench.analysis.draw import axes, frame
 from rlbench.analysis.draw.frame import run_counts
-from rlbench.analysis.draw.style import FIXED, arm_styles, styled, styles_of
+from rlbench.analysis.draw.style import FIXED, arm_styles, ordered_styles, styled, styles_of
 from rlbench.analysis.report.figures import Picture, render
 from rlbench.analysis.scores.metrics import steps_to_threshold
 from rlbench.errors import RlbenchError
@@ -137,6 +138,8 @@ def test_two_axes_beside_each_other_keep_their_legends_and_notes_to_themselves(t
         ({"arms": ["ppo-clib"]}, "There is no arm 'ppo-clib' in these results. Did you mean 'ppo-clip'?"),
         ({"labels": {"x": "y"}}, "There is no arm 'x' in these results"),
         ({"labels": {"trpo": "reinforce"}}, "Two arms cannot have the same label"),
+        ({"arms": ["trpo"], "labels": {"trpo": "reinforce"}}, "Two arms cannot have the same label"),
+        ({"arms": []}, "There is nothing to show without an arm."),
         ({"colors": {"trpo": "no colour"}}, "'no colour' is no colour of matplotlib"),
     ],
 )
@@ -215,9 +218,14 @@ def test_colours_differ_for_colour_blind_readers():
 def test_every_colour_has_a_contrast_of_three_to_one_on_white():
     """As the Web Content Accessibility Guidelines 2.1 define it, section 1.4.11."""
     for style in [*FIXED.values(), *arm_styles([f"arm {number}" for number in range(40)]).values()]:
-        channels = np.array(matplotlib.colors.to_rgb(style.color))
-        linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3.0, style.color
+        assert contrast(style.color) >= 3.0, style.color
+
+
+def contrast(color):
+    """Return the contrast of a colour with white, from 1 to 21."""
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
 
 
 def test_an_arm_looks_like_its_algorithm_whatever_its_label():
@@ -381,3 +389,52 @@ def test_steps_that_are_counted_in_millions_are_not_called_thousandths():
         axis = results.plot_learning_curves(Figure().subplots(), environment="E").xaxis
         shown = axis.get_major_formatter().format_ticks([0.0, 0.2 * factor, factor])
         assert shown == ["0", "0.2" if factor == 1 else "200k", last]
+
+
+def labels_of(values, bold=None, width=3.0):
+    """Return the tick labels of an axis with these values, as they are drawn in a figure of a width in inches."""
+    with styled("paper"):
+        figure = frame.new_figure(width, 2.0)
+        ax = figure.subplots()
+        ax.plot(values, values)
+        axes.scale_of(values).apply(ax, "gae_lambda", bold)
+        frame.settle(figure)
+        figure.draw_without_rendering()
+        return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def test_ticks_that_would_touch_stand_on_two_lines():
+    values = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0]
+    assert labels_of(values, width=6.0) == ["0", "0.5", "0.8", "0.9", "0.95", "0.98", "1"]
+    narrow = labels_of(values, bold=0.95, width=2.3)
+    assert {label.strip() for label in narrow} == {"0", "0.5", "0.8", "0.9", "0.95", "0.98", "1"}
+    assert any(label.startswith("\n") for label in narrow)
+    tiny = labels_of([float(value) for value in range(100, 130)], bold=129.0, width=2.0)
+    assert "" in tiny  # no room on two lines either
+    assert tiny[-1].strip() == "129"
+
+
+def test_an_order_of_arms_has_colours_from_dark_to_light_that_can_be_seen_on_white():
+    styles = list(ordered_styles([f"lr={value}" for value in range(8)]).values())
+    brightness = [sum(to_rgb(style.color)) for style in styles]
+    assert brightness == sorted(brightness)
+    assert min(contrast(style.color) for style in styles) >= 3.0
+    assert len({(style.color, style.marker) for style in styles}) == 8
+
+
+def test_a_legend_that_is_taken_away_leaves_no_room_behind(troubled):
+    offsets = []
+    for look in ({"legend": False}, {"legend": False, "title": "Mine"}):
+        ax = draw.plot_scores(troubled, "CartPole-v1", ax=new_axes(), **look)
+        ax.figure.draw_without_rendering()
+        offsets.append(ax._left_title.get_window_extent().y0 - ax.get_window_extent().y1)
+    assert offsets[0] == pytest.approx(offsets[1])
+    assert offsets[0] < 15.0
+
+
+def test_other_metrics_are_not_compared_anew_either(troubled):
+    whole = {one.arm: one for one in troubled.compare(metric="final") if one.environment == "CartPole-v1"}
+    shown = troubled.showing(["trpo"], {"trpo": "TRPO"})
+    (one,) = [one for one in shown.compare(metric="final") if one.environment == "CartPole-v1"]
+    assert (one.arm, one.baseline, one.p_adjusted) == ("TRPO", "reinforce", whole["trpo"].p_adjusted)
+    assert shown.verdicts == []

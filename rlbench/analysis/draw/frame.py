@@ -103,7 +103,8 @@ class Look(TypedDict, total=False):
     labels   what arms are called, by their labels
     colors   other colours of arms than theirs, by their labels
     title    instead of the usual one; empty: none
-    legend   whether the arms or marks are listed: right of the axes in a figure with constrained layout, else inside
+    legend   whether the arms are listed, right of the axes in a figure with constrained layout, else inside; or marks,
+             above the axes
     note     whether small letters under the axes say what the intervals are and how many runs there were; usually in a
              figure with constrained layout, which makes room for them
     """
@@ -122,24 +123,25 @@ def adjustable(plot: Callable[..., Axes]) -> Callable[..., Axes]:
     @wraps(plot)
     def adjusted(results: Results, *given: Any, **options: Any) -> Axes:
         look = {name: options.pop(name) for name in Look.__annotations__ if name in options}
-        chosen = {name: look[name] for name in ("arms", "labels", "colors") if look.get(name)}
+        chosen = {name: look[name] for name in ("arms", "labels", "colors") if look.get(name) is not None}
         for color in chosen.get("colors", {}).values():
             if not is_color_like(color):
                 raise RlbenchError(f"{color!r} is no colour of matplotlib, such as 'tab:blue' or '#0173b2'.")
         ax = plot(results.showing(**chosen) if chosen else results, *given, **options)
-        engine = ax.get_figure(root=True).get_layout_engine()  # type: ignore[union-attr]
-        roomy, legend = isinstance(engine, ConstrainedLayoutEngine), ax.get_legend()
+        roomy = isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine)
+        legend, title = ax.get_legend(), look.get("title")
         if legend and not look.get("legend", True):
             legend.remove()
+            title = ax.get_title("left") if title is None else title
         elif legend and not roomy and legend.get_gid() == _ARMS:
             legend.set_bbox_to_anchor(None)
             legend.set_loc("best")
         for text in [text for text in ax.texts if text.get_gid() == _FOOTER and not look.get("note", roomy)]:
             text.remove()
-        if "title" in look:
+        if title is not None:
+            left = ax.get_legend()
             with styled("report"):
-                left = ax.get_legend()
-                ax.set_title(look["title"], pad=ABOVE_LEGEND if left and left.get_gid() != _ARMS else None)
+                ax.set_title(title, pad=ABOVE_LEGEND if left and left.get_gid() != _ARMS else None)
         return ax
 
     return adjusted

@@ -32,7 +32,7 @@ import numpy as np
 
 from rlbench.analysis.judge.compare import ALPHA, Comparison, Sensitivity, compare_all, interim_verdicts, sensitivity
 from rlbench.analysis.judge.estimands import Empty, Estimand, Values, estimands_of, one_sided
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.results import Results, View
 from rlbench.analysis.scores.scores import ALL, STOPPED, exactly
 from rlbench.analysis.stats.estimates import Array, Estimate
 from rlbench.analysis.stats.power import POWER, Seeds, detectable_effect, seeds_needed
@@ -215,6 +215,8 @@ class JudgedResults(Results):
         Per environment and over all of them; see `rlbench.analysis.judge.compare`. `metric` is the primary one if
         None. Where seeds were added in stages, only what the interim analyses decided has a verdict.
         """
+        if self.view is not None:
+            return self._of_whole(self.view, arm, baseline, metric)
         baseline = baseline or self.baseline
         if arm is not None and baseline is None:
             raise RlbenchError("The experiment names no baseline: say with which arm to compare.")
@@ -224,17 +226,25 @@ class JudgedResults(Results):
         compared = compare_all(self, pairs, metric or self.metrics[0]) if pairs else []
         return interim_verdicts(compared, self.experiment.sequential)
 
+    def _of_whole(self, view: View, arm: str | None, baseline: str | None, metric: str | None) -> list[Comparison]:
+        """Return the comparisons of all arms, corrected together, that are shown here, under their labels here."""
+        whole = view.whole if isinstance(view.whole, JudgedResults) else JudgedResults.of(view.whole)
+        known = {label: name for name, label in view.labels.items()}
+        if arm is baseline is metric is None:
+            compared = whole.comparisons
+        else:
+            first, second = (known.get(one, one) if one else None for one in (arm, baseline))
+            compared = whole.compare(first, second, metric)
+        return [
+            replace(one, arm=view.labels[one.arm], baseline=view.labels.get(one.baseline, one.baseline))
+            for one in compared
+            if one.arm in view.labels
+        ]
+
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every arm against the baseline in the primary score; of a view those of all arms, corrected together."""
-        if self.view is None:
-            return self.compare()
-        labels = self.view.labels
-        return [
-            replace(one, arm=labels[one.arm], baseline=labels.get(one.baseline, one.baseline))
-            for one in JudgedResults.of(self.view.whole).comparisons
-            if one.arm in labels
-        ]
+        """Every arm against the baseline in the primary score."""
+        return self.compare()
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

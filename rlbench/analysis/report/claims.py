@@ -6,6 +6,8 @@ from dataclasses import replace
 from math import inf, isfinite, isnan
 from typing import Any
 
+import numpy as np
+
 from rlbench.analysis.format import NONE, capital, listed, number, p_equals, span, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, clearance, regions
 from rlbench.analysis.report.table import ends
@@ -15,6 +17,7 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.claims import DIRECTIONS, Claim
 
 _LOG = "log2_"  # how the name of a metric begins whose differences are ratios
+_NOT_RATIOS = ("std", "share")  # reductions of it whose differences are none
 
 
 def claim_sentence(verdict: Verdict) -> str:
@@ -93,7 +96,7 @@ def part_name(part: Part) -> str:
 
 def pair_name(part: Part) -> str:
     """Return which arm, and against which other one."""
-    return f"{_quoted(part.arm)} against {_quoted(part.other)}" if part.other else _quoted(part.arm)
+    return f"{quoted(part.arm)} against {quoted(part.other)}" if part.other else quoted(part.arm)
 
 
 def place_text(environment: str) -> str:
@@ -101,7 +104,7 @@ def place_text(environment: str) -> str:
     return "on average over the environments" if environment == ALL else f"on {environment}"
 
 
-def _quoted(label: str) -> str:
+def quoted(label: str) -> str:
     """Return a label as it stands in a sentence: in quotation marks where it is more than one word."""
     return f"“{label}”" if " " in label else label
 
@@ -111,7 +114,7 @@ def needed_text(part: Part) -> str:
     if part.needed is None or isnan(part.needed.n):
         return NONE
     counts = (part.needed.n, part.needed.low, part.needed.high)
-    n, low, high = (f"{count:.0f}" if isfinite(count) else "∞" for count in counts)
+    n, low, high = (f"{count:,.0f}" if isfinite(count) else "∞" for count in counts)
     return f"{n} ({low} to {high})"
 
 
@@ -125,36 +128,44 @@ def runs_text(parts: Sequence[Part]) -> str:
 def claimed_text(claim: Claim) -> str:
     """Return where the claim says that its effect lies, as `more than 0.05`; a share in percent."""
     (low, high), *others = regions(claim)[0]
+    if others and not claim.smallest_effect:
+        return f"not {_value(claim, 0.0)}"
     if others or (claim.bound is None and isfinite(high - low)):
         size = _size(claim)
-        return f"{'beyond' if others else 'within'} {size if _is_ratio(claim) else f'±{size}'}"
+        return f"{'beyond' if others else 'within'} {size if is_ratio(claim) else f'±{size}'}"
     if isfinite(high - low):
         return f"{_value(claim, low).removesuffix(' %')} to {_value(claim, high)}"
     return f"more than {_value(claim, low)}" if isfinite(low) else f"less than {_value(claim, high)}"
 
 
-def _is_ratio(claim: Claim) -> bool:
+def is_ratio(claim: Claim) -> bool:
     """Return whether the claim is about a difference of logarithms, which is said as a ratio."""
-    return claim.metric.startswith(_LOG) and claim.kind != "bound"
+    reduction = claim.metric.partition(":")[2]
+    return claim.metric.startswith(_LOG) and claim.kind != "bound" and not reduction.startswith(_NOT_RATIOS)
+
+
+def ratio(value: float) -> float:
+    """Return the ratio that a difference of logarithms to the base 2 stands for."""
+    return float(np.exp2(value))
 
 
 def _value(claim: Claim, value: float) -> str:
     """Return a value of the claim's effect with its unit."""
     if claim.event is not None:
         return f"{number(100 * value)} %"
-    return number(2.0**value if _is_ratio(claim) else value)
+    return number(ratio(value) if is_ratio(claim) else value)
 
 
 def _size(claim: Claim) -> str:
     """Return the claim's smallest effect with its unit."""
     d = claim.smallest_effect
-    return f"a factor of {number(2.0**d)}" if _is_ratio(claim) else _value(claim, d)
+    return f"a factor of {number(ratio(d))}" if is_ratio(claim) else _value(claim, d)
 
 
 def effect_text(claim: Claim, effect: Estimate) -> str:
     """Return an effect with its interval: a share in percent, a difference of logarithms as a ratio."""
-    if _is_ratio(claim):
-        return text(replace(effect, **{end: 2.0 ** getattr(effect, end) for end in ("point", "low", "high")}))
+    if is_ratio(claim):
+        return text(replace(effect, point=ratio(effect.point), low=ratio(effect.low), high=ratio(effect.high)))
     if claim.event is None or not isfinite(effect.point):
         return text(effect)
     point, low, high = (f"{100 * share:.0f} %" for share in (effect.point, effect.low, effect.high))
@@ -177,13 +188,13 @@ def effect_meaning(claim: Claim, part: Part) -> str:
 
 
 def _effect_name(claim: Claim, part: Part) -> str:
-    arm, other = _quoted(part.arm), _quoted(part.other)
+    arm, other = quoted(part.arm), quoted(part.other)
     if claim.event is not None:
         return f"of the runs of {arm} have {event_name(claim)}"
-    name = _metric_name(claim)
+    name = effect_metric(claim)
     if claim.kind == "bound":
         return f"{name} of {arm}"
-    if _is_ratio(claim):
+    if is_ratio(claim):
         first, second = (other, arm) if claim.kind == "trend" else (arm, other)
         return f"ratio of the {name}, {first} to {second}"
     if claim.kind == "trend":
@@ -191,8 +202,9 @@ def _effect_name(claim: Claim, part: Part) -> str:
     return f"difference in {name}, {arm} minus {other}"
 
 
-def _metric_name(claim: Claim) -> str:
-    return metric_name(claim.metric.removeprefix(_LOG) if _is_ratio(claim) else claim.metric)
+def effect_metric(claim: Claim) -> str:
+    """Return the name of what the claim's effect is a difference or a ratio of."""
+    return metric_name(claim.metric.removeprefix(_LOG) if is_ratio(claim) else claim.metric)
 
 
 def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
@@ -200,7 +212,7 @@ def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
     claim, scores = verdict.claim, results.scores
     if part.environment != ALL or not part.other or claim.event is not None or claim.metric not in scores:
         return ""
-    if not isfinite(part.effect.point):  # an environment lacks runs
+    if not isfinite(part.effect.point) or is_ratio(claim):  # an environment lacks runs; of ratios none adds up
         return ""
     used = scores[scores["used"].astype(bool)]
     means = used.groupby(["arm", "environment"])[claim.metric].mean()
@@ -212,21 +224,27 @@ def parts_of_mean(results: JudgedResults, verdict: Verdict, part: Part) -> str:
 
 def asked_text(claim: Claim, environments: Sequence[str]) -> str:
     """Say what the claim was taken to mean, in numbers; `environments` are those that it is about."""
-    arms = [_quoted(arm) for arm in claim.arms]
+    arms = [quoted(arm) for arm in claim.arms]
     where = "on average over the environments" if claim.over == "mean" else "on every environment"
     where = f"on {environments[0]}" if len(environments) == 1 else where
     words = DIRECTIONS[claim.direction].words.format(
-        metric=f"share of runs with {event_name(claim)}" if claim.event else _metric_name(claim),
+        metric=f"share of runs with {event_name(claim)}" if claim.event else effect_metric(claim),
         arms=listed(arms) if len(arms) < 6 else f"each of {len(arms)} arms ({arms[0]} to {arms[-1]})",
         first=arms[0],
         last=arms[-1],
-        best=_quoted(claim.best or ""),
-        others=listed(arms[1:]) if len(arms) < 6 else f"each of {len(arms) - 1} other arms",
+        best=quoted(claim.best or ""),
+        others=_each(arms[1:]),
         by=f" by more than {_size(claim)}" if claim.smallest_effect else "",
         d=_size(claim),
         limits=claimed_text(claim),
     )
     return f"{words}, {where}"
+
+
+def _each(arms: Sequence[str]) -> str:
+    if len(arms) > 4:
+        return f"each of {len(arms)} other arms"
+    return f"{'each of ' * (len(arms) > 1)}{listed(arms)}"
 
 
 def short_labels(arms: Sequence[str]) -> tuple[str, list[str]]:
@@ -280,7 +298,7 @@ def _supported(verdict: Verdict, part: Part) -> list[str]:
     lead = "" if (parts := len(verdict.parts)) == 1 else f"{capital(_all(parts))} parts support it; the weakest is "
     return [
         f"{lead}{part_name(part)}: its interval {effect_text(claim, part.effect)} stays "
-        f"{_distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
+        f"{distance(claim, clearance(part.effect, support))} clear of the limit (claimed: {claimed_text(claim)}). The "
         "verdict would be inconclusive if the interval reached the limit."
     ]
 
@@ -296,7 +314,7 @@ def _refuted(verdict: Verdict, part: Part) -> list[str]:
         which = capital(_all(against)) if against == len(verdict.parts) else f"{against} of {len(verdict.parts)}"
         lines.append(f"{which} parts refute{'s' * (against == 1)} it{alone}.")
         lead = "The clearest of them is " if against > 1 else "The decisive part is "
-    beyond = _distance(claim, clearance(part.effect, refute))
+    beyond = distance(claim, clearance(part.effect, refute))
     lines.append(
         f"{lead}{part_name(part)}: the interval {effect_text(claim, part.effect)} lies {beyond} beyond "
         f"where the claim could be true (claimed: {claimed_text(claim)})."
@@ -317,7 +335,7 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     if reach > 0:
         lines.append(f"{where} would support it, but the corrected p of {number(part.p)} does not.")
     else:
-        lines.append(f"{where} reaches {_distance(claim, -reach)} beyond the limit (claimed: {claimed_text(claim)}).")
+        lines.append(f"{where} reaches {distance(claim, -reach)} beyond the limit (claimed: {claimed_text(claim)}).")
     if part.note:
         lines.append(part.note)
     elif isfinite(verdict.needed):
@@ -328,10 +346,11 @@ def _inconclusive(verdict: Verdict, part: Part) -> list[str]:
     return lines
 
 
-def _distance(claim: Claim, value: float) -> str:
+def distance(claim: Claim, value: float) -> str:
+    """Return how far an effect reaches, with its unit."""
     if claim.event is not None:
         return f"{number(100 * value)} percentage points"
-    return f"a factor of {number(2.0**value)}" if _is_ratio(claim) else number(value)
+    return f"a factor of {number(ratio(value))}" if is_ratio(claim) else number(value)
 
 
 def _all(count: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from rlbench.analysis import draw
 from rlbench.analysis.draw import frame, marks
@@ -27,9 +27,9 @@ from rlbench.analysis.draw.axes import scale_axis
 from rlbench.analysis.draw.curves import QUANTITIES, RULE, curve_numbers, draw_learning_curves
 from rlbench.analysis.draw.spec import sweep_numbers
 from rlbench.analysis.draw.style import QUIET, ArmStyle, arm_styles, styled, styles_of
-from rlbench.analysis.format import capital
+from rlbench.analysis.format import capital, number
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict, regions
-from rlbench.analysis.report.claims import event_name, place_name, short_labels
+from rlbench.analysis.report.claims import effect_metric, event_name, is_ratio, place_name, ratio, short_labels
 from rlbench.analysis.report.entries import Entry, Progress
 from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
@@ -456,12 +456,19 @@ def _effects(ax: Axes, verdict: Verdict, labels: Sequence[str]) -> None:
     if claim.event is not None:
         name = f"share of runs with {event_name(claim)}"
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    elif is_ratio(claim):
+        name = f"ratio of the {effect_metric(claim)}"
+        ax.xaxis.set_major_formatter(FuncFormatter(_ratio))
     elif claim.kind != "bound":
         name = f"{'change' if claim.direction in _TRENDS else 'difference'} in {name}"
     ax.set_xlabel(frame.wrapped(name, 30))
 
 
 _TRENDS = ("increasing", "decreasing")
+
+
+def _ratio(value: float, _: int | None) -> str:
+    return number(ratio(value))
 
 
 def _part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:

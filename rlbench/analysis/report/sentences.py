@@ -3,7 +3,7 @@
 The words of the method are in the template, `templates/report.html.j2`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
         "alpha": ALPHA,
         "commits": _commits(runs),
         "seed_count": len(seeds),
-        "nominal": nominal(len(seeds)),
+        "nominal": nominal(fewest_used([results])),
         "seeds": ranges(seeds),
         "budgets": [f"{name}: {int(budgets[name]):,} environment steps per run" for name in results.environments],
         "compared": compared,
@@ -161,6 +161,15 @@ def method_facts(results: JudgedResults) -> dict[str, Any]:
         ],
         "detectable": detectable,
     }
+
+
+def fewest_used(members: Iterable[JudgedResults]) -> list[int]:
+    """Return the smallest number of used runs that an arm has on an environment, of each experiment that has some."""
+    fewest = []
+    for results in members:
+        used = results.scores[results.scores["used"].astype(bool)].groupby(["arm", "environment"]).size()
+        fewest += [int(used.min())] if len(used) else []
+    return fewest
 
 
 def _commits(runs: pd.DataFrame) -> list[str]:

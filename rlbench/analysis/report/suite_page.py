@@ -14,12 +14,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rlbench.analysis.format import NONE, count, csv_text, listed, number, p_value, text
+from rlbench.analysis.format import NONE, count, csv_text, listed, p_value, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict
 from rlbench.analysis.report.archive import write_archive
 from rlbench.analysis.report.claims import (
@@ -27,17 +28,20 @@ from rlbench.analysis.report.claims import (
     change_text,
     claim_row,
     claimed_text,
+    distance,
     effect_meaning,
     effect_text,
     needed_text,
     pair_name,
     part_row,
     parts_of_mean,
+    quoted,
     runs_text,
     short_labels,
 )
 from rlbench.analysis.report.entries import Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
 from rlbench.analysis.report.figures import Picture, claim_pictures, render
+from rlbench.analysis.report.sentences import fewest_used
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
 from rlbench.analysis.scores.results import Document
@@ -252,7 +256,7 @@ def suite_page(
         sections=[_section(suite, entry, drawn.get(entry.name)) for entry in entries],
         errata=errata,
         levels=listed([f"{100 * level:g} %" for level in sorted({claim.level for claim in suite.claims}) or [0.95]]),
-        nominal=nominal(min(suite.designed.values(), default=0)),
+        nominal=nominal(fewest_used(suite.members)),
         registered=" ".join(suite.registration),
         sha=sha,
         kinds=["svg", *kinds],
@@ -328,7 +332,7 @@ def _section(suite: SuiteResults, entry: Entry, figure: Picture | None) -> dict[
         "experiment": experiment.name,
         "parts": _parts(judged) if judged else None,
         "folded": judged and len(judged.parts) > _OPEN_PARTS,
-        "details": _details(judged.parts) if judged else None,
+        "details": _details(judged) if judged else None,
         "settings": settings,
         "others": others,
         "change": change_text(entry.judged) if entry.judged and entry.decisive else [],
@@ -355,17 +359,20 @@ def _parts(judged: Verdict) -> pd.DataFrame:
     return shown(records, _columns(headers | {"verdict": "Verdict"}))
 
 
-def _details(parts: Sequence[Part]) -> pd.DataFrame:
+def _details(judged: Verdict) -> pd.DataFrame:
+    def detectable(part: Part) -> str:
+        return distance(judged.claim, part.detectable) if isfinite(part.detectable) else NONE
+
     columns = [
         Column("part", "Part", lambda part: f"{pair_name(part)}, {part.environment}"),
         Column("p", "p (H0: claim false)", lambda part: p_value(part.p)),
         Column("p_against", "p (H0: claim true)", lambda part: p_value(part.p_against)),
         Column("size", "Effect size", lambda part: f"{part.size_name}: {text(part.size)}" if part.size else NONE),
-        Column("detectable", "Smallest effect detectable with 80 % power", lambda part: number(part.detectable)),
+        Column("detectable", "Smallest effect detectable with 80 % power", detectable),
         Column("needed", "Seeds needed", needed_text),
         Column("interval", "Interval", lambda part: f"{100 * part.effect.level:.4g} %, {part.effect.method}"),
     ]
-    return shown(parts, columns)
+    return shown(judged.parts, columns)
 
 
 def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None, list[str]]:
@@ -400,21 +407,30 @@ def _compared(claim: Claim, results: JudgedResults) -> str:
     fields = [{**arm.settings, **arm.fields} for arm in arms]
     given = {name for arm in arms for name in arm.settings}
     alike = {name for name, value in fields[0].items() if all(known.get(name) == value for known in fields)}
+    algorithms = {arm.algorithm for arm in arms}
 
-    def settings(known: Mapping[str, Any], names: Container[str]) -> str:
+    def settings(known: Mapping[str, Any], names: Container[str], label: str = "") -> str:
         kept = {name: value for name, value in known.items() if name in names}
-        texts = [f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items()]
-        return f" with {listed(texts)}" if texts else ""
+        texts = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in kept.items()]
+        said = [f"{name} {text}" for name, text in texts if f"{name}={text}" not in label]
+        return f" with {listed(said)}" if said else ""
 
-    described = []
+    shared, described = settings(fields[0], given & alike), []
+    if len(algorithms) == 1:
+        described.append(f"{'Both' if len(arms) == 2 else 'All'} are {arms[0].algorithm}{shared}")
     for arm, known in zip(arms, fields, strict=True):
         others = {name for other in fields if other is not known for name in other}
-        shown = {name for name in known if name not in alike and (name in given or name not in others)}
-        what = arm.label if arm.label == arm.algorithm else f"{arm.label} is {arm.algorithm}"
-        described.append(f"{what}{settings(known, shown)}")
-    if shared := settings(fields[0], given & alike):
+        # Of what no other arm has, kinds; numbers that nobody set are details of the algorithm.
+        own = {name for name, value in known.items() if name not in others and isinstance(value, str)}
+        differing = settings(known, (given | own) - alike, arm.label)
+        if len(algorithms) > 1:
+            what = "" if arm.label == arm.algorithm else f" is {arm.algorithm}"
+            described.append(f"{quoted(arm.label)}{what}{differing}")
+        elif differing:
+            described.append(f"{quoted(arm.label)}{differing}")
+    if len(algorithms) > 1 and shared:
         described.append(f"{'both' if len(arms) == 2 else 'all'}{shared}")
-    return f"{'; '.join(described)}."
+    return f"Compared: {'; '.join(described)}." if len(algorithms) > 1 else f"{'; '.join(described)}."
 
 
 def _counts_text(entry: Entry) -> str:

@@ -64,19 +64,18 @@ def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     known = [getattr(document, name) for name in ("name", "register", "sequential", "source", "digest", "notes")]
     asked = [{**document.json, "name": ""}, *known]
     package = Path(__file__).parents[2]
-    code = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css")]
-    files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*"))]
+    read = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".csv")]
+    files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*")) if path.is_file()]
     facts = [asked, results.references, results.seed, results.metrics, sorted(kinds)]
-    facts += [[path.name, path.stat().st_size] for path in files]
+    facts += [path.name for path in files]
     facts += [version(library) for library in ("matplotlib", "numpy", "pandas", "scipy", "seaborn")]
     total = hashlib.sha256(json.dumps(facts, default=str).encode())
-    for path in code:
+    for path in (*read, *files):
         total.update(path.read_bytes())
-    for frame in (*results.tables, results._scores, results._curves):
-        if frame is not None:
-            total.update(repr(list(frame)).encode())
-            # Rows in another order are the same runs.
-            total.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
+    for frame in results.frames():
+        total.update(repr(list(frame)).encode())
+        # Rows in another order are the same runs.
+        total.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
     return total.hexdigest()
 
 

@@ -116,6 +116,7 @@ COMPARE: dict[str, Callable[..., pd.Series]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
+_COUNTED = ("gradient_steps", "samples")  # also columns of the updates
 _SHARE = re.compile(r"share([<>]=?)(.+)")
 _KEYS = ["arm", "environment", "seed"]
 _NOT_METRICS = {*_KEYS, "cell", "algorithm", "status", "used", "reason", "detail", "attempts", "commit", "fingerprint"}
@@ -173,7 +174,8 @@ def _parts(metric: str) -> tuple[str, Quantity | None, str, str]:
     """Return the column of a metric without `_normalised`, its quantity, "normalised " or "", and the reduction."""
     column, _, reduction = metric.partition(":")
     plain = column.removesuffix("_normalised")
-    known = None if reduction and plain in OF_RUNS else QUANTITIES.get(plain)  # a measurement's own has only its name
+    own = reduction and plain in OF_RUNS and plain not in _COUNTED  # by a measurement: all that is known is its name
+    known = None if own else QUANTITIES.get(plain)
     return plain, known, "normalised " if plain != column else "", reduction
 
 

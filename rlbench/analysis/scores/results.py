@@ -140,30 +140,34 @@ class Results:
 
     def showing(
         self,
-        arms: Sequence[str] = (),
+        arms: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
         colors: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the same runs, only those of `arms` in this order, with other `labels` and `colors` by arm.
 
+        Nothing is compared anew, and claims, which name arms, are left out.
+
         Raises:
-            RlbenchError: there is no such arm, or two of them would have the same label.
+            RlbenchError: there is no such arm, none is asked for, or two would have the same label.
         """
-        labels, colors = labels or {}, colors or {}
-        for arm in (*arms, *labels, *colors):
+        labels, colors, chosen = labels or {}, colors or {}, self.arms if arms is None else list(arms)
+        for arm in (*chosen, *labels, *colors):
             if arm not in self.arms:
                 raise RlbenchError(f"There is no arm {arm!r} in these results.{nearest(arm, self.arms)}")
-        names = {arm: labels.get(arm, arm) for arm in arms or self.arms}
-        if len(set(names.values())) < len(names):
-            raise RlbenchError(f"Two arms cannot have the same label: {', '.join(names.values())}.")
+        if not chosen:
+            raise RlbenchError("There is nothing to show without an arm.")
+        called = {arm: labels.get(arm, arm) for arm in self.arms}
+        if len(set(called.values())) < len(called):
+            raise RlbenchError(f"Two arms cannot have the same label: {', '.join(called.values())}.")
+        names = {arm: called[arm] for arm in chosen}
 
         def renamed(frame: pd.DataFrame) -> pd.DataFrame:
             return frame[frame["arm"].isin(list(names))].assign(arm=lambda kept: kept["arm"].map(names))
 
         entries = tuple(replace(self.arm_entries[arm], label=name) for arm, name in names.items())
-        base = self.experiment.baseline
-        made = self._with(renamed)
-        made.experiment = replace(self.experiment, arms=entries, baseline=names.get(base or "", base))
+        made, base = self._with(renamed), self.experiment.baseline
+        made.experiment = replace(self.experiment, arms=entries, baseline=called.get(base or "", base), claims=())
         made.view = View(self, names, colors)
         return made
 
@@ -172,12 +176,20 @@ class Results:
         return self._with(lambda frame: frame[frame["seed"].isin(list(seeds))])
 
     def _with(self, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Self:
-        """Return results with a change of all tables that have a row per run, and nothing else that was computed."""
-        made = copy(self)
-        made.__dict__ = {name: value for name, value in vars(self).items() if name in vars(Results({}, self.tables))}
-        made.tables = self.tables._replace(runs=change(self.runs))
-        made._scores, made._curves = change(self.scores), change(self.curves)
-        return made
+        """Return results with a change of all tables that have a row per run."""
+        return type(self)(
+            self.experiment,
+            self.tables._replace(runs=change(self.runs)),
+            references=self.references,
+            seed=self.seed,
+            metrics=self.metrics,
+            scores=change(self.scores),
+            curves=change(self.curves),
+        )
+
+    def frames(self) -> list[pd.DataFrame]:
+        """Return the tables that everything else is computed from."""
+        return [*self.tables, *(frame for frame in (self._scores, self._curves) if frame is not None)]
 
     def failures_as_worst(self, metric: str) -> Self:
         """Return the same results with failed and diverged runs used, with the worst possible score."""

@@ -16,7 +16,7 @@ Source of the definitions: R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville 
 Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021; called [Agarwal 2021] below.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -292,7 +292,7 @@ def mean_of_intervals(
 
 FILE = Path(__file__).with_name("calibration.csv")
 LEAST = 0.93  # what a 95 % interval must at least cover, whatever the scores, to be called one
-_NAIVE = "best of a sweep, as it looks"
+_NOT_SHOWN = ("best of a sweep, as it looks", "whole curve, pointwise band")  # by any report under that name
 
 # Quantities that were not simulated by themselves, and the one that they are an instance of.
 _SAME_AS = {
@@ -328,17 +328,22 @@ def measured(quantity: str, runs: int) -> Coverage | None:
     return Coverage(rates.min(), rates.max(), fewest, most)
 
 
-def nominal(runs: int) -> str:
-    """Return what nominal 95 % intervals covered with `runs` runs: `mean 90 to 98 %` and so on; "" without any."""
+def nominal(sizes: Iterable[int]) -> str:
+    """Return what nominal 95 % intervals covered with so many runs: `with 10 runs: mean 90 to 98 %` and so on."""
     quantities = dict.fromkeys(pd.read_csv(FILE).query("kind == 'coverage'")["what"])
-    found = {quantity: measured(quantity, runs) for quantity in quantities}
-    held = [
-        f"{quantity} {one.low * 100:.0f} to {one.high * 100:.0f} %"
-        for quantity, one in found.items()
-        if one and one.low < LEAST and quantity != _NAIVE  # which no report shows
-    ]
-    sizes = sorted({size for one in found.values() if one for size in (one.fewest, one.most) if one.low < LEAST})
-    return f"with {' to '.join(map(str, sizes))} runs: {'; '.join(held)}" if held else ""
+    texts = []
+    for runs in sorted(set(sizes)):
+        found = {quantity: measured(quantity, runs) for quantity in quantities if quantity not in _NOT_SHOWN}
+        held = [
+            f"{quantity} {one.low * 100:.0f} to {one.high * 100:.0f} %"
+            for quantity, one in found.items()
+            if one and one.low < LEAST
+        ]
+        if not any(found.values()):
+            texts.append(f"with {runs} run{'s' * (runs != 1)}: nothing was simulated, so all of them")
+        elif held:
+            texts.append(f"with {runs} runs: {', '.join(held)}")
+    return "; ".join(texts)
 
 
 def interval_name(estimates: Sequence[Estimate | Band]) -> str:
