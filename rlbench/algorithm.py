@@ -85,6 +85,8 @@ class Algorithm:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            raise TypeError(f"{cls.__name__} has an __init__: declare its values by hyper(...) or static(...) instead")
         dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
         declared, inherited = fields_of(cls), fields_of(next(filter(dataclasses.is_dataclass, cls.__mro__[1:])))
         for name in declared.keys() & inherited.keys():
@@ -94,6 +96,9 @@ class Algorithm:
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # a dataclass since two lines
             # A bare `clip = 0.1` over an inherited field would go unnoticed: instances keep the inherited default.
             bare = field.name in cls.__dict__ and cls.__dict__[field.name] is not field.default
+            own = declared.get(field.name)
+            if own and own.is_hyper and field.type in (int, bool, "int", "bool"):
+                raise TypeError(f"{cls.__name__}.{field.name} is no float: declare it by static(...)")
             if bare or field.name not in declared:
                 how = f"{field.name}: TYPE = hyper(...) or static(...)"
                 raise TypeError(f"{cls.__name__}.{field.name} is a field: declare it by {how}")

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.errors import RlbenchError, brief
 from rlbench.study.executors import executor_for
-from rlbench.study.experiment import Arm, Experiment
+from rlbench.study.experiment import Arm, Experiment, Measurement
 from rlbench.study.process import leave_quickly, uncollected
 from rlbench.training import INTERVAL
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
     from rlbench.records import Environment
     from rlbench.results import Results
-    from rlbench.study.experiment import Measurement
 
 
 def run(
@@ -43,6 +43,8 @@ def run(
     """
     from rlbench.store.folders import seems_stored
 
+    if not isinstance(experiment, Experiment | Measurement):
+        raise RlbenchError(f"rlbench.run takes an Experiment or a Measurement, not {brief(experiment)}.")
     with contextlib.closing(executor_for(executor, address, workers)) as trains:
         if workers != 0 and not seems_stored(results_dir, experiment.document()):
             trains.prepare()  # before this process imports anything heavy itself
@@ -101,6 +103,9 @@ def comparison(
 
     The baseline is the last arm if not given; of a single one that is swept, its first value.
     """
+    for what, given in (("algorithms", arms), ("environments", environments)):
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise RlbenchError(f"A comparison takes a list of {what}, not {brief(given)}.")
     listed = [one if isinstance(one, Arm) else Arm(one) for one in arms]
     labels = [one.label or one.name for one in listed]
     ids = [one if isinstance(one, str) else one.label for one in environments]

@@ -41,12 +41,14 @@ def shortened(text: str, longest: int) -> str:
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
-    """Return ` Did you mean 'x'?` for the known names that `word` is a part of or closest to, else all known names."""
+    """Return ` Did you mean 'x'?` for the known names that `word` begins, is a part of or is closest to; else all."""
     import difflib
     import re
 
     close = [name for name in sorted(known) if word in re.split("[-_. ]", name)]
-    close = close[:4] or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if len(stem := word.rstrip("s")) > 2:
+        close = close or [name for name in sorted(known) if name.startswith(stem)]
+    close = close[:4] or difflib.get_close_matches(word, known, n=1, cutoff=0.55)
     *others, last = map(repr, close or [""])
     names = f"{', '.join(others)} or {last}" if others else last
     return f" Did you mean {names}?" if close else f" Known: {', '.join(sorted(known))}."

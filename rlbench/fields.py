@@ -63,6 +63,8 @@ class Field:
 def hyper(default: float, *, low: float | None = None, high: float | None = None, doc: str = "") -> Any:
     """Declare a float that may differ between replicas of one pack; `low` and `high` are allowed values."""
     details = {"kind": "hyper", "low": low, "high": high, "doc": doc}
+    if _number(default) is None:
+        raise TypeError(f"hyper(...) takes one number, not {brief(default)}; values to compare are given to an Arm")
     return dataclasses.field(default=float(default), metadata={_KEY: details})
 
 
@@ -130,7 +132,7 @@ _ELSEWHERE = {
     "damping": "cg_damping damping_coeff",
     "delta": "max_kl",
     "entropy_coef": "c2 ent_coef entropy_coeff",
-    "epochs": "n_epochs noptepochs num_epochs num_sgd_iter train_iters update_epochs",
+    "epochs": "n_epochs noptepochs num_epochs num_sgd_iter repeat_per_collect train_iters update_epochs",
     "gae_lambda": "gae_lam lam lambda lambda_ lmbda",
     "gamma": "discount discount_factor",
     "hidden": "hidden_layers hidden_size hidden_sizes net_arch policy_kwargs",
@@ -149,6 +151,11 @@ _ELSEWHERE = {
     "value_coef": "c1 value_loss_coef vf_coef vf_loss_coeff",
 }
 _CALLED = {other: name for name, others in _ELSEWHERE.items() for other in others.split()}
+_OPTIONS = {
+    **dict.fromkeys(("max_steps", "num_timesteps", "steps", "timesteps", "total_steps", "total_timesteps"), "steps"),
+    **dict.fromkeys(("num_seeds", "random_state", "seed", "seeds"), "seeds"),
+    **dict.fromkeys(("device", "cuda"), "device"),
+}
 _SIZES = ("batch_size", "mini_batch_size", "minibatch_size", "sgd_minibatch_size")
 
 
@@ -156,6 +163,8 @@ def hint_at(name: str, known: Mapping[str, Field]) -> str:
     """Return ` It is called 'lr' here.` or the like, for a name that no field has."""
     if name in _SIZES and "minibatches" in known:
         return " Set minibatches, the number of parts of a rollout: horizon x num_envs / batch size."
+    if name in _OPTIONS:
+        return f" It is no field, but an option of the command: --{_OPTIONS[name]}."
     if _CALLED.get(name) in known:
         return f" It is called {_CALLED[name]!r} here."
     return nearest(name, list(known))

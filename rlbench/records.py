@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rlbench.errors import shortened
+from rlbench.errors import RlbenchError, shortened
 
 Status = Literal["finished", "diverged", "failed"]
 Table = dict[str, npt.NDArray[Any]]
@@ -51,6 +51,10 @@ class Environment:
     options: Mapping[str, Any] = field(default_factory=dict)
     registered: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     wrappers: Sequence[str | tuple[str, Mapping[str, Any]]] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.wrappers, str):
+            raise RlbenchError(f"wrappers must be a list such as [{self.wrappers!r}], not {self.wrappers!r}.")
 
     @property
     def wraps(self) -> list[tuple[str, dict[str, Any]]]:

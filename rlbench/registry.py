@@ -56,7 +56,8 @@ def load(name: str) -> type[Algorithm]:
 
 
 def _unknown(name: str, known: Iterable[str], broken: str = "") -> RlbenchError:
-    hint = f" {_ELSEWHERE[name]}" if name in _ELSEWHERE else nearest(name, [*known])
+    usual = name.lower().replace("_", "-").replace(" ", "-")
+    hint = f" {_ELSEWHERE[usual]}" if usual in _ELSEWHERE else nearest(usual, [*known])
     return RlbenchError(f"There is no algorithm {name!r}.{hint}{broken}")
 
 

@@ -140,6 +140,8 @@ class Results(JudgedResults):
         """
         from rlbench.analysis.report.table import PAGE, is_current
 
+        if isinstance(kinds, str) or not {*kinds} <= {"pdf", "png"}:
+            raise RlbenchError(f'kinds must be some of ["pdf", "png"], not {kinds!r}.')
         if is_current(self, kinds, Path(out_dir)):
             return Path(out_dir) / PAGE
         from rlbench.analysis.report.experiment_page import write_report

@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from types import CodeType, FunctionType, ModuleType
 
 import cloudpickle
 
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, nearest
 
 PREFIX = "rlbench_file_"
 
@@ -50,8 +51,18 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
         elif isinstance(error, SystemExit):
             message = "it ends the program instead of being read."
         else:
-            message = f"{type(error).__name__}: {error}"
+            text = error.msg if isinstance(error, SyntaxError) else str(error)
+            message = f"{type(error).__name__}: {text}{_meant(text)}"
         raise RlbenchError(f"{place_of(error, Path(path))}: {message}") from error
+
+
+def _meant(message: str) -> str:
+    """Return which keyword argument of a class of rlbench is meant by one that it does not have."""
+    rlbench = sys.modules["rlbench"]
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", message)
+    if not found or found[1] not in rlbench.__all__:
+        return ""
+    return f".{nearest(found[2], list(inspect.signature(getattr(rlbench, found[1])).parameters))}"
 
 
 def forget(module: ModuleType) -> None:

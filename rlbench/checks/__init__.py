@@ -48,7 +48,8 @@ def check_algorithm(
         except Exception as error:  # a plugin may raise anything
             kind, place = type(error).__name__, place_of(error, Path(registry.origin(cls)))
             follows = first.setdefault(f"{kind}, {place}", name)
-            return CheckResult(name, False, f"It raised {kind}: {error} ({place})", follows if follows != name else "")
+            said = f"It raised {kind}: {error} ({place}){formulas.hint_at_error(error)}"
+            return CheckResult(name, False, said, follows if follows != name else "")
         return CheckResult(name, True)
 
     built = result("constructs without arguments", partial(_check_constructs, cls))
@@ -77,8 +78,8 @@ def _where(cls: type[Algorithm], message: str) -> str:
 def broken_promise(algorithm: Algorithm) -> str:
     """Return in one sentence how formulas mix replicas or differ from one time to the next; "" where they do not.
 
-    A part of the contract suite, for one setting of an algorithm, in a fraction of a second. What raises is left to
-    training, which records it.
+    Or why its surrogate cannot be used at all. A part of the contract suite, for one setting of an algorithm, in a
+    fraction of a second. What else it raises is left to training, which records it.
     """
     for check in formulas.PROMISES:
         try:

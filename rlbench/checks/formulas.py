@@ -12,6 +12,7 @@ import torch
 
 from rlbench.algorithm import Algorithm, pack_key, stack
 from rlbench.data import Estimates, Samples, Stats, Trajectory
+from rlbench.errors import nearest
 from rlbench.fields import Field, fields_of
 from rlbench.functional.distributions import Categorical, DiagonalGaussian, Distribution
 from rlbench.functional.returns import mean
@@ -161,12 +162,61 @@ def _check_surrogate(algorithm: Algorithm) -> None:
         for replicas in (None, _REPLICAS):
             x = make_case(build, replicas).x
             value = (algorithm if replicas is None else stack([algorithm] * replicas)).surrogate(x)
-            require(
-                value.shape == x.advantage.shape,
-                f"surrogate must return one number per sample, {tuple(x.advantage.shape)}, not {tuple(value.shape)}; "
-                "reduce only with rlbench.functional.mean, which keeps the axis.",
-            )
+            _require_per_sample(value, x)
             require(bool(torch.isfinite(value).all()), "surrogate must return finite numbers for finite samples.")
+
+
+def _require_per_sample(value: object, x: Samples) -> None:
+    shape = tuple(x.advantage.shape)
+    require(value is not None, f"surrogate returned None; return one number per sample, {shape}.")
+    require(isinstance(value, torch.Tensor), f"surrogate must return a tensor, one number per sample, not {value!r}.")
+    assert isinstance(value, torch.Tensor)
+    require(
+        value.shape == shape,
+        f"surrogate must return one number per sample, {shape}, not {tuple(value.shape)}; reduce only with "
+        "rlbench.functional.mean, which keeps the axis.",
+    )
+
+
+def _check_usable(algorithm: Algorithm) -> None:
+    """Refuse a surrogate that cannot be right whatever the samples are; what else it raises may be due to these."""
+    whole = stack([algorithm] * _REPLICAS)
+    for build, samples in itertools.product((Categorical, DiagonalGaussian), _sizes(algorithm)):
+        x = make_case(build, _REPLICAS, samples=samples).x
+        try:
+            value = whole.surrogate(x)
+        except (NameError, AttributeError, NotImplementedError) as error:
+            absent = isinstance(error, AttributeError) and not isinstance(error.obj, Samples)
+            require(absent, f"surrogate raised {type(error).__name__}: {error}.{hint_at_error(error)}")
+        except Exception:  # a plugin may raise anything
+            continue
+        else:
+            _require_per_sample(value, x)
+            return
+
+
+def _sizes(algorithm: Algorithm) -> list[int]:
+    """Return numbers of samples to try a formula with, the last one that of the algorithm's own minibatches."""
+    return [_SAMPLES, 64, algorithm.samples_per_update // algorithm.minibatches]
+
+
+def hint_at_error(error: BaseException) -> str:
+    """Return what helps against an exception that formulas often raise, with a space before it, or ""."""
+    message = str(error)
+    if isinstance(error, AttributeError) and isinstance(error.obj, Samples | Trajectory | Stats):
+        names = [name for name in dir(error.obj) if not name.startswith("_")]
+        return nearest(str(error.name), names)
+    hints = {
+        "Boolean value of Tensor": "Decide per replica by torch.where, or declare the field as static.",
+        "cannot be interpreted as an integer": "Declare a whole number as static.",
+        "cannot assign to field": "Nothing is kept on self: adapt returns self.replace(...), and improve keeps tensors "
+        "in problem.memory.",
+        "positional argument": "Write it as surrogate(self, x), advantages(self, tr), adapt(self, stats) or "
+        "improve(self, problem).",
+        "missing 1 required": "Write it as surrogate(self, x), advantages(self, tr), adapt(self, stats) or "
+        "improve(self, problem).",
+    }
+    return next((f" {hint}" for sign, hint in hints.items() if sign in message), "")
 
 
 def _check_advantages(algorithm: Algorithm) -> None:
@@ -239,7 +289,7 @@ def _check_alone(algorithm: Algorithm) -> None:
     variants = _variants(algorithm)
     together = stack(variants)
     raised: list[Exception] = []
-    sizes = [_SAMPLES, 64, algorithm.samples_per_update // algorithm.minibatches]
+    sizes = _sizes(algorithm)
     for build, samples in itertools.product((Categorical, DiagonalGaussian), sizes):
         case = make_case(build, len(variants), samples=samples)
         try:
@@ -349,5 +399,5 @@ CHECKS: dict[str, Callable[[Algorithm], None]] = {
 }
 """The checks by name, in the order in which they are made."""
 
-PROMISES = (_check_same_twice, _check_replicas, _check_alone, _check_adapt)
+PROMISES = (_check_usable, _check_same_twice, _check_replicas, _check_alone, _check_adapt)
 """The checks of what every run relies on: it has the same numbers in every pack and every time."""

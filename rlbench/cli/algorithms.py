@@ -102,6 +102,12 @@ def check(ctx: click.Context, algorithm: str, plugin: tuple[str, ...]) -> None:
     rlbench check my_variant.py
     """
     from rlbench import registry
+
+    for file in (*plugin, *([algorithm] if algorithm.endswith(".py") else [])):
+        if not os.path.isfile(file):
+            raise RlbenchError(f"There is no plugin file {file!r}.")
+    if not plugin and not algorithm.endswith(".py"):
+        registry.sketch(algorithm)  # says that there is none, before torch is imported
     from rlbench.checks import check_algorithm
 
     for file in plugin:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -20,8 +21,11 @@ Option = Callable[[Command], Command]
 
 
 def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Return the folder that an option names; BadParameter where the system cannot take the name."""
+    """Return the folder that an option names; BadParameter where it cannot be one."""
     try:
+        for path in [Path(value), *Path(value).parents] if value is not None else []:
+            if os.path.isfile(path):
+                raise click.BadParameter(f"{path} is a file, not a folder.", ctx, parameter)
         if value is not None:
             os.stat(value)
     except (FileNotFoundError, NotADirectoryError):  # reported where the folder is needed
@@ -30,6 +34,12 @@ def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | N
         raise click.BadParameter(f"{problem.strerror or problem}.", ctx, parameter) from problem
     except ValueError as problem:
         raise click.BadParameter("A folder's name cannot hold this.", ctx, parameter) from problem
+    return value
+
+
+def _known_device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+        raise click.BadParameter(f"There is no device {value!r}; it is cpu, cuda or cuda:N.", ctx, parameter)
     return value
 
 
@@ -93,7 +103,7 @@ class RunOptions:
     )
     time_limit: float | None = _option(
         "--time-limit",
-        type=float,
+        type=click.FloatRange(min=0),
         metavar="SECONDS",
         help="Maximum seconds for one step or reset of an environment; default: 60. A worker that reports nothing for "
         "ten times as long is ended and its runs are marked failed. 0: no limit.",
@@ -109,6 +119,7 @@ class RunOptions:
     device: str = _option(
         "--device",
         default="cpu",
+        callback=_known_device,
         show_default=True,
         metavar="cpu|cuda|cuda:N",
         help="Device to train on; environments are stepped on the CPU.",

@@ -24,7 +24,7 @@ from rlbench.cli.options import (
     takes,
     usable_folder,
 )
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, nearest
 from rlbench.files import file_name
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def run(ctx: click.Context, paths: tuple[str, ...], options: RunOptions) -> None
     rlbench run my_experiment.py --tensorboard
     """
     check_options(paths, options)
+    if ctx.get_parameter_source("stage") == ParameterSource.COMMANDLINE and not options.until_decided:
+        raise click.UsageError("--stage goes with --until-decided.")
     with open_executor(options) as executor:
         chosen, suites = load(paths, options)
         prepare(executor, chosen, options)
@@ -229,8 +231,8 @@ def compare(
     else:
         if reference or columns:
             raise click.UsageError(f"--{'reference' if reference else 'columns'} goes with --from.")
-        for given, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
-            if not given:
+        for values, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
+            if not values:
                 raise click.UsageError(f"Missing {what}.")
         results, fine = _train(names, _environments(environments, arguments), baseline, options)
         folder = home(options.results, results.experiment.name)
@@ -247,13 +249,14 @@ def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Enviro
     """Return environments with the same arguments; what registers them is run here, or in the working folder."""
     from rlbench.records import Environment
     from rlbench.study.environments import bound
-    from rlbench.userfiles import import_file
 
     options = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name.isidentifier():
             raise RlbenchError(f"--env-arg takes NAME=VALUE, such as g=9.8, not {argument!r}.")
+        if name in options:
+            raise RlbenchError(f"--env-arg gives {name} twice.")
         try:
             options[name] = json.loads(value)
         except ValueError:
@@ -261,8 +264,12 @@ def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Enviro
     environments = []
     for text in texts:
         source, _, name = text.rpartition(":")
+        if not name or name.endswith(".py"):
+            raise RlbenchError(f"--env {text} names no environment; add its id, as in {text.rstrip(':')}:Walk-v0.")
+        if source and "/" in source and Path(f"{source}.py").is_file():
+            raise RlbenchError(f"There is no module {source!r}. Did you mean --env {source}.py:{name}?")
         if source.endswith(".py"):
-            import_file(source, "environment")
+            _register(source, name)
             environments.append(bound(Environment(name, options), Path(source).resolve().parent))
         elif source:
             environments.append(bound(Environment(text, options)))
@@ -271,12 +278,32 @@ def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Enviro
     return environments
 
 
+def _register(file: str, name: str) -> None:
+    """Run a file that registers an environment; RlbenchError where that name is not among those it registers."""
+    import gymnasium
+
+    from rlbench.userfiles import import_file
+
+    before = {*gymnasium.registry}
+    import_file(file, "environment")
+    if name not in gymnasium.registry:
+        own = sorted({*gymnasium.registry} - before)
+        how = f"let it call gymnasium.register(id={name!r}, entry_point=...)"
+        problem = f"no environment {name!r}.{nearest(name, own)}" if own else f"no environment; {how}."
+        raise RlbenchError(f"{file} registers {problem}")
+
+
+_TOO_FEW = "A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE."
+
+
 def _train(
     names: Sequence[str], environments: Sequence[Environment], baseline: str, options: RunOptions
 ) -> tuple[Results, bool]:
     """Train what is left of a comparison; return its results, and whether every run finished."""
     from rlbench.api import comparison
 
+    if len(names) == 1 and not names[0].endswith(".py") and not any("," in text for text in options.settings):
+        raise RlbenchError(_TOO_FEW)
     with open_executor(options) as executor:
         if any(name.endswith(".py") for name in names):  # of which nothing is known yet
             executor.prepare()
@@ -288,7 +315,7 @@ def _train(
         chosen = [(changed(comparison(arms, environments, baseline=baseline), options), "")]
         (plan,) = make_plans(chosen, options)
         if len(plan.arms) < 2:
-            raise RlbenchError("A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE.")
+            raise RlbenchError(_TOO_FEW)
         fine = train([plan], options, executor, _import_report)
     from rlbench.results import open_results
 
@@ -310,13 +337,20 @@ def _read(
     from rlbench.results import read_results
 
     for parameter in ctx.command.params:
-        given = ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
-        if given and parameter.name not in _OF_FILES:
+        typed = ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if typed and parameter.name not in _OF_FILES:
             raise click.UsageError(f"{parameter.opts[0]} is for training, and --from trains nothing.")
     scales = {name: scale for text in reference for name, scale in _references(text).items()}
-    pairs = [pair.partition("=")[::2] for pair in columns.split(",") if pair]
-    renamed = {needed.strip(): given.strip() for needed, given in pairs}
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair]
+    if wrong := [needed for needed, equals, column in pairs if not (equals and column.strip())]:
+        raise RlbenchError(f"--columns takes NAME=COLUMN, such as score=episodic_return, not {wrong[0]!r}.")
+    renamed = {needed.strip(): column.strip() for needed, _, column in pairs}
     results = read_results(file, algorithms=names, baseline=baseline or None, references=scales, columns=renamed)
+    for text in reference:
+        if not {"*", *results.environments} & {*_references(text)}:
+            name, known = text.rpartition("=")[0] or text, ", ".join(results.environments)
+            what = "knows no reference of" if text == "builtin" else f"gives one of {name}, and not of"
+            raise RlbenchError(f"--reference {text} {what} an environment of {file}: {known}.")
     if results.baseline is None:
         raise RlbenchError(f"A comparison needs two algorithms, and {file} has only {results.arms[0]}.")
     if not any(min(comparison.n_arm, comparison.n_baseline) for comparison in results.comparisons):

@@ -236,10 +236,15 @@ def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -
                 f"gymnasium.wrappers has no {name!r}, and others are named module:Class.{nearest(name, known)}"
             )
         return WrapperSpec(name, f"gymnasium.wrappers:{name}", dict(arguments))
-    with _beside(module, folders):
-        made = _loaded(name)
-    if isinstance(made, str):
-        raise RlbenchError(f"The wrapper {name!r} cannot be imported.")
+    from gymnasium.envs.registration import load_env_creator
+
+    try:
+        with _beside(module, folders):
+            made: Any = load_env_creator(name)
+    except Exception as problem:
+        known = sys.modules["gymnasium.wrappers"].__all__ if module == "gymnasium.wrappers" else [attribute]
+        hint = nearest(attribute, known) if module == "gymnasium.wrappers" else ""
+        raise RlbenchError(f"The wrapper {name!r} cannot be imported: {brief(problem)}.{hint}") from problem
     return WrapperSpec(attribute, f"{made.__module__}:{made.__qualname__}", dict(arguments))
 
 

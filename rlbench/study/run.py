@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0  # between two looks at what other processes train
 LOOK_SECONDS = 1.0  # of a call of an environment; ten times as long without a sign of life, and training goes on
 _VETTED = ".vetted.json"  # the algorithms that kept their promises, by their source and settings
-_VERSION = 1  # of the checks that were passed
+_VERSION = 2  # of the checks that were passed
 _STEPS = 300  # that an environment is stepped twice
 _STEP_SECONDS = 1.0  # of stepping once, after which that is enough
 
@@ -234,10 +234,7 @@ class Session:
         unknown = [cell for key, cell in foreign.items() if key not in passed]
         for cell, problem in self._looked_at(unknown, look_at_formulas):
             if problem:
-                raise RlbenchError(
-                    f"{cell.algorithm.name} is not trained, since its runs could not be compared: {problem} "
-                    "`rlbench check` says more."
-                )
+                raise RlbenchError(f"{cell.algorithm.name} is not trained: {problem} `rlbench check` says more.")
             passed.add(_vetting_key(cell))
         if len(passed) > known:
             with contextlib.suppress(OSError):  # where the disk refuses, they are looked at again the next time

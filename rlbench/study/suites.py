@@ -92,6 +92,8 @@ def _override_arms(where: str, arms: Sequence[Arm], text: str, plugins: Sequence
     target, equals, value = text.partition("=")
     if not equals or not target:
         raise RlbenchError(f"--set takes ARM.FIELD=VALUE, such as {names[0]}.lr=0.001, not {text!r}.")
+    if ":" in target and target.replace(":", ".", 1).startswith(tuple(f"{name}." for name in names)):
+        raise RlbenchError(f"--set {text}: write {text.replace(':', '.', 1)}.")
     if named is None and "." in target:
         name = target.rpartition(".")[0]
         raise RlbenchError(f"--set {text}: {where} has no arm {name!r}.{nearest(name, names)}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,8 @@ def plot_learning_curves(
     (random policy 0, target 1), averaged over the environments, and drawn over the share of the budget. A run that
     failed or diverged is a thin dotted line that ends with a cross where the run stopped; it does not enter the mean.
     """
+    if line not in get_args(Line):
+        raise RlbenchError(f"line must be mean or iqm, not {line!r}.")
     if line == "iqm" and simultaneous:
         raise RlbenchError("A band for the whole line is made for the mean only; ask for line='mean'.")
     arms, styles = results.arms, styles_of(results)

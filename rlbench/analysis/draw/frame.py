@@ -30,7 +30,7 @@ from rlbench.analysis.draw.style import INK, QUIET, ArmStyle, styled
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import counts
 from rlbench.analysis.stats.estimates import Array, Band, Estimate, interval_name
-from rlbench.errors import RlbenchError
+from rlbench.errors import RlbenchError, brief
 from rlbench.files import write
 
 Setting = Literal[
@@ -122,12 +122,16 @@ def adjustable(plot: Callable[..., Axes]) -> Callable[..., Axes]:
 
     @wraps(plot)
     def adjusted(results: Results, *given: Any, **options: Any) -> Axes:
+        place = options.get("ax")
+        if place is not None and not isinstance(place, Axes):
+            raise RlbenchError(f"A plot is drawn on one Axes, not {brief(place)}; environment= names an environment.")
         look = {name: options.pop(name) for name in Look.__annotations__ if name in options}
         chosen = {name: look[name] for name in ("arms", "labels", "colors") if look.get(name) is not None}
-        for color in chosen.get("colors", {}).values():
+        shown = results.showing(**chosen) if chosen else results
+        for color in (chosen.get("colors") or {}).values():
             if not is_color_like(color):
                 raise RlbenchError(f"{color!r} is no colour of matplotlib, such as 'tab:blue' or '#0173b2'.")
-        ax = plot(results.showing(**chosen) if chosen else results, *given, **options)
+        ax = plot(shown, *given, **options)
         roomy = isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine)
         legend, title = ax.get_legend(), look.get("title")
         if legend and not look.get("legend", True):

@@ -233,7 +233,8 @@ def read_verdicts(path: str | Path) -> list[dict[str, Any]]:
         claims: list[dict[str, Any]] = document["claims"]
         return claims
     except OSError as problem:
-        raise RlbenchError(f"Cannot read {file}: {problem.strerror or problem}.") from problem
+        why = f"{problem.strerror or problem}; `rlbench report DIR` writes it, for a folder of experiments with claims"
+        raise RlbenchError(f"Cannot read {file}: {why}.") from problem
     except ValueError as problem:
         raise RlbenchError(f"{file} is not a verdicts.json that `rlbench report` wrote.") from problem
 

@@ -54,6 +54,7 @@ SHARED = 0.1  # share of the longest curve that all must have
 _ALIKE = 1e-9  # of the longest curve: steps that differ by less do not differ
 _ROUNDING = 1e-9  # of a gap: the same steps in another unit give the same points
 _PARQUET = b"PAR1"
+_ZIP = b"PK\x03\x04"
 _GZIP = b"\x1f\x8b"
 _EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})  # a score that is written so is none
 _NEEDED = "It needs the columns algorithm, environment, seed and score, and step too for learning curves"
@@ -88,6 +89,8 @@ def external_results(
     table = source if isinstance(source, pd.DataFrame) else read_table(path)
     table = checked(_renamed(table, columns or {}, path.name), path.name, notes)
     known = sorted(table["algorithm"].unique())
+    if isinstance(algorithms, str):
+        raise RlbenchError(f"algorithms must be a list such as [{algorithms!r}], not {algorithms!r}.")
     for name in [*algorithms, *([baseline] if baseline else [])]:
         if name not in known:
             raise RlbenchError(f"There is no algorithm {name!r} in {path.name}.{nearest(name, known)}")
@@ -228,6 +231,8 @@ def read_table(path: Path) -> pd.DataFrame:
             file.seek(0)
             if begins.startswith(_GZIP):
                 raise RlbenchError(f"{path} is compressed: unpack it first.")
+            if begins.startswith(_ZIP):
+                raise RlbenchError(f"{path} is an Excel workbook or an archive, not a table: save or unpack it as CSV.")
             if begins == _PARQUET:
                 return pd.read_parquet(file)
             encoding = "utf-16" if begins.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
@@ -271,6 +276,14 @@ def _renamed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.D
     return table.rename(columns={given: needed for needed, given in columns.items()})
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _how_to_read(columns: Sequence[str]) -> str:
     """Return what a file with such columns seems to be, and how it becomes a table of runs; "" if that is not known."""
     seen = set(columns)
@@ -284,7 +297,11 @@ def _how_to_read(columns: Sequence[str]) -> str:
             " It looks like a monitor.csv of Stable-Baselines3: r is the score of an episode, and the sum of l so far "
             f"its step. {melt}, all runs in one file."
         )
-    if not seen & {*KEYS, "score"} and len(seen) > 1:
+    if len(seen) == 1 and (other := next((sign for sign in "|: " if sign in columns[0]), "")):
+        return f" Its columns seem to be separated by {other!r}; commas, semicolons and tabs are read."
+    if any(_is_number(column) for column in columns):
+        return " Its first line seems to be a run; it must be a header, such as algorithm,environment,seed,score."
+    if not seen & {"algorithm", "environment", "score"} and len(seen) > 1:
         return f" It seems to have a column for each algorithm. {melt.replace(' and step', '').replace(', step', '')}."
     return " Where a column has another name, say so, as in --columns score=episodic_return,step=global_step."
 

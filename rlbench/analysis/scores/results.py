@@ -15,7 +15,7 @@ import pandas as pd
 from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.scores import REFERENCES, Reference, traces
 from rlbench.claims import Claim, from_document
-from rlbench.errors import RlbenchError, nearest
+from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import MEASURED, Environment
 from rlbench.store import Tables
 
@@ -151,6 +151,11 @@ class Results:
         Raises:
             RlbenchError: there is no such arm, none is asked for, or two would have the same label.
         """
+        asked = (("labels", labels, Mapping), ("colors", colors, Mapping), ("arms", arms, list | tuple))
+        for what, given, kind in asked:
+            if given is not None and not isinstance(given, kind):
+                example = f"{{{self.arms[0]!r}: ...}}" if kind is Mapping else f"[{self.arms[0]!r}]"
+                raise RlbenchError(f"{what} must be given as {example}, not {brief(given)}.")
         labels, colors, chosen = labels or {}, colors or {}, self.arms if arms is None else list(arms)
         for arm in (*chosen, *labels, *colors):
             if arm not in self.arms:

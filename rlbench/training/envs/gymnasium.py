@@ -8,6 +8,8 @@ generator where it was then, and given the same actions; what they answer is com
 import contextlib
 import hashlib
 import importlib
+import inspect
+import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from rlbench.errors import RlbenchError, brief, nearest
@@ -178,12 +181,20 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     where = f"Environment {environment.id!r}"
     options = dict(environment.options)
     try:
-        return _made(environment)
+        made = _made(environment)
+        for space in ("observation_space", "action_space"):
+            if not isinstance(getattr(made, space, None), gymnasium.Space):
+                made.close()
+                raise RlbenchError(f"{where} has no {space}; set self.{space} in its __init__.")
+        return made
+    except RlbenchError:
+        raise
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise RlbenchError(f"{where} needs a package that is not installed: {error}") from error
     except (Exception, SystemExit) as error:  # a constructor may raise anything; the user needs its message
         given = f" with the options {', '.join(sorted(options))}" if options else ""
-        raise RlbenchError(f"{where} cannot be created{given}: {_message(error)}") from error
+        hint = _takes(environment, str(error)) if isinstance(error, TypeError) else ""
+        raise RlbenchError(f"{where} cannot be created{given}: {_message(error)}{hint}") from error
 
 
 def _made(environment: Environment) -> gymnasium.Env[Any, Any]:
@@ -214,6 +225,20 @@ def require_registered(environment: Environment) -> None:
         elif not hint.startswith(" Did you mean"):  # dozens of ids are no help in a message
             hint = " gymnasium.pprint_registry() lists those it knows."
         raise RlbenchError(f"Gymnasium knows no environment {name!r}.{hint}")
+
+
+def _takes(environment: Environment, message: str) -> str:
+    """Return what the constructor of an environment or a wrapper would take for an argument that it does not know."""
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '([^']+)'", message)
+    spec = gymnasium.registry.get(environment.id.rpartition(":")[2])
+    if not found or spec is None or spec.entry_point is None:
+        return ""
+    for point in (spec.entry_point, *(wrapper.entry_point for wrapper in spec.additional_wrappers)):
+        maker = point if callable(point) else load_env_creator(point)
+        if getattr(maker, "__name__", "") == found[1]:
+            known = [name for name in inspect.signature(maker).parameters if name not in ("self", "env", "kwargs")]
+            return f".{nearest(found[2], known)}"
+    return ""
 
 
 def _message(error: BaseException) -> str:
