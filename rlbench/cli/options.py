@@ -43,6 +43,12 @@ def _known_device(ctx: click.Context, parameter: click.Parameter, value: str) ->
     return value
 
 
+def _known_limit(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not value >= 0:
+        raise click.BadParameter(f"It must be a number of seconds, or 0 for none, not {value}.", ctx, parameter)
+    return value
+
+
 def make_folder(path: Path, results: str) -> Path:
     """Make a folder inside the results folder and return it; RlbenchError where a link would lead out of it."""
     with explained(f"Cannot write to {path}"):
@@ -103,7 +109,8 @@ class RunOptions:
     )
     time_limit: float | None = _option(
         "--time-limit",
-        type=click.FloatRange(min=0),
+        type=float,
+        callback=_known_limit,
         metavar="SECONDS",
         help="Maximum seconds for one step or reset of an environment; default: 60. A worker that reports nothing for "
         "ten times as long is ended and its runs are marked failed. 0: no limit.",

@@ -30,7 +30,7 @@ def show_plans(plans: Sequence[Plan]) -> None:
 
             seeds = len(experiment.seeds)
             if problem := refusal(seeds, seeds, ALPHA, tasks=len(experiment.environments)):
-                click.echo(f"warning: {problem} Ten are usual.", err=True)
+                click.echo(f"{problem} Ten are usual.")
         return
     planned = [cell.id for plan in plans for cell in plan.cells]
     different = len(set(planned))

@@ -64,7 +64,7 @@ def plugin(folder: Path, body: str) -> tuple[str, str]:
         ((*COMPARE, "--env-arg", "g=1", "--env-arg", "g=2"), "--env-arg gives g twice."),
         ((*COMPARE, "--env-arg", "gravity=5.0"), "unexpected keyword argument 'gravity'. Known: "),
         ((*COMPARE, "--device", "mps"), "There is no device 'mps'; it is cpu, cuda or cuda:N."),
-        ((*COMPARE, "--time-limit", -1), "-1.0 is not in the range x>=0"),
+        ((*COMPARE, "--time-limit", -1), "It must be a number of seconds, or 0 for none, not -1.0."),
         ((*COMPARE, "--out", "a.csv"), "a.csv is a file, not a folder."),
         ((*COMPARE, "--results", "a.csv/results"), "a.csv is a file, not a folder."),
         ((*COMPARE, "--set", "ppo-clip.total_timesteps=9"), "It is no field, but an option of the command: --steps."),

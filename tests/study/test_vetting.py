@@ -151,7 +151,13 @@ def test_the_built_in_algorithms_keep_their_promises(name: str) -> None:
 
 def test_what_keeps_its_promises_or_raises_is_left_to_training() -> None:
     assert broken_promise(Plain()) == ""
-    assert broken_promise(with_surrogate(lambda x: x.nothing_of_the_kind)) == ""
+    assert broken_promise(with_surrogate(lambda x: x.ratio.view(7, 7, 7))) == ""
+
+
+def test_a_surrogate_that_no_samples_would_suit_is_found() -> None:
+    assert "has no attribute 'nothing_of_the_kind'" in broken_promise(with_surrogate(lambda x: x.nothing_of_the_kind))
+    assert "one number per sample" in broken_promise(with_surrogate(lambda x: x.ratio.mean()))
+    assert broken_promise(with_surrogate(lambda x: x.weight.sum())) == ""  # there may be weights in training
 
 
 def experiment(cls: type[Algorithm], environment: Any = "CartPole-v1", **settings: Any) -> Experiment:
