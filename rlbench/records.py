@@ -26,6 +26,19 @@ from rlbench.errors import RlbenchError, shortened
 
 Status = Literal["finished", "diverged", "failed"]
 Table = dict[str, npt.NDArray[Any]]
+RECORDED = (
+    *("step", "progress", "mean_return", "kl", "kl_max", "entropy", "outside_band", "ratio_max", "surrogate"),
+    *("explained_variance", "clip_fraction", "clip_killed", "value_loss", "grad_norm", "lr", "gradient_steps"),
+    *("return", "length"),
+)
+"""The columns of the two tables of a run that trained, beside `field.NAME`."""
+_SCORES = ("auc", "final", "last100", "drop")
+PER_RUN = (
+    *_SCORES,
+    *(f"{score}_normalised" for score in _SCORES),
+    *("seconds", "gradient_steps", "samples", "episodes", "steps_done", "attempts"),
+)
+"""What a run that trained has one number of."""
 MEASURED = "measurement"
 """What stands in place of an algorithm's name where numbers were measured and nothing was trained."""
 IDLE = 0.1  # of the updates of an arm: so many without an ended episode are worth a warning

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import LONGEST_LABEL, LONGEST_NAME, is_label, is_name, is_text
-from rlbench.records import MEASURED, Environment
+from rlbench.records import MEASURED, PER_RUN, RECORDED, Environment
 from rlbench.store.entry import canonical
 from rlbench.store.runs import STORE
 
@@ -204,6 +204,7 @@ class Experiment(Investigation):
         where = f"Experiment {as_name(name)!r}"
         listed = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", arms))
         self._set_common(where, name, environments, seeds, question, claims, design)
+        check_metrics(where, self.claims)
         steps = as_steps(where, steps, self.environments)
         self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps)
 
@@ -390,6 +391,21 @@ def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], envir
                     raise RlbenchError(
                         f"{where}, {claim.where}: there is no {what} {brief(name)}.{nearest(name, known[what])}"
                     )
+
+
+def check_metrics(where: str, claims: Sequence[Claim]) -> None:
+    """Refuse metrics that no training has, before anything is trained for them."""
+    for claim in claims:
+        name, _, reduction = claim.metric.partition(":")
+        known = RECORDED if reduction else PER_RUN
+        if name in known or (reduction and name.startswith("field.")):
+            continue
+        hint = nearest(name, known)
+        if name in RECORDED:
+            hint = f" It is recorded many times in a run: say which number is meant, as in {name}:mean."
+        elif name in PER_RUN:
+            hint = f" It is one number per run: {name} alone."
+        raise RlbenchError(f"{where}, {claim.where}: there is no metric {brief(claim.metric)}.{hint}")
 
 
 def as_function(where: str, measure: Any) -> Measure:

@@ -20,7 +20,7 @@ class Mine(Algorithm):
         {body}
 """
 EXPERIMENT = """
-from rlbench import Environment, Experiment
+from rlbench import Claim, Environment, Experiment
 
 EXPERIMENT = Experiment("e", ["ppo-clip", "reinforce"], {environments}, seeds=2, steps=4096{more})
 """
@@ -103,6 +103,13 @@ def plugin(folder: Path, body: str) -> tuple[str, str]:
         (("run", "wrapped.py"), "wrappers must be a list such as ['TimeAwareObservation']"),
         (("run", "named.py"), "got an unexpected keyword argument 'envs'. Did you mean 'environments'?"),
         (("run", "stack.py"), "unexpected keyword argument 'stack'. Did you mean 'stack_size'?"),
+        (("run", "metric0.py"), "there is no metric 'retrun:mean'. Did you mean 'return'?"),
+        (
+            ("run", "metric1.py"),
+            "there is no metric 'kl'. It is recorded many times in a run: say which",
+        ),
+        (("run", "metric2.py"), "there is no metric 'auc:mean'. It is one number per run: auc alone."),
+        (("run", "metric3.py"), "there is no metric 'aux'. Did you mean 'auc'?"),
         (("run", "module.py"), "cannot be imported: ModuleNotFoundError"),
         (("agreement", ".", "."), "`rlbench report DIR` writes it, for a folder of experiments with claims."),
     ],
@@ -125,6 +132,13 @@ def test_a_mistake_is_one_sentence_that_helps(cli: Cli, tmp_path: Path, words: t
         "stack.py": EXPERIMENT.format(
             environments='[Environment("CartPole-v1", wrappers=[("FrameStackObservation", {"stack": 4})])]', more=""
         ),
+        **{
+            f"metric{place}.py": EXPERIMENT.format(
+                environments="['CartPole-v1']",
+                more=f', claims=[Claim("x", ["ppo-clip"], "above", {metric!r}, bound=0.0)]',
+            )
+            for place, metric in enumerate(("retrun:mean", "kl", "auc:mean", "aux"))
+        },
         "module.py": EXPERIMENT.format(environments='[Environment("CartPole-v1", wrappers=["mine:Foo"])]', more=""),
     }
     for name, text in files.items():
