@@ -183,7 +183,7 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
     try:
         made = _made(environment)
         for space in ("observation_space", "action_space"):
-            if not isinstance(getattr(made, space, None), gymnasium.Space):
+            if getattr(made, space, None) is None:
                 made.close()
                 raise RlbenchError(f"{where} has no {space}; set self.{space} in its __init__.")
         return made
