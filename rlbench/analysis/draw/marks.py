@@ -195,11 +195,11 @@ def draw_rows(
     name_rows(ax, labels)
 
 
-def write_row(ax: Axes, row: int, text: str = "no used run") -> None:
-    """Write in a row why nothing is drawn there."""
+def write_row(ax: Axes, row: int) -> None:
+    """Write in a row that nothing is drawn there since no run has a value."""
     ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "zorder": 3.0}
-    ax.annotate(text, (0.02, row), color=QUIET, bbox=ground, **where)
+    ax.annotate("no used run", (0.02, row), color=QUIET, bbox=ground, **where)
 
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
