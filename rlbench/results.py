@@ -161,6 +161,8 @@ def load_results(name: str, results_dir: str | Path = "results", *, suite: str =
     Raises:
         RlbenchError: no experiment of that name was run in `results_dir`.
     """
+    if not isinstance(name, str):
+        raise RlbenchError(f"load_results takes the name of an experiment, not {name!r}.")
     folder = Path(results_dir) / suite / MEMBERS if suite else results_dir
     return open_results(*read_specification(folder, name), results_dir, suite=suite)
 

@@ -147,7 +147,9 @@ def agreement(first: str, second: str) -> None:
 
 @click.command()
 @click.argument("what", metavar="DIR|FILE|NAME")
-@click.option("--style", default="paper", show_default=True, metavar="paper|slides", help="Medium of the figures.")
+@click.option(
+    "--style", type=click.Choice(["paper", "slides"]), default="paper", show_default=True, help="Medium of the figures."
+)
 @takes(
     *CHANGES,
     *(name for name in CHOICE if name != "only"),
@@ -165,12 +167,10 @@ def figures(what: str, style: str, chosen: tuple[str, ...], out: str | None, opt
     rlbench figures experiments/lecture --style slides --out /tmp/slides
     rlbench figures ppo-vs-reinforce
     """
-    from rlbench.analysis.draw.figures import draw_all, missing, usual, write_showpieces
-    from rlbench.analysis.draw.style import check_style
-
-    check_style(style)
     check_options([what], options)
     name, declared, members, home = _declared(what, options)
+    from rlbench.analysis.draw.figures import draw_all, missing, usual, write_showpieces
+
     pieces = declared or [piece for member, stored in members.items() for piece in usual(member, stored)]
     known = [piece.name for piece in pieces]
     for figure in chosen:

@@ -15,11 +15,12 @@ from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
 from rlbench.analysis.draw.figures import KINDS, effective_ratio, ratio_numbers, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
 from rlbench.analysis.draw.marks import draw_quantiles
-from rlbench.analysis.draw.style import FIXED, FOR_FIGURES, styles_like
+from rlbench.analysis.draw.style import FIXED, styles_like
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts
 
+MEDIA = ("paper", "slides")
 PIECES = [
     Showpiece("curves", "curves", "made", arms=["ppo-clip clip=0.2", "reinforce"], title="Who is faster"),
     Showpiece("many", "curves", "made"),
@@ -43,14 +44,14 @@ def results():
 
 @pytest.fixture(scope="module")
 def drawn(results):
-    return {style: {one.piece.name: one for one in draw_all(PIECES, {"made": results}, style)} for style in FOR_FIGURES}
+    return {style: {one.piece.name: one for one in draw_all(PIECES, {"made": results}, style)} for style in MEDIA}
 
 
 def test_every_kind_is_tested():
     assert {one.kind for one in PIECES} == {*KINDS, "effective-ratio"}
 
 
-@pytest.mark.parametrize("style", FOR_FIGURES)
+@pytest.mark.parametrize("style", MEDIA)
 @pytest.mark.parametrize("name", [one.name for one in PIECES])
 def test_figures_can_be_read(drawn, style, name):
     figure = drawn[style][name].figure
@@ -77,7 +78,7 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
 
 @pytest.mark.parametrize("name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two"])
 def test_no_number_lies_beyond_the_axes(drawn, name):
-    for style in FOR_FIGURES:
+    for style in MEDIA:
         one = drawn[style][name]
         for (_, rows), ax in zip(one.numbers.groupby("panel", sort=False), one.figure.axes, strict=False):
             low, high = ax.get_ylim()
@@ -91,7 +92,7 @@ def test_many_rows_and_long_names_have_room():
     places = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCarContinuous-v0"]
     members = {"m": results_of(arms, places, seeds=2)}
     pieces = [Showpiece("k", "distribution", "m"), Showpiece("c", "curves", "m", arms=[arms[0], arms[-1]])]
-    for style in FOR_FIGURES:
+    for style in MEDIA:
         for one in draw_all(pieces, members, style):
             assert covered(one.figure) == []
 
@@ -104,7 +105,7 @@ def test_the_first_arm_of_a_built_in_algorithm_looks_like_it():
 
 
 def test_what_has_no_name_beside_it_is_listed(drawn):
-    for style in FOR_FIGURES:
+    for style in MEDIA:
         figure = drawn[style]["two"].figure
         listed = [text for text, *_ in visible_texts(figure)]
         assert {"ppo-clip", "trpo", "reinforce"} <= set(listed)
@@ -113,7 +114,7 @@ def test_what_has_no_name_beside_it_is_listed(drawn):
 
 
 def test_only_slides_carry_their_title(drawn):
-    said = {style: {text for text, *_ in visible_texts(drawn[style]["curves"].figure)} for style in FOR_FIGURES}
+    said = {style: {text for text, *_ in visible_texts(drawn[style]["curves"].figure)} for style in MEDIA}
     assert "Who is faster" in said["slides"] - said["paper"]
 
 

@@ -79,7 +79,7 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tiny", "--style", "slide"), "There is no style 'slide' of figures. Did you mean 'slides'?"),
+        (("tiny", "--style", "slide"), "'slide' is not one of 'paper', 'slides'."),
         (("text", "--only", "learn"), "has no figure 'learn'. Did you mean 'learning'?"),
         (("nothing",), "no experiment that ran as 'nothing'"),
     ],

@@ -18,7 +18,6 @@ import seaborn
 from matplotlib.colors import to_hex
 
 from rlbench.analysis.scores.results import Results
-from rlbench.errors import RlbenchError, nearest
 
 Dash = tuple[float, ...]
 
@@ -178,13 +177,6 @@ STYLES: Mapping[str, Style] = {
         "slides", 13.333, 13.333, 0.0, 144, titled=True, rc=_settings(20.0, 3.6, 10.0, 1.5, 9.0), slide=7.5
     ),
 }
-FOR_FIGURES = ("paper", "slides")  # what figures that a suite declares can be drawn for
-
-
-def check_style(name: str) -> None:
-    """Raise RlbenchError if figures cannot be drawn in a style of this name."""
-    if name not in FOR_FIGURES:
-        raise RlbenchError(f"There is no style {name!r} of figures.{nearest(name, FOR_FIGURES)}")
 
 
 @contextmanager

@@ -84,6 +84,11 @@ def external_results(
         RlbenchError: no such file, or one that is not a table as the module describes, an unknown algorithm, or curves
         that have too little in common.
     """
+    if not isinstance(source, str | Path | pd.DataFrame):
+        raise RlbenchError(f"Runs are read from a file or a DataFrame, not from {brief(source)}.")
+    for name, scale in (references or {}).items():
+        if not isinstance(scale, Reference):
+            raise RlbenchError(f"The reference of {name} must be a Reference(random, target), not {brief(scale)}.")
     path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
     notes: list[str] = []
     table = source if isinstance(source, pd.DataFrame) else read_table(path)
