@@ -79,10 +79,10 @@ def plugin(folder: Path, body: str) -> tuple[str, str]:
             "names no environment; add its id, as in walk.py:Walk-v0.",
         ),
         ((*PAIR, "--env", "./walk:Walk-v0"), "Did you mean --env ./walk.py:Walk-v0?"),
-        ((*PAIR, "--env", "none.py:Walk-v0"), "none.py registers no environment; let it call"),
+        ((*PAIR, "--env", "none.py:Nowhere-v0"), "none.py registers no environment; let it call"),
         (
-            (*PAIR, "--env", "walk.py:Wolk-v0"),
-            "registers no environment 'Wolk-v0'. Did you mean",
+            (*PAIR, "--env", "walk.py:Mistoken-v0"),
+            "registers no environment 'Mistoken-v0'. Did you mean",
         ),
         (
             (*PAIR, "--env", "blind.py:Blind-v0"),
@@ -121,7 +121,7 @@ def test_a_mistake_is_one_sentence_that_helps(cli: Cli, tmp_path: Path, words: t
         "wide.csv": "seed,sac,td3\n0,1,2\n",
         "headless.csv": "sac,W,0,1\nsac,W,1,2\n",
         "book.xlsx": "PK\x03\x04 and so on",
-        "walk.py": WALK.format(space=SPACE, register=REGISTER),
+        "walk.py": WALK.format(space=SPACE, register=REGISTER.replace("Walk-v0", "Mistaken-v0")),
         "none.py": WALK.format(space=SPACE, register=""),
         "blind.py": WALK.format(space="pass", register=REGISTER.replace("Walk-v0", "Blind-v0")),
         "stage.py": EXPERIMENT.format(environments="['CartPole-v1']", more=""),
