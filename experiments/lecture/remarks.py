@@ -18,8 +18,8 @@ REMARKS = {
     ),
     "12b": (
         "The one error hardly shows even in the update that has it: among a run's updates the largest divergence is "
-        "2.4 with it and 2.3 without, on average. Adam's step has the same length whatever the gradient's. What ruins the policy "
-        "without the clip is not a bad estimate but ten epochs in every update."
+        "2.4 with it and 2.3 without, on average. Adam's step has the same length whatever the gradient's. What ruins "
+        "the policy without the clip is not a bad estimate but ten epochs in every update."
     ),
     "16a": "The band of 10 to 40 % is reached at learning rates of 3e-3 and more, ten times the lecture's.",
     "19a": "Acrobot decides this: 0.8 to 0.9 up to lambda 0.95, and below 0.6 above it. Elsewhere little changes from "
