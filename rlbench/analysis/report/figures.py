@@ -479,7 +479,8 @@ def _part_labels(claim: Claim, parts: Sequence[Part]) -> tuple[str, list[str]]:
         return "change over the arms", places
     first = pairs[0][0]
     if len(pairs) == 1:
-        return f"{first} minus {pairs[0][1]}" if pairs[0][1] else first, places
+        by = "to" if is_ratio(claim) else "minus"
+        return f"{first} {by} {pairs[0][1]}" if pairs[0][1] else first, places
     arms = list(dict.fromkeys(name for pair in pairs for name in pair if name))
     names = dict(zip(arms, short_labels(arms)[1], strict=True))
     labels = [f"− {names[part.other]}" if part.other else names[part.arm] for part in parts]
