@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError, brief
 from rlbench.study.executors import executor_for
-from rlbench.study.experiment import Arm, Experiment, Measurement
+from rlbench.study.experiment import Arm, Experiment, Measurement, as_list
 from rlbench.study.process import leave_quickly, uncollected
 from rlbench.training import INTERVAL
 
@@ -103,12 +103,10 @@ def comparison(
 
     The baseline is the last arm if not given; of a single one that is swept, its first value.
     """
-    for what, given in (("algorithms", arms), ("environments", environments)):
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise RlbenchError(f"A comparison takes a list of {what}, not {brief(given)}.")
-    listed = [one if isinstance(one, Arm) else Arm(one) for one in arms]
+    listed = [one if isinstance(one, Arm) else Arm(one) for one in as_list("A comparison", "arms", arms)]
     labels = [one.label or one.name for one in listed]
-    ids = [one if isinstance(one, str) else one.label for one in environments]
+    places = as_list("A comparison", "environments", environments)
+    ids = [one if isinstance(one, str) else one.label for one in places]
     name = "".join(
         character if character.isalnum() or character in "-_." else "_"
         for character in f"compare-{'-'.join(labels)}-on-{'-'.join(ids)}"

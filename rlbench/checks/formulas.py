@@ -169,8 +169,8 @@ def _check_surrogate(algorithm: Algorithm) -> None:
 def _require_per_sample(value: object, x: Samples) -> None:
     shape = tuple(x.advantage.shape)
     require(value is not None, f"surrogate returned None; return one number per sample, {shape}.")
-    require(isinstance(value, torch.Tensor), f"surrogate must return a tensor, one number per sample, not {value!r}.")
-    assert isinstance(value, torch.Tensor)
+    if not isinstance(value, torch.Tensor):
+        raise Broken(f"surrogate must return a tensor, one number per sample, not {value!r}.")
     require(
         value.shape == shape,
         f"surrogate must return one number per sample, {shape}, not {tuple(value.shape)}; reduce only with "
@@ -206,15 +206,14 @@ def hint_at_error(error: BaseException) -> str:
     if isinstance(error, AttributeError) and isinstance(error.obj, Samples | Trajectory | Stats):
         names = [name for name in dir(error.obj) if not name.startswith("_")]
         return nearest(str(error.name), names)
+    written = "Write it as surrogate(self, x), advantages(self, tr), adapt(self, stats) or improve(self, problem)."
     hints = {
         "Boolean value of Tensor": "Decide per replica by torch.where, or declare the field as static.",
         "cannot be interpreted as an integer": "Declare a whole number as static.",
         "cannot assign to field": "Nothing is kept on self: adapt returns self.replace(...), and improve keeps tensors "
         "in problem.memory.",
-        "positional argument": "Write it as surrogate(self, x), advantages(self, tr), adapt(self, stats) or "
-        "improve(self, problem).",
-        "missing 1 required": "Write it as surrogate(self, x), advantages(self, tr), adapt(self, stats) or "
-        "improve(self, problem).",
+        "positional argument": written,
+        "missing 1 required": written,
     }
     return next((f" {hint}" for sign, hint in hints.items() if sign in message), "")
 

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -12,9 +11,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from rlbench.errors import explained
+from rlbench.errors import RlbenchError, explained
 from rlbench.files import folder
-from rlbench.training import INTERVAL
+from rlbench.training import INTERVAL, check_device
 
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
@@ -38,8 +37,10 @@ def usable_folder(ctx: click.Context, parameter: click.Parameter, value: str | N
 
 
 def _known_device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
-        raise click.BadParameter(f"There is no device {value!r}; it is cpu, cuda or cuda:N.", ctx, parameter)
+    try:
+        check_device(value)
+    except RlbenchError as problem:
+        raise click.BadParameter(str(problem), ctx, parameter) from problem
     return value
 
 

@@ -226,7 +226,7 @@ def _beside(module: str, folders: Sequence[Path]) -> contextlib.AbstractContextM
 
 def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -> WrapperSpec:
     """Return the specification of a wrapper; RlbenchError where there is none of that name."""
-    from gymnasium.envs.registration import WrapperSpec
+    from gymnasium.envs.registration import WrapperSpec, load_env_creator
 
     module, _, attribute = name.rpartition(":")
     if not module:
@@ -236,14 +236,12 @@ def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -
                 f"gymnasium.wrappers has no {name!r}, and others are named module:Class.{nearest(name, known)}"
             )
         return WrapperSpec(name, f"gymnasium.wrappers:{name}", dict(arguments))
-    from gymnasium.envs.registration import load_env_creator
-
     try:
         with _beside(module, folders):
             made: Any = load_env_creator(name)
     except Exception as problem:
-        known = sys.modules["gymnasium.wrappers"].__all__ if module == "gymnasium.wrappers" else [attribute]
-        hint = nearest(attribute, known) if module == "gymnasium.wrappers" else ""
+        shipped = sys.modules["gymnasium.wrappers"]
+        hint = nearest(attribute, shipped.__all__) if module == shipped.__name__ else ""
         raise RlbenchError(f"The wrapper {name!r} cannot be imported: {brief(problem)}.{hint}") from problem
     return WrapperSpec(attribute, f"{made.__module__}:{made.__qualname__}", dict(arguments))
 

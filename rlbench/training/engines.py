@@ -23,6 +23,7 @@ from rlbench.functional.torch_networks import (
 from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.compiled import CompiledProblem
 from rlbench.records import Environment
+from rlbench.training import check_device
 from rlbench.training import envs as environments
 from rlbench.training.loop import Loop
 from rlbench.training.noise import Streams
@@ -114,11 +115,10 @@ def initial(network: ActorCritic, algorithms: Sequence[Algorithm], streams: Stre
 
 def resolve(device: str) -> str:
     """Return "cpu", "cuda" or "cuda:N" as a user asked for it; RlbenchError if it is unknown or not there."""
-    kind, _, number = device.partition(":")
+    check_device(device)
     if device == "cpu":
         return device
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise RlbenchError(f"There is no device {device!r}; it is cpu, cuda or cuda:N.")
+    number = device.partition(":")[2]
     if not torch.cuda.is_available():
         why = "torch finds none" if torch.version.cuda else "this torch is built without CUDA"
         raise RlbenchError(f"device={device} needs a CUDA GPU, but {why}; use cpu.")

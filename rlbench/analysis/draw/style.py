@@ -93,7 +93,7 @@ def styles_like(algorithms: Mapping[str, str]) -> dict[str, ArmStyle]:
 
 
 def styles_of(results: Results, arms: Sequence[str] = ()) -> dict[str, ArmStyle]:
-    """Return the style of every arm of an experiment, by its algorithm and the order of the arms.
+    """Return the style of every arm of an experiment, or of these `arms`, by its algorithm and the order of the arms.
 
     Those of `arms` are chosen among themselves where they would share a colour.
     """
@@ -105,7 +105,7 @@ def styles_of(results: Results, arms: Sequence[str] = ()) -> dict[str, ArmStyle]
     styles = styles_like(algorithms)
     if len({styles[arm].color for arm in arms}) < len(arms):
         return styles_like({arm: algorithms[arm] for arm in arms})
-    return styles
+    return {arm: styles[arm] for arm in arms} or styles
 
 
 @dataclass(frozen=True)

@@ -335,8 +335,7 @@ def _intervals(drawn: Sequence[Estimate | Band], verdict: Verdict) -> str:
 
 def _curves(curves: CurvesOf, claim: Claim, results: JudgedResults, environments: Sequence[str]) -> Left:
     """Return the mean learning curves of every arm, a panel per environment, two beside each other."""
-    known = styles_of(results, claim.arms)
-    styles = {arm: known[arm] for arm in claim.arms}
+    styles = styles_of(results, claim.arms)
     numbers = {name: marks.gathered([curves(results, arm, name) for arm in claim.arms]) for name in environments}
 
     def panel(name: str, ax: Axes, _: bool) -> None:

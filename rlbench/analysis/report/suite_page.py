@@ -44,7 +44,7 @@ from rlbench.analysis.report.figures import Picture, claim_pictures, render
 from rlbench.analysis.report.sentences import fewest_used
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
-from rlbench.analysis.scores.results import Document
+from rlbench.analysis.scores.results import ArmEntry, Document
 from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.estimates import nominal
 from rlbench.claims import Claim
@@ -375,15 +375,24 @@ def _details(judged: Verdict) -> pd.DataFrame:
     return shown(judged.parts, columns)
 
 
+def _known_arms(claim: Claim, results: JudgedResults) -> list[ArmEntry]:
+    """Return the arms of a claim, or none where of none the settings are known."""
+    arms = [results.arm_entries[name] for name in claim.arms if name in results.arm_entries]
+    return arms if any(arm.settings or arm.fields for arm in arms) else []
+
+
+def _written(arm: ArmEntry) -> dict[str, str]:
+    """Return all that is known of an arm's settings, as it is written."""
+    known = {**arm.settings, **arm.fields}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in known.items()}
+
+
 def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None, list[str]]:
     """Return the settings in which the arms differ, one column per arm, and lines with the others."""
-    arms = [results.arm_entries[name] for name in claim.arms if name in results.arm_entries]
-    if not any(arm.settings or arm.fields for arm in arms):
+    arms = _known_arms(claim, results)
+    if not arms:
         return None, []
-    fields: list[dict[str, Any]] = [{"algorithm": arm.algorithm, **arm.settings, **arm.fields} for arm in arms]
-    written = [
-        {key: item if isinstance(item, str) else json.dumps(item) for key, item in arm.items()} for arm in fields
-    ]
+    written = [{"algorithm": arm.algorithm, **_written(arm)} for arm in arms]
     values = {
         name: [arm.get(name, NONE) for arm in written] for name in dict.fromkeys(key for arm in written for key in arm)
     }
@@ -401,18 +410,16 @@ def _settings(claim: Claim, results: JudgedResults) -> tuple[pd.DataFrame | None
 
 def _compared(claim: Claim, results: JudgedResults) -> str:
     """Say what each of a few arms is: its algorithm, what was set and differs, and what no other arm has."""
-    arms = [results.arm_entries[name] for name in claim.arms if name in results.arm_entries]
-    if not 1 < len(arms) <= _FEW_ARMS or not any(arm.settings or arm.fields for arm in arms):
+    arms = _known_arms(claim, results)
+    if not 1 < len(arms) <= _FEW_ARMS:
         return ""
-    fields = [{**arm.settings, **arm.fields} for arm in arms]
+    fields = [_written(arm) for arm in arms]
     given = {name for arm in arms for name in arm.settings}
     alike = {name for name, value in fields[0].items() if all(known.get(name) == value for known in fields)}
     algorithms = {arm.algorithm for arm in arms}
 
-    def settings(known: Mapping[str, Any], names: Container[str], label: str = "") -> str:
-        kept = {name: value for name, value in known.items() if name in names}
-        texts = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in kept.items()]
-        said = [f"{name} {text}" for name, text in texts if f"{name}={text}" not in label]
+    def settings(known: Mapping[str, str], names: Container[str], label: str = "") -> str:
+        said = [f"{name} {text}" for name, text in known.items() if name in names and f"{name}={text}" not in label]
         return f" with {listed(said)}" if said else ""
 
     shared, described = settings(fields[0], given & alike), []
@@ -421,7 +428,7 @@ def _compared(claim: Claim, results: JudgedResults) -> str:
     for arm, known in zip(arms, fields, strict=True):
         others = {name for other in fields if other is not known for name in other}
         # Of what no other arm has, kinds; numbers that nobody set are details of the algorithm.
-        own = {name for name, value in known.items() if name not in others and isinstance(value, str)}
+        own = {name for name in known if name not in others and isinstance(arm.fields.get(name), str)}
         differing = settings(known, (given | own) - alike, arm.label)
         if len(algorithms) > 1:
             what = "" if arm.label == arm.algorithm else f" is {arm.algorithm}"

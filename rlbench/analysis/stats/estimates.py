@@ -18,7 +18,7 @@ Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021; 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -311,14 +311,20 @@ class Coverage(NamedTuple):
     most: int
 
 
+@cache
+def _coverage() -> pd.DataFrame:
+    table = pd.read_csv(FILE)
+    return table[table["kind"] == "coverage"]
+
+
 @lru_cache
 def measured(quantity: str, runs: int) -> Coverage | None:
     """Return what 95 % intervals of a quantity covered with `runs` runs, or with the numbers simulated around it.
 
     None where nothing was simulated with so few runs.
     """
-    table = pd.read_csv(FILE)
-    table = table[(table["kind"] == "coverage") & (table["what"] == _SAME_AS.get(quantity, quantity))]
+    table = _coverage()
+    table = table[table["what"] == _SAME_AS.get(quantity, quantity)]
     sizes = table["n"]
     if not (sizes <= runs).any():
         return None
@@ -330,7 +336,7 @@ def measured(quantity: str, runs: int) -> Coverage | None:
 
 def nominal(sizes: Iterable[int]) -> str:
     """Return what nominal 95 % intervals covered with so many runs: `with 10 runs: mean 90 to 98 %` and so on."""
-    quantities = dict.fromkeys(pd.read_csv(FILE).query("kind == 'coverage'")["what"])
+    quantities = dict.fromkeys(_coverage()["what"])
     texts = []
     for runs in sorted(set(sizes)):
         found = {quantity: measured(quantity, runs) for quantity in quantities if quantity not in _NOT_SHOWN}
