@@ -15,6 +15,7 @@ A shape is a `Kind`, a list with the shape of every item, a dictionary with the 
 import contextlib
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,12 +23,15 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlbench.errors import RlbenchError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LONGEST_NAME = 100  # characters of a name; file systems take 255 bytes, endings and temporary names included
 LONGEST_LABEL = 300  # characters
@@ -154,6 +158,33 @@ def read_json(path: str | Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def pack(header: Any, arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> memoryview:
+    """Return arrays by name, and a JSON document as bytes in `header`, as an npz file that needs no pickle."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    document = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(buffer, **{**arrays, "header": document})  # type: ignore[arg-type]  # names are free
+    return buffer.getbuffer()
+
+
+def unpack(data: bytes) -> tuple[Any, dict[str, "np.ndarray[Any, Any]"]]:
+    """Return the document and the arrays in what `pack` returned; ValueError for anything else.
+
+    Nothing in it is executed, and nothing takes more memory than it has bytes: compressed members are refused.
+    """
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            if any(member.file_size > len(data) for member in archive.zip.infolist()):
+                raise ValueError("its members are larger than it")
+            arrays = {name: archive[name] for name in archive.files}
+        return json.loads(arrays.pop("header").astype(np.uint8).tobytes()), arrays
+    except Exception as problem:  # what reads a damaged archive may raise anything
+        raise ValueError("it is no file of arrays, or damaged") from problem
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of value: what it is in words, and whether a value is one."""
@@ -193,6 +224,7 @@ ANY = Kind("anything", lambda value: True)
 TEXT = Kind("a text", is_text)
 LABEL = Kind("a printable line", is_label)
 NAME = Kind("a name of letters, digits, '.', '_' and '-'", is_name)
+WHOLE = Kind("a whole number", is_whole)
 COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
 SIZE = Kind("a number of at least 0", lambda value: is_number(value) and value >= 0)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))

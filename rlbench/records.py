@@ -10,7 +10,8 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 `updates`, one row per improvement step
     step, progress, mean_return, kl, kl_max, entropy, outside_band, ratio_max, surrogate, explained_variance,
     clip_fraction, clip_killed, value_loss, grad_norm, lr, gradient_steps; and `field.NAME` for every
-    hyper-parameter that `adapt` changes. Definitions: `rlbench.improve.diagnostics`. Of a measurement, what its
+    hyper-parameter that `adapt` changes; of a run that is evaluated on its way also those of `EVALUATED`, NaN after
+    updates without an evaluation. Definitions: `rlbench.improve.diagnostics`. Of a measurement, what its
     function returns: `step` numbers the rows from 1, and there are no episodes.
 """
 
@@ -26,13 +27,18 @@ from rlbench.errors import RlbenchError, shortened
 
 Status = Literal["finished", "diverged", "failed"]
 Table = dict[str, npt.NDArray[Any]]
+EVALUATED = ("eval_return", "eval_return_sampled", "eval_length")
+"""Columns of the updates: means over the episodes of an evaluation, deterministic, sampled, and deterministic."""
 RECORDED = (
     *("step", "progress", "mean_return", "kl", "kl_max", "entropy", "outside_band", "ratio_max", "surrogate"),
     *("explained_variance", "clip_fraction", "clip_killed", "value_loss", "grad_norm", "lr", "gradient_steps"),
     *("return", "length"),
+    *EVALUATED,
 )
 """The columns of the two tables of a run that trained, beside `field.NAME`."""
-_SCORES = ("auc", "final", "last100", "drop")
+OF_EVALUATIONS = ("eval_auc", "eval_final", "eval_final_sampled", "eval_best")
+"""Scores of a run that is evaluated on its way."""
+_SCORES = ("auc", "final", "last100", "drop", *OF_EVALUATIONS)
 PER_RUN = (
     *_SCORES,
     *(f"{score}_normalised" for score in _SCORES),
@@ -88,6 +94,14 @@ class Environment:
         return {"id": self.id, "options": dict(self.options)} | wrappers
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """That the policy is evaluated during training: `every` so many environment steps, in `episodes` of each kind."""
+
+    every: int
+    episodes: int = 20
+
+
 @dataclass
 class RunRecord:
     """What one replica's training left behind.
@@ -99,7 +113,8 @@ class RunRecord:
     the most memory that its pack's process held beyond what it had imported (0: not known).
     `attempts` is how often the run was started, this time included. `again` says of a failed run that it may end
     otherwise when it is tried again: a time limit or memory ended it. `machine` is what a manifest says of the machine
-    that trained the run, None for the one that stores it.
+    that trained the run, None for the one that stores it. `policy` is the policy at the end of a finished run, as
+    `rlbench.training.policy` keeps it, None where there is none.
     """
 
     status: Status
@@ -115,6 +130,7 @@ class RunRecord:
     attempts: int = 1
     again: bool = False
     machine: Mapping[str, Any] | None = None
+    policy: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # What code of users raises may quote megabytes.

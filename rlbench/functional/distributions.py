@@ -108,6 +108,11 @@ class Family(ABC):
         """How many of the head's numbers are the network's."""
         return self.head_size - self.log_std_size
 
+    @property
+    def noise_size(self) -> int:
+        """Z, how many random numbers an action takes; where all of them are 0 it is the most likely action."""
+        return self.log_std_size or self.head_size
+
     @abstractmethod
     def build(self, head: torch.Tensor) -> Distribution:
         """Return the distributions of a head `[..., B, H]`, for autograd."""
@@ -118,7 +123,7 @@ class Family(ABC):
 
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         """Return noise for actions of leading shape `shape`, as `sample` wants it: Gumbel noise for logits."""
-        return rng.gumbel(size=(*shape, self.head_size)).astype(np.float32)
+        return rng.gumbel(size=(*shape, self.noise_size)).astype(np.float32)
 
     def sample(self, head: Array, noise: Array) -> Array:
         """Return one action for each head, a function of the head and its noise alone."""
@@ -195,7 +200,7 @@ class GaussianFamily(Family):
         return GaussianLikelihood(head)
 
     def draw_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.standard_normal((*shape, self.log_std_size), dtype=np.float32)
+        return rng.standard_normal((*shape, self.noise_size), dtype=np.float32)
 
     def actions(self, sampled: Array) -> Array:
         return sampled.astype(np.float32)

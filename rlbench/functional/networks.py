@@ -9,7 +9,7 @@ of the hidden layers, one layer `[B, width]` after the other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -46,10 +46,10 @@ def _tanh(x: Any) -> Any:
 
 
 @inlined
-def _product(x: Array, weight: Array, out: Array) -> None:
-    """Write x @ weight into out, `[B, in]` x `[in, out]` to `[B, out]`."""
+def _product(x: Array, weight: Array, out: Array, few: int) -> None:
+    """Write x @ weight into out, `[B, in]` x `[in, out]` to `[B, out]`; row by row where there are less than `few`."""
     rows, inputs = x.shape
-    if rows >= _FEW:
+    if rows >= few:
         np.dot(x, weight, out)
         return
     for b in range(rows):
@@ -96,9 +96,10 @@ def _add_row(out: Array, bias: Array) -> None:
             row[j] += bias[j]
 
 
-@kernel
-def forward(flat: Array, offset: int, sizes: Array, activation: int, x: Array, hidden: Array, out: Array) -> None:
-    """Fill `hidden` and `out` `[R, B, out]` for inputs `x` `[R, B, in]`."""
+@inlined
+def _forward(
+    flat: Array, offset: int, sizes: Array, activation: int, x: Array, hidden: Array, out: Array, few: int
+) -> None:
     rows, last = x.shape[1], len(sizes) - 2
     for r in range(len(flat)):
         inputs, at, start = x[r], offset, 0
@@ -107,14 +108,30 @@ def forward(flat: Array, offset: int, sizes: Array, activation: int, x: Array, h
             weight, bias = flat[r, at : at + i * o].reshape(i, o), flat[r, at + i * o : at + i * o + o]
             at += i * o + o
             if k == last:
-                _product(inputs, weight, out[r])
+                _product(inputs, weight, out[r], few)
                 _add_row(out[r], bias)
             else:
                 z = hidden[r, start : start + rows * o].reshape(rows, o)
                 start += rows * o
-                _product(inputs, weight, z)
+                _product(inputs, weight, z, few)
                 _activate(z, bias, activation)
                 inputs = z
+
+
+@kernel
+def forward(flat: Array, offset: int, sizes: Array, activation: int, x: Array, hidden: Array, out: Array) -> None:
+    """Fill `hidden` and `out` `[R, B, out]` for inputs `x` `[R, B, in]`."""
+    _forward(flat, offset, sizes, activation, x, hidden, out, _FEW)
+
+
+@kernel
+def forward_each(flat: Array, offset: int, sizes: Array, activation: int, x: Array, hidden: Array, out: Array) -> None:
+    """Do what `forward` does, with numbers of each row that do not depend on how many rows there are.
+
+    A library's product rounds differently for other numbers of rows; this is what acts outside of training, where one
+    observation must give the same action alone and among others.
+    """
+    _forward(flat, offset, sizes, activation, x, hidden, out, x.shape[1] + 1)
 
 
 @kernel
@@ -198,13 +215,25 @@ class Output(NamedTuple):
     tape: Tape
 
 
+class Slot(NamedTuple):
+    """Where a tensor lies in the flat buffer of a replica."""
+
+    name: str
+    start: int
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Stack:
-    """A fully connected network in the flat buffer: hidden layers with an activation, then a linear one."""
+    """A fully connected network in the flat buffer: hidden layers with an activation, then a linear one.
+
+    `by_row`: every row is computed by itself (`forward_each`).
+    """
 
     sizes: tuple[int, ...]
     offset: int
     activation: str = "tanh"
+    by_row: bool = False
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
@@ -229,12 +258,25 @@ class Stack:
             at += i * o + o
         return views
 
+    def slots(self, name: str) -> list[Slot]:
+        """Return where the weight `[in, out]` and the bias `[out]` of each layer lie, as NAME.0.weight and so on."""
+        found, at = [], self.offset
+        for k, (i, o) in enumerate(self.shapes):
+            found += [Slot(f"{name}.{k}.weight", at, (i, o)), Slot(f"{name}.{k}.bias", at + i * o, (o,))]
+            at += i * o + o
+        return found
+
+    @property
+    def pass_forward(self) -> Callable[..., None]:
+        """The kernel of a forward pass."""
+        return forward_each if self.by_row else forward
+
     def forward(self, flat: Array, x: Array) -> tuple[Array, Array]:
         """Return (output `[R, B, out]`, the hidden activations) for inputs `[R, B, in]`."""
         replicas, batch = x.shape[:2]
         hidden = np.empty((replicas, batch * sum(self.sizes[1:-1])), np.float32)
         out = np.empty((replicas, batch, self.sizes[-1]), np.float32)
-        forward(flat, *self.plan, x, hidden, out)
+        self.pass_forward(flat, *self.plan, x, hidden, out)
         return out, hidden
 
     def backward(self, flat: Array, x: Array, hidden: Array, grad_out: Array, grad: Array) -> None:
@@ -253,6 +295,7 @@ class ActorCritic:
     """Policy and value of one algorithm: two stacks, or one (`shared`) with a joint last layer.
 
     The buffer holds the policy's stack, then the `log_std` free log standard deviations, then the value's stack.
+    `by_row`: every observation is evaluated by itself.
     """
 
     observations: int
@@ -261,16 +304,17 @@ class ActorCritic:
     hidden: tuple[int, ...]
     activation: str = "tanh"
     shared: bool = False
+    by_row: bool = False
 
     @cached_property
     def policy(self) -> Stack:
         """The policy's stack; with a shared trunk its last output is the value."""
-        return Stack((self.observations, *self.hidden, self.outputs + self.shared), 0, self.activation)
+        return Stack((self.observations, *self.hidden, self.outputs + self.shared), 0, self.activation, self.by_row)
 
     @cached_property
     def value(self) -> Stack:
         """The value's stack (of separate networks)."""
-        return Stack((self.observations, *self.hidden, 1), self.policy_size, self.activation)
+        return Stack((self.observations, *self.hidden, 1), self.policy_size, self.activation, self.by_row)
 
     @cached_property
     def policy_size(self) -> int:
@@ -281,6 +325,12 @@ class ActorCritic:
     def size(self) -> int:
         """P, the number of parameters of one replica."""
         return self.policy_size if self.shared else self.value.end
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Where the tensors lie in the buffer, in its order."""
+        free = [Slot("log_std", self.policy.end, (self.log_std,))] if self.log_std else []
+        return [*self.policy.slots("policy"), *free, *([] if self.shared else self.value.slots("value"))]
 
     def init(self, rng: np.random.Generator, *, orthogonal: bool, log_std: float) -> Array:
         """Return one replica's initial parameters, `[P]`.
@@ -362,6 +412,23 @@ class ActorCritic:
             return np.ascontiguousarray(moved)
         free = tangent[:, None, self.policy.end : self.policy_size]
         return np.concatenate([moved, np.broadcast_to(free, (*moved.shape[:-1], self.log_std))], axis=-1)
+
+
+def named(flat: Array, slots: Iterable[Slot]) -> dict[str, Array]:
+    """Return the tensors `[R, ...]` of buffers `[R, P]` by their names."""
+    return {slot.name: flat[:, slot.start :][:, : math.prod(slot.shape)].reshape(-1, *slot.shape) for slot in slots}
+
+
+def flat_from(tensors: Mapping[str, Array], slots: Iterable[Slot]) -> Array:
+    """Return the buffers `[R, P]` of tensors by their names; ValueError where one is not as the slots say."""
+    parts = []
+    for slot in slots:
+        tensor = tensors.get(slot.name)
+        if tensor is None or tensor.dtype != np.float32 or tensor.shape[1:] != slot.shape:
+            shape = " x ".join(map(str, slot.shape))
+            raise ValueError(f"its {slot.name} is not of {shape} numbers in single precision")
+        parts.append(tensor.reshape(len(tensor), -1))
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def _orthogonal(rng: np.random.Generator, inputs: int, outputs: int) -> Array:

@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from rlbench.functional.compiled import Array
 from rlbench.functional.distributions import Distribution, Family
-from rlbench.functional.networks import ActorCritic, Stack
+from rlbench.functional.networks import ActorCritic, Slot, Stack
 
 Tensor = torch.Tensor
 T = TypeVar("T")
@@ -38,12 +38,14 @@ class TensorNetwork(ABC):
     policy_size   how many leading parameters the policy depends on
     shared        whether the value depends on them, too
     one_by_one    whether replicas are evaluated one after the other, see the module's docstring
+    slots         where the tensors lie in the parameters
     """
 
     size: int
     policy_size: int
     shared: bool
     one_by_one: bool
+    slots: list[Slot]
 
     @abstractmethod
     def evaluate(self, params: Tensor, x: Tensor, *, policy: bool = True, value: bool = True) -> Evaluated:
@@ -141,7 +143,7 @@ class TensorActorCritic(TensorNetwork):
     """The built-in network: the parameters of `ActorCritic`, at the same places, batched by matrix products."""
 
     def __init__(self, layout: ActorCritic, *, one_by_one: bool) -> None:
-        self._layout = layout
+        self._layout, self.slots = layout, layout.slots
         self.size, self.policy_size, self.shared = layout.size, layout.policy_size, layout.shared
         self.one_by_one = one_by_one
 
@@ -202,20 +204,12 @@ def _joined(parts: list[Tensor | None]) -> Tensor:
     return kept[0] if len(kept) == 1 else torch.cat(kept)
 
 
+MODULE = "module."  # opens the names of a module's tensors among the slots
 _PROBE = 3  # rows of the batch that a module is tried on
 
 
 class ModuleError(ValueError):
     """A module cannot be trained; the message says what to change."""
-
-
-class _Slot(NamedTuple):
-    """Where one of the module's tensors lies in the flat parameters."""
-
-    name: str
-    start: int
-    shape: torch.Size
-    learnt: bool
 
 
 def seeded(seed: int, make: Callable[[], T]) -> T:
@@ -259,15 +253,16 @@ class ModuleNetwork(TensorNetwork):
         self.one_by_one = one_by_one
         _check_tensors(modules)
         of_policy, self.shared = self._probe(observations)
-        learnt = {name for name, one in self._module.named_parameters() if one.requires_grad}
-        self._slots: list[_Slot] = []
-        policy = [name for name in _floats(self._module) if name in of_policy or name not in learnt or self.shared]
-        self._free = self._place(policy, learnt, 0)
+        self._learnt = {name for name, one in self._module.named_parameters() if one.requires_grad}
+        self._slots: list[Slot] = []
+        frozen = {*_floats(self._module)} - self._learnt
+        policy = [name for name in _floats(self._module) if name in of_policy | frozen or self.shared]
+        self._free = self._place(policy, 0)
         self.policy_size = self._free + log_std
-        self.size = self._place(
-            [name for name in _floats(self._module) if name not in policy], learnt, self.policy_size
-        )
+        self.size = self._place([name for name in _floats(self._module) if name not in policy], self.policy_size)
         self._constants = {name: one for name, one in _tensors(self._module).items() if not one.is_floating_point()}
+        self.slots = [Slot(f"{MODULE}{slot.name}", slot.start, slot.shape) for slot in self._slots]
+        self.slots += [Slot("log_std", self._free, (log_std,))] if log_std else []
 
     def initial(self, modules: Sequence[nn.Module], log_std: Sequence[float]) -> Tensor:
         """Return the modules' weights as flat parameters `[R, P]`, log standard deviations from `log_std` `[R]`."""
@@ -305,21 +300,13 @@ class ModuleNetwork(TensorNetwork):
         state = dict(self._constants)
         for slot in self._slots:
             tensor = flat[slot.start : slot.start + math.prod(slot.shape)].view(slot.shape)
-            state[slot.name] = tensor if slot.learnt else tensor.detach()
-        return self._read(torch.func.functional_call(self._module, state, (x,)))
+            state[slot.name] = tensor if slot.name in self._learnt else tensor.detach()
+        return read_output(torch.func.functional_call(self._module, state, (x,)))
 
-    def _read(self, out: object) -> tuple[Tensor, Tensor]:
-        """Return head `[B, outputs]` and value `[B]` from what the module returned."""
-        if isinstance(out, Tensor):
-            return out[..., :-1], out[..., -1]
-        assert isinstance(out, tuple | list)  # `_check_shapes` has looked
-        head, value = out
-        return head, value.reshape(head.shape[:-1])
-
-    def _place(self, names: Sequence[str], learnt: set[str], start: int) -> int:
+    def _place(self, names: Sequence[str], start: int) -> int:
         tensors = _tensors(self._module)
         for name in names:
-            self._slots.append(_Slot(name, start, tensors[name].shape, name in learnt))
+            self._slots.append(Slot(name, start, tuple(tensors[name].shape)))
             start += tensors[name].numel()
         return start
 
@@ -330,8 +317,8 @@ class ModuleNetwork(TensorNetwork):
         with torch.enable_grad():
             first, second = seeded(0, lambda: self._module(x)), seeded(1, lambda: self._module(x))
         _check_shapes(first, self._outputs)
-        head, value = self._read(first)
-        same = all(torch.equal(a, b) for a, b in zip((head, value), self._read(second), strict=True))
+        head, value = read_output(first)
+        same = all(torch.equal(a, b) for a, b in zip((head, value), read_output(second), strict=True))
         if not same or any(not torch.equal(one, before[name]) for name, one in _tensors(self._module).items()):
             raise ModuleError(
                 "the module of network() draws random numbers or changes itself when it is evaluated (dropout, batch "
@@ -341,6 +328,25 @@ class ModuleNetwork(TensorNetwork):
         if not of_policy:
             raise ModuleError("the head of network()'s module depends on none of its parameters")
         return of_policy, bool(of_policy & of_value)
+
+
+def read_output(out: object) -> tuple[Tensor, Tensor]:
+    """Return head `[B, outputs]` and value `[B]` from what a module returned that `Algorithm.network` gave."""
+    if isinstance(out, Tensor):
+        return out[..., :-1], out[..., -1]
+    assert isinstance(out, tuple | list)  # `_check_shapes` has looked
+    head, value = out
+    return head, value.reshape(head.shape[:-1])
+
+
+def set_tensors(module: nn.Module, arrays: Mapping[str, Array]) -> None:
+    """Give a module the parameters and buffers in `arrays`; ModuleError where it has others."""
+    tensors = _tensors(module)
+    if {*_floats(module)} != {*arrays} or any(tuple(tensors[name].shape) != arrays[name].shape for name in arrays):
+        raise ModuleError("network() gives a module with other tensors than those that are kept")
+    with torch.no_grad():
+        for name, array in arrays.items():
+            tensors[name].copy_(torch.from_numpy(array))
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import os
 import platform
 import sys
@@ -29,7 +28,7 @@ import numpy as np
 from rlbench import files
 from rlbench.training import INTERVAL, processor
 from rlbench.training.loop import Loop
-from rlbench.training.state import State, UnusableError, from_document, to_document
+from rlbench.training.state import State, UnusableError
 
 
 @cache
@@ -78,17 +77,11 @@ class Checkpoints:
         """Return what a checkpoint says of itself, None if there is none; UnusableError if it cannot be used."""
         if not os.path.lexists(self._file(cell)):
             return None
-        with _opened(self._file(cell)) as archive:
-            return _header(archive, cell)
+        return self._opened(cell)[0]
 
     def read(self, cell: str) -> State:
         """Return the state in the checkpoint of a run; UnusableError where it cannot be trusted."""
-        with _opened(self._file(cell)) as archive:
-            try:
-                state = {name: archive[name] for name in archive.files if name != "header"}
-            except Exception as problem:  # what reads a damaged archive may raise anything
-                raise UnusableError("it is damaged") from problem
-            header = _header(archive, cell)
+        header, state = self._opened(cell)
         if header["sha256"] != _checksum(state):
             raise UnusableError("it is damaged")
         return state
@@ -97,9 +90,7 @@ class Checkpoints:
         """Write the checkpoint of a run, whole or not at all; OSError where the disk refuses."""
         header = {"schema": SCHEMA, "cell": cell, "step": int(state["step"]), "seconds": state["seconds"].item()}
         header |= {"stamp": stamp(), "sha256": _checksum(state)}
-        buffer = io.BytesIO()
-        np.savez(buffer, **{**state, "header": from_document(header)})  # type: ignore[arg-type]  # names are free
-        files.write(self._file(cell), buffer.getbuffer(), inside=Path(self.folder).parent, durable=True)
+        files.write(self._file(cell), files.pack(header, state), inside=Path(self.folder).parent, durable=True)
 
     def discard(self, cell: str) -> None:
         """Remove the checkpoint of a run that is stored, and what a killed process left of one.
@@ -130,6 +121,21 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             path.rename(files.numbered(path.with_name(f"{path.name}.aside-")))
 
+    def _opened(self, cell: str) -> tuple[dict[str, Any], State]:
+        """Return header and state of a checkpoint of this run that this code wrote on this machine."""
+        try:
+            header, state = files.unpack(files.read_bytes(self._file(cell)))
+            if header["cell"] != cell:
+                raise ForeignError("it is one of another run")
+            if header["schema"] != SCHEMA:
+                raise UnusableError("it is one of another version")
+            if header["stamp"] != stamp():
+                raise UnusableError("other code, packages or another processor wrote it")
+            int(header["step"]), header["sha256"]  # are there
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise ForeignError("it is no checkpoint, or damaged") from problem
+        return header, state
+
     def _file(self, cell: str) -> Path:
         return Path(self.folder) / f"{cell}.npz"
 
@@ -146,34 +152,6 @@ def stamp() -> str:
 def say_once(sentence: str) -> None:
     """Say on the error stream what does not stop the training, once per process."""
     print(sentence, file=sys.stderr, flush=True)
-
-
-def _opened(path: Path) -> np.lib.npyio.NpzFile:
-    try:
-        archive = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
-    except Exception as problem:  # what reads a damaged archive may raise anything
-        raise ForeignError("it is no checkpoint, or damaged") from problem
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ForeignError("it is no checkpoint")
-    return archive
-
-
-def _header(archive: np.lib.npyio.NpzFile, cell: str) -> dict[str, Any]:
-    """Return the header of a checkpoint of this run that this code wrote on this machine."""
-    try:
-        header: dict[str, Any] = to_document(archive["header"])
-        if header["cell"] != cell:
-            raise ForeignError("it is one of another run")
-        if header["schema"] != SCHEMA:
-            raise UnusableError("it is one of another version")
-        if header["stamp"] != stamp():
-            raise UnusableError("other code, packages or another processor wrote it")
-        int(header["step"]), header["sha256"]  # are there
-    except UnusableError:
-        raise
-    except Exception as problem:  # what reads a damaged archive may raise anything
-        raise ForeignError("it is no checkpoint, or damaged") from problem
-    return header
 
 
 def _checksum(state: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -41,7 +41,7 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
         return False
     with contextlib.closing(environments.make(environment, 1, 1)) as envs:
         outputs = family(envs.action.kind, envs.action.sizes).outputs
-        return seeded(0, lambda: algorithm.network(ObservationSize(envs.observation_shape), outputs)) is not None
+        return seeded(0, lambda: algorithm.network(ObservationSize(envs.observation.shape), outputs)) is not None
 
 
 class Training(Loop):
@@ -78,7 +78,7 @@ class AutogradTraining(Loop):
         one_by_one = self.device.type == "cpu"
         observations, outputs = self.envs.observation_size, self.family.outputs
         if type(algorithms[0]).network is not Algorithm.network:
-            shaped = ObservationSize(self.envs.observation_shape)
+            shaped = ObservationSize(self.envs.observation.shape)
             makers = [partial(algorithm.network, shaped, outputs) for algorithm in algorithms]
             modules = build_modules(makers, [int(rng.integers(2**63)) for rng in self.streams.weights])
             if modules:

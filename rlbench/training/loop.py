@@ -14,9 +14,11 @@ from rlbench.fields import fields_of
 from rlbench.functional.distributions import family
 from rlbench.improve.diagnostics import explained_variance
 from rlbench.improve.minibatches import BaseProblem, Rollout
-from rlbench.records import Environment, Progress, RunRecord
+from rlbench.records import EVALUATED, Environment, Evaluation, Progress, RunRecord
 from rlbench.training import envs as environments
+from rlbench.training.evaluation import evaluate
 from rlbench.training.noise import Streams
+from rlbench.training.policy import Policy, kept
 from rlbench.training.recording import History, Outcomes
 from rlbench.training.rollout import Collector, Experience, estimate
 from rlbench.training.state import (
@@ -55,9 +57,11 @@ class Loop(Saved, ABC):
         device: str | torch.device = "cpu",
         *,
         remember: bool = False,
+        evaluation: Evaluation | None = None,
     ) -> None:
         """Begin; only with `remember` may it be asked for its states."""
         first = algorithms[0]
+        self.algorithms, self.environment, self.evaluation = algorithms, environment, evaluation
         self.device = torch.device(device)
         self.algorithm = stack(algorithms)
         self.hypers = [name for name, field in fields_of(type(first)).items() if field.is_hyper]
@@ -65,6 +69,7 @@ class Loop(Saved, ABC):
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
+        self.unlearnt = 0.0  # seconds that were spent on evaluations
         self.streams = Streams(seeds)
         self.memory: dict[str, torch.Tensor] = {}  # of an improvement step of an algorithm's own
         self.envs = environments.make(environment, self.replicas, self.num_envs, remember=remember)
@@ -123,15 +128,51 @@ class Loop(Saved, ABC):
         self.history.add(self.algorithm, problem.meter, row, self.outcomes.alive)
         self.params = new.numpy() if isinstance(self.params, np.ndarray) else new
         self._note_divergence(problem)
+        if self.evaluation:
+            self.history.add_columns(self._evaluated(self.evaluation))
         if type(before := self.algorithm).adapt is not Algorithm.adapt:
             self.algorithm = before.adapt(self.history.stats())
             self.history.note_adapted(before, self.algorithm)
+
+    def _evaluated(self, evaluation: Evaluation) -> dict[str, Array]:
+        """Return the columns of an evaluation `[R]`, after an update; NaN where it is not due.
+
+        It is due once in every so many steps, and after the last update. Training goes on as without it, and its time
+        is no part of the training's.
+        """
+        started, step, each = time.perf_counter(), self.collector.step, self.horizon * self.num_envs
+        columns = {name: np.full(self.replicas, np.nan) for name in EVALUATED}
+        due = step // evaluation.every > (step - each) // evaluation.every or self.steps - step < each
+        playing: list[int] = np.flatnonzero(self.outcomes.alive).tolist() if due else []
+        policies = [Policy(self.policy(replica), lambda _: type(self.algorithm)) for replica in playing]
+        for deterministic in (True, False) if policies else ():
+            played = evaluate(policies, self.environment, evaluation.episodes, deterministic=deterministic)
+            self.outcomes.note_evaluation({playing[row]: failed for row, failed in played.failures.items()}, step)
+            columns["eval_return" if deterministic else "eval_return_sampled"][playing] = played.returns.mean(-1)
+            if deterministic:
+                columns["eval_length"][playing] = played.lengths.mean(-1)
+        self.unlearnt += time.perf_counter() - started
+        return columns
+
+    def policy(self, replica: int) -> bytes:
+        """Return the policy of one replica as it is kept."""
+        params = self.params[replica : replica + 1]
+        return kept(
+            self.algorithms[replica],
+            self.environment,
+            self.envs.observation,
+            self.envs.action,
+            self.network.slots,
+            plain(params),
+            [self.collector.step],
+            self.collector.statistics(replica),
+        )
 
     def state(self, replica: int) -> State:
         """Return the state of one replica between two rollouts; UnusableError if it cannot be saved."""
         tensors = {"hyper": rows(self.algorithm, self.hypers, replica)}
         tensors |= {"optimizer": rows(self.optimizer, self.MOMENTS, replica)}
-        tensors |= {"memory": {name: plain(kept[replica]) for name, kept in self.memory.items()}}
+        tensors |= {"memory": {name: plain(values[replica]) for name, values in self.memory.items()}}
         common = {"place": from_document(self.place), "step": np.array(self.collector.step)}
         return super().state(replica) | joined(**tensors) | common
 
@@ -144,10 +185,10 @@ class Loop(Saved, ABC):
             raise UnusableError(f"it was trained on {to_document(state['place'])}, not on {self.place}")
         put_rows(self.algorithm, self.hypers, replica, part(state, "hyper"))
         put_rows(self.optimizer, self.MOMENTS, replica, part(state, "optimizer"))
-        kept = part(state, "memory")
-        if self.memory and set(kept) != set(self.memory):
-            raise UnusableError(f"its improvement step kept {sorted(kept)}, and not {sorted(self.memory)}")
-        for name, values in kept.items():
+        memory = part(state, "memory")
+        if self.memory and set(memory) != set(self.memory):
+            raise UnusableError(f"its improvement step kept {sorted(memory)}, and not {sorted(self.memory)}")
+        for name, values in memory.items():
             empty = torch.from_numpy(np.zeros((self.replicas, *values.shape), values.dtype)).to(self.device)
             put(self.memory.setdefault(name, empty), replica, values, name)
         super().restore(replica, state)
@@ -170,8 +211,8 @@ class Loop(Saved, ABC):
                 latest = float(known.mean()) if len(known) else float("nan")
                 on_progress(Progress(self.collector.step, self.steps, self.replicas, latest, begun))
             now = time.perf_counter()
-            self.seconds += (now - started) / self.replicas
-            started = now
+            self.seconds += (now - started - self.unlearnt) / self.replicas
+            started, self.unlearnt = now, 0.0
             after_rollout()
         return [self.record(replica) for replica in range(self.replicas)]
 
@@ -183,9 +224,9 @@ class Loop(Saved, ABC):
 
     def _check_memory(self) -> None:
         """Raise ValueError where what an algorithm keeps has no row per replica, or numbers that cannot be saved."""
-        for name, kept in self.memory.items():
-            fine = isinstance(name, str) and isinstance(kept, torch.Tensor) and kept.dtype in _KEPT
-            if not fine or kept.shape[:1] != (self.replicas,):
+        for name, values in self.memory.items():
+            fine = isinstance(name, str) and isinstance(values, torch.Tensor) and values.dtype in _KEPT
+            if not fine or values.shape[:1] != (self.replicas,):
                 kinds = ", ".join(str(kind).removeprefix("torch.") for kind in _KEPT)
                 raise ValueError(f"problem.memory[{name!r}] must be a tensor [{self.replicas}, ...] of {kinds}")
 
@@ -196,8 +237,8 @@ class Loop(Saved, ABC):
         if nonfinite.any():
             for values in (self.params, self.optimizer.first, self.optimizer.second):
                 torch.as_tensor(values).masked_fill_(nonfinite[:, None], 0.0)
-            for kept in self.memory.values():
-                kept[nonfinite] = 0
+            for remembered in self.memory.values():
+                remembered[nonfinite] = 0
 
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""
@@ -213,4 +254,5 @@ class Loop(Saved, ABC):
             gradient_steps=int(self.history.gradient_steps[replica]),
             samples=int(self.history.samples[replica]),
             seconds=float(self.seconds[replica]),
+            policy=self.policy(replica) if outcome.status == "finished" else None,
         )

@@ -127,6 +127,10 @@ class History:
         self._rows.append(columns | row | {"gradient_steps": self.gradient_steps.copy()} | self._fields(algorithm))
         self._learnt.append(alive.copy())
 
+    def add_columns(self, columns: dict[str, Array]) -> None:
+        """Add columns `[R]` to the latest row."""
+        self._rows[-1] |= columns
+
     def _fields(self, algorithm: Algorithm) -> dict[str, Array]:
         """Return the columns of the hyper fields; those of an algorithm that stayed the same are made once."""
         if self._known[0] is not algorithm:
@@ -211,6 +215,12 @@ class Outcomes:
             self._end(failed, "failed", f"the environment {failure.cause}", step, failure.trace, again=failure.again)
         reason = f"the environment returned NaN or infinity before step {step}"
         self._end_where(nonfinite_environment, "failed", reason, step)
+
+    def note_evaluation(self, failures: dict[int, Failure], step: int) -> None:
+        """Note replicas whose environment failed in an evaluation."""
+        for failed, failure in failures.items():
+            reason = f"the environment {failure.cause} in the evaluation at step {step}"
+            self._end(failed, "failed", reason, step, failure.trace, again=failure.again)
 
     def note_update(self, nonfinite: Array, meter: Meter, step: int) -> None:
         """Note replicas whose parameters are no longer finite, bool `[R]`, or of which a gradient or a loss was not.

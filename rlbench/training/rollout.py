@@ -13,15 +13,13 @@ import torch
 
 from rlbench.algorithm import Algorithm
 from rlbench.data import Estimates, Trajectory
-from rlbench.functional import networks
 from rlbench.functional.distributions import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.functional.returns import standardise
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.envs import EnvBatch
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.envs.classic.batch import Policy
-from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
+from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer, RunningMoments
 from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog
 from rlbench.training.state import Array, Saved
@@ -113,10 +111,7 @@ class Collector(Saved):
         envs, network, family = self._envs, self._network, self._family
         assert isinstance(envs, ClassicBatch)
         assert isinstance(network, ActorCritic)
-        assert family.sampler is not None
-        offset, sizes, activation = network.policy.plan
-        policy = Policy(params, offset, sizes, activation, network.outputs, network.policy.end)
-        record = envs.rollout(networks.forward, family.sampler, policy, noise, family.head_size, self._now)
+        record = envs.rollout(network, params, family, noise, self._now)
         shape = noise.shape[:3]
         count = record.truncations[0]
         times, replicas, copies = np.unravel_index(record.truncated_at[:count], shape)
@@ -159,6 +154,12 @@ class Collector(Saved):
             times, copies, finals = zip(*entries, strict=True)
             truncations[r] = (np.array(times), np.array(copies), np.stack(finals))
         return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, truncations), earned
+
+    def statistics(self, replica: int) -> list[RunningMoments]:
+        """Return the statistics of one replica's observations; none where they are not normalised."""
+        if self._observations is None:
+            return []
+        return [self._observations.moments.of(replica)]
 
     def _normalise(self, observation: Array) -> Array:
         return observation if self._observations is None else self._observations.update_and_apply(observation)

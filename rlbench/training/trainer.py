@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from rlbench.algorithm import Algorithm
 from rlbench.errors import RlbenchError
 from rlbench.functional.torch_networks import ModuleError
-from rlbench.records import Environment, Progress, RunRecord
+from rlbench.records import Environment, Evaluation, Progress, RunRecord
 from rlbench.training import BLOCK
 from rlbench.training.checkpoints import AT_END, Checkpoints, Resumption
 from rlbench.training.engines import Training, engine_of, resolve
@@ -30,6 +30,7 @@ def train(
     device: str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
     checkpoints: Checkpoints | None = None,
+    evaluation: Evaluation | None = None,
 ) -> list[RunRecord]:
     """Train one replica per entry of `algorithms` and `seeds` for `steps` environment steps; return their records.
 
@@ -39,6 +40,9 @@ def train(
 
     The built-in network trains on the CPU with its derivatives written out and compiled; an algorithm with a `network`
     of its own, and everything on another `device` ("cpu", "cuda" or "cuda:1"), trains by autograd.
+
+    With an `evaluation` every policy is evaluated on its way (`rlbench.training.evaluation`), which changes nothing
+    else of the records.
 
     With `checkpoints` of as many cells, every run goes on from the latest checkpoint that can be used, and writes more
     on its way, to the same record bit for bit.
@@ -59,7 +63,7 @@ def train(
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress)
+            return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress, evaluation)
     except ModuleError as error:
         raise RlbenchError(f"{first.name}: {error}.") from error
     finally:
@@ -74,6 +78,7 @@ def _train_in_blocks(
     device: str,
     resumption: Resumption,
     on_progress: Callable[[Progress], None] | None,
+    evaluation: Evaluation | None,
 ) -> list[RunRecord]:
     """Return the record of every replica; what trains together goes in blocks, one after the other."""
 
@@ -89,7 +94,7 @@ def _train_in_blocks(
         chosen, chosen_seeds = [algorithms[r] for r in block], [seeds[r] for r in block]
         engine = engine_of(chosen[0], environment, device)
         with contextlib.closing(
-            engine(chosen, environment, steps, chosen_seeds, device, remember=resumption.wanted)
+            engine(chosen, environment, steps, chosen_seeds, device, remember=resumption.wanted, evaluation=evaluation)
         ) as training:
             if not resumption.restore(training, block):
                 waiting.extendleft(reversed(grouped(block)))

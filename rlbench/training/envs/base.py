@@ -3,10 +3,10 @@
 Observations are flat float32 vectors of O numbers, actions of one of four kinds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -113,9 +113,10 @@ class ObservationEncoder:
         """
         self.size: int
         self.shape: tuple[int, ...]  # the environment's own; of one-hot vectors theirs
-        self._start: int | None = None  # the first category, of one-hot vectors
+        self.space_shape: tuple[int, ...] = space.shape or ()  # as the environment returns it
+        self.first: int | None = None  # category, of one-hot vectors
         if isinstance(space, spaces.Discrete):
-            self.size, self._start = int(space.n), int(space.start)
+            self.size, self.first = int(space.n), int(space.start)
             self.shape = (self.size,)
             if self.size > MOST_CATEGORIES:
                 raise RlbenchError(
@@ -131,6 +132,18 @@ class ObservationEncoder:
                 "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
             )
 
+    def document(self) -> dict[str, Any]:
+        """Return as JSON what `of` makes it from."""
+        known = {} if self.first is None else {"categories": self.size, "first": self.first}
+        return {"shape": list(self.space_shape), **known}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return an encoder of observations of the kind that a `document` says."""
+        if "categories" in document:
+            return cls(spaces.Discrete(document["categories"], start=document["first"]), "a kept policy")
+        return cls(spaces.Box(-np.inf, np.inf, tuple(document["shape"])), "a kept policy")
+
     def __call__(self, observation: Any, batch: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
         """Return [*batch, size] for observations of shape [*batch, *space.shape], in an array of its own.
 
@@ -141,7 +154,7 @@ class ObservationEncoder:
         observation = np.asarray(observation)
         if observation.dtype.kind in "USc":  # which numpy would read as numbers, or cut down to them
             raise UnusableValue(f"returned an observation that is not of real numbers but of {observation.dtype}")
-        if self._start is None:
+        if self.first is None:
             encoded: npt.NDArray[np.float32] = np.array(observation, np.float32).reshape(*batch, self.size)
             if (
                 np.isinf(encoded).any()
@@ -151,9 +164,9 @@ class ObservationEncoder:
                     f"returned {wrong:g} in an observation, beyond the {LARGEST:.2g} of single precision"
                 )
             return encoded
-        index = (observation - self._start).reshape(*batch, 1)
+        index = (observation - self.first).reshape(*batch, 1)
         if np.any((index < 0) | (index >= self.size)):
-            raise ValueError(f"observation {observation} lies outside {self._start}..{self._start + self.size - 1}")
+            raise ValueError(f"observation {observation} lies outside {self.first}..{self.first + self.size - 1}")
         one_hot = np.zeros((*batch, self.size), np.float32)
         np.put_along_axis(one_hot, index, 1, axis=-1)
         return one_hot
@@ -202,8 +215,8 @@ class EnvBatch(Protocol):
     observation or a reward is passed on as it is: whether that ends a run is the trainer's decision.
     """
 
+    observation: ObservationEncoder
     observation_size: int
-    observation_shape: tuple[int, ...]
     action: ActionSpec
     replicas: int
     num_envs: int
@@ -214,6 +227,9 @@ class EnvBatch(Protocol):
 
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
+
+    def rest(self, ended: Flags) -> None:
+        """Copies `[R, N]` need not be stepped any more until the next reset: what they give does not matter."""
 
     def state(self, replica: int) -> State:
         """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""

@@ -27,6 +27,7 @@ from rlbench.training.envs.base import (
     LARGEST,
     ActionSpec,
     Failure,
+    Flags,
     ObservationEncoder,
     Observations,
     Step,
@@ -271,16 +272,17 @@ class GymBatch:
         """
         made = [template]
         try:
-            self._encode = ObservationEncoder(template.observation_space, environment.id)
+            self.observation = ObservationEncoder(template.observation_space, environment.id)
             self.action = action_spec(template.action_space, environment.id)
             while len(made) < replicas * num_envs:
                 made.append(_another(environment, replicas * num_envs))
         except RlbenchError:
             _close(made)  # or a simulator of which only one can live would go on
             raise
-        self.observation_size, self.observation_shape = self._encode.size, self._encode.shape
+        self.observation_size = self.observation.size
         self.replicas = replicas
         self.num_envs = num_envs
+        self._resting = np.zeros((replicas, num_envs), np.bool_)
         self.failures: dict[int, Failure] = {}
         self._call = caller()
         self._copies = [made[replica * num_envs :][:num_envs] for replica in range(replicas)]
@@ -290,11 +292,12 @@ class GymBatch:
 
     def reset(self, seeds: Sequence[int]) -> Observations:
         self.failures.clear()
+        self._resting[:] = False
         observation = np.zeros((self.replicas, self.num_envs, self.observation_size), np.float32)
         for replica, row in enumerate(self._copies):
             try:
                 for copy, seed in enumerate(copy_seeds(seeds[replica], self.num_envs)):
-                    observation[replica, copy] = self._encode(_first(self._call(row[copy].reset, seed=seed)))
+                    observation[replica, copy] = self.observation(_first(self._call(row[copy].reset, seed=seed)))
             except (Exception, Hanging, SystemExit) as error:
                 self.failures[replica] = _failure(error)
                 observation[replica] = 0
@@ -316,7 +319,8 @@ class GymBatch:
                 continue
             try:
                 for copy, env in enumerate(row):
-                    self._step_copy(env, sent[replica, copy], outcome, (replica, copy))
+                    if not self._resting[replica, copy]:
+                        self._step_copy(env, sent[replica, copy], outcome, (replica, copy))
             except (Exception, Hanging, SystemExit) as error:
                 self.failures[replica] = _failure(error)
                 wholes: tuple[npt.NDArray[Any], ...] = outcome
@@ -326,13 +330,16 @@ class GymBatch:
 
     def _step_copy(self, env: gymnasium.Env[Any, Any], action: Any, outcome: Step, at: tuple[int, int]) -> None:
         raw, reward, terminated, truncated, _ = self._call(env.step, action)
-        observation = self._encode(raw)
+        observation = self.observation(raw)
         outcome.reward[at] = _number(reward)
         outcome.terminated[at], outcome.truncated[at] = terminated, truncated
         outcome.next_observation[at] = observation
         if outcome.terminated[at] or outcome.truncated[at]:
-            observation = self._encode(_first(self._call(env.reset)))
+            observation = self.observation(_first(self._call(env.reset)))
         outcome.observation[at] = observation
+
+    def rest(self, ended: Flags) -> None:
+        self._resting |= ended
 
     def state(self, replica: int) -> State:
         failure = {"failure": from_document(self.failures.get(replica))}

@@ -11,6 +11,9 @@ Everything is computed element by element over the replicas in float64, so that 
 depend on how many there are.
 """
 
+import copy
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,6 +49,12 @@ class RunningMoments(Saved):
         self.variance = (squares + np.square(delta) * self.count * samples / total) / total
         self.count = total
 
+    def of(self, replica: int) -> Self:
+        """Return the moments of one replica, `[1, K]`."""
+        own = copy.copy(self)
+        own.mean, own.variance = self.mean[[replica]], self.variance[[replica]]
+        return own
+
     def scale(self) -> Floats:
         """Return the standard deviation, kept away from zero, [R, K]."""
         deviation: Floats = np.sqrt(self.variance + EPSILON)
@@ -68,8 +77,12 @@ class ObservationNormalizer(Saved):
     def apply(self, observation: Observations) -> Observations:
         """Normalise [R, ..., O] with the statistics so far, as for the final observations of episodes."""
         lead = (observation.shape[0], *[1] * (observation.ndim - 2), observation.shape[-1])
-        centred = observation - self.moments.mean.reshape(lead)
-        return np.clip(centred / self.moments.scale().reshape(lead), -CLIP, CLIP).astype(np.float32)
+        return standardised(observation, self.moments.mean.reshape(lead), self.moments.scale().reshape(lead))
+
+
+def standardised(observation: Observations, mean: Floats, scale: Floats) -> Observations:
+    """Return observations shifted and scaled, clipped to [-10, 10]; the shapes broadcast."""
+    return np.clip((observation - mean) / scale, -CLIP, CLIP).astype(np.float32)
 
 
 class RewardNormalizer(Saved):

@@ -22,15 +22,26 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, common
 from numba import njit, types
 
-from rlbench.training.envs.base import Failure, Flags, Observations, Step, action_spec, copy_seeds
+from rlbench.functional.distributions import Family
+from rlbench.functional.networks import ActorCritic
+from rlbench.training.envs.base import (
+    Failure,
+    Flags,
+    ObservationEncoder,
+    Observations,
+    Step,
+    action_spec,
+    copy_seeds,
+)
 from rlbench.training.envs.classic.dynamics import Dynamics
 from rlbench.training.state import Array, State, from_generators, joined, part, put, to_generators
 
 
-class Policy(NamedTuple):
-    """The policy's network in the parameters `flat` `[R, P]`.
+class CompiledPolicy(NamedTuple):
+    """The policies' networks in the parameters `flat` `[R, P]`, as the compiled loop is told of them.
 
-    The head's first `outputs` numbers are the network's, the others are parameters that begin at `free`.
+    offset, sizes, activation  of the stack, see `rlbench.functional.networks`
+    outputs, free              the head begins with `outputs` numbers of the network; parameters from `free` on follow
     """
 
     flat: Array
@@ -92,7 +103,7 @@ _SAMPLE = types.FunctionType(types.none(_array(_F4, 2), _array(_F4, 2), _array(_
 _ADVANCE = types.FunctionType(
     types.none(_array(_F8, 2), _array(_F8, 2), _array(_F8, 1), _array(_F4, 2), _array(_F8, 1), _array(_B1, 1))
 )
-_POLICY = _named(Policy, _array(_F4, 2), _I8, _array(_I8, 1), _I8, _I8, _I8)
+_POLICY = _named(CompiledPolicy, _array(_F4, 2), _I8, _array(_I8, 1), _I8, _I8, _I8)
 _COPIES = _named(
     Copies,
     *(_array(_F8, 2), _array(_F8, 1), _array(_I8, 1), _I8, _array(_F8, 2)),
@@ -110,7 +121,7 @@ def _rollout(
     sample: Any,
     advance: Any,
     first: int,
-    policy: Policy,
+    policy: CompiledPolicy,
     copies: Copies,
     noise: Array,
     now: Array,
@@ -324,10 +335,9 @@ class ClassicBatch:
     def __init__(self, dynamics: Dynamics, template: gymnasium.Env[Any, Any], replicas: int, num_envs: int) -> None:
         """Prepare the copies of `template`, which `dynamics` reproduces."""
         assert template.spec is not None
-        assert template.observation_space.shape is not None
         self.action = action_spec(template.action_space, template.spec.id)
-        self.observation_shape = template.observation_space.shape
-        self.observation_size = self.observation_shape[0]
+        self.observation = ObservationEncoder(template.observation_space, template.spec.id)
+        self.observation_size = self.observation.size
         self.replicas, self.num_envs = replicas, num_envs
         self.failures: dict[int, Failure] = {}
         self._dynamics = dynamics
@@ -377,19 +387,14 @@ class ClassicBatch:
             truncated.reshape(self._shape),
         )
 
-    def rollout(
-        self,
-        forward: Callable[..., None],
-        sample: Callable[..., None],
-        policy: Policy,
-        noise: Array,
-        head_size: int,
-        now: Observations,
-    ) -> Record:
-        """Return the record of T steps under a policy of compiled functions, see `rlbench.training.envs.classic.batch`.
+    def rollout(self, network: ActorCritic, params: Array, family: Family, noise: Array, now: Observations) -> Record:
+        """Return the record of T steps under the policies `params` `[R, P]`, whose family has a sampler.
 
         `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after.
         """
+        assert family.sampler is not None
+        stack = network.policy
+        policy = CompiledPolicy(params, *stack.plan, network.outputs, stack.end)
         horizon, many = len(noise), len(self._elapsed)
         width = 1 if self.action.kind == "categorical" else self.action.sizes[0]
         truncations = many * (horizon // self._limit + 1)
@@ -409,13 +414,18 @@ class ClassicBatch:
             self._state, self._dynamics.constants, self._elapsed, self._limit, bounds.astype(np.float64),
             self._starts.states, self._starts.observations, self._starts.used,
         )  # fmt: skip
-        head, flat_noise, reached = np.empty((many, head_size), np.float32), noise.reshape(horizon, many, -1), 0
+        head, flat_noise = np.empty((many, family.head_size), np.float32), noise.reshape(horizon, many, -1)
+        reached = 0
         while reached < horizon:
             self._starts.refill()
             reached = compiled_rollout()(
-                forward, sample, self._dynamics.advance, reached, policy, copies, flat_noise, now, head, record
-            )
+                stack.pass_forward, family.sampler, self._dynamics.advance,
+                reached, policy, copies, flat_noise, now, head, record,
+            )  # fmt: skip
         return record
+
+    def rest(self, ended: Flags) -> None:
+        """Step them all the same, which costs next to nothing."""
 
     def state(self, replica: int) -> State:
         own = self._own(replica)
