@@ -31,6 +31,7 @@ def run(
     time_limit: float | None = None,
     executor: str = "local",
     address: str | None = None,
+    keep_policies: str | None = None,
 ) -> Results:
     """Train what is not stored yet and return everything that is, failed and diverged runs included.
 
@@ -39,7 +40,8 @@ def run(
     seconds, never if 0; the same call continues after an interruption. `time_limit`, seconds, is what a step of an
     environment may take (60 if None, 0: for ever); a worker that gives no sign of life for ten times as long is
     ended. `executor` is "local", or "ray" to train on the Ray cluster at `address` (None: RAY_ADDRESS, the one that
-    runs on this machine, or one started for the call).
+    runs on this machine, or one started for the call). `keep_policies` is "all", "best", "none" or, if None, all that
+    take at most 1 MiB.
     """
     from rlbench.store.folders import seems_stored
 
@@ -62,6 +64,7 @@ def run(
             checkpoint_every=checkpoint_every,
             time_limit=time_limit,
             executor=trains,
+            keep_policies=keep_policies,
             meanwhile=import_analysis,
         )
     for message in summary.messages:

@@ -99,7 +99,7 @@ class Evaluation:
     """That the policy is evaluated during training: `every` so many environment steps, in `episodes` of each kind."""
 
     every: int
-    episodes: int = 20
+    episodes: int
 
 
 @dataclass

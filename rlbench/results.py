@@ -69,16 +69,19 @@ class Results(JudgedResults):
         *,
         line: Literal["mean", "iqm"] = "mean",
         simultaneous: bool = False,
+        kind: Literal["training", "deterministic", "sampled"] = "training",
         **look: Unpack[Look],
     ) -> Axes:
         """Draw the learning curve of every arm; of all environments, normalised, unless one is named.
 
         `line` "iqm" draws the interquartile mean of the runs instead of their mean; the band holds each point by
-        itself, or the whole mean curve at once if `simultaneous`.
+        itself, or the whole mean curve at once if `simultaneous`. `kind` "deterministic" or "sampled" draws the
+        evaluations instead of the training's own episodes.
         """
         from rlbench.analysis import draw
 
-        return draw.plot_learning_curves(self, environment, line=line, simultaneous=simultaneous, ax=ax, **look)
+        how = {"line": line, "simultaneous": simultaneous, "kind": kind}
+        return draw.plot_learning_curves(self, environment, ax=ax, **how, **look)
 
     def plot_reached(
         self, ax: Axes | None = None, environment: str | None = None, threshold: float = 0.5, **look: Unpack[Look]

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "experiments": set(),
     "errors": set(),
     "records": {"errors"},
-    "claims": {"errors", "files"},
+    "claims": {"errors", "files", "records"},
     "suite": set(),
     "files": {"errors"},
     "userfiles": {"errors"},

@@ -346,7 +346,7 @@ def test_listing_reads_manifests_only(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(*_: Any) -> bytes:
         raise AssertionError("a table was read")
 
-    monkeypatch.setattr(store_module, "table_bytes", refuse)
+    monkeypatch.setattr(store_module, "file_bytes", refuse)
     monkeypatch.setattr(store_module, "read_table", refuse)
     with pytest.raises(AssertionError, match="a table was read"):
         store.manifest(cells[0], thorough=True)

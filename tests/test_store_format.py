@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from rlbench.store.runs import ASIDE
 from rlbench.study.experiment import Arm, Experiment
 from rlbench.study.plan import make_plan
 from rlbench.study.run import execute
+from rlbench.training.policy import Policy
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
@@ -61,6 +63,38 @@ def test_an_entry_of_schema_1_is_read(tmp_path: Path) -> None:
     assert len(episodes) == episodes.num_rows > 0
 
 
+def test_an_entry_of_schema_2_is_read_and_has_no_policy(tmp_path: Path) -> None:
+    shutil.copytree(SCHEMA_1.with_name("schema-2"), tmp_path, dirs_exist_ok=True)
+    (entry,) = (tmp_path / "store").iterdir()
+    written = json.loads((entry / "manifest.json").read_text())
+    store = Store(tmp_path)
+    assert store.manifest(entry.name, thorough=True) == written | {"schema": SCHEMA}
+    assert store.policy(entry.name) is None
+    assert store.messages == []
+
+
+def test_an_entry_is_whole_without_its_policy_but_not_with_a_damaged_one(tmp_path: Path) -> None:
+    plan = make_plan(experiment())
+    execute(plan, tmp_path, workers=0, progress=False)
+    first, second = (cell.id for cell in plan.cells)
+    store = Store(tmp_path)
+    store.drop_policy(first)
+    assert store.policy(first) is None
+    assert store.manifest(first, thorough=True) is not None
+    path = tmp_path / "store" / second / "policy.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    assert store.policy(second) is None
+    assert "policy.npz was changed or damaged" in store.messages[0]
+    before = load_table(tmp_path, plan.planned)
+    summary = execute(plan, tmp_path, workers=0, progress=False)
+    assert (summary.skipped, summary.trained) == (1, 1)
+    assert path.read_bytes() == data  # it is trained again, to the same policy
+    assert (tmp_path / "store" / ASIDE / f"{second}.1" / "policy.npz").exists()
+    after = load_table(tmp_path, plan.planned)
+    assert before.updates.equals(after.updates)
+
+
 def test_what_a_newer_rlbench_wrote_stops_a_run_and_is_left_where_it_is(tmp_path: Path) -> None:
     plan = make_plan(experiment())
     execute(plan, tmp_path, workers=0, progress=False)
@@ -88,7 +122,7 @@ def test_the_snippet_reads_what_rlbench_reads(tmp_path: Path, monkeypatch: pytes
     execute(plan, tmp_path / "results", workers=0, progress=False)
     shutil.rmtree(tmp_path / "results" / "store" / plan.cells[1].id)
     monkeypatch.chdir(tmp_path)
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.M | re.S)
+    snippet = "".join(re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.M | re.S))
     assert "rlbench" not in snippet
     names: dict[str, Any] = {}
     exec(snippet, names)
@@ -98,6 +132,10 @@ def test_the_snippet_reads_what_rlbench_reads(tmp_path: Path, monkeypatch: pytes
     assert list(table["status"]) == ["finished"]
     assert list(table["mean_return"]) == [expected.episodes["return"].mean()]
     assert isinstance(table, pd.DataFrame)
+    data = Store(tmp_path / "results").policy(plan.cells[0].id)
+    assert data is not None
+    expected_logits = Policy(data).evaluate(np.zeros((1, 4), np.float32))[0][0]
+    np.testing.assert_allclose(names["logits"], expected_logits, rtol=1e-5, atol=1e-6)
 
 
 def keys(document: dict[str, Any], *nested: str) -> list[str]:
@@ -112,7 +150,13 @@ def test_every_file_key_and_column_is_documented(tmp_path: Path) -> None:
         assert path.name in DOCUMENT or re.fullmatch("[0-9a-f]{32}", path.name), path
     manifest = json.loads((entry / "manifest.json").read_text())
     described = [*(f"outcome.{key}" for key in manifest["outcome"]), *manifest, *manifest["provenance"]]
-    described += ["files.episodes", "files.updates", *manifest["files"]["updates"], *manifest["identity"]]
+    described += [
+        "files.episodes",
+        "files.updates",
+        "files.policy",
+        *manifest["files"]["updates"],
+        *manifest["identity"],
+    ]
     for name in described:
         assert f"`{name}`" in DOCUMENT or name in ("outcome", "files"), name
     for name in ("episodes", "updates"):

@@ -27,7 +27,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(store_module, "_MANY", 1)
     monkeypatch.setattr(index_module, "_WORTHWHILE", 1)
     monkeypatch.setattr(index_module, "_SETTLED_SECONDS", 0.0)
-    record = RunRecord("finished", "", 64, empty_episodes(), {"step": np.array([64])})
+    record = RunRecord("finished", "", 64, empty_episodes(), {"step": np.array([64])}, policy=bytes(100))
     cells = [Store(tmp_path).write({"algorithm": "a", "seed": seed}, record, {}) for seed in range(SEEDS)]
     newest, clock = max(path.stat().st_ctime_ns for path in (tmp_path / "store").glob("*/*")), tmp_path / "clock"
 
@@ -59,13 +59,13 @@ def test_a_second_reader_opens_no_entry(tmp_path: Path, cells: list[str], monkey
 
 
 def test_tables_are_hashed_once(tmp_path: Path, cells: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    read, seen = store_module.table_bytes, []
+    read, seen = store_module.file_bytes, []
 
     def reading(path: Path, manifest: dict[str, Any], name: str) -> bytes:
         seen.append(path)
         return read(path, manifest, name)
 
-    monkeypatch.setattr(store_module, "table_bytes", reading)
+    monkeypatch.setattr(store_module, "file_bytes", reading)
     Store(tmp_path).list()  # which does not look at them, and so must not count as having done so
     assert len(Store(tmp_path).manifests(cells, thorough=True)) == SEEDS
     assert len(seen) == 2 * SEEDS
@@ -81,7 +81,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_times", [False, True])
-@pytest.mark.parametrize("name", ["updates.parquet", "episodes.parquet"])
+@pytest.mark.parametrize("name", ["updates.parquet", "episodes.parquet", "policy.npz"])
 def test_a_table_that_changes_afterwards_is_noticed(
     tmp_path: Path, cells: list[str], name: str, keep_times: bool
 ) -> None:

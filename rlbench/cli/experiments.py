@@ -74,8 +74,17 @@ def changed(experiment: Investigation, options: RunOptions, suite: LoadedSuite |
 
     if suite and options.quick and options.seeds is None:
         experiment = override(experiment, seeds=experiment.seeds[: suite.suite.quick_seeds])
-    steps = None if suite and not experiment.trains else options.steps
-    return override(experiment, (), shifted(experiment, options.seeds, options.first_seed), steps)
+    seeds = shifted(experiment, options.seeds, options.first_seed)
+    if suite and not experiment.trains:
+        return override(experiment, (), seeds)
+    return override(
+        experiment,
+        (),
+        seeds,
+        options.steps,
+        evaluate_every=options.evaluate_every,
+        evaluation_episodes=options.evaluation_episodes,
+    )
 
 
 def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:

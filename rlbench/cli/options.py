@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import folder
-from rlbench.training import INTERVAL, check_device
+from rlbench.training import EPISODES, INTERVAL, check_device
 
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
@@ -88,6 +88,17 @@ class RunOptions:
         "--first-seed", type=int, help="Use the seeds from this number on: --seeds of them, or as many as the file has."
     )
     steps: int | None = _option("--steps", type=int, help="Environment steps per run, instead of the file's.")
+    evaluate_every: int | None = _option(
+        "--evaluate-every",
+        type=int,
+        metavar="STEPS",
+        help="Evaluate each policy every so many steps of its training, apart from it; 0: never.",
+    )
+    evaluation_episodes: int | None = _option(
+        "--evaluation-episodes",
+        type=int,
+        help=f"Episodes of each kind in an evaluation, instead of the file's or {EPISODES}.",
+    )
     quick: bool = _flag("--quick", "Of a DIR: only what its suite.py calls quick, with few seeds.")
     only: tuple[str, ...] = _option(
         "--only", multiple=True, default=(), metavar="NAME", help="Of a DIR: only this experiment; repeatable."
@@ -133,14 +144,21 @@ class RunOptions:
         help="Device to train on; environments are stepped on the CPU.",
     )
 
+    keep_policies: str | None = _option(
+        "--keep-policies",
+        type=click.Choice(["all", "best", "none"]),
+        help="Which trained policies to keep with their runs; default: all that take at most 1 MiB.",
+    )
+
     tensorboard: bool = _flag("--tensorboard", "Also write the runs for TensorBoard, to RESULTS/NAME/tensorboard.")
     wandb: bool = _flag("--wandb", "Also write the runs for Weights & Biases; WANDB_MODE=offline needs no account.")
     debug: bool = False
 
 
 CHANGES = ("settings", "plugin", "results")
-CHOICE = ("seeds", "first_seed", "steps", "quick", "only")
-TRAINING = ("workers", "executor", "address", "time_limit", "checkpoint_every", "device")
+EVALUATION = ("evaluate_every", "evaluation_episodes")
+CHOICE = ("seeds", "first_seed", "steps", *EVALUATION, "quick", "only")
+TRAINING = ("workers", "executor", "address", "time_limit", "checkpoint_every", "device", "keep_policies")
 
 
 def option(name: str) -> Option:

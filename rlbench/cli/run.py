@@ -16,6 +16,7 @@ from rlbench.cli.experiments import changed, check_options, load, make_plans, pr
 from rlbench.cli.options import (
     CHANGES,
     CHOICE,
+    EVALUATION,
     TRAINING,
     RunOptions,
     figure_kinds,
@@ -142,6 +143,7 @@ def _how_to_train(plans: Sequence[Plan], options: RunOptions, executor: Executor
             "device": options.device,
             "checkpoint_every": options.checkpoint_every,
             "time_limit": options.time_limit,
+            "keep_policies": options.keep_policies,
         }
 
 
@@ -173,6 +175,7 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "column
     click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm."),
     click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run."),
     click.option("--baseline", default="", help="The arm that the others are compared with; default: the last."),
+    *EVALUATION,
     *CHANGES,
     *TRAINING,
 )

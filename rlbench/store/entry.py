@@ -107,16 +107,17 @@ def _locks(descriptor: int) -> bool:
         return False
 
 
-# One entry of the store: its identity, its three files, and whether they can be trusted.
+# One entry of the store: its identity, its files, and whether they can be trusted.
 #
 # `docs/store.md` describes the format. Entries of every earlier schema are read: `_upgraded` turns their manifests into
 # ones of the present schema.
 
-SCHEMA = 2
+SCHEMA = 3
 STATUSES = ("finished", "diverged", "failed")
 TABLES = ("episodes", "updates")
 MANIFEST = "manifest.json"
-FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES))
+POLICY = "policy.npz"  # which may be missing: not every run has one, and whoever needs the room may remove it
+FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES), POLICY)
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
 _MANIFEST = {
     "identity": Each(ANY),
@@ -139,13 +140,13 @@ _MANIFEST = {
         "versions?": Each(TEXT_OR_NONE),
         "machine?": Each(ANY),
     },
-    "files": {name: {"bytes": COUNT, "sha256": TEXT} for name in TABLES},
+    "files": {name: {"bytes": COUNT, "sha256": TEXT} for name in (*TABLES, "policy?")},
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Signature = tuple[int, ...]
-"""What changes whenever one of an entry's files does: times of change, size and number of each."""
+"""What changes whenever one of an entry's files does: times of change, size and number of each; 0 of a missing one."""
 
 
 class NewerSchema(ValueError):
@@ -188,7 +189,13 @@ def signature(path: Path) -> Signature:
         if not stat.S_ISDIR(os.lstat(text).st_mode):
             raise ValueError("it is a link or a file, not a folder")
         for name in FILES:
-            file = os.lstat(f"{text}/{name}")
+            try:
+                file = os.lstat(f"{text}/{name}")
+            except FileNotFoundError:
+                if name != POLICY:
+                    raise
+                marks += [0, 0, 0, 0]
+                continue
             if not stat.S_ISREG(file.st_mode):
                 raise ValueError(f"{name} is not a plain file")
             marks += [file.st_mtime_ns, file.st_ctime_ns, file.st_size, file.st_ino]
@@ -217,6 +224,9 @@ def read_manifest(path: Path, known: Signature | None = None) -> dict[str, Any]:
             size, expected = sizes[f"{name}.parquet"], manifest["files"][name]["bytes"]
             if size != expected:
                 raise ValueError(f"{name}.parquet has {size} bytes, not {expected}")
+        size, expected = sizes[POLICY], manifest["files"].get("policy", {"bytes": 0})["bytes"]
+        if size not in (0, expected):
+            raise ValueError(f"{POLICY} has {size} bytes, not {expected}")
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as problem:
@@ -233,20 +243,29 @@ def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
             f"it was written by a newer rlbench: its schema is {schema}, this version reads up to {SCHEMA}"
         )
     if schema == 1:  # which did not count how often a run was started
-        manifest = manifest | {"schema": 2, "outcome": manifest["outcome"] | {"attempts": 1}}
-    return manifest
+        manifest = manifest | {"outcome": manifest["outcome"] | {"attempts": 1}}
+    return manifest | {"schema": SCHEMA}  # schema 2 kept no policies
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def table_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
-    """Return the file of the table `name`; raise ValueError where it is not what was written."""
-    data = files.read_bytes(path / f"{name}.parquet")
+def file_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
+    """Return the file of a table, or of the "policy"; raise ValueError where it is not what was written."""
+    file = path / (POLICY if name == "policy" else f"{name}.parquet")
+    data = files.read_bytes(file)
     if _sha256(data) != manifest["files"][name]["sha256"]:
-        raise ValueError(f"{name}.parquet was changed or damaged")
+        raise ValueError(f"{file.name} was changed or damaged")
     return data
+
+
+def policy_bytes(path: Path, manifest: dict[str, Any]) -> bytes | None:
+    """Return the policy of the entry in `path`, None where none is kept; ValueError as `file_bytes`."""
+    try:
+        return file_bytes(path, manifest, "policy") if "policy" in manifest["files"] else None
+    except FileNotFoundError:
+        return None
 
 
 def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
@@ -255,7 +274,7 @@ def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     # Several times as fast as `pq.read_table`, which prepares for many files; a report reads thousands of small ones.
-    data = pa.BufferReader(table_bytes(path, manifest, name))
+    data = pa.BufferReader(file_bytes(path, manifest, name))
     try:
         table = pq.ParquetFile(data).read(use_threads=False)
     except pa.ArrowException as problem:
@@ -274,7 +293,7 @@ def read_table(path: Path, manifest: dict[str, Any], name: str) -> pa.Table:
 def write_entry(
     directory: Path, cell: str, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]
 ) -> None:
-    """Write the three files of an entry into an existing empty directory, through to the disk; the manifest last."""
+    """Write the files of an entry into an existing empty directory, through to the disk; the manifest last."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -283,6 +302,8 @@ def write_entry(
         buffer = io.BytesIO()
         pq.write_table(pa.table(dict(table)), buffer, compression="zstd")
         data[name] = buffer.getvalue()
+    if record.policy is not None:
+        data["policy"] = record.policy
     manifest = {
         "schema": SCHEMA,
         "cell": cell,
@@ -304,6 +325,6 @@ def write_entry(
     }
     manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
-        fill(directory / f"{name}.parquet", part, durable=True)
+        fill(directory / (POLICY if name == "policy" else f"{name}.parquet"), part, durable=True)
     fill(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", durable=True)
     sync(directory)

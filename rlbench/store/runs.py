@@ -26,18 +26,20 @@ from rlbench.errors import RlbenchError, explained
 from rlbench.files import folder, is_stale, numbered, read_bytes, refuse_links, write
 from rlbench.records import RunRecord
 from rlbench.store.entry import (
+    POLICY,
     SCHEMA,
     TABLES,
     NewerSchema,
     Signature,
     cell_id,
     exclusively,
+    file_bytes,
     is_cell,
+    policy_bytes,
     read_manifest,
     read_table,
     signature,
     sync,
-    table_bytes,
     write_entry,
 )
 
@@ -145,7 +147,7 @@ class Store:
         self._index = Index(self.directory)
 
     def manifest(self, cell: str, *, thorough: bool = False) -> dict[str, Any] | None:
-        """Return the manifest of a trusted entry, or None; `thorough` also compares the tables' checksums."""
+        """Return the manifest of a trusted entry, or None; `thorough` also compares the checksums of its files."""
         return self._trusted(cell, lambda path: _manifest(path, thorough))
 
     def manifests(self, cells: Iterable[str], *, thorough: bool = False) -> dict[str, dict[str, Any]]:
@@ -184,6 +186,15 @@ class Store:
     def read(self, cell: str) -> tuple[dict[str, Any], pa.Table, pa.Table] | None:
         """Return (manifest, episodes, updates) of a trusted entry whose tables are intact, else None."""
         return self._trusted(cell, _manifest_and_tables)
+
+    def policy(self, cell: str) -> bytes | None:
+        """Return the policy of a trusted entry, as `rlbench.training.policy` keeps it; None where there is none."""
+        return self._trusted(cell, lambda path: policy_bytes(path, read_manifest(path)))
+
+    def drop_policy(self, cell: str) -> None:
+        """Remove the policy of a run, which stays as it is otherwise."""
+        with self.locked(), contextlib.suppress(OSError):
+            (self.directory / cell / POLICY).unlink()
 
     def write(self, identity: Mapping[str, Any], record: RunRecord, provenance: Mapping[str, Any]) -> str:
         """Store one run, whole or not at all, and return its cell id.
@@ -317,7 +328,8 @@ def _manifest(path: Path, thorough: bool, known: Signature | None = None) -> dic
     manifest = read_manifest(path, known)
     if thorough:
         for name in TABLES:
-            table_bytes(path, manifest, name)
+            file_bytes(path, manifest, name)
+        policy_bytes(path, manifest)
     return manifest
 
 

@@ -45,9 +45,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import LONGEST_LABEL, LONGEST_NAME, is_label, is_name, is_text
-from rlbench.records import MEASURED, PER_RUN, RECORDED, Environment
+from rlbench.records import MEASURED, PER_RUN, RECORDED, Environment, Evaluation
 from rlbench.store.entry import canonical
 from rlbench.store.runs import STORE
+from rlbench.training import EPISODES
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -55,7 +56,10 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 100_000
 _LARGEST = 2**63  # the tables hold 64 bits
-_ENTRIES = ("name", "question", "measure", "arms", "environments", "seeds", "steps", "baseline", "claims", "design")
+_ENTRIES = (
+    *("name", "question", "measure", "arms", "environments", "seeds", "steps", "evaluate_every", "evaluation_episodes"),
+    *("baseline", "claims", "design"),
+)
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
 """Returns the columns of every arm: a number each, or a sequence of them; NaN where there is none."""
@@ -118,6 +122,7 @@ class Investigation:
     claims: tuple[Claim, ...]
     question: str
     design: str
+    evaluation: Evaluation | None
 
     @property
     def where(self) -> str:
@@ -160,6 +165,7 @@ class Investigation:
             question=as_text(where, "question", question),
             claims=as_claims(where, claims),
             design=as_text(where, "design", design),
+            evaluation=None,
         )
 
     def _set(self, **checked: Any) -> None:
@@ -180,6 +186,9 @@ class Experiment(Investigation):
     claims        `Claim`s that the runs shall decide; their hash is kept before the first run starts
     question      what the experiment is to answer, in one sentence
     design        how, in two sentences, for readers who do not know its arms
+    evaluate_every       environment steps between two evaluations of a policy that does not learn meanwhile, on
+                         environments of its own (`rlbench.training.evaluation`); 0: none
+    evaluation_episodes  of each evaluation, with the most likely actions and as many with sampled ones
     """
 
     kind = "Experiment"
@@ -200,13 +209,16 @@ class Experiment(Investigation):
         question: str = "",
         claims: Sequence[Claim] = (),
         design: str = "",
+        evaluate_every: int = 0,
+        evaluation_episodes: int = EPISODES,
     ) -> None:
         where = f"Experiment {as_name(name)!r}"
         listed = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", arms))
         self._set_common(where, name, environments, seeds, question, claims, design)
-        check_metrics(where, self.claims)
         steps = as_steps(where, steps, self.environments)
         self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps)
+        self._set(evaluation=as_evaluation(where, evaluate_every, evaluation_episodes))
+        check_metrics(where, self.claims, evaluated=self.evaluation is not None)
 
     def budget(self, environment: Environment) -> int:
         """Return the environment steps of every run in `environment`."""
@@ -216,7 +228,10 @@ class Experiment(Investigation):
 
     def _entries(self) -> dict[str, Any]:
         steps = self.steps if isinstance(self.steps, int) else dict(self.steps)
-        return {"arms": [arm.document() for arm in self.arms], "steps": steps, "baseline": self.baseline}
+        document = {"arms": [arm.document() for arm in self.arms], "steps": steps, "baseline": self.baseline}
+        if self.evaluation:
+            document |= {"evaluate_every": self.evaluation.every, "evaluation_episodes": self.evaluation.episodes}
+        return document
 
 
 @dataclass(frozen=True, init=False)
@@ -368,6 +383,13 @@ def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> i
     return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
 
 
+def as_evaluation(where: str, every: Any, episodes: Any) -> Evaluation | None:
+    """Return how policies are evaluated during training; None where they are not."""
+    if is_whole(every) and every == 0:
+        return None
+    return Evaluation(_positive(where, "evaluate_every", every), _positive(where, "evaluation_episodes", episodes))
+
+
 def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
     """Return claims with statements of their own."""
     if isinstance(claims, str | Mapping | Claim) or not isinstance(claims, Iterable):
@@ -393,10 +415,15 @@ def check_claims(where: str, claims: Sequence[Claim], arms: Sequence[str], envir
                     )
 
 
-def check_metrics(where: str, claims: Sequence[Claim]) -> None:
-    """Refuse metrics that no training has, before anything is trained for them."""
+def check_metrics(where: str, claims: Sequence[Claim], *, evaluated: bool) -> None:
+    """Refuse metrics that no training has, or only one with evaluations, before anything is trained for them."""
     for claim in claims:
         name, _, reduction = claim.metric.partition(":")
+        if name.startswith("eval_") and not evaluated:
+            raise RlbenchError(
+                f"{where}, {claim.where}: {brief(claim.metric)} is known of policies that are evaluated; set "
+                "evaluate_every to the environment steps between two evaluations."
+            )
         known = RECORDED if reduction else PER_RUN
         if name in known or (reduction and name.startswith("field.")):
             continue

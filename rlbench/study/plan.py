@@ -2,7 +2,8 @@
 
 A cell's identity is the hash of everything that decides its numbers and of nothing else: the algorithm's name
 and resolved fields, the fingerprint of the plugin's source, the environment with its options (and its source and
-specification, where it is not Gymnasium's own), the budget, the seed.
+specification, where it is not Gymnasium's own), the budget, the seed, and how the policy is evaluated, if it is: its
+training has the same numbers with and without, but what is stored of it has not.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from types import FunctionType
@@ -24,7 +25,7 @@ from rlbench import registry
 from rlbench.algorithm import Algorithm, configure, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import fields_of, sweep, written
-from rlbench.records import MEASURED, Environment, RunRecord, Table, empty_episodes
+from rlbench.records import MEASURED, Environment, Evaluation, RunRecord, Table, empty_episodes
 from rlbench.store import Planned, Store
 from rlbench.store.entry import canonical, cell_id
 from rlbench.study.environments import bound, specification_of
@@ -92,6 +93,7 @@ class Cell:
     steps: int
     seed: int
     specification: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Cell:
             "fingerprint": self.resolved.fingerprint,
             "environment": environment,
             **({"steps": self.steps} if self.trains else {}),
+            **({"evaluation": asdict(self.evaluation)} if self.evaluation else {}),
             "seed": self.seed,
         }
 
@@ -184,7 +187,7 @@ def make_plan(experiment: Investigation) -> Plan:
     arms, baseline = resolve(experiment)
     environments = [(environment, specification_of(environment)) for environment in map(bound, experiment.environments)]
     cells = tuple(
-        Cell(arm, environment, experiment.budget(environment), seed, specification)
+        Cell(arm, environment, experiment.budget(environment), seed, specification, experiment.evaluation)
         for arm in arms
         for environment, specification in environments
         for seed in experiment.seeds

@@ -52,6 +52,10 @@ POLL_SECONDS = 1.0  # between two looks at what other processes train
 LOOK_SECONDS = 1.0  # of a call of an environment; ten times as long without a sign of life, and training goes on
 _VETTED = ".vetted.json"  # the algorithms that kept their promises, by their source and settings
 _VERSION = 2  # of the checks that were passed
+KEPT = ("all", "best", "none")
+"""Which policies may be kept."""
+LARGE = 2**20  # bytes of a policy that is kept only if that is asked for
+_LATEST = 100  # episodes by which the best seed is chosen
 _STEPS = 300  # that an environment is stepped twice
 _STEP_SECONDS = 1.0  # of stepping once, after which that is enough
 
@@ -78,6 +82,7 @@ def execute_all(
     checkpoint_every: float = INTERVAL,
     sinks: Sequence[Sink] = (),
     time_limit: float | None = None,
+    keep_policies: str | None = None,
 ) -> Summary:
     """Train every run of the plans that is not stored yet, and store it; runs that plans share are trained once.
 
@@ -86,13 +91,17 @@ def execute_all(
     its own workers, and stays open; `meanwhile` is called once while it trains, to import what is needed afterwards.
     Packs in training write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are.
     What other processes train meanwhile is waited for. `sinks` get progress and what was stored. `time_limit`,
-    seconds, is that of `rlbench.study.limits.Limits`. Raises RlbenchError for an environment that cannot be made, a
+    seconds, is that of `rlbench.study.limits.Limits`. `keep_policies` is "all", "none", "best" (of the seeds of an arm
+    on an environment the one whose last 100 episodes have the highest mean) or, if None, "all" as far as one takes at
+    most `LARGE` bytes. Raises RlbenchError for an environment that cannot be made, a
     device that is not there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
     """
     started = time.perf_counter()
     with contextlib.ExitStack() as opened:
         if executor is None:
             executor = opened.enter_context(contextlib.closing(executor_for(workers=workers)))
+        if keep_policies not in (None, *KEPT):
+            raise RlbenchError(f"keep_policies is {', '.join(KEPT)}, not {keep_policies!r}.")
         if not checkpoint_every >= 0:
             raise RlbenchError(f"checkpoint_every must be at least 0 seconds, not {checkpoint_every}.")
         limits = Limits(time_limit)
@@ -103,7 +112,7 @@ def execute_all(
         store.set_aside()
         checkpoints = Checkpoints(store.directory.resolve() / CHECKPOINTS, (), checkpoint_every)
         job = Job(train, limits=limits, checkpoints=checkpoints if checkpoint_every else None)
-        session = Session(store, left, executor, device, job)
+        session = Session(store, left, executor, device, job, keep_policies)
         summary = session.summary
         summary.skipped, summary.skipped_diverged = final.total(), final["diverged"]
         for plan in plans:
@@ -119,6 +128,8 @@ def execute_all(
             raise Interrupted(
                 f"Interrupted: {stored} of {len(cells)} runs are stored; the same command continues from there."
             ) from None
+        if keep_policies == "best":
+            drop_all_but_the_best([cell for cell in cells if cell.trains], store)
     summary.messages += summary.idle
     summary.seconds = time.perf_counter() - started
     return summary
@@ -130,8 +141,17 @@ class Session:
     Raises RlbenchError for an environment that cannot be made, or a device that is not there.
     """
 
-    def __init__(self, store: Store, cells: Sequence[Cell], executor: Executor, device: str, job: Job) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cells: Sequence[Cell],
+        executor: Executor,
+        device: str,
+        job: Job,
+        keep_policies: str | None = None,
+    ) -> None:
         self.summary = Summary(messages=store.messages)
+        self._keep_policies = keep_policies
         self._store, self._cells, self._executor, self._job = store, cells, executor, job
         observations, remarks = _check_environments([cell for cell in cells if cell.trains])
         self.summary.messages += remarks
@@ -198,6 +218,8 @@ class Session:
                 about["machine"] = record.machine
             if cell.trains and cell.environment_key in self._unrepeatable:
                 about["reproducible"] = False
+            if record.policy is not None and not self._is_kept(record.policy):
+                record.policy = None
             self._store.write(cell.identity, record, made_by | about)
             self.summary.add(cell, record)
             if self._job.checkpoints:
@@ -206,6 +228,13 @@ class Session:
                 sink.stored(cell, record)
         if pack.cells[0].trains:
             self._costs.note(pack.cells[0], records)
+
+    def _is_kept(self, policy: bytes) -> bool:
+        if self._keep_policies is None and len(policy) > LARGE:
+            said = f"Policies of more than {LARGE // 2**20} MiB are not kept, unless --keep-policies all asks for it."
+            self.summary.messages += [] if said in self.summary.messages else [said]
+            return False
+        return self._keep_policies != "none"
 
     def _packs(self, cells: Sequence[Cell]) -> list[Pack]:
         """Return packs of cells, so many that the processes of others that are at work find some, too."""
@@ -258,6 +287,20 @@ class Session:
             for pack, (record,) in self._executor.run(packs, job):
                 if record.status == "finished":
                     yield pack.cells[0], record.reason
+
+
+def drop_all_but_the_best(cells: Sequence[Cell], store: Store) -> None:
+    """Remove the policies of all but the best seed of each arm on each environment."""
+    groups: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        stored = store.read(cell.id)
+        if stored is not None and store.policy(cell.id) is not None:
+            returns = stored[1]["return"].to_numpy()[-_LATEST:]
+            alike = cell_id({key: value for key, value in cell.identity.items() if key != "seed"})
+            groups.setdefault(alike, {})[cell.id] = float(returns.mean()) if len(returns) else -np.inf
+    for group in groups.values():
+        for name in group.keys() - {max(group, key=group.__getitem__)}:
+            store.drop_policy(name)
 
 
 def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str]]:

@@ -184,7 +184,7 @@ def make_packs(
     for cell in cells:
         # One call gives all arms of a measurement with a seed; runs go on together after equal numbers of steps.
         apart = begun.get(cell.id, 0) if cell.trains else cell.seed
-        key = (cell.resolved.pack_key, cell.environment_key, cell.steps, apart)
+        key = (cell.resolved.pack_key, cell.environment_key, cell.steps, cell.evaluation, apart)
         together.setdefault(key, []).append(cell)
     packs = [Pack(tuple(group)) for group in together.values() if not group[0].trains]
     groups = [group for group in together.values() if group[0].trains]

@@ -15,11 +15,22 @@ from typing import Any, TypeVar
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hint_at
 from rlbench.files import TEXT, Kind, is_name, is_number, is_text, is_whole
+from rlbench.records import Evaluation
 from rlbench.store import Planned
 from rlbench.store.folders import home, register
 from rlbench.study.environments import bound
-from rlbench.study.experiment import Arm, Investigation, as_name, as_seeds, as_steps, repeats
+from rlbench.study.experiment import (
+    Arm,
+    Investigation,
+    as_evaluation,
+    as_name,
+    as_seeds,
+    as_steps,
+    check_metrics,
+    repeats,
+)
 from rlbench.suite import Erratum, Exact, Showpiece, Suite
+from rlbench.training import EPISODES
 from rlbench.userfiles import assigns, import_file, importable
 
 FILE = "suite.py"
@@ -58,8 +69,10 @@ def override(
     seeds: int | Sequence[int] | None = None,
     steps: int | None = None,
     plugins: Sequence[str] = (),
+    evaluate_every: int | None = None,
+    evaluation_episodes: int | None = None,
 ) -> E:
-    """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds or another budget.
+    """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds, budget or evaluations.
 
     ARM is the label or the algorithm of an arm, and may be left out if only one has the field. Several values stand for
     an arm each: `FIELD=0.1,0.2`, and `FIELD=64,64/128,128` of a field that is a list itself. `plugins` are files of
@@ -76,6 +89,16 @@ def override(
         changes["seeds"] = as_seeds(where, seeds)
     if steps is not None:
         changes["steps"] = as_steps(where, steps, experiment.environments)
+    if evaluate_every is not None or evaluation_episodes is not None:
+        if not experiment.trains:
+            raise RlbenchError(f"--evaluate-every: {where} trains nothing, so it has no policy.")
+        known = experiment.evaluation or Evaluation(0, EPISODES)
+        every = known.every if evaluate_every is None else evaluate_every
+        episodes = known.episodes if evaluation_episodes is None else evaluation_episodes
+        if not every and evaluation_episodes is not None:
+            raise RlbenchError(f"--evaluation-episodes goes with --evaluate-every: {where} evaluates no policy.")
+        changes["evaluation"] = as_evaluation(where, every, episodes)
+        check_metrics(where, experiment.claims, evaluated=changes["evaluation"] is not None)
     return experiment.changed(**changes)
 
 

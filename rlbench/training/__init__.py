@@ -13,6 +13,9 @@ from rlbench.errors import RlbenchError
 INTERVAL = 120.0
 """Seconds between two checkpoints of a pack."""
 
+EPISODES = 20
+"""Of an evaluation during training, where nobody says."""
+
 BLOCK = 24
 """Replicas of a pack that train at a time on the CPU. With many more, what a gradient step works on leaves the
 processor's own cache, and every replica costs up to a fifth more."""

@@ -20,6 +20,8 @@ from rlbench.analysis.stats.survival import survival_band
 from rlbench.errors import RlbenchError, nearest
 
 Line = Literal["mean", "iqm"]
+Kind = Literal["training", "deterministic", "sampled"]
+"""Of curves: of the episodes of the training, or of evaluations with the most likely or with sampled actions."""
 QUANTITIES = ("kl", "clip_fraction", "entropy", "explained_variance", "grad_norm")
 RULE = "Line: median of the used runs; band: their middle half (a spread, no confidence interval)."
 BINS = 50  # points of a curve; updates that fall into one are averaged per run
@@ -32,11 +34,13 @@ def plot_learning_curves(
     *,
     line: Line = "mean",
     simultaneous: bool = False,
+    kind: Kind = "training",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the mean curve of every arm, or its IQM ("iqm"), with the confidence band over the used runs.
 
-    The band is pointwise, or holds the whole curve of the mean at once if `simultaneous`.
+    The band is pointwise, or holds the whole curve of the mean at once if `simultaneous`. Of another `kind` than
+    "training" the curves are those of evaluations, on one environment.
 
     With an `environment` the returns are its own. Without one and with several in the results they are normalised
     (random policy 0, target 1), averaged over the environments, and drawn over the share of the budget. A run that
@@ -46,17 +50,27 @@ def plot_learning_curves(
         raise RlbenchError(f"line must be mean or iqm, not {line!r}.")
     if line == "iqm" and simultaneous:
         raise RlbenchError("A band for the whole line is made for the mean only; ask for line='mean'.")
+    if kind not in get_args(Kind):
+        raise RlbenchError(f"kind must be training, deterministic or sampled, not {kind!r}.")
+    if kind != "training" and not results.is_evaluated:
+        raise RlbenchError("These policies were not evaluated on their way; evaluate_every asks for that.")
     arms, styles = results.arms, styles_of(results)
     places = list(dict.fromkeys(results.scores["environment"]))
     environment = results.known_environment(environment) or (places[0] if len(places) == 1 else None)
+    if kind != "training" and environment is None:
+        raise RlbenchError("Evaluations are drawn of one environment; name it.")
     known = [name for name in places if reference(name, results.references) is not None]
     shown = [environment] if environment else known
-    numbers = curve_numbers(results, shown, arms, normalised=environment is None, line=line, simultaneous=simultaneous)
+    numbers = curve_numbers(
+        results, shown, arms, normalised=environment is None, line=line, simultaneous=simultaneous, kind=kind
+    )
     runs, left_out = results.scores, ""
     with frame.drawing(ax) as ax:
         if environment:
-            draw_learning_curves(ax, results, environment, styles, numbers)
+            draw_learning_curves(ax, results, environment, styles, numbers, kind=kind)
             ax.set_title(environment)
+            if kind != "training":
+                ax.set_ylabel(f"return of evaluations ({kind})")
         else:
             marks.draw_lines(ax, numbers.table, styles)
             ax.set_xlabel("share of the budget")
@@ -87,6 +101,7 @@ def curve_numbers(
     line: Line = "mean",
     simultaneous: bool = False,
     every: int = 1,
+    kind: Kind = "training",
 ) -> marks.Numbers:
     """Return the learning curve of the used runs of each arm that has some, with its confidence band.
 
@@ -97,7 +112,7 @@ def curve_numbers(
     ranges = np.array([possible_range([name], results.references, normalised=normalised) for name in environments])
     parts = []
     for arm in arms:
-        curves = [_curves_of(results, arm, name, every, used=True) for name in environments]
+        curves = [_curves_of(results, arm, name, every, kind, used=True) for name in environments]
         tasks = [runs for _, runs in curves]
         if not tasks or not all(map(len, tasks)):
             continue
@@ -123,11 +138,12 @@ def draw_learning_curves(
     *,
     named: Callable[[str], str] | None = None,
     every: int = 1,
+    kind: Kind = "training",
 ) -> None:
     """Draw the curves of an environment, with the runs of the arms in `styles` that failed or diverged."""
     marks.draw_lines(ax, numbers.table, styles, named=named)
     for arm, style in styles.items():
-        step, stopped = _curves_of(results, arm, environment, every, used=False)
+        step, stopped = _curves_of(results, arm, environment, every, kind, used=False)
         for run in stopped:
             marks.draw_stopped(ax, step, run, style)
     frame.count_steps(ax)
@@ -136,9 +152,11 @@ def draw_learning_curves(
         frame.write_inside(ax, "No run has finished an episode here.")
 
 
-def _curves_of(results: Results, arm: str, environment: str, every: int, *, used: bool) -> tuple[Array, Array]:
+def _curves_of(
+    results: Results, arm: str, environment: str, every: int, kind: Kind, *, used: bool
+) -> tuple[Array, Array]:
     # The common grid [points] and the curves [runs, points] of one arm on one environment.
-    curves = results.curves
+    curves = results.curves if kind == "training" else results.evaluations(kind)
     kept = (curves["arm"] == arm) & (curves["environment"] == environment) & (curves["used"].astype(bool) == used)
     table = curves[kept].pivot(index="seed", columns="step", values="return").iloc[:, every - 1 :: every]
     return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)

@@ -28,12 +28,13 @@ from rlbench.analysis.scores.results import Document
 from rlbench.analysis.scores.scores import traces
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, NAME, TEXT, TEXT_OR_NONE, Each, check, read_json, write
+from rlbench.records import EVALUATED
 from rlbench.store import Tables
 from rlbench.store.folders import MEMBERS, read_register
 
 LIMIT = 20_000_000  # bytes of all files together
 DIGITS = 12  # bits of the mantissa in the long tables
-_UPDATES = [name for name in OF_UPDATES if name != "clip_killed"]
+_UPDATES = [name for name in OF_UPDATES if name not in ("clip_killed", *EVALUATED)]
 _RUN = ["arm", "environment", "seed"]
 _KEYS = ["cell", "algorithm", "settings", "environment", "seed", "steps", "status", "reason"]
 _COST = ["steps_done", "gradient_steps", "samples", "seconds", "commit", "device"]

@@ -36,6 +36,7 @@ from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
 from rlbench.claims import RETURNS, Claim
 from rlbench.files import file_name
+from rlbench.records import OF_EVALUATIONS
 
 _WORTH_PROCESSES = 30  # figures from which on it pays to write their files in processes of their own
 _MOST_PROCESSES = 4
@@ -98,6 +99,11 @@ _METRICS = {
         "Over training: ",
     ),
     "final": ("The second score: the mean return in the last tenth of the training.", ": final", "Final: "),
+    "eval_final": (
+        "The return of the final policy in episodes apart from training, in which it takes its most likely actions.",
+        ": final policy",
+        "Final policy: ",
+    ),
     "score": ("The score of a run.", "", ""),
 }
 
@@ -119,6 +125,16 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
             "by itself, not for the whole line at once.",
             f"Line chart of mean episode return against environment steps on {place} for {arms}.",
             single(draw.plot_learning_curves, environment=place),
+        )
+    for place, kind in itertools.product(curves if results.is_evaluated else (), _EVALUATED):
+        yield Picture(
+            f"evaluations-{kind}-{names[place]}",
+            section,
+            f"{place}: evaluated, {kind}",
+            f"The return of episodes apart from training, in which the policy does not learn and {_EVALUATED[kind]}. "
+            "All runs play the same episodes. Each line is the mean over the used runs of an arm.",
+            f"Line chart of the mean return of evaluations against environment steps on {place} for {arms}.",
+            single(draw.plot_learning_curves, environment=place, kind=kind),
         )
     if len(curves) > 1:
         yield Picture(
@@ -210,6 +226,7 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
         )
 
 
+_EVALUATED = {"deterministic": "takes its most likely actions", "sampled": "draws its actions, as in training"}
 _TRAINED = "each point the mean return of the episodes that ended in the last tenth of the budget before it."
 _SOURCED = "straight between the steps at which all are compared."
 
@@ -297,7 +314,8 @@ def _kind(claim: Claim, results: JudgedResults, curves: CurvesOf) -> tuple[Side,
     if claim.kind == "bound":
         what = "the claimed threshold" if claim.event else "the claimed bound"
         return _dots, f"Left: every dot is a run, the diamond or marker their mean; dashed: {what}."
-    if claim.metric.removesuffix("_normalised") in (*RETURNS, "drop") and not results.curves.empty:
+    metric = claim.metric.removesuffix("_normalised")
+    if metric in (*RETURNS, "drop") and metric not in OF_EVALUATIONS and not results.curves.empty:
         caption = "Left: learning curves, the mean episode return over training with its interval."
         return partial(_curves, curves), caption
     return _dots, "Left: every dot is a run, the marker their mean with its interval."

@@ -57,6 +57,16 @@ OF_RUNS: Mapping[str, Quantity] = {
     "auc": Quantity("return over training", "the area under a run's learning curve over its width", short="AUC"),
     "final": Quantity("final return", "the mean return of the episodes that ended in the last tenth of the budget"),
     "last100": Quantity("return of the last 100 episodes", "the mean return of the last 100 episodes of a run"),
+    "eval_auc": Quantity("evaluated return over training", "the mean return of a run's evaluations over its training"),
+    "eval_final": Quantity(
+        "return of the final policy", "the mean return of the last evaluation, with the most likely actions"
+    ),
+    "eval_final_sampled": Quantity(
+        "return of the final policy, sampled", "the mean return of the last evaluation, with sampled actions"
+    ),
+    "eval_best": Quantity(
+        "best evaluated return", "the highest mean return of an evaluation, which chance makes too high"
+    ),
     "score": Quantity("score"),
     "drop": Quantity("drop", "by how much the end of a run's learning curve lies below its highest point"),
     "seconds": Quantity("seconds per run", "a run's share of the time that its batch of runs took"),
@@ -78,6 +88,13 @@ OF_UPDATES: Mapping[str, Quantity] = {
     "clip_killed": Quantity("clipped share", "share of a minibatch whose gradient the clip switches off"),
     "value_loss": Quantity("value loss", "half the mean squared error of the value, mean over gradient steps"),
     "grad_norm": Quantity("gradient norm", "norm of the policy's gradient before clipping, mean over gradient steps"),
+    "eval_return": Quantity(
+        "evaluated return", "mean return of the episodes of an evaluation, with the most likely actions"
+    ),
+    "eval_return_sampled": Quantity(
+        "evaluated return, sampled", "mean return of the episodes of an evaluation, with sampled actions"
+    ),
+    "eval_length": Quantity("evaluated episode length", "mean length of the episodes of an evaluation"),
 }
 OF_EPISODES: Mapping[str, Quantity] = {
     "return": Quantity("episode return", "undiscounted sum of the rewards of an episode"),

@@ -106,7 +106,8 @@ class Results:
     `experiment` is the document of the experiment (or its JSON); `references` are all that scores are normalised by, if
     none are given those of `rlbench.analysis.scores.scores.REFERENCES`, but for environments that only have an id
     in common with Gymnasium's; all resampling comes from `seed`. `metrics` are the scores that a report shows, columns
-    of `scores`, the primary one first. `scores` and `curves` are computed from `tables` unless they are given.
+    of `scores`, the primary one first; if None, "auc", "final" and, where policies were evaluated, "eval_final".
+    `scores` and `curves` are computed from `tables` unless they are given.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Results:
         *,
         references: Mapping[str, Reference] | None = None,
         seed: int = 0,
-        metrics: tuple[str, ...] = ("auc", "final"),
+        metrics: tuple[str, ...] | None = None,
         scores: pd.DataFrame | None = None,
         curves: pd.DataFrame | None = None,
     ) -> None:
@@ -127,6 +128,8 @@ class Results:
             references = {name: scale for name, scale in REFERENCES.items() if name not in unlike}
         self.references = references
         self.seed = seed
+        if metrics is None:
+            metrics = ("auc", "final", *(["eval_final"] if self.is_evaluated else []))
         self.metrics = metrics
         self._scores, self._curves = scores, curves
         self.view: View | None = None
@@ -223,9 +226,19 @@ class Results:
         """Learning curves on a common grid: arm, environment, seed, step, return ..."""
         return scoring.curves(self.tables) if self._curves is None else self._curves
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether policies were evaluated on their way."""
+        return scoring.is_evaluated(self.tables)
+
+    def evaluations(self, kind: str) -> pd.DataFrame:
+        """Return the evaluations of a `kind`, "deterministic" or "sampled", in the columns of `curves`."""
+        column = "eval_return" if kind == "deterministic" else "eval_return_sampled"
+        return scoring.evaluation_curves(self.tables, self.scores, column)
+
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """One row per planned run: auc, final, last100, each also normalised, and whether the run is used."""
+        """One row per planned run: auc, final, last100 ..., each also normalised, and whether the run is used."""
         return scoring.scores(self.tables, self.references) if self._scores is None else self._scores
 
     @cached_property

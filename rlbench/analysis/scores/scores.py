@@ -17,6 +17,11 @@ last100
     Mean return of the last 100 episodes (a few more where several ended on the same step; all, if there are fewer).
 drop
     How far the curve ends below its highest point: what was learnt and lost again. 0 if the end is the highest.
+eval_auc, eval_final, eval_final_sampled, eval_best
+    Only of runs whose policy was evaluated on its way (`rlbench.training.evaluation`): the mean of its evaluations,
+    each of which counts for the steps since the one before; the last of them; the last one with sampled actions; and
+    the highest. The first, second and fourth are of the most likely actions. `eval_best` is a maximum of noisy numbers:
+    more evaluations, or fewer episodes in each, make it higher, and no policy that is kept need be that good.
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted. `used`
 marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN or beyond
@@ -44,7 +49,7 @@ import pandas as pd
 
 from rlbench.analysis.stats.estimates import ANYTHING, Array, Estimate, Range
 from rlbench.errors import RlbenchError
-from rlbench.records import MEASURED
+from rlbench.records import EVALUATED, MEASURED, OF_EVALUATIONS
 from rlbench.store import Tables
 
 POINTS = 100  # grid points of a curve
@@ -52,7 +57,7 @@ WINDOW = 0.1  # width of the averaging window, as a share of the budget
 LAST = 100  # episodes in `last100`
 LARGEST = 1e100  # of a return or score; the squares of more would not be finite
 ALL = "all environments"
-METRICS = ("auc", "final", "last100", "score")  # "score": of runs made elsewhere, see `external`
+METRICS = ("auc", "final", "last100", "score", *OF_EVALUATIONS)  # "score": of runs made elsewhere, see `external`
 _ROUNDING = 16 * np.finfo(np.float64).eps  # of the largest score: by so much sums in another order differ
 STOPPED = ("failed", "diverged")  # statuses of runs that had less than their budget
 _OF_CURVES = METRICS[:3]
@@ -226,8 +231,9 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
     """Return the scores: one row per planned run, sorted by environment, arm and seed.
 
     Columns: cell, arm, algorithm, environment, seed, steps, status, used, episodes (number that ended),
-    carried (share of the curve before the first episode ended), auc, final, last100, drop, and the same four with
-    the suffix `_normalised` (see `REFERENCES`; NaN where the environment has no reference).
+    carried (share of the curve before the first episode ended), auc, final, last100, drop, where policies were
+    evaluated also eval_auc and so on, and all of these with the suffix `_normalised` (see `REFERENCES`; NaN where the
+    environment has no reference).
     """
     rows = []
     for run, history in _histories(tables):
@@ -247,11 +253,36 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
             }
         )
     table = pd.DataFrame(rows, columns=[*_COPIED, "used", "episodes", "carried", *_OF_CURVES, "drop"])
-    table = with_normalised(table, _OF_CURVES, references)
+    evaluated: Sequence[str] = ()
+    if is_evaluated(tables):
+        table, evaluated = table.join(_evaluated(tables.updates), on="cell"), OF_EVALUATIONS
+    table = with_normalised(table, [*_OF_CURVES, *evaluated], references)
     # A difference of two returns: what a random policy scores cancels.
     scales = [reference(environment, references) for environment in table["environment"]]
     unit = [np.nan if scale is None else abs(scale.target - scale.random) for scale in scales]
     return table.assign(drop_normalised=table["drop"] / unit)
+
+
+def is_evaluated(tables: Tables) -> bool:
+    """Return whether policies were evaluated on their way."""
+    return "eval_return" in tables.updates
+
+
+def _evaluated(updates: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of evaluations, a row per cell that has some."""
+    rows = updates[["cell", "step", *EVALUATED]].dropna(subset=["eval_return"]).sort_values(["cell", "step"])
+    by_cell = rows.groupby("cell")
+    width = rows["step"] - by_cell["step"].shift(fill_value=0)
+    area = (rows["eval_return"] * width).groupby(rows["cell"]).sum() / by_cell["step"].last()
+    columns = (area, by_cell["eval_return"].last(), by_cell["eval_return_sampled"].last(), by_cell["eval_return"].max())
+    return pd.DataFrame(dict(zip(OF_EVALUATIONS, columns, strict=True)))
+
+
+def evaluation_curves(tables: Tables, scores: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the evaluations of every run as learning curves, with the columns of `curves`; `column` of the updates."""
+    rows = tables.updates[["cell", "step", column]].dropna(subset=[column]).rename(columns={column: "return"})
+    keys = ["cell", "arm", "environment", "seed", "status", "used"]
+    return scores[keys].merge(rows, on="cell").assign(observed=True).drop(columns="cell")
 
 
 def with_normalised(
