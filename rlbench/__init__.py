@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlbench.fields import hyper, static
     from rlbench.improve import first_order
     from rlbench.records import Environment
-    from rlbench.results import Results, load_results
+    from rlbench.results import Results, load_policy, load_results
     from rlbench.study.experiment import Arm, Experiment, Measurement
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
 
@@ -29,7 +29,7 @@ _HOMES = {
         "errors": ("RlbenchError",),
         "improve": ("first_order",),
         "records": ("Environment",),
-        "results": ("Results", "load_results"),
+        "results": ("Results", "load_policy", "load_results"),
         "study.experiment": ("Arm", "Experiment", "Measurement"),
         "suite": ("Erratum", "Exact", "Showpiece", "Suite"),
     }.items()
@@ -58,6 +58,7 @@ __all__ = [
     "compare",
     "first_order",
     "hyper",
+    "load_policy",
     "load_results",
     "run",
     "static",

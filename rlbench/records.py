@@ -37,8 +37,8 @@ RECORDED = (
 )
 """The columns of the two tables of a run that trained, beside `field.NAME`."""
 OF_EVALUATIONS = ("eval_auc", "eval_final", "eval_final_sampled", "eval_best")
-"""Scores of a run that is evaluated on its way."""
-_SCORES = ("auc", "final", "last100", "drop", *OF_EVALUATIONS)
+"""Scores of a run that is evaluated on its way, in units of the return."""
+_SCORES = ("auc", "final", "last100", "drop", *OF_EVALUATIONS, "eval_gain")
 PER_RUN = (
     *_SCORES,
     *(f"{score}_normalised" for score in _SCORES),

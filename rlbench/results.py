@@ -14,6 +14,7 @@ from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.results import Document
 from rlbench.errors import RlbenchError
 from rlbench.files import COUNT, LABEL, NAME, TEXT, Each, check, read_json
+from rlbench.records import Environment
 from rlbench.store import Planned, Store, load_table
 from rlbench.store.folders import MEMBERS, home, read_register, read_specification
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.draw.frame import Look
     from rlbench.analysis.draw.style import ArmStyle
     from rlbench.analysis.report.entries import Progress
+    from rlbench.training.policy import Policy
 
 STAGES = "stages.json"
 _DECISION = {
@@ -135,6 +137,37 @@ class Results(JudgedResults):
 
         return draw.plot_diagnostics(self, environment, quantity, ax=ax, **look)
 
+    def policy(self, arm: str | None = None, environment: str | None = None, seed: int | str = "median") -> Policy:
+        """Return the policy that a run has learnt; `arm` and `environment` may be left out where there is only one.
+
+        `seed` is a seed, or "best", "median" or "worst": by the evaluated return of the final policy, or else by the
+        return of the last tenth of the training. Of the best of many seeds expect less than its score.
+        """
+        from rlbench.policies import load
+
+        return load(self, arm, environment, seed)
+
+    def evaluate(
+        self,
+        arm: str | None = None,
+        environment: str | None = None,
+        seed: int | str | None = None,
+        *,
+        episodes: int = 100,
+        on: Environment | str | None = None,
+    ) -> pd.DataFrame:
+        """Play fresh episodes with the kept policies; return a row per run, kind of actions and episode.
+
+        None stands for all arms, environments and seeds. All policies play the same episodes, with their most likely
+        actions and with sampled ones (column `actions`); `on` is another environment than the one of training. Average
+        the episodes of a run first: the run is the unit.
+        """
+        from rlbench.policies import chosen, evaluate_runs
+        from rlbench.study.environments import bound
+
+        place = None if on is None else bound(Environment(on) if isinstance(on, str) else on)
+        return evaluate_runs(self, chosen(self, arm, environment, seed), episodes=episodes, on=place)
+
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.
 
@@ -148,8 +181,9 @@ class Results(JudgedResults):
         if is_current(self, kinds, Path(out_dir)):
             return Path(out_dir) / PAGE
         from rlbench.analysis.report.experiment_page import write_report
+        from rlbench.films import strips
 
-        return write_report(self, out_dir, kinds, progress)
+        return write_report(self, out_dir, kinds, progress, strips(self, progress))
 
     def _repr_html_(self) -> str:
         from rlbench.analysis.report.tables import numbers_table, summary_table
@@ -168,6 +202,19 @@ def load_results(name: str, results_dir: str | Path = "results", *, suite: str =
         raise RlbenchError(f"load_results takes the name of an experiment, not {name!r}.")
     folder = Path(results_dir) / suite / MEMBERS if suite else results_dir
     return open_results(*read_specification(folder, name), results_dir, suite=suite)
+
+
+def load_policy(
+    results: Results | str,
+    *,
+    arm: str | None = None,
+    environment: str | None = None,
+    seed: int | str = "median",
+    results_dir: str | Path = "results",
+) -> Policy:
+    """Return the policy of a run of an experiment, given by its results or its name; see `Results.policy`."""
+    known = results if isinstance(results, Results) else load_results(results, results_dir)
+    return known.policy(arm, environment, seed)
 
 
 def read_results(source: str | Path | pd.DataFrame, **options: Any) -> Results:
@@ -200,7 +247,12 @@ def open_results(
         sequential = not all(store.manifest(run.cell) for run in cells)
     if sequential:
         cells = [run for run in cells if run.cell in asked]
-    known = Document.read(document, register=read_register(folder), sequential=record if sequential else None)
+    known = Document.read(
+        document,
+        register=read_register(folder),
+        sequential=record if sequential else None,
+        runs_in=Path(results_dir),
+    )
     return Results(known, load_table(results_dir, cells))
 
 

@@ -40,12 +40,14 @@ MAY_IMPORT = {
     "checks": TRAINING,
     "store": SAID,
     "analysis": STORED,
-    "results": STORED | {"analysis"},
+    "policies": STUDY | {"analysis", ""},
+    "films": STUDY | {"analysis", "policies", ""},
+    "results": STUDY | {"analysis", "policies", "films"},
     "study": STUDY - {"study"} | {""},  # the package itself: where its source lies
     "lab": TRAINING | STORED | {"analysis"},
     "api": STUDY | {"results"},
     "stages": STUDY | {"analysis", "results"},
-    "cli": STUDY | {"analysis", "results", "api", "stages", "experiments", ""},
+    "cli": STUDY | {"analysis", "films", "policies", "results", "api", "stages", "experiments", ""},
     "__main__": {"cli"},
 }
 FREE_OF_TORCH = sorted(STORED | {"analysis", "results", "fields", "registry"})

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from rlbench.cli.algorithms import algorithms, check, lecture, new
+from rlbench.cli.policies import evaluate, watch
 from rlbench.cli.report import agreement, figures, report
 from rlbench.cli.run import compare, run
 from rlbench.cli.status import plan, status
@@ -77,5 +78,8 @@ def main(ctx: click.Context, debug: bool) -> None:
     leave_quickly()
 
 
-for command in (run, status, report, figures, compare, plan, agreement, algorithms, check, new, lecture):
+for command in (
+    *(run, status, report, figures, evaluate, watch),
+    *(compare, plan, agreement, algorithms, check, new, lecture),
+):
     main.add_command(command)

@@ -237,7 +237,7 @@ def compare(
         for values, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
             if not values:
                 raise click.UsageError(f"Missing {what}.")
-        results, fine = _train(names, _environments(environments, arguments), baseline, options)
+        results, fine = _train(names, environments_of(environments, arguments), baseline, options)
         folder = home(options.results, results.experiment.name)
     page = results.report(Path(out) if out else make_folder(folder, options.results), kinds, show_progress)
     for note in results.experiment.notes:
@@ -248,7 +248,7 @@ def compare(
         ctx.exit(FAILED_RUNS)
 
 
-def _environments(texts: Sequence[str], arguments: Sequence[str]) -> list[Environment]:
+def environments_of(texts: Sequence[str], arguments: Sequence[str]) -> list[Environment]:
     """Return environments with the same arguments; what registers them is run here, or in the working folder."""
     from rlbench.records import Environment
     from rlbench.study.environments import bound

@@ -7,7 +7,7 @@
 The same runs and the same seed give the same bytes: nothing here reads a clock.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from rlbench.analysis.draw.style import styles_of
@@ -25,12 +25,16 @@ _ON_PAGE_ROWS = 400  # the page shows tables up to this length; the files hold a
 
 
 def write_report(
-    results: JudgedResults, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None
+    results: JudgedResults,
+    out_dir: str | Path,
+    kinds: Collection[str] = (),
+    progress: Progress = lambda *_: None,
+    strips: Sequence[Picture] = (),
 ) -> Path:
     """Write the report of an experiment and return its page.
 
-    `kinds` are those of files of figures, "pdf" and "png", beside SVG. Figures and tables of an earlier report in
-    `out_dir` that this one does not have are removed.
+    `kinds` are those of files of figures, "pdf" and "png", beside SVG; `strips` are pictures of what policies do.
+    Figures and tables of an earlier report in `out_dir` that this one does not have are removed.
 
     Raises:
         RlbenchError: no run was planned, or `out_dir` cannot be written.
@@ -41,7 +45,7 @@ def write_report(
     with explained(f"Cannot write the report to {out}"):
         figures = fresh_folder(out, "figures")
         write_tables(tables, fresh_folder(out, "tables"))
-        drawn = render(pictures(results), figures, kinds, progress)
+        drawn = render([*pictures(results), *strips], figures, kinds, progress)
         write(out / PAGE, page_html(results, tables, drawn, kinds, made_from(results, kinds, out)), inside=out)
     return out / PAGE
 
@@ -62,7 +66,7 @@ def page_html(
     # Beside the answer, where there is one, stand the curves over all environments, or of the only one.
     curves = [picture for picture in shown if picture.name == "learning-curves-all"] or shown
     first = curves[0] if opening and curves else None
-    for picture in shown:
+    for picture in sorted(shown, key=lambda picture: not picture.files):  # what policies do comes first
         if picture is not first:
             sections.setdefault(picture.section, []).append(picture)
     return page(

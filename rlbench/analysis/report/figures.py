@@ -9,7 +9,7 @@ import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import ceil
 from multiprocessing import get_context
@@ -35,7 +35,7 @@ from rlbench.analysis.scores.metrics import axis_label, measure, metric_name
 from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.analysis.stats.estimates import Band, Estimate, interval_name
 from rlbench.claims import RETURNS, Claim
-from rlbench.files import file_name
+from rlbench.files import file_name, write
 from rlbench.records import OF_EVALUATIONS
 
 _WORTH_PROCESSES = 30  # figures from which on it pays to write their files in processes of their own
@@ -44,19 +44,25 @@ _MOST_PROCESSES = 4
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a report: `make` draws it, `alt` describes it to those who cannot see it, `uri` is it on the page."""
+    """A figure of a report: `make` draws it, `alt` describes it to those who cannot see it, `uri` is it on the page.
+
+    One that is not drawn here has its `files` by their kinds, "png" and perhaps a film, "webp", with the URI `film`.
+    """
 
     name: str
     section: str
     title: str
     caption: str
     alt: str
-    make: Callable[[], Figure]
+    make: Callable[[], Figure] | None = None
     wide: bool = False
     uri: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    film: str = ""
 
     def draw(self) -> Figure:
         """Return the figure, in the style of a report."""
+        assert self.make is not None
         with styled("report"):
             return self.make()
 
@@ -64,7 +70,12 @@ class Picture:
 def render(
     pictures: Sequence[Picture], directory: Path, kinds: Collection[str], progress: Progress = lambda *_: None
 ) -> list[Picture]:
-    """Draw pictures, write NAME.svg and files of `kinds` into a directory that exists, and return them with URIs."""
+    """Draw pictures, write NAME.svg and files of `kinds` into a directory that exists, and return them with URIs.
+
+    Those that have their files already come last.
+    """
+    given = [picture for picture in pictures if picture.files]
+    pictures = [picture for picture in pictures if not picture.files]
     processes = min(os.cpu_count() or 1, _MOST_PROCESSES) if len(pictures) >= _WORTH_PROCESSES else 0
     drawn: list[Picture] = []
     with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:  # which start when they are given work
@@ -73,14 +84,23 @@ def render(
             uri = left[done].result() if left else _save(picture.draw(), picture.name, directory, kinds)
             drawn.append(replace(picture, uri=uri))
             progress("figures drawn", done + 1, len(pictures))
+    for picture in given:
+        for kind, data in picture.files.items():
+            write(directory / f"{picture.name}.{kind}", data, inside=directory)
+        uris = {kind: _uri(f"image/{kind}", data) for kind, data in picture.files.items()}
+        drawn.append(replace(picture, uri=uris["png"], film=uris.get("webp", "")))
     return drawn
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _save(figure: Figure, name: str, directory: Path, kinds: Collection[str]) -> str:
     with styled("report") as style:
         frame.settle(figure)
         files = frame.write_figure(figure, directory, name, style.dpi, {"svg", *kinds})
-    return "data:image/svg+xml;base64," + base64.b64encode(files["svg"]).decode("ascii")
+    return _uri("image/svg+xml", files["svg"])
 
 
 # The figures of an experiment

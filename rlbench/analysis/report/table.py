@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,11 @@ from rlbench.analysis.stats.estimates import Estimate
 from rlbench.files import folder, read_bytes, write
 
 PAGE = "report.html"
-_ENDINGS = {"figures": (".svg", ".pdf", ".png"), "tables": (".csv", ".md", ".tex"), "runs": (".parquet", ".md")}
+_ENDINGS = {
+    "figures": (".svg", ".pdf", ".png", ".webp"),
+    "tables": (".csv", ".md", ".tex"),
+    "runs": (".parquet", ".md"),
+}
 
 
 def page(template: str, **values: Any) -> str:
@@ -67,6 +72,7 @@ def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     read = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".csv")]
     files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*")) if path.is_file()]
     facts = [asked, results.references, results.seed, results.metrics, sorted(kinds)]
+    facts += [find_spec("pygame") is not None]  # which draws film strips
     facts += [path.name for path in files]
     facts += [version(library) for library in ("matplotlib", "numpy", "pandas", "scipy", "seaborn")]
     total = hashlib.sha256(json.dumps(facts, default=str).encode())

@@ -67,6 +67,9 @@ OF_RUNS: Mapping[str, Quantity] = {
     "eval_best": Quantity(
         "best evaluated return", "the highest mean return of an evaluation, which chance makes too high"
     ),
+    "eval_gain": Quantity(
+        "gain without exploration", "the final policy's return with its most likely actions less that with sampled ones"
+    ),
     "score": Quantity("score"),
     "drop": Quantity("drop", "by how much the end of a run's learning curve lies below its highest point"),
     "seconds": Quantity("seconds per run", "a run's share of the time that its batch of runs took"),

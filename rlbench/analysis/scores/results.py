@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -39,7 +40,8 @@ class Document:
     `environments` are labels; `unlike_registered` those that have no more than an id in common with Gymnasium's.
     `json` is the document as it is stored. Beside what was asked: the `register` of the claims, oldest entry first;
     the record of the interim analyses (`sequential`) where seeds were added in stages; of runs made elsewhere the name
-    of their file (`source`), its `digest`, `notes` on what could not be used, and where they were `compared`.
+    of their file (`source`), its `digest`, `notes` on what could not be used, and where they were `compared`; of others
+    the results folder that their runs are stored in (`runs_in`).
     """
 
     name: str = ""
@@ -57,6 +59,7 @@ class Document:
     digest: str = ""
     notes: Sequence[str] = ()
     compared: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    runs_in: Path | None = None
 
     @staticmethod
     def read(json: JSON, **known: Any) -> Document:

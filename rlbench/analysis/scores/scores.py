@@ -22,6 +22,8 @@ eval_auc, eval_final, eval_final_sampled, eval_best
     each of which counts for the steps since the one before; the last of them; the last one with sampled actions; and
     the highest. The first, second and fourth are of the most likely actions. `eval_best` is a maximum of noisy numbers:
     more evaluations, or fewer episodes in each, make it higher, and no policy that is kept need be that good.
+eval_gain
+    eval_final less eval_final_sampled: what exploration costs the final policy.
 
 An episode belongs to the step at which it ended, and one still running at the end of training is not counted. `used`
 marks the runs that enter statistics: finished ones with at least one ended episode and no return that is NaN or beyond
@@ -257,10 +259,12 @@ def scores(tables: Tables, references: Mapping[str, Reference] | None = None, po
     if is_evaluated(tables):
         table, evaluated = table.join(_evaluated(tables.updates), on="cell"), OF_EVALUATIONS
     table = with_normalised(table, [*_OF_CURVES, *evaluated], references)
-    # A difference of two returns: what a random policy scores cancels.
+    # Differences of two returns: what a random policy scores cancels.
+    if evaluated:
+        table["eval_gain"] = table["eval_final"] - table["eval_final_sampled"]
     scales = [reference(environment, references) for environment in table["environment"]]
     unit = [np.nan if scale is None else abs(scale.target - scale.random) for scale in scales]
-    return table.assign(drop_normalised=table["drop"] / unit)
+    return table.assign(**{f"{name}_normalised": table[name] / unit for name in ("drop", "eval_gain") if name in table})
 
 
 def is_evaluated(tables: Tables) -> bool:

@@ -1,0 +1,152 @@
+"""`rlbench evaluate` and `rlbench watch`: what becomes of the policies that are kept with the runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rlbench.cli.experiments import stored_results
+from rlbench.cli.options import CHANGES, EVALUATION, Option, RunOptions, takes
+from rlbench.cli.output import print_table, show_progress
+from rlbench.cli.run import environments_of
+from rlbench.errors import RlbenchError, explained
+
+if TYPE_CHECKING:
+    from rlbench.policies import Evaluated, Seed
+
+_RUNS = (*CHANGES, "seeds", "first_seed", "steps", *EVALUATION)
+
+
+def _known_seed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Seed:
+    if value is None or value in ("best", "median", "worst"):
+        return value
+    if not value.isdecimal():
+        raise click.BadParameter(f"It is a seed, or best, median or worst, not {value}.", ctx, parameter)
+    return int(value)
+
+
+def _seed(text: str, default: str | None = None) -> Option:
+    return click.option("--seed", callback=_known_seed, default=default, metavar="best|median|worst|N", help=text)
+
+
+@click.command()
+@click.argument("experiment", metavar="FILE|NAME")
+@click.option("--arm", help="Only this arm.")
+@click.option("--environment", help="Only the policies trained in this environment.")
+@_seed("Only this seed, or the best, median or worst of an arm on an environment.")
+@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Per run and kind.")
+@click.option(
+    "--deterministic/--sampled", default=None, help="Only with the most likely actions, or only with sampled ones."
+)
+@click.option("--on", metavar="[FILE.py:|MODULE:]ID", help="Another environment, with the same spaces.")
+@click.option("--out", metavar="FILE.csv", help="Also write every episode, with what its environment was reset with.")
+@takes(*_RUNS)
+def evaluate(
+    experiment: str,
+    arm: str | None,
+    environment: str | None,
+    seed: Seed,
+    episodes: int,
+    deterministic: bool | None,
+    on: str | None,
+    out: str | None,
+    options: RunOptions,
+) -> None:
+    """Play fresh episodes with the policies that an experiment has learnt, apart from any training.
+
+    All runs play the same episodes. The run is the unit: its episodes are averaged first, and intervals are over runs.
+    For other runs than those of a FILE, repeat the options of `rlbench run`.
+
+    \b
+    rlbench evaluate ppo-vs-reinforce
+    rlbench evaluate ppo-vs-reinforce --arm ppo-clip --seed best --episodes 1000
+    rlbench evaluate pendulum --on Pendulum-v1 --sampled
+    """
+    results = stored_results(experiment, options)
+    from rlbench.analysis.format import csv_text
+    from rlbench.policies import KINDS, chosen, evaluate_runs, summarised
+
+    kinds = KINDS if deterministic is None else (KINDS[0] if deterministic else KINDS[1],)
+    (place,) = environments_of([on], []) if on else (None,)
+    runs = chosen(results, arm, environment, seed)
+    table = evaluate_runs(results, runs, episodes=episodes, kinds=kinds, on=place, progress=show_progress)
+    if out:
+        with explained(f"Cannot write {out}"):
+            Path(out).write_text(csv_text(table), encoding="utf-8")
+    _show(summarised(results, table), kinds, ranked=isinstance(seed, str))
+
+
+def _show(found: list[Evaluated], kinds: tuple[str, ...], *, ranked: bool) -> None:
+    """Print what evaluations came to: a row per arm and environment, and what is to be known to read it."""
+    from rlbench.analysis.format import form_of, number, text
+    from rlbench.analysis.stats.estimates import interval_name
+
+    rows, words = [["environment", "arm", "runs", *kinds, "length"]], {"deterministic": "the most likely actions"}
+    forms = {one.environment: form_of([o.mean for o in found if o.environment == one.environment]) for one in found}
+    for place, arm in dict.fromkeys((one.environment, one.arm) for one in found):
+        here = {one.actions: one for one in found if (one.environment, one.arm) == (place, arm)}
+        means = [text(here[kind].mean, forms[place]) for kind in kinds]
+        first = here[kinds[0]]
+        rows.append([place, arm, str(first.runs), *means, number(first.length)])
+    print_table(rows, words=(0, 1))
+    named = " and ".join(words.get(kind, "sampled actions") for kind in kinds)
+    click.echo(
+        f"\nMean return of {found[0].episodes} episodes per run with {named}, the same episodes for all runs; in "
+        f"brackets the {interval_name([one.mean for one in found])} over runs."
+    )
+    for one in found if not ranked else []:
+        if one.runs > 1 and one.actions == kinds[0]:
+            form = forms[one.environment]
+            click.echo(
+                f"{one.arm} on {one.environment}: the best of {one.runs} seeds, {one.best}, has "
+                f"{number(one.claimed, form)}; chosen by half of the episodes, it has {number(one.fair, form)} in the "
+                f"other half. A further run is expected at the mean, {number(one.mean.point, form)}."
+            )
+    if ranked:
+        click.echo("Chosen among several seeds: a further run is expected at the mean of all of them, not here.")
+
+
+@click.command()
+@click.argument("experiment", metavar="FILE|NAME")
+@click.option("--arm", "arms", multiple=True, help="An arm; repeatable. Default: all, side by side.")
+@click.option("--environment", help="Where to; default: the only one.")
+@_seed("The run of each arm to watch: a seed, or the best, median or worst.", default="median")
+@click.option("--episodes", type=click.IntRange(min=1), default=3, show_default=True, help="One after the other.")
+@click.option("--sampled", is_flag=True, help="With sampled actions instead of the most likely ones.")
+@click.option("--out", metavar="FILE.mp4|FILE.gif", help="The film; default: NAME-ENVIRONMENT.mp4.")
+@takes(*_RUNS)
+def watch(
+    experiment: str,
+    arms: tuple[str, ...],
+    environment: str | None,
+    seed: Seed,
+    episodes: int,
+    sampled: bool,
+    out: str | None,
+    options: RunOptions,
+) -> None:
+    """Film what the policies of an experiment do: MP4 or GIF, several arms side by side, without a display.
+
+    It needs rlbench[video]. All arms play the same episodes.
+
+    \b
+    rlbench watch ppo-vs-reinforce --environment CartPole-v1
+    rlbench watch ppo-vs-reinforce --arm ppo-clip --environment CartPole-v1 --seed best --out pole.gif
+    """
+    from rlbench.files import file_name
+
+    if out is not None and Path(out).suffix not in (".mp4", ".gif"):
+        raise RlbenchError(f"A film is FILE.mp4 or FILE.gif, not {out!r}.")
+    results = stored_results(experiment, options)
+    from rlbench.films import film
+
+    if environment is None and len(results.environments) > 1:
+        raise RlbenchError(f"Say which environment, with --environment: {', '.join(results.environments)}.")
+    place = environment or results.environments[0]
+    path = Path(out or f"{file_name(f'{results.experiment.name}-{place}')}.mp4")
+    said = film(results, arms or results.arms, place, seed, path, episodes, sampled=sampled, progress=show_progress)
+    for line in said:
+        click.echo(line)
+    click.echo(f"Film: {path}")

@@ -1,0 +1,234 @@
+"""The policies that are kept with the runs of an experiment: choosing one, loading it, evaluating them.
+
+Which number is which. The scores of a report (`auc`, `final`) are returns of the episodes in which a policy learnt: it
+explored, and changed from episode to episode. An evaluation plays fresh episodes with a policy that does not change,
+with its most likely actions (deterministic) or with drawn ones (sampled). The run is the unit: the episodes of a run
+are averaged first, and intervals are over runs, since more episodes of one run say nothing about the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rlbench import registry
+from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.scores import possible_range
+from rlbench.analysis.stats.estimates import Estimate
+from rlbench.analysis.stats.intervals import mean_interval
+from rlbench.errors import RlbenchError, nearest
+from rlbench.records import Environment
+from rlbench.store import Store
+from rlbench.study.environments import bound, registered, specification_of
+from rlbench.study.process import left_as_found
+from rlbench.training.envs.base import ObservationEncoder, action_spec
+from rlbench.training.envs.gymnasium import make_one
+from rlbench.training.evaluation import evaluate, seeds_of
+from rlbench.training.policy import Policy
+
+RANKS = ("best", "median", "worst")
+"""By which runs of an arm on an environment may be chosen, instead of by their seeds."""
+KINDS = ("deterministic", "sampled")
+Seed = int | str | None
+
+
+class Chosen(NamedTuple):
+    """A run of which the policy is kept."""
+
+    arm: str
+    environment: str
+    seed: int
+    cell: str
+
+
+def chosen(results: Results, arm: str | None = None, environment: str | None = None, seed: Seed = None) -> list[Chosen]:
+    """Return the runs whose policies are meant; None stands for all.
+
+    `seed` is a seed or one of `RANKS`: by the return of the final policy where policies were evaluated, else by that of
+    the last tenth of the training, among the runs whose policies are kept; of an even number the median is the lower
+    one. Raises RlbenchError where there is no such arm, environment or run, or none of the policies is kept.
+    """
+    for what, name, known in (("arm", arm, results.arms), ("environment", environment, results.environments)):
+        if name is not None and name not in known:
+            raise RlbenchError(f"There is no {what} {name!r} in these results.{nearest(name, known)}")
+    if isinstance(seed, str) and seed not in RANKS:
+        raise RlbenchError(f"A seed is a whole number, or {', '.join(RANKS)}, not {seed!r}.")
+    if results.experiment.runs_in is None:
+        raise RlbenchError("These runs were made elsewhere, and rlbench has no policies of theirs.")
+    store, scores = Store(results.experiment.runs_in), results.scores
+    rank = "eval_final" if results.is_evaluated else "final"
+    found: list[Chosen] = []
+    for place in [environment] if environment else results.environments:
+        for name in [arm] if arm else results.arms:
+            runs = scores[(scores["arm"] == name) & (scores["environment"] == place)].sort_values("seed")
+            if isinstance(seed, int) and seed not in set(runs["seed"]):
+                listed = ", ".join(map(str, runs["seed"]))
+                raise RlbenchError(f"There is no run of {name} on {place} with seed {seed}; there are {listed}.")
+            if isinstance(seed, int):
+                runs = runs[runs["seed"] == seed]
+            runs = runs[np.array([store.policy(cell) is not None for cell in runs["cell"]], bool)]
+            if isinstance(seed, str):
+                runs = runs.sort_values([rank, "seed"], ascending=[False, True], kind="stable", na_position="last")
+                runs = runs.iloc[[{"best": 0, "median": len(runs) // 2, "worst": -1}[seed]]] if len(runs) else runs
+            found += [Chosen(name, place, *run) for run in zip(map(int, runs["seed"]), runs["cell"], strict=True)]
+    if not found:
+        who = f"{arm or 'any arm'} on {environment or 'any environment'}"
+        raise RlbenchError(
+            f"No policy of {who} is kept in {results.experiment.runs_in}: its runs are not there, did not finish, ran "
+            "with --keep-policies none, or were trained before policies were kept; train them into another --results."
+        )
+    return found
+
+
+def load(
+    results: Results, arm: str | None = None, environment: str | None = None, seed: int | str = "median"
+) -> Policy:
+    """Return the policy of one run, see `chosen`; an arm or an environment may be left out where there is only one."""
+    for what, name, known in (("arm", arm, results.arms), ("environment", environment, results.environments)):
+        if name is None and len(known) > 1:
+            raise RlbenchError(f"Say which {what} is meant: {', '.join(known)}.")
+    (run,) = chosen(results, arm, environment, seed)
+    return _read(results, run)
+
+
+def _read(results: Results, run: Chosen) -> Policy:
+    """Return the policy of a run; RlbenchError where it cannot be used."""
+    runs_in = results.experiment.runs_in
+    assert runs_in is not None
+    store = Store(runs_in)
+    data, manifest = store.policy(run.cell), store.manifest(run.cell)
+    if data is None or manifest is None:
+        raise RlbenchError(f"The policy of {run.arm} on {run.environment}, seed {run.seed}, is not kept any more.")
+
+    def find(name: str) -> Any:
+        cls = registry.load(name)
+        if registry.fingerprint(cls) != manifest["identity"].get("fingerprint"):
+            raise RlbenchError(
+                f"The policy of {name} has a network of its own, and {name} was edited since it was trained; with its "
+                "source of then it can be loaded."
+            )
+        return cls
+
+    try:
+        return Policy(data, find)
+    except ValueError as problem:
+        raise RlbenchError(f"The policy of run {run.cell} cannot be used: {problem}.") from problem
+
+
+def environment_of(results: Results, label: str) -> Environment:
+    """Return an environment of an experiment as it is registered now; RlbenchError where it is not what was trained in.
+
+    Those that Gymnasium does not register itself have to be registered in this process before.
+    """
+    for document in results.experiment.json.get("environments") or []:
+        known = Environment(document["id"], document["options"], wrappers=[*map(tuple, document.get("wrappers", []))])
+        if known.label == label:
+            environment = bound(known)
+            if specification_of(environment) != (document.get("specification") or {}):
+                raise RlbenchError(
+                    f"{label} is not registered here as it was when its runs were trained; import what registers it, "
+                    "or name the experiment's file."
+                )
+            return environment
+    raise RlbenchError(f"The experiment says nothing of the environment {label!r}.")
+
+
+def evaluate_runs(
+    results: Results,
+    runs: Sequence[Chosen],
+    *,
+    episodes: int = 100,
+    kinds: Sequence[str] = KINDS,
+    on: Environment | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> pd.DataFrame:
+    """Return how the policies of runs fare in fresh episodes, the same for all: a row per run, kind and episode.
+
+    Columns: arm, environment (trained in), seed, on (evaluated in), actions, episode, reset_seed (what the environment
+    was reset with), return, length. `on` is another environment with the same spaces. Raises RlbenchError where an
+    environment fails or does not fit.
+    """
+    if episodes < 1:
+        raise RlbenchError(f"An evaluation needs at least one episode, not {episodes}.")
+    groups: dict[tuple[str, str], list[Chosen]] = {}
+    for run in runs:
+        groups.setdefault((run.environment, run.arm), []).append(run)
+    rows, seeds = [], np.array(seeds_of(episodes))
+    for done, ((place, arm), group) in enumerate(groups.items(), start=1):
+        environment = on or environment_of(results, place)
+        policies = [_read(results, run) for run in group]
+        with left_as_found(), registered(environment):
+            _require_fitting(policies[0], environment)
+            for kind in kinds:
+                played = evaluate(policies, environment, episodes, deterministic=kind == KINDS[0])
+                for failure in played.failures.values():
+                    raise RlbenchError(f"{environment.label} {failure.cause} while {arm} was evaluated.")
+                for run, returns, lengths in zip(group, played.returns, played.lengths, strict=True):
+                    columns = {"arm": arm, "environment": place, "seed": run.seed, "on": environment.label}
+                    columns |= {"actions": kind, "episode": np.arange(episodes), "reset_seed": seeds}
+                    rows.append(pd.DataFrame(columns | {"return": returns, "length": lengths}))
+        progress("arms evaluated", done, len(groups))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _require_fitting(policy: Policy, environment: Environment) -> None:
+    """Raise RlbenchError where a policy cannot act in an environment."""
+    env = make_one(environment)
+    try:
+        seen = ObservationEncoder(env.observation_space, environment.id).document()
+        action = action_spec(env.action_space, environment.id)
+    finally:
+        env.close()
+    theirs, ours = (
+        (seen, action.kind, action.sizes),
+        (policy.observe.document(), policy.action.kind, policy.action.sizes),
+    )
+    if theirs != ours:
+        raise RlbenchError(
+            f"A policy trained in {policy.environment.label} cannot act in {environment.label}: its observations or "
+            "actions are others."
+        )
+
+
+class Evaluated(NamedTuple):
+    """What evaluations say of an arm: the mean over runs with its interval, of `runs` runs and `episodes` each.
+
+    `best` is the seed whose mean is the highest, `claimed` that mean, and `fair` the mean of the same seed in other
+    episodes than those that it was chosen by: half of the episodes choose, the other half is averaged, both ways round.
+    The difference is what choosing adds to a score; NaN with fewer than two runs or episodes.
+    """
+
+    arm: str
+    environment: str
+    actions: str
+    runs: int
+    episodes: int
+    mean: Estimate
+    length: float
+    best: int
+    claimed: float
+    fair: float
+
+
+def summarised(results: Results, episodes: pd.DataFrame) -> list[Evaluated]:
+    """Return a summary per environment, arm and kind of actions, in the order of the rows of `evaluate_runs`."""
+    found = []
+    for (place, arm, kind), group in episodes.groupby(["environment", "arm", "actions"], sort=False):
+        wide = group.pivot(index="seed", columns="episode", values="return")
+        of_runs = wide.mean(axis=1, skipna=False)
+        own = group["on"].iloc[0] == place
+        possible = possible_range([str(group["on"].iloc[0])], results.references if own else None)
+        mean = mean_interval([of_runs.dropna().to_numpy()], seed=results.seed, possible=possible)
+        fair = np.nan
+        if min(wide.shape) > 1:
+            halves = [wide.iloc[:, half::2].mean(axis=1).to_numpy() for half in (0, 1)]
+            fair = float(np.mean([halves[1][halves[0].argmax()], halves[0][halves[1].argmax()]]))
+        best = int(of_runs.fillna(-np.inf).to_numpy().argmax())
+        length = float(group["length"].mean())
+        seed, claimed = int(wide.index.to_numpy()[best]), float(of_runs.to_numpy()[best])
+        counts = len(of_runs), wide.shape[1]
+        found.append(Evaluated(str(arm), str(place), str(kind), *counts, mean, length, seed, claimed, fair))
+    return found
