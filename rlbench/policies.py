@@ -8,6 +8,7 @@ are averaged first, and intervals are over runs, since more episodes of one run 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rlbench import registry
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.results import ActionMap, Results
 from rlbench.analysis.scores.scores import possible_range
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.analysis.stats.intervals import mean_interval
@@ -24,9 +25,11 @@ from rlbench.records import Environment
 from rlbench.store import Store
 from rlbench.study.environments import bound, registered, specification_of
 from rlbench.study.process import left_as_found
+from rlbench.training.envs import make
 from rlbench.training.envs.base import ObservationEncoder, action_spec
+from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.envs.gymnasium import make_one
-from rlbench.training.evaluation import evaluate, seeds_of
+from rlbench.training.evaluation import EVALUATION, evaluate, seeds_of
 from rlbench.training.policy import Policy
 
 RANKS = ("best", "median", "worst")
@@ -232,3 +235,112 @@ def summarised(results: Results, episodes: pd.DataFrame) -> list[Evaluated]:
         counts = len(of_runs), wide.shape[1]
         found.append(Evaluated(str(arm), str(place), str(kind), *counts, mean, length, seed, claimed, fair))
     return found
+
+
+_MAP_POINTS = 61  # along each variable
+_MAP_COPIES, _MAP_STEPS = 8, 300  # of what is visited, for the range of the map
+
+
+def action_map(
+    results: Results,
+    environment: str,
+    arms: Sequence[str],
+    variables: Sequence[str] = (),
+    seed: Seed = "median",
+    step: int | None = None,
+) -> ActionMap:
+    """Return what the policies of arms do and expect over the part of the state space that they visit.
+
+    `variables` are one or two names of the state's, by default the usual ones; all others are at the median of what the
+    policies visit. In classic control the state is the simulator's (of a pendulum its angle), elsewhere what is
+    observed, as "observation 0". `step` is a moment of the training that was kept; None: its end. Raises RlbenchError
+    where there is no such variable or policy.
+    """
+    policies = {}
+    for arm in arms:
+        policy = load(results, arm, environment, seed if seed is not None else "median")
+        policies[arm] = policy if step is None else policy.at(step)
+    place = environment_of(results, environment)
+    with left_as_found(), registered(place):
+        visited = np.concatenate([_visited(policy, place) for policy in policies.values()])
+        names = _variables(place, visited.shape[1])
+        for name in variables:
+            if name not in names:
+                raise RlbenchError(f"The state of {environment} has no {name!r}.{nearest(name, names)}")
+        chosen_names = tuple(variables) or (names[2:4] if names[0] == "cart position" else names[:2])
+        if len(chosen_names) > 2:
+            raise RlbenchError(f"A map has one or two variables, not {len(chosen_names)}.")
+        places = [names.index(name) for name in chosen_names]
+        lines = []
+        for at in places:
+            low, high = np.quantile(visited[:, at], [0.005, 0.995]).tolist()
+            lines.append(np.linspace(low, high, _MAP_POINTS))
+        grid = np.meshgrid(*lines, indexing="ij")
+        states = np.tile(np.median(visited, axis=0), (grid[0].size, 1))
+        for at, values in zip(places, grid, strict=True):
+            states[:, at] = values.ravel()
+        encoded = _observed(place, states)
+    parts = []
+    for arm, policy in policies.items():
+        head, value = policy.evaluate(encoded)
+        columns = {"arm": arm, "x": grid[0].ravel(), "y": grid[1].ravel() if len(grid) > 1 else 0.0}
+        parts.append(pd.DataFrame(columns | {"action": _shown(policy, head), "value": value}))
+    first = policies[arms[0]]
+    return ActionMap(pd.concat(parts, ignore_index=True), chosen_names, *_meaning(first))
+
+
+def _visited(policy: Policy, environment: Environment) -> np.ndarray[Any, Any]:
+    """Return states that a policy visits with sampled actions, `[states, S]`."""
+    rng, seen = np.random.default_rng(0), []
+    with contextlib.closing(make(environment, 1, _MAP_COPIES)) as batch:
+        now = batch.reset([EVALUATION])
+        for _ in range(_MAP_STEPS):
+            seen.append(batch.states[0] if isinstance(batch, ClassicBatch) else now[0])
+            now = batch.step(policy.act(now[0], policy.family.draw_noise(rng, (_MAP_COPIES,)))[None]).observation
+    states = np.concatenate(seen).astype(np.float64)
+    for at, name in enumerate(_variables(environment, states.shape[1])):
+        if "angle" in name:
+            states[:, at] = (states[:, at] + np.pi) % (2 * np.pi) - np.pi
+    return states
+
+
+def _variables(environment: Environment, size: int) -> tuple[str, ...]:
+    with contextlib.closing(make(environment, 1, 1)) as batch:
+        known = batch.variables if isinstance(batch, ClassicBatch) else ()
+    return known or tuple(f"observation {at}" for at in range(size))
+
+
+def _observed(environment: Environment, states: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what is observed of states `[n, S]`, encoded, `[n, O]`."""
+    with contextlib.closing(make(environment, 1, 1)) as batch:
+        if not isinstance(batch, ClassicBatch):
+            return states.astype(np.float32)
+    with contextlib.closing(make(environment, 1, len(states))) as batch:
+        assert isinstance(batch, ClassicBatch)
+        batch.reset([EVALUATION])
+        observed: np.ndarray[Any, Any] = batch.place(states[None])[0]
+        return observed
+
+
+def _shown(policy: Policy, head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the number that stands for the action, `[n]`, of heads `[n, H]`: see `_meaning`."""
+    if policy.action.kind == "gaussian":
+        mean = head[:, 0]
+        low, high = policy.action.low, policy.action.high
+        return mean if low is None or high is None else np.clip(mean, low[0], high[0])
+    choices = head[:, : 2 if policy.action.kind == "bernoulli" else policy.action.sizes[0]].astype(np.float64)
+    weights = np.exp(choices - choices.max(axis=1, keepdims=True))
+    shares: np.ndarray[Any, Any] = weights / weights.sum(axis=1, keepdims=True)
+    return shares[:, 1] if shares.shape[1] == 2 else shares[:, -1] - shares[:, 0]
+
+
+def _meaning(policy: Policy) -> tuple[str, tuple[float, float] | None]:
+    """Return what of the action is shown, and its range: of several numbers or choices that of the first."""
+    first = int(np.ravel(policy.action.start)[0]) if policy.action.start is not None else 0
+    if policy.action.kind == "gaussian":
+        ends = [np.nan if bound is None else float(bound[0]) for bound in (policy.action.low, policy.action.high)]
+        return "mean action", (ends[0], ends[1]) if np.isfinite(ends).all() else None
+    size = 2 if policy.action.kind == "bernoulli" else policy.action.sizes[0]
+    if size == 2:
+        return f"P(action {first + 1})", (0.0, 1.0)
+    return f"P(action {first + size - 1}) − P(action {first})", (-1.0, 1.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import pandas as pd
 
 from rlbench.analysis.judge.verdicts import JudgedResults
-from rlbench.analysis.scores.results import Document
+from rlbench.analysis.scores.results import ActionMap, Document
 from rlbench.errors import RlbenchError
 from rlbench.files import COUNT, LABEL, NAME, TEXT, Each, check, read_json
 from rlbench.records import Environment
@@ -167,6 +167,52 @@ class Results(JudgedResults):
 
         place = None if on is None else bound(Environment(on) if isinstance(on, str) else on)
         return evaluate_runs(self, chosen(self, arm, environment, seed), episodes=episodes, on=place)
+
+    @property
+    def keeps_policies(self) -> bool:
+        """Whether the policies of any of these runs are kept."""
+        if self.experiment.runs_in is None or self.measured:
+            return False
+        store = Store(self.experiment.runs_in)
+        return any(store.keeps_policy(cell) for cell in self.runs["cell"])
+
+    def action_map(
+        self,
+        environment: str,
+        arms: Sequence[str],
+        variables: Sequence[str] = (),
+        seed: int | str = "median",
+        step: int | None = None,
+    ) -> ActionMap:
+        """Return what policies do, and what they expect, over one or two variables of the state that they visit.
+
+        In classic control the variables are the simulator's, such as "pole angle", elsewhere "observation 0" and so on;
+        all others are at the median of what is visited. `step` is a kept moment of the training instead of its end.
+        """
+        from rlbench.policies import action_map
+
+        return action_map(self, environment, arms, variables, seed, step)
+
+    def plot_action_map(
+        self,
+        ax: Axes | None = None,
+        environment: str | None = None,
+        arm: str | None = None,
+        *,
+        variables: Sequence[str] = (),
+        quantity: Literal["action", "value"] = "action",
+        seed: int | str = "median",
+        step: int | None = None,
+    ) -> Axes:
+        """Draw what the policy of an arm does over the states that it visits, or what it expects (`quantity` "value").
+
+        Of the first arm and the first environment unless others are named.
+        """
+        from rlbench.analysis import draw
+
+        place, shown = environment or self.environments[0], arm or self.arms[0]
+        found = self.action_map(place, [shown], variables, seed, step)
+        return draw.plot_action_map(found, shown, quantity, ax=ax)
 
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.

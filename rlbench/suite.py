@@ -62,6 +62,7 @@ class Showpiece:
                   training         a column of the updates over training: median and quartiles of the runs
                   distribution     a column of the updates: quantiles over all updates of each arm
                   scatter          a score against another metric, one dot per arm
+                  policy-map       what the median policy of each arm does over two variables of the state
                   effective-ratio  min(r A, clip(r) A) / A of PPO's objective; needs no runs
     experiment    the name of a member of the suite; of `stability` and `dose` also several
     arms          labels, in the order in which they are listed; empty: all
@@ -77,7 +78,7 @@ class Showpiece:
     labels        what arms, variants or environments are called in the figure
     relative_to   of `stability`: the value that counts as 1, by field or by line; else that of an arm which leaves the
                   field as it is, else the best one of these runs
-    field         the swept field, or several; empty: every field that is swept
+    field         the swept field, or several; empty: every field that is swept; of `policy-map` the variables
     """
 
     name: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -113,6 +115,16 @@ def show_comparisons(results: Results) -> None:
         why = why or ["No two arms have runs on the same two environments."]
         click.echo(f"\nThere is no answer over all environments. {' '.join(why)}")
     click.echo()
+
+
+def show_next(results: Results, options: Sequence[str]) -> None:
+    """Print the commands that follow a comparison whose policies are kept, to be typed as they stand."""
+    name, place = shlex.quote(results.experiment.name), shlex.quote(results.environments[0])
+    where = f" --environment {place}" if len(results.environments) > 1 else ""
+    click.echo(f"Next: {' '.join(['rlbench evaluate', name, *options])}")
+    installed = all(importlib.util.find_spec(package) for package in ("imageio", "imageio_ffmpeg"))
+    hint = "" if installed else "  # after pip install 'rlbench[video]'"
+    click.echo(f"      {' '.join([f'rlbench watch {name}{where}', *options])}{hint}")
 
 
 def _show_counts(comparisons: Sequence[Comparison]) -> None:

@@ -15,8 +15,18 @@ from rlbench.errors import RlbenchError, explained
 
 if TYPE_CHECKING:
     from rlbench.policies import Evaluated, Seed
+    from rlbench.results import Results
 
 _RUNS = (*CHANGES, "seeds", "first_seed", "steps", *EVALUATION)
+
+
+def _opened(experiment: str, options: RunOptions) -> Results:
+    """Return the stored results of an experiment, of which plugins may build networks and register environments."""
+    from rlbench import registry
+
+    for file in options.plugin:
+        registry.add_file(file)
+    return stored_results(experiment, options)
 
 
 def _known_seed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Seed:
@@ -64,7 +74,7 @@ def evaluate(
     rlbench evaluate ppo-vs-reinforce --arm ppo-clip --seed best --episodes 1000
     rlbench evaluate pendulum --on Pendulum-v1 --sampled
     """
-    results = stored_results(experiment, options)
+    results = _opened(experiment, options)
     from rlbench.analysis.format import csv_text
     from rlbench.policies import KINDS, chosen, evaluate_runs, summarised
 
@@ -139,7 +149,7 @@ def watch(
 
     if out is not None and Path(out).suffix not in (".mp4", ".gif"):
         raise RlbenchError(f"A film is FILE.mp4 or FILE.gif, not {out!r}.")
-    results = stored_results(experiment, options)
+    results = _opened(experiment, options)
     from rlbench.films import film
 
     if environment is None and len(results.environments) > 1:

@@ -225,7 +225,7 @@ def compare(
     rlbench compare ppo-clip --set ppo-clip.clip=0.1,0.2,0.4 --env Acrobot-v1 --baseline "ppo-clip clip=0.2"
     rlbench compare --from runs.csv --baseline sac --reference Walker2d-v5=2,5000
     """
-    from rlbench.cli.output import show_comparisons, show_progress
+    from rlbench.cli.output import show_comparisons, show_next, show_progress
     from rlbench.store.folders import home
 
     if file is not None:
@@ -244,6 +244,9 @@ def compare(
         click.echo(f"warning: {note}", err=True)
     show_comparisons(results)
     click.echo(f"Report: {page}")
+    if results.keeps_policies:
+        plugins = [text.rpartition(":")[0] for text in environments if ".py:" in text]
+        show_next(results, [*given(ctx, "plugin", "results"), *(f"--plugin {shlex.quote(file)}" for file in plugins)])
     if not fine:
         ctx.exit(FAILED_RUNS)
 

@@ -191,6 +191,10 @@ class Store:
         """Return the policy of a trusted entry, as `rlbench.training.policy` keeps it; None where there is none."""
         return self._trusted(cell, lambda path: policy_bytes(path, read_manifest(path)))
 
+    def keeps_policy(self, cell: str) -> bool:
+        """Return whether there is a policy in an entry, which may turn out to be damaged."""
+        return (self.directory / cell / POLICY).is_file()
+
     def drop_policy(self, cell: str) -> None:
         """Remove the policy of a run, which stays as it is otherwise."""
         with self.locked(), contextlib.suppress(OSError):

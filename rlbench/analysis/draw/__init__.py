@@ -6,7 +6,7 @@ in all figures (`style`). Figures for a paper and for slides are declared by a `
 them, or the usual ones of every experiment, and `write_showpieces` writes them.
 """
 
-from rlbench.analysis.draw.curves import plot_diagnostics, plot_learning_curves, plot_reached
+from rlbench.analysis.draw.curves import plot_action_map, plot_diagnostics, plot_learning_curves, plot_reached
 from rlbench.analysis.draw.figures import draw_all, usual, write_showpieces
 from rlbench.analysis.draw.rows import plot_aggregate, plot_difference, plot_improvement, plot_profile, plot_scores
 from rlbench.analysis.draw.spec import Drawn
@@ -16,6 +16,7 @@ __all__ = [
     "Drawn",
     "arm_styles",
     "draw_all",
+    "plot_action_map",
     "plot_aggregate",
     "plot_diagnostics",
     "plot_difference",

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, styles_of
 from rlbench.analysis.scores.metrics import axis_label, steps_to_threshold
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.results import ActionMap, Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
 from rlbench.analysis.stats.estimates import Array
 from rlbench.analysis.stats.intervals import curve_band, iqm_band
@@ -205,6 +205,36 @@ def plot_reached(
             frame.run_counts(results.scores, results.arms, environment),
         )
     return ax
+
+
+# What policies do
+
+
+def plot_action_map(found: ActionMap, arm: str, quantity: str = "action", *, ax: Axes | None = None) -> Axes:
+    """Draw the action of a policy, or the value that it expects, over the variables of a map."""
+    with frame.drawing(ax) as ax:
+        draw_action_map(ax, found, arm, quantity)
+        ax.set_title(f"{arm}: {found.action if quantity == 'action' else quantity}")
+    return ax
+
+
+def draw_action_map(ax: Axes, found: ActionMap, arm: str, quantity: str) -> None:
+    """Draw one map: colours over two variables with their scale beside them, a line over one."""
+    table = found.table[found.table["arm"] == arm]
+    ax.set_xlabel(found.names[0])
+    if len(found.names) == 1:
+        ax.plot(table["x"], table[quantity])
+        ax.set_ylabel(found.action if quantity == "action" else quantity)
+        return
+    wide = table.pivot(index="y", columns="x", values=quantity)
+    low, high = (found.limits or (None, None)) if quantity == "action" else (None, None)
+    colors = "PuOr" if quantity == "action" else "cividis"
+    mesh = ax.pcolormesh(
+        wide.columns, wide.index, wide, cmap=colors, vmin=low, vmax=high, shading="nearest", rasterized=True
+    )
+    ax.set_ylabel(found.names[1])
+    ax.grid(False)
+    ax.figure.colorbar(mesh, ax=ax)
 
 
 # Columns of the updates

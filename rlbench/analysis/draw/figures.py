@@ -14,7 +14,13 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from rlbench.analysis.draw import axes, frame, marks
-from rlbench.analysis.draw.curves import curve_numbers, draw_learning_curves, quantile_numbers, training_numbers
+from rlbench.analysis.draw.curves import (
+    curve_numbers,
+    draw_action_map,
+    draw_learning_curves,
+    quantile_numbers,
+    training_numbers,
+)
 from rlbench.analysis.draw.spec import (
     FEWEST,
     Drawn,
@@ -33,7 +39,7 @@ from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import reference
 from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, explained, nearest
-from rlbench.files import write
+from rlbench.files import file_name, write
 from rlbench.suite import Showpiece
 
 # The kinds of figures
@@ -306,6 +312,35 @@ def ratio(piece: Showpiece, style: Style) -> Drawn:
     )
 
 
+def policy_map(spec: Resolved) -> Drawn:
+    """What the median policy of each arm does over two variables of the state, and what it expects, side by side."""
+    results, place = spec.first, spec.environments[0]
+    if len(spec.environments) > 1 and not spec.piece.environments:
+        raise frame.CannotDraw(f"there are several environments: {', '.join(spec.environments)}; name one.")
+    try:
+        found = results.action_map(place, spec.arms, spec.piece.swept if spec.piece.field else ())
+    except RlbenchError as problem:
+        raise frame.CannotDraw(f"{problem}") from problem
+    named = {"action": found.action, "value": "value"}
+    panels = {f"{spec.called(arm)}: {named[what]}": (arm, what) for what in named for arm in spec.arms}
+
+    def draw(panel: str, ax: Axes, _: bool) -> None:
+        draw_action_map(ax, found, *panels[panel])
+
+    def numbers(arm: str, what: str) -> marks.Numbers:
+        own = found.table[found.table["arm"] == arm]
+        return marks.Numbers(own.rename(columns={"arm": "line", what: "point"})[["line", "x", "y", "point"]], [])
+
+    text = (
+        f"What the policy of the median run of each arm does on {place}, over {' and '.join(found.names)}: "
+        f"{found.action}, and the value that it expects (each in units of its own training). Other variables of the "
+        "state are at the median of what the policies visit."
+    )
+    tables = {panel: numbers(*which) for panel, which in panels.items()}
+    runs = runs_of(results, spec.arms, [place])
+    return spec.figure(tables, draw, text, "", "One policy of each arm", runs=runs, tall=1.2)
+
+
 KINDS: Mapping[str, Callable[[Resolved], Drawn]] = {
     "curves": curves,
     "dose": dose,
@@ -313,6 +348,7 @@ KINDS: Mapping[str, Callable[[Resolved], Drawn]] = {
     "training": training,
     "distribution": distribution,
     "scatter": scatter,
+    "policy-map": policy_map,
 }
 WITHOUT_RUNS = "effective-ratio"
 
@@ -320,6 +356,8 @@ WITHOUT_RUNS = "effective-ratio"
 # Drawing and writing
 
 _MOST = 10  # arms in one figure that nobody chose
+_MAPPED = 4  # in one map
+_SMALL_STATES = ("CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")  # of which a map says much
 
 
 def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
@@ -360,7 +398,7 @@ def missing(piece: Showpiece, members: Mapping[str, Results]) -> list[str]:
 
 
 def usual(name: str, results: Results) -> list[Showpiece]:
-    """Return what is drawn of an experiment that declares no figures: curves, KL per update, and what was swept.
+    """Return what is drawn of an experiment that declares no figures: curves, KL per update, policies, what was swept.
 
     Of many arms there are no curves and no KL: such a figure has to be declared, with some of them.
     """
@@ -370,6 +408,11 @@ def usual(name: str, results: Results) -> list[Showpiece]:
         pieces.append(Showpiece(f"{name}-curves", "curves", name, title="Learning curves"))
     if few and "kl" in results.updates and results.updates["kl"].notna().any():
         pieces.append(Showpiece(f"{name}-kl", "distribution", name, title="KL divergence per update"))
+    for place in results.environments if few and len(results.arms) <= _MAPPED else ():
+        if place.partition("(")[0] in _SMALL_STATES and results.keeps_policies:
+            label = f"{name}-policy-map-{place}" if len(results.environments) > 1 else f"{name}-policy-map"
+            title = f"What the policies do on {place}"
+            pieces.append(Showpiece(file_name(label), "policy-map", name, environments=[place], title=title))
     swept = [sweep.field for sweep in find_sweeps(results.arm_entries.values()) if len(sweep.values) >= FEWEST]
     metric = "auc_normalised" if results.scores["auc_normalised"].notna().any() else "auc"
     for swept_field in dict.fromkeys(swept) if learned else ():

@@ -103,6 +103,19 @@ class View(NamedTuple):
     colors: Mapping[str, str]
 
 
+class ActionMap(NamedTuple):
+    """What policies do over two variables of the state, or one.
+
+    `table` has the columns arm, x, y (0 where there is one variable), action and value; `names` are those of the
+    variables, `action` says what of the action is shown, and `limits` between which ends; None where there are none.
+    """
+
+    table: pd.DataFrame
+    names: tuple[str, ...]
+    action: str
+    limits: tuple[float, float] | None
+
+
 class Results:
     """The runs of an experiment, as tidy DataFrames; nothing is compared here.
 
@@ -278,6 +291,15 @@ class Results:
     def claims(self) -> tuple[Claim, ...]:
         """The claims that the experiment makes."""
         return self.experiment.claims
+
+    @property
+    def keeps_policies(self) -> bool:
+        """Whether policies may be kept with these runs."""
+        return False
+
+    def action_map(self, environment: str, arms: Sequence[str], variables: Sequence[str] = ()) -> ActionMap:
+        """Return what the policies of arms do over one or two variables of the state; RlbenchError without policies."""
+        raise RlbenchError("The policies of these runs are not kept here.")
 
     def known_environment(self, environment: str | None) -> str | None:
         """Return the name of an environment, or None; RlbenchError for one that the results do not have."""

@@ -355,6 +355,11 @@ class ClassicBatch:
         return observation.reshape(*self._shape, -1)
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of a state's numbers."""
+        return self._dynamics.variables
+
+    @property
     def states(self) -> Array:
         """The states of all copies, `[R, N, S]`, as `Dynamics` has them."""
         return self._state.reshape(*self._shape, -1).copy()

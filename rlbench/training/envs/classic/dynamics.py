@@ -32,6 +32,7 @@ class Dynamics(ABC):
     """
 
     options: ClassVar[frozenset[str]] = frozenset()  # the constructor's keyword arguments that are understood
+    variables: ClassVar[tuple[str, ...]]  # names of the S numbers
     advance: ClassVar[Callable[..., None]]
     constants: npt.NDArray[np.float64]
 
@@ -65,6 +66,7 @@ class CartPole(Dynamics):
     """`gymnasium.envs.classic_control.CartPoleEnv`; state: position, velocity, angle, angular velocity."""
 
     options = frozenset({"sutton_barto_reward"})
+    variables = ("cart position", "cart velocity", "pole angle", "pole velocity")
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         names = (
@@ -135,6 +137,7 @@ class _MountainCar(Dynamics):
 class MountainCar(_MountainCar):
     """`gymnasium.envs.classic_control.MountainCarEnv`; state: position and velocity."""
 
+    variables = ("position", "velocity")
     _engine = ("force", "gravity")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
@@ -162,6 +165,7 @@ class MountainCarContinuous(_MountainCar):
     double precision.
     """
 
+    variables = ("position", "velocity", "just reset")
     _engine = ("min_action", "max_action", "power")
 
     def draw(self, generator: np.random.Generator) -> npt.NDArray[Any]:
@@ -201,6 +205,7 @@ class Pendulum(Dynamics):
     """`gymnasium.envs.classic_control.PendulumEnv`; state: angle (0 is upright) and angular velocity."""
 
     options = frozenset({"g"})
+    variables = ("angle", "velocity")
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         c: Any = env
@@ -282,6 +287,8 @@ class Acrobot(Dynamics):
 
     The equations are Gymnasium's default, those of "the book" (Sutton and Barto, Reinforcement Learning, 1998).
     """
+
+    variables = ("first angle", "second angle", "first velocity", "second velocity")
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         c: Any = env
