@@ -40,8 +40,8 @@ def run(
     seconds, never if 0; the same call continues after an interruption. `time_limit`, seconds, is what a step of an
     environment may take (60 if None, 0: for ever); a worker that gives no sign of life for ten times as long is
     ended. `executor` is "local", or "ray" to train on the Ray cluster at `address` (None: RAY_ADDRESS, the one that
-    runs on this machine, or one started for the call). `keep_policies` is "all", "best", "none" or, if None, all that
-    take at most 1 MiB.
+    runs on this machine, or one started for the call). `keep_policies` is "all", "every" (also as they were at each
+    evaluation), "best" (of the best seed of an arm on an environment), "none" or, if None, all that take at most 1 MiB.
     """
     from rlbench.store.folders import seems_stored
 

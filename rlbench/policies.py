@@ -247,19 +247,18 @@ def action_map(
     arms: Sequence[str],
     variables: Sequence[str] = (),
     seed: Seed = "median",
-    step: int | None = None,
+    steps: Sequence[int] = (),
 ) -> ActionMap:
     """Return what the policies of arms do and expect over the part of the state space that they visit.
 
     `variables` are one or two names of the state's, by default the usual ones; all others are at the median of what the
     policies visit. In classic control the state is the simulator's (of a pendulum its angle), elsewhere what is
-    observed, as "observation 0". `step` is a moment of the training that was kept; None: its end. Raises RlbenchError
-    where there is no such variable or policy.
+    observed, as "observation 0". With `steps`, moments of the training that were kept, the one arm is shown as it was
+    then, as "10,000 steps". Raises RlbenchError where there is no such variable or policy.
     """
-    policies = {}
-    for arm in arms:
-        policy = load(results, arm, environment, seed if seed is not None else "median")
-        policies[arm] = policy if step is None else policy.at(step)
+    policies = {arm: load(results, arm, environment, "median" if seed is None else seed) for arm in arms}
+    if steps:
+        policies = {f"{step:,} steps": policy.at(step) for policy in policies.values() for step in steps}
     place = environment_of(results, environment)
     with left_as_found(), registered(place):
         visited = np.concatenate([_visited(policy, place) for policy in policies.values()])
@@ -285,8 +284,7 @@ def action_map(
         head, value = policy.evaluate(encoded)
         columns = {"arm": arm, "x": grid[0].ravel(), "y": grid[1].ravel() if len(grid) > 1 else 0.0}
         parts.append(pd.DataFrame(columns | {"action": _shown(policy, head), "value": value}))
-    first = policies[arms[0]]
-    return ActionMap(pd.concat(parts, ignore_index=True), chosen_names, *_meaning(first))
+    return ActionMap(pd.concat(parts, ignore_index=True), chosen_names, *_meaning(next(iter(policies.values()))))
 
 
 def _visited(policy: Policy, environment: Environment) -> np.ndarray[Any, Any]:

@@ -176,22 +176,20 @@ class Results(JudgedResults):
         store = Store(self.experiment.runs_in)
         return any(store.keeps_policy(cell) for cell in self.runs["cell"])
 
-    def action_map(
+    def policy_steps(self, arm: str, environment: str) -> list[int]:  # noqa: D102  # as in the base class
+        return self.policy(arm, environment).steps
+
+    def action_map(  # noqa: D102  # as in the base class
         self,
         environment: str,
         arms: Sequence[str],
         variables: Sequence[str] = (),
         seed: int | str = "median",
-        step: int | None = None,
+        steps: Sequence[int] = (),
     ) -> ActionMap:
-        """Return what policies do, and what they expect, over one or two variables of the state that they visit.
-
-        In classic control the variables are the simulator's, such as "pole angle", elsewhere "observation 0" and so on;
-        all others are at the median of what is visited. `step` is a kept moment of the training instead of its end.
-        """
         from rlbench.policies import action_map
 
-        return action_map(self, environment, arms, variables, seed, step)
+        return action_map(self, environment, arms, variables, seed, steps)
 
     def plot_action_map(
         self,
@@ -211,8 +209,8 @@ class Results(JudgedResults):
         from rlbench.analysis import draw
 
         place, shown = environment or self.environments[0], arm or self.arms[0]
-        found = self.action_map(place, [shown], variables, seed, step)
-        return draw.plot_action_map(found, shown, quantity, ax=ax)
+        found = self.action_map(place, [shown], variables, seed, [] if step is None else [step])
+        return draw.plot_action_map(found, shown if step is None else f"{step:,} steps", quantity, ax=ax)
 
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.

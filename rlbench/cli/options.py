@@ -146,8 +146,9 @@ class RunOptions:
 
     keep_policies: str | None = _option(
         "--keep-policies",
-        type=click.Choice(["all", "best", "none"]),
-        help="Which trained policies to keep with their runs; default: all that take at most 1 MiB.",
+        type=click.Choice(["all", "every", "best", "none"]),
+        help="Which trained policies to keep with their runs; default: all that take at most 1 MiB. every: also as "
+        "they were at each evaluation. best: of the best seed only.",
     )
 
     tensorboard: bool = _flag("--tensorboard", "Also write the runs for TensorBoard, to RESULTS/NAME/tensorboard.")

@@ -52,7 +52,7 @@ POLL_SECONDS = 1.0  # between two looks at what other processes train
 LOOK_SECONDS = 1.0  # of a call of an environment; ten times as long without a sign of life, and training goes on
 _VETTED = ".vetted.json"  # the algorithms that kept their promises, by their source and settings
 _VERSION = 2  # of the checks that were passed
-KEPT = ("all", "best", "none")
+KEPT = ("all", "every", "best", "none")
 """Which policies may be kept."""
 LARGE = 2**20  # bytes of a policy that is kept only if that is asked for
 _LATEST = 100  # episodes by which the best seed is chosen
@@ -91,10 +91,11 @@ def execute_all(
     its own workers, and stays open; `meanwhile` is called once while it trains, to import what is needed afterwards.
     Packs in training write checkpoints every `checkpoint_every` seconds, never if 0, and go on from those there are.
     What other processes train meanwhile is waited for. `sinks` get progress and what was stored. `time_limit`,
-    seconds, is that of `rlbench.study.limits.Limits`. `keep_policies` is "all", "none", "best" (of the seeds of an arm
-    on an environment the one whose last 100 episodes have the highest mean) or, if None, "all" as far as one takes at
-    most `LARGE` bytes. Raises RlbenchError for an environment that cannot be made, a
-    device that is not there or a disk that refuses, and Interrupted on Ctrl-C; what is stored then stays.
+    seconds, is that of `rlbench.study.limits.Limits`. `keep_policies` is "all", "every" (also as they were at each
+    evaluation), "none", "best" (of the seeds of an arm on an environment the one whose last 100 episodes have the
+    highest mean) or, if None, "all" as far as one takes at most `LARGE` bytes. Raises RlbenchError for an environment
+    that cannot be made, a device that is not there or a disk that refuses, and Interrupted on Ctrl-C; what is stored
+    then stays.
     """
     started = time.perf_counter()
     with contextlib.ExitStack() as opened:
@@ -111,7 +112,12 @@ def execute_all(
         left, final = to_do(cells, store)
         store.set_aside()
         checkpoints = Checkpoints(store.directory.resolve() / CHECKPOINTS, (), checkpoint_every)
-        job = Job(train, limits=limits, checkpoints=checkpoints if checkpoint_every else None)
+        job = Job(
+            train,
+            limits=limits,
+            checkpoints=checkpoints if checkpoint_every else None,
+            snapshots=keep_policies == "every",
+        )
         session = Session(store, left, executor, device, job, keep_policies)
         summary = session.summary
         summary.skipped, summary.skipped_diverged = final.total(), final["diverged"]

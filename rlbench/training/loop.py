@@ -19,7 +19,7 @@ from rlbench.training import envs as environments
 from rlbench.training.evaluation import evaluate
 from rlbench.training.noise import Streams
 from rlbench.training.policy import Policy, kept
-from rlbench.training.recording import History, Outcomes
+from rlbench.training.recording import History, Outcomes, Snapshots
 from rlbench.training.rollout import Collector, Experience, estimate
 from rlbench.training.state import (
     Array,
@@ -42,7 +42,7 @@ _KEPT = (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool)  # 
 class Loop(Saved, ABC):
     """One pack in training; its parameters and its optimiser's state are an engine's."""
 
-    ROWS, PARTS = ("params", "seconds"), ("outcomes", "history", "streams", "collector")
+    ROWS, PARTS = ("params", "seconds"), ("outcomes", "history", "streams", "collector", "snapshots")
     PROBLEM: ClassVar[type[BaseProblem]]
     """The engine's improvement step."""
     MOMENTS: ClassVar[tuple[str, ...]]
@@ -58,8 +58,12 @@ class Loop(Saved, ABC):
         *,
         remember: bool = False,
         evaluation: Evaluation | None = None,
+        snapshots: bool = False,
     ) -> None:
-        """Begin; only with `remember` may it be asked for its states."""
+        """Begin; only with `remember` may it be asked for its states.
+
+        With `snapshots` the policies are kept as they were at each evaluation, too, and not only as they end.
+        """
         first = algorithms[0]
         self.algorithms, self.environment, self.evaluation = algorithms, environment, evaluation
         self.device = torch.device(device)
@@ -68,6 +72,7 @@ class Loop(Saved, ABC):
         self.steps, self.horizon, self.num_envs, self.replicas = steps, first.horizon, first.num_envs, len(algorithms)
         self.outcomes = Outcomes(self.replicas)
         self.history = History(self.algorithm)
+        self.snapshots = Snapshots(self.replicas) if snapshots else None
         self.seconds = np.zeros(self.replicas)  # each run's share of the time taken, up to the last rollout
         self.unlearnt = 0.0  # seconds that were spent on evaluations
         self.streams = Streams(seeds)
@@ -142,7 +147,10 @@ class Loop(Saved, ABC):
         """
         started, step, each = time.perf_counter(), self.collector.step, self.horizon * self.num_envs
         columns = {name: np.full(self.replicas, np.nan) for name in EVALUATED}
-        due = step // evaluation.every > (step - each) // evaluation.every or self.steps - step < each
+        last = self.steps - step < each
+        due = step // evaluation.every > (step - each) // evaluation.every or last
+        if due and not last and self.snapshots:
+            self.snapshots.add(step, plain(self.params), self.collector.statistics)
         playing: list[int] = np.flatnonzero(self.outcomes.alive).tolist() if due else []
         policies = [Policy(self.policy(replica), lambda _: type(self.algorithm)) for replica in playing]
         for deterministic in (True, False) if policies else ():
@@ -154,18 +162,20 @@ class Loop(Saved, ABC):
         self.unlearnt += time.perf_counter() - started
         return columns
 
-    def policy(self, replica: int) -> bytes:
-        """Return the policy of one replica as it is kept."""
-        params = self.params[replica : replica + 1]
+    def policy(self, replica: int, before: Sequence[tuple[Array, ...]] = ()) -> bytes:
+        """Return the policy of one replica as it is kept, with moments `before` this one."""
+        now = np.array(self.collector.step), plain(self.params[replica]), self.collector.statistics[replica]
+        steps, params, statistics = map(np.stack, zip(*before, now, strict=True))
+        envs = self.envs
         return kept(
             self.algorithms[replica],
             self.environment,
-            self.envs.observation,
-            self.envs.action,
+            envs.observation,
+            envs.action,
             self.network.slots,
-            plain(params),
-            [self.collector.step],
-            self.collector.statistics(replica),
+            params,
+            statistics,
+            steps.tolist(),
         )
 
     def state(self, replica: int) -> State:
@@ -242,7 +252,7 @@ class Loop(Saved, ABC):
 
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""
-        outcome = self.outcomes[replica]
+        outcome, before = self.outcomes[replica], self.snapshots.of(replica) if self.snapshots else ()
         return RunRecord(
             status=outcome.status,
             reason=outcome.reason,
@@ -254,5 +264,5 @@ class Loop(Saved, ABC):
             gradient_steps=int(self.history.gradient_steps[replica]),
             samples=int(self.history.samples[replica]),
             seconds=float(self.seconds[replica]),
-            policy=self.policy(replica) if outcome.status == "finished" else None,
+            policy=self.policy(replica, before) if outcome.status == "finished" else None,
         )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +38,7 @@ from rlbench.functional.networks import ActorCritic, Slot, flat_from, named
 from rlbench.functional.torch_networks import MODULE, ModuleError, read_output, seeded, set_tensors, with_log_std
 from rlbench.records import Environment
 from rlbench.training.envs.base import ActionSpec, ObservationEncoder
-from rlbench.training.envs.normalize import CLIP, RunningMoments, standardised
+from rlbench.training.envs.normalize import CLIP, standardised
 from rlbench.training.state import Array
 
 SCHEMA = 1
@@ -61,10 +62,13 @@ def kept(
     action: ActionSpec,
     slots: Sequence[Slot],
     params: Array,
+    statistics: Array,
     steps: Sequence[int],
-    moments: Sequence[RunningMoments] = (),
 ) -> bytes:
-    """Return what is kept of one run: its parameters `[K, P]` and the statistics of its observations after `steps`."""
+    """Return what is kept of one run after `steps`: parameters `[K, P]`, and what observations are normalised by.
+
+    That is `[K, 2, O]`, a shift and a scale, or `[K, 2, 0]` where they are not.
+    """
     header = {
         "schema": SCHEMA,
         "algorithm": algorithm.name,
@@ -79,9 +83,8 @@ def kept(
         },
     }
     arrays: dict[str, Array] = {"step": np.array(steps, np.int64), **named(params, slots)}
-    if moments:
-        arrays["observation.mean"] = np.concatenate([each.mean for each in moments])
-        arrays["observation.scale"] = np.concatenate([each.scale() for each in moments])
+    if statistics.size:
+        arrays |= {"observation.mean": statistics[:, 0], "observation.scale": statistics[:, 1]}
     bounds = {name: getattr(action, name) for name in _OF_ACTIONS}
     arrays |= {f"action.{name}": np.asarray(value) for name, value in bounds.items() if value is not None}
     return bytes(pack(header, arrays))
@@ -278,16 +281,18 @@ class Policy:
         example = torch.zeros(2, *shape, dtype=torch.int64 if self.observe.first is not None else torch.float32)
         if self.observe.first:
             example += self.observe.first
-        torch.onnx.export(
-            _Exported(module),
-            (example,),
-            str(path),
-            input_names=["observation"],
-            output_names=["action", "head", "value"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            external_data=False,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own, of its libraries
+            torch.onnx.export(
+                _Exported(module).eval(),
+                (example,),
+                str(path),
+                input_names=["observation"],
+                output_names=["action", "head", "value"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                verbose=False,
+            )
 
     def __repr__(self) -> str:
         return f"<Policy of {self.algorithm} on {self.environment.label}, after {self.steps[self._moment]:,} steps>"

@@ -182,6 +182,33 @@ class History:
         return [name for name in names if not name.startswith("field.") or name[len("field.") :] in self._adapted]
 
 
+_MOMENT = ("step", "params", "statistics")
+
+
+class Snapshots:
+    """The policies of R replicas at moments of the training, as `rlbench.training.policy.kept` takes them."""
+
+    def __init__(self, replicas: int) -> None:
+        self._of: list[list[tuple[Array, ...]]] = [[] for _ in range(replicas)]
+
+    def add(self, step: int, params: Array, statistics: Array) -> None:
+        """Take in a moment: parameters `[R, P]` and what observations are normalised by, `[R, 2, O]`."""
+        for own, *arrays in zip(self._of, params, statistics, strict=True):
+            own.append((np.array(step), *(array.copy() for array in arrays)))
+
+    def of(self, replica: int) -> list[tuple[Array, ...]]:
+        """Return the moments of one replica: step, params `[P]`, statistics `[2, O]`."""
+        return self._of[replica]
+
+    def state(self, replica: int) -> State:
+        """Return the moments of one replica, `[K, ...]` each; nothing where there are none."""
+        return dict(zip(_MOMENT, map(np.stack, zip(*self._of[replica], strict=True)), strict=False))
+
+    def restore(self, replica: int, state: State) -> None:
+        """Go on from the moments in `state`."""
+        self._of[replica] = list(zip(*(state[name] for name in _MOMENT), strict=True)) if state else []
+
+
 @dataclass
 class Outcome:
     """One replica's end; `step` is the environment step at which it stopped."""

@@ -19,7 +19,7 @@ from rlbench.functional.returns import standardise
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.envs import EnvBatch
 from rlbench.training.envs.classic import ClassicBatch
-from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer, RunningMoments
+from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
 from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog
 from rlbench.training.state import Array, Saved
@@ -155,11 +155,12 @@ class Collector(Saved):
             truncations[r] = (np.array(times), np.array(copies), np.stack(finals))
         return Experience(observation, np.stack(actions), reward, terminated, ended, self._now, truncations), earned
 
-    def statistics(self, replica: int) -> list[RunningMoments]:
-        """Return the statistics of one replica's observations; none where they are not normalised."""
+    @property
+    def statistics(self) -> Array:
+        """What observations are shifted and divided by, `[R, 2, O]`; `[R, 2, 0]` where they are not normalised."""
         if self._observations is None:
-            return []
-        return [self._observations.moments.of(replica)]
+            return np.empty((self._envs.replicas, 2, 0))
+        return self._observations.statistics
 
     def _normalise(self, observation: Array) -> Array:
         return observation if self._observations is None else self._observations.update_and_apply(observation)

@@ -3,8 +3,9 @@
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoints: Checkpoints | None = None,
     evaluation: Evaluation | None = None,
+    snapshots: bool = False,
 ) -> list[RunRecord]:
     """Train one replica per entry of `algorithms` and `seeds` for `steps` environment steps; return their records.
 
@@ -42,7 +44,7 @@ def train(
     of its own, and everything on another `device` ("cpu", "cuda" or "cuda:1"), trains by autograd.
 
     With an `evaluation` every policy is evaluated on its way (`rlbench.training.evaluation`), which changes nothing
-    else of the records.
+    else of the records; with `snapshots` their policies are kept as they were at each evaluation, too.
 
     With `checkpoints` of as many cells, every run goes on from the latest checkpoint that can be used, and writes more
     on its way, to the same record bit for bit.
@@ -63,7 +65,8 @@ def train(
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress, evaluation)
+            how = {"evaluation": evaluation, "snapshots": snapshots}
+            return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress, how)
     except ModuleError as error:
         raise RlbenchError(f"{first.name}: {error}.") from error
     finally:
@@ -78,7 +81,7 @@ def _train_in_blocks(
     device: str,
     resumption: Resumption,
     on_progress: Callable[[Progress], None] | None,
-    evaluation: Evaluation | None,
+    how: Mapping[str, Any],
 ) -> list[RunRecord]:
     """Return the record of every replica; what trains together goes in blocks, one after the other."""
 
@@ -94,7 +97,7 @@ def _train_in_blocks(
         chosen, chosen_seeds = [algorithms[r] for r in block], [seeds[r] for r in block]
         engine = engine_of(chosen[0], environment, device)
         with contextlib.closing(
-            engine(chosen, environment, steps, chosen_seeds, device, remember=resumption.wanted, evaluation=evaluation)
+            engine(chosen, environment, steps, chosen_seeds, device, remember=resumption.wanted, **how)
         ) as training:
             if not resumption.restore(training, block):
                 waiting.extendleft(reversed(grouped(block)))

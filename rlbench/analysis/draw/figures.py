@@ -313,26 +313,37 @@ def ratio(piece: Showpiece, style: Style) -> Drawn:
 
 
 def policy_map(spec: Resolved) -> Drawn:
-    """What the median policy of each arm does over two variables of the state, and what it expects, side by side."""
+    """What the median policy of each arm does over two variables of the state, and what it expects, side by side.
+
+    Of one arm it is shown how that came to be, where policies are kept from its training.
+    """
     results, place = spec.first, spec.environments[0]
     if len(spec.environments) > 1 and not spec.piece.environments:
         raise frame.CannotDraw(f"there are several environments: {', '.join(spec.environments)}; name one.")
     try:
-        found = results.action_map(place, spec.arms, spec.piece.swept if spec.piece.field else ())
+        steps = results.policy_steps(spec.arms[0], place) if len(spec.arms) == 1 else []
+        steps = [steps[at] for at in np.unique(np.linspace(0, len(steps) - 1, _MAPPED).round().astype(int))][
+            -len(steps) :
+        ]
+        steps = steps if len(steps) > 1 else []
+        variables = spec.piece.swept if spec.piece.field else ()
+        found = results.action_map(place, spec.arms, variables, steps=steps)
     except RlbenchError as problem:
         raise frame.CannotDraw(f"{problem}") from problem
     named = {"action": found.action, "value": "value"}
-    panels = {f"{spec.called(arm)}: {named[what]}": (arm, what) for what in named for arm in spec.arms}
+    lines = list(dict.fromkeys(found.table["arm"]))
+    panels = {f"{spec.called(line)}: {named[what]}": (line, what) for what in named for line in lines}
 
     def draw(panel: str, ax: Axes, _: bool) -> None:
         draw_action_map(ax, found, *panels[panel])
 
-    def numbers(arm: str, what: str) -> marks.Numbers:
-        own = found.table[found.table["arm"] == arm]
+    def numbers(line: str, what: str) -> marks.Numbers:
+        own = found.table[found.table["arm"] == line]
         return marks.Numbers(own.rename(columns={"arm": "line", what: "point"})[["line", "x", "y", "point"]], [])
 
     text = (
-        f"What the policy of the median run of each arm does on {place}, over {' and '.join(found.names)}: "
+        f"What the policy of the median run of {spec.called(spec.arms[0]) if steps else 'each arm'} does on {place}"
+        f"{' in the course of its training' if steps else ''}, over {' and '.join(found.names)}: "
         f"{found.action}, and the value that it expects (each in units of its own training). Other variables of the "
         "state are at the median of what the policies visit."
     )

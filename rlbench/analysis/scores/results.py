@@ -106,8 +106,9 @@ class View(NamedTuple):
 class ActionMap(NamedTuple):
     """What policies do over two variables of the state, or one.
 
-    `table` has the columns arm, x, y (0 where there is one variable), action and value; `names` are those of the
-    variables, `action` says what of the action is shown, and `limits` between which ends; None where there are none.
+    `table` has the columns arm (or a moment of its training), x, y (0 where there is one variable), action and value;
+    `names` are those of the variables, `action` says what of the action is shown, and `limits` between which ends; None
+    where there are none.
     """
 
     table: pd.DataFrame
@@ -297,8 +298,26 @@ class Results:
         """Whether policies may be kept with these runs."""
         return False
 
-    def action_map(self, environment: str, arms: Sequence[str], variables: Sequence[str] = ()) -> ActionMap:
-        """Return what the policies of arms do over one or two variables of the state; RlbenchError without policies."""
+    def policy_steps(self, arm: str, environment: str) -> list[int]:
+        """Return the steps after which the policy of an arm's median run is kept; the last are those of its end."""
+        return []
+
+    def action_map(
+        self,
+        environment: str,
+        arms: Sequence[str],
+        variables: Sequence[str] = (),
+        seed: int | str = "median",
+        steps: Sequence[int] = (),
+    ) -> ActionMap:
+        """Return what policies do, and what they expect, over one or two variables of the state that they visit.
+
+        In classic control the variables are the simulator's, such as "pole angle", elsewhere "observation 0" and so on;
+        all others are at the median of what is visited. With `steps`, one arm is shown at kept moments of its training.
+
+        Raises:
+            RlbenchError: the policies are not kept, or there is no such variable.
+        """
         raise RlbenchError("The policies of these runs are not kept here.")
 
     def known_environment(self, environment: str | None) -> str | None:

@@ -63,6 +63,7 @@ class Job:
     checkpoints  of the runs; their folder is absolute
     meanwhile    is called once, while the first packs train
     again        whether what failed is tried again
+    snapshots    whether policies are kept as they were at each evaluation, too
     shared       a file in the folder of the checkpoints: another machine that sees it sees them, too; None: none does
     """
 
@@ -72,6 +73,7 @@ class Job:
     checkpoints: Checkpoints | None = None
     meanwhile: Callable[[], None] = lambda: None
     again: bool = True
+    snapshots: bool = False
     shared: Path | None = None
 
     def limits_of(self, pack: Pack) -> Limits:

@@ -258,7 +258,9 @@ def _task(pack: Pack, job: Job) -> tuple[Any, ...]:
     first = pack.cells[0]
     train = first.resolved.call or job.train
     subjects = [cell.resolved.algorithm or cell.arm for cell in pack.cells]
-    options: dict[str, Any] = {"evaluation": first.evaluation} if first.evaluation else {}
+    options: dict[str, Any] = {}
+    if first.evaluation:
+        options = {"evaluation": first.evaluation, "snapshots": job.snapshots}
     if train is None and job.checkpoints is not None:
         options["checkpoints"] = job.checkpoints.of(cell.id for cell in pack.cells)
     return train, subjects, bound(first.environment), first.steps, [cell.seed for cell in pack.cells], options

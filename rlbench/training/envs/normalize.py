@@ -11,9 +11,6 @@ Everything is computed element by element over the replicas in float64, so that 
 depend on how many there are.
 """
 
-import copy
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
 
@@ -49,12 +46,6 @@ class RunningMoments(Saved):
         self.variance = (squares + np.square(delta) * self.count * samples / total) / total
         self.count = total
 
-    def of(self, replica: int) -> Self:
-        """Return the moments of one replica, `[1, K]`."""
-        own = copy.copy(self)
-        own.mean, own.variance = self.mean[[replica]], self.variance[[replica]]
-        return own
-
     def scale(self) -> Floats:
         """Return the standard deviation, kept away from zero, [R, K]."""
         deviation: Floats = np.sqrt(self.variance + EPSILON)
@@ -73,6 +64,11 @@ class ObservationNormalizer(Saved):
         """Take in the observations [R, N, O], then return them normalised; once per environment step."""
         self.moments.update(observation.astype(np.float64, order="C"))
         return self.apply(observation)
+
+    @property
+    def statistics(self) -> Floats:
+        """What observations are shifted and divided by, `[R, 2, O]`."""
+        return np.stack([self.moments.mean, self.moments.scale()], axis=1)
 
     def apply(self, observation: Observations) -> Observations:
         """Normalise [R, ..., O] with the statistics so far, as for the final observations of episodes."""
