@@ -32,6 +32,8 @@ EXPERIMENT = Experiment(
     ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"],  # two that are trained as arrays, and one of Gymnasium's
     seeds=3,
     steps=STEPS,
+    evaluate_every=STEPS // 4,
+    evaluation_episodes=2,
     claims=[Claim("PPO learns more than REINFORCE", ["ppo-clip", "reinforce"], "greater", "auc")],
 )
 """
@@ -62,7 +64,7 @@ def write_suite(folder: Path, steps: int) -> Path:
 def command(what: str, suite: Path, results: Path) -> list[str]:
     """Return the command line of `rlbench WHAT` on the suite."""
     # As often as what writing takes allows: every rollout is a few milliseconds here.
-    options = ["--workers", "2", "--checkpoint-every", "0.01"] if what == "run" else []
+    options = ["--workers", "2", "--checkpoint-every", "0.01", "--keep-policies", "every"] if what == "run" else []
     return [sys.executable, "-m", "rlbench", what, str(suite), "--results", str(results), *options]
 
 
@@ -72,9 +74,11 @@ def planned(suite: Path) -> list[Planned]:
 
 
 def final_tables(suite: Path, results: Path) -> Tables:
-    """Return what was stored, without what depends on time and place."""
-    tables = load_table(results, planned(suite))
-    return tables._replace(runs=tables.runs.drop(columns=OF_TIME_AND_PLACE & set(tables.runs)))
+    """Return what was stored, without what depends on time and place, and with the SHA-256 of every policy."""
+    tables, store = load_table(results, planned(suite)), Store(results)
+    policies = [hashlib.sha256(store.policy(cell) or b"").hexdigest() for cell in tables.runs["cell"]]
+    runs = tables.runs.drop(columns=OF_TIME_AND_PLACE & set(tables.runs))
+    return tables._replace(runs=runs.assign(policy=policies))
 
 
 def undisturbed(suite: Path, results: Path) -> Tables:
@@ -82,6 +86,8 @@ def undisturbed(suite: Path, results: Path) -> Tables:
     subprocess.run(command("run", suite, results), check=True, capture_output=True, timeout=HANGS)
     tables = final_tables(suite, results)
     assert set(tables.runs["status"]) == {"finished"}
+    trained = tables.runs[tables.runs["algorithm"] != "measurement"]
+    assert trained["policy"].nunique() == len(trained)
     return tables
 
 
@@ -114,7 +120,7 @@ def finished(results: Path) -> dict[str, str]:
 
 def leftovers(results: Path) -> list[str]:
     """Return what is in the results folder and should not be, once the temporary files of the killed have aged."""
-    found = [one for one in results.rglob("*") if re.search(r"\.tmp|aside|\.npz", one.name)]
+    found = [one for one in results.rglob("*") if re.search(r"\.tmp|aside|(?<!^policy)\.npz", one.name)]
     return sorted(str(one.relative_to(results)) for one in found)
 
 

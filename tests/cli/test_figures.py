@@ -45,7 +45,7 @@ def test_figures_of_a_file_or_a_name_are_the_usual_ones(cli: Cli, experiment: Pa
     cli("run", experiment, "--workers", 0)
     result = cli("figures", experiment, "--style", "slides")
     assert result.exit_code == 0, result.output
-    assert result.stdout == "Figures: results/tiny/slides (tiny-curves, tiny-kl)\n"
+    assert result.stdout == "Figures: results/tiny/slides (tiny-curves, tiny-kl, tiny-policy-map)\n"
     assert "## tiny-kl" in Path("results/tiny/slides/captions.md").read_text()
     result = cli("figures", "tiny", "--only", "tiny-kl", "--out", "there")
     assert result.exit_code == 0, result.output
@@ -73,7 +73,7 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     suite.rename(suite.with_name("moved"))
     result = cli("figures", "text")  # by the name of its results, which do not know what it declares
     assert result.exit_code == 0, result.output
-    assert "(tiny-curves, tiny-kl)" in result.stdout
+    assert "(tiny-curves, tiny-kl, tiny-policy-map)" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -322,10 +322,8 @@ def policy_map(spec: Resolved) -> Drawn:
         raise frame.CannotDraw(f"there are several environments: {', '.join(spec.environments)}; name one.")
     try:
         steps = results.policy_steps(spec.arms[0], place) if len(spec.arms) == 1 else []
-        steps = [steps[at] for at in np.unique(np.linspace(0, len(steps) - 1, _MAPPED).round().astype(int))][
-            -len(steps) :
-        ]
-        steps = steps if len(steps) > 1 else []
+        places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MAPPED)).round().astype(int))
+        steps = [steps[at] for at in places] if len(steps) > 1 else []
         variables = spec.piece.swept if spec.piece.field else ()
         found = results.action_map(place, spec.arms, variables, steps=steps)
     except RlbenchError as problem:
