@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlbench.results import Results, load_policy, load_results
     from rlbench.study.experiment import Arm, Experiment, Measurement
     from rlbench.suite import Erratum, Exact, Showpiece, Suite
+    from rlbench.training.policy import Policy
 
 # Names are loaded when first used: importing rlbench must not cost the import of torch or pandas.
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
         "results": ("Results", "load_policy", "load_results"),
         "study.experiment": ("Arm", "Experiment", "Measurement"),
         "suite": ("Erratum", "Exact", "Showpiece", "Suite"),
+        "training.policy": ("Policy",),
     }.items()
     for name in names
 }
@@ -47,6 +49,7 @@ __all__ = [
     "Experiment",
     "Measurement",
     "Params",
+    "Policy",
     "Problem",
     "Results",
     "RlbenchError",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlbench.analysis.draw.frame import Look
     from rlbench.analysis.draw.style import ArmStyle
     from rlbench.analysis.report.entries import Progress
+    from rlbench.analysis.report.figures import Picture
     from rlbench.training.policy import Policy
 
 STAGES = "stages.json"
@@ -225,9 +226,13 @@ class Results(JudgedResults):
         if is_current(self, kinds, Path(out_dir)):
             return Path(out_dir) / PAGE
         from rlbench.analysis.report.experiment_page import write_report
-        from rlbench.films import strips
 
-        return write_report(self, out_dir, kinds, progress, strips(self, progress))
+        shown: Sequence[Picture] = ()
+        if self.keeps_policies:  # else nothing that needs torch is imported
+            from rlbench.films import strips
+
+            shown = strips(self, progress)
+        return write_report(self, out_dir, kinds, progress, shown)
 
     def _repr_html_(self) -> str:
         from rlbench.analysis.report.tables import numbers_table, summary_table

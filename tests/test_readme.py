@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 import matplotlib
 import pytest
 
+import rlbench
 from rlbench import Environment, registry
 from rlbench.checks import check_algorithm
 from rlbench.claims import DIRECTIONS
@@ -101,9 +103,22 @@ def test_the_python_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert names["same"].scores.equals(names["results"].scores)
 
 
+def test_the_pole_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the loop says that it does, after the training that the page begins with."""
+    monkeypatch.chdir(tmp_path)
+    rlbench.compare(["ppo-clip", "reinforce"], ["CartPole-v1"], seeds=[0], steps=100_000, workers=0, progress=False)
+    names: dict[str, Any] = {}
+    exec(python_with("load_policy("), names)
+    assert names["total"] == 500.0
+    # No luck of one seed: so do 20 other episodes.
+    results = rlbench.load_results("compare-ppo-clip-reinforce-on-CartPole-v1")
+    episodes = results.evaluate("ppo-clip", episodes=20)
+    assert (episodes[episodes["actions"] == "deterministic"]["return"] == 500).all()
+
+
 def test_the_commands(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 8
+    assert len(commands) == 10
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     suite = tmp_path / "experiments" / "lecture"
     suite.mkdir(parents=True)
@@ -116,7 +131,11 @@ def test_the_commands(tmp_path: Path) -> None:
         "run": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
         "report": ["--seeds", "2", "--steps", "4096"],
         "figures": ["--seeds", "2", "--steps", "4096"],
+        "evaluate": ["--episodes", "3"],
+        "watch": ["--episodes", "1"],
     }
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        commands = [command for command in commands if " watch " not in command]
     for command in commands:
         words = shlex.split(command.replace("--seeds 10 --steps 100000", ""))
         words += small.get(words[1], [])

@@ -177,6 +177,15 @@ figure_kinds: Option = click.option(
 )
 
 
+environment_arguments: Option = click.option(
+    "--env-arg",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Keyword argument of the environments, such as g=9.8; repeatable.",
+)
+
+
 def given(ctx: click.Context, *names: str) -> list[str]:
     """Return those of the named options that the command line gave, as it would be typed again."""
     words = []

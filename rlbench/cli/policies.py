@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rlbench.cli.experiments import stored_results
-from rlbench.cli.options import CHANGES, EVALUATION, Option, RunOptions, takes
+from rlbench.cli.options import CHANGES, EVALUATION, Option, RunOptions, environment_arguments, takes
 from rlbench.cli.output import print_table, show_progress
 from rlbench.cli.run import environments_of
 from rlbench.errors import RlbenchError, explained
@@ -51,6 +51,7 @@ def _seed(text: str, default: str | None = None) -> Option:
     "--deterministic/--sampled", default=None, help="Only with the most likely actions, or only with sampled ones."
 )
 @click.option("--on", metavar="[FILE.py:|MODULE:]ID", help="Another environment, with the same spaces.")
+@environment_arguments
 @click.option("--out", metavar="FILE.csv", help="Also write every episode, with what its environment was reset with.")
 @takes(*_RUNS)
 def evaluate(
@@ -61,6 +62,7 @@ def evaluate(
     episodes: int,
     deterministic: bool | None,
     on: str | None,
+    arguments: tuple[str, ...],
     out: str | None,
     options: RunOptions,
 ) -> None:
@@ -72,14 +74,16 @@ def evaluate(
     \b
     rlbench evaluate ppo-vs-reinforce
     rlbench evaluate ppo-vs-reinforce --arm ppo-clip --seed best --episodes 1000
-    rlbench evaluate pendulum --on Pendulum-v1 --sampled
+    rlbench evaluate pendulum --on Pendulum-v1 --env-arg g=5.0 --sampled
     """
     results = _opened(experiment, options)
     from rlbench.analysis.format import csv_text
     from rlbench.policies import KINDS, chosen, evaluate_runs, summarised
 
     kinds = KINDS if deterministic is None else (KINDS[0] if deterministic else KINDS[1],)
-    (place,) = environments_of([on], []) if on else (None,)
+    if arguments and not on:
+        raise click.UsageError("--env-arg goes with --on.")
+    (place,) = environments_of([on], arguments) if on else (None,)
     runs = chosen(results, arm, environment, seed)
     table = evaluate_runs(results, runs, episodes=episodes, kinds=kinds, on=place, progress=show_progress)
     if out:
@@ -107,7 +111,7 @@ def _show(found: list[Evaluated], kinds: tuple[str, ...], *, ranked: bool) -> No
         f"brackets the {interval_name([one.mean for one in found])} over runs."
     )
     for one in found if not ranked else []:
-        if one.runs > 1 and one.actions == kinds[0]:
+        if one.claimed > one.mean.point and one.actions == kinds[0]:
             form = forms[one.environment]
             click.echo(
                 f"{one.arm} on {one.environment}: the best of {one.runs} seeds, {one.best}, has "

@@ -19,6 +19,7 @@ from rlbench.cli.options import (
     EVALUATION,
     TRAINING,
     RunOptions,
+    environment_arguments,
     figure_kinds,
     given,
     make_folder,
@@ -164,13 +165,7 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "column
     metavar="[FILE.py:|MODULE:]ID",
     help="Gymnasium id of an environment, and what registers it if Gymnasium does not; repeatable.",
 )
-@click.option(
-    "--env-arg",
-    "arguments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Keyword argument of the environments, such as g=9.8; repeatable.",
-)
+@environment_arguments
 @takes(
     click.option("--seeds", type=int, default=10, show_default=True, help="Independent runs per algorithm."),
     click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run."),
