@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_number, is_text
-from rlbench.records import OF_EVALUATIONS
 
 
 class Direction(NamedTuple):
@@ -76,7 +75,7 @@ DESCRIBING = ("id", "source", "known")
 
 _METRIC = re.compile(r"[A-Za-z_][\w.]*(:(mean|final|min|max|std|last|q(0|1|0?\.\d+)|share[<>]=?[-+.\deE]+))?")
 _EVENT = re.compile(r"(>=|<=|>|<) *([-+.\deE]+)")
-RETURNS = ("auc", "final", "last100", *OF_EVALUATIONS)
+RETURNS = ("auc", "final", "last100", "eval_auc", "eval_final", "eval_final_sampled", "eval_best")
 """Metrics in units of the episode return; each also exists `_normalised`."""
 
 

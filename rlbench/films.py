@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gymnasium
 import numpy as np
 
 from rlbench.analysis.format import number
@@ -44,10 +43,6 @@ _STRIP_HEIGHT, _STRIP_FRAMES = 140, 6
 _SMALL = 300_000  # bytes of a film on a page
 _FILM_HEIGHT, _FRAMES = 200, 60
 _GAP = 6
-
-
-# What environments raise where they do not draw themselves: they have no such mode, a package or a display is missing.
-_NOT_DRAWN = (ImportError, RuntimeError, AttributeError, NotImplementedError, gymnasium.error.Error)
 
 
 class Frame(NamedTuple):
@@ -112,6 +107,9 @@ class _Stage:
     def __init__(self, policy: Policy, environment: Environment) -> None:
         _draw_into_memory()
         self._policy = policy
+        with contextlib.closing(make_one(environment)) as plain:
+            if "rgb_array" not in (plain.metadata.get("render_modes") or ()):
+                raise RlbenchError(f"{environment.label} cannot be filmed, since it does not draw itself.")
         self._env = make_one(replace(environment, options={**environment.options, "render_mode": "rgb_array"}))
         self.rate = float(self._env.metadata.get("render_fps") or 30)
 
@@ -128,7 +126,7 @@ class _Stage:
     def play(self, episode: int, *, sampled: bool = False, wanted: Sequence[int] | None = None) -> Iterator[Frame]:
         """Yield the frames of an evaluation's episode, only those after the `wanted` steps, and always the last."""
         self._policy.generator = generators_of(episode + 1)[episode]
-        observation, _ = self._env.reset(seed=seeds_of(episode + 1)[episode])
+        observation = self._call(self._env.reset, seed=seeds_of(episode + 1)[episode])[0]
         step, so_far, over = 0, 0.0, False
         while True:
             if wanted is None or step in wanted or over:
@@ -136,16 +134,24 @@ class _Stage:
             if over:
                 return
             action = self._policy(observation, deterministic=not sampled)
-            observation, reward, terminated, truncated, _ = self._env.step(action)
+            observation, reward, terminated, truncated, _ = self._call(self._env.step, action)
             step, so_far = step + 1, so_far + float(reward)
             over = bool(terminated or truncated) or step >= LONGEST
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call a function of the environment; RlbenchError for whatever it raises: no mode, no display, no package."""
+        try:
+            return function(*arguments, **named)
+        except (Exception, SystemExit) as error:
+            place = self._policy.environment.label
+            raise RlbenchError(f"{place} cannot be filmed, since it raised {type(error).__name__}: {error}") from error
 
     def _frame(self) -> Image:
         from PIL import Image
 
-        pixels: Any = self._env.render()
-        if not isinstance(pixels, np.ndarray) or pixels.ndim != 3:
-            raise RlbenchError(f"{self._env} does not draw itself as an image.")
+        pixels = self._call(self._env.render)
+        if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+            raise RlbenchError(f"{self._policy.environment.label} cannot be filmed, since it does not draw itself.")
         return _scaled(Image.fromarray(pixels.astype(np.uint8)), _HEIGHT)
 
 
@@ -225,7 +231,7 @@ def strips(results: Results, progress: Callable[[str, int, int], None] = lambda 
         return []
     drawn, taken = [], set[str]()
     for done, (place, arm) in enumerate(pairs, start=1):
-        with contextlib.suppress(RlbenchError, *_NOT_DRAWN):
+        with contextlib.suppress(RlbenchError):
             (run,) = chosen(results, arm, place, "median")
             drawn.append(_strip(results, run, environment_of(results, place), file_name(f"strip-{place}-{arm}", taken)))
         progress("film strips drawn", done, len(pairs))

@@ -10,9 +10,10 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 `updates`, one row per improvement step
     step, progress, mean_return, kl, kl_max, entropy, outside_band, ratio_max, surrogate, explained_variance,
     clip_fraction, clip_killed, value_loss, grad_norm, lr, gradient_steps; and `field.NAME` for every
-    hyper-parameter that `adapt` changes; of a run that is evaluated on its way also those of `EVALUATED`, NaN after
-    updates without an evaluation. Definitions: `rlbench.improve.diagnostics`. Of a measurement, what its
-    function returns: `step` numbers the rows from 1, and there are no episodes.
+    hyper-parameter that `adapt` changes; of a run that is evaluated on its way also eval_return,
+    eval_return_sampled and eval_length, NaN after updates without an evaluation. Definitions:
+    `rlbench.improve.diagnostics`, `rlbench.training.evaluation`. Of a measurement, what its function returns: `step`
+    numbers the rows from 1, and there are no episodes.
 """
 
 import re
@@ -23,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.claims import RETURNS
 from rlbench.errors import RlbenchError, shortened
 
 Status = Literal["finished", "diverged", "failed"]
@@ -36,9 +38,9 @@ RECORDED = (
     *EVALUATED,
 )
 """The columns of the two tables of a run that trained, beside `field.NAME`."""
-OF_EVALUATIONS = ("eval_auc", "eval_final", "eval_final_sampled", "eval_best")
+OF_EVALUATIONS = tuple(name for name in RETURNS if name.startswith("eval_"))
 """Scores of a run that is evaluated on its way, in units of the return."""
-_SCORES = ("auc", "final", "last100", "drop", *OF_EVALUATIONS, "eval_gain")
+_SCORES = (*RETURNS, "drop", "eval_gain")
 PER_RUN = (
     *_SCORES,
     *(f"{score}_normalised" for score in _SCORES),

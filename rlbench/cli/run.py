@@ -240,8 +240,9 @@ def compare(
     show_comparisons(results)
     click.echo(f"Report: {page}")
     if results.keeps_policies:
-        plugins = [text.rpartition(":")[0] for text in environments if ".py:" in text]
-        show_next(results, [*given(ctx, "plugin", "results"), *(f"--plugin {shlex.quote(file)}" for file in plugins)])
+        files = [*options.plugin, *(text.rpartition(":")[0] for text in environments if ".py:" in text)]
+        plugins = [f"--plugin {shlex.quote(file)}" for file in dict.fromkeys(files)]
+        show_next(results, [*plugins, *given(ctx, "results")])
     if not fine:
         ctx.exit(FAILED_RUNS)
 

@@ -122,7 +122,11 @@ class Investigation:
     claims: tuple[Claim, ...]
     question: str
     design: str
-    evaluation: Evaluation | None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """How policies are evaluated during training; None where they are not."""
+        return None
 
     @property
     def where(self) -> str:
@@ -165,7 +169,6 @@ class Investigation:
             question=as_text(where, "question", question),
             claims=as_claims(where, claims),
             design=as_text(where, "design", design),
-            evaluation=None,
         )
 
     def _set(self, **checked: Any) -> None:
@@ -197,6 +200,8 @@ class Experiment(Investigation):
     arms: tuple[Arm, ...]
     steps: int | Mapping[str, int]
     baseline: str
+    evaluate_every: int
+    evaluation_episodes: int
 
     def __init__(
         self,
@@ -217,8 +222,16 @@ class Experiment(Investigation):
         self._set_common(where, name, environments, seeds, question, claims, design)
         steps = as_steps(where, steps, self.environments)
         self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps)
-        self._set(evaluation=as_evaluation(where, evaluate_every, evaluation_episodes))
+        self._set(
+            evaluate_every=as_every(where, evaluate_every),
+            evaluation_episodes=as_positive(where, "evaluation_episodes", evaluation_episodes),
+        )
         check_metrics(where, self.claims, evaluated=self.evaluation is not None)
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """How policies are evaluated during training; None where they are not."""
+        return Evaluation(self.evaluate_every, self.evaluation_episodes) if self.evaluate_every else None
 
     def budget(self, environment: Environment) -> int:
         """Return the environment steps of every run in `environment`."""
@@ -370,7 +383,7 @@ def as_seeds(where: str, seeds: Any) -> tuple[int, ...]:
 def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> int | dict[str, int]:
     """Return environment steps: one number, or one per environment by its label or id."""
     if not isinstance(steps, Mapping):
-        return _positive(where, "steps", steps)
+        return as_positive(where, "steps", steps)
     names = [name for environment in environments for name in dict.fromkeys((environment.label, environment.id))]
     for name in steps:
         if name not in names:
@@ -380,14 +393,12 @@ def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> i
     for environment in environments:
         if environment.id not in steps and environment.label not in steps:
             raise RlbenchError(f"{where}: steps has no entry for {environment.label}.")
-    return {name: _positive(where, f"steps of {name}", value) for name, value in steps.items()}
+    return {name: as_positive(where, f"steps of {name}", value) for name, value in steps.items()}
 
 
-def as_evaluation(where: str, every: Any, episodes: Any) -> Evaluation | None:
-    """Return how policies are evaluated during training; None where they are not."""
-    if is_whole(every) and every == 0:
-        return None
-    return Evaluation(_positive(where, "evaluate_every", every), _positive(where, "evaluation_episodes", episodes))
+def as_every(where: str, every: Any) -> int:
+    """Return the steps between two evaluations, 0 for none."""
+    return 0 if is_whole(every) and every == 0 else as_positive(where, "evaluate_every", every)
 
 
 def as_claims(where: str, claims: Any) -> tuple[Claim, ...]:
@@ -458,7 +469,8 @@ def as_labels(where: str, arms: Any) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _positive(where: str, what: str, value: Any) -> int:
+def as_positive(where: str, what: str, value: Any) -> int:
+    """Return a whole number of at least 1."""
     if isinstance(value, float) and value.is_integer():  # 1e5 is how people write budgets
         value = int(value)
     if not is_whole(value) or value < 1:

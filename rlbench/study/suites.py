@@ -15,22 +15,21 @@ from typing import Any, TypeVar
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hint_at
 from rlbench.files import TEXT, Kind, is_name, is_number, is_text, is_whole
-from rlbench.records import Evaluation
 from rlbench.store import Planned
 from rlbench.store.folders import home, register
 from rlbench.study.environments import bound
 from rlbench.study.experiment import (
     Arm,
     Investigation,
-    as_evaluation,
+    as_every,
     as_name,
+    as_positive,
     as_seeds,
     as_steps,
     check_metrics,
     repeats,
 )
 from rlbench.suite import Erratum, Exact, Showpiece, Suite
-from rlbench.training import EPISODES
 from rlbench.userfiles import assigns, import_file, importable
 
 FILE = "suite.py"
@@ -92,13 +91,14 @@ def override(
     if evaluate_every is not None or evaluation_episodes is not None:
         if not experiment.trains:
             raise RlbenchError(f"--evaluate-every: {where} trains nothing, so it has no policy.")
-        known = experiment.evaluation or Evaluation(0, EPISODES)
-        every = known.every if evaluate_every is None else evaluate_every
-        episodes = known.episodes if evaluation_episodes is None else evaluation_episodes
-        if not every and evaluation_episodes is not None:
+        if evaluate_every is not None:
+            changes["evaluate_every"] = as_every(where, evaluate_every)
+        if evaluation_episodes is not None:
+            changes["evaluation_episodes"] = as_positive(where, "evaluation_episodes", evaluation_episodes)
+        evaluated = bool(changes.get("evaluate_every", experiment.evaluation))
+        if not evaluated and evaluation_episodes is not None:
             raise RlbenchError(f"--evaluation-episodes goes with --evaluate-every: {where} evaluates no policy.")
-        changes["evaluation"] = as_evaluation(where, every, episodes)
-        check_metrics(where, experiment.claims, evaluated=changes["evaluation"] is not None)
+        check_metrics(where, experiment.claims, evaluated=evaluated)
     return experiment.changed(**changes)
 
 
@@ -146,7 +146,10 @@ def _fields(arm: Arm, plugins: Sequence[str]) -> dict[str, Field]:
 
     if not isinstance(arm.algorithm, str):
         return fields_of(arm.algorithm)
-    return fields_of(registry.sketch(arm.algorithm, plugins) or registry.load(arm.algorithm))
+    sketched = registry.sketch(arm.algorithm, plugins)
+    for file in plugins if sketched is None else ():
+        registry.add_file(file)
+    return fields_of(sketched or registry.load(arm.algorithm))
 
 
 def _is_list(value: Any, holds: Callable[[Any], bool] = lambda item: True) -> bool:

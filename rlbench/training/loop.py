@@ -253,6 +253,7 @@ class Loop(Saved, ABC):
     def record(self, replica: int) -> RunRecord:
         """Return what one replica leaves behind."""
         outcome, before = self.outcomes[replica], self.snapshots.of(replica) if self.snapshots else ()
+        known = hasattr(self.envs, "observation")  # the tasks of a measurement's own may have no space
         return RunRecord(
             status=outcome.status,
             reason=outcome.reason,
@@ -264,5 +265,5 @@ class Loop(Saved, ABC):
             gradient_steps=int(self.history.gradient_steps[replica]),
             samples=int(self.history.samples[replica]),
             seconds=float(self.seconds[replica]),
-            policy=self.policy(replica, before) if outcome.status == "finished" else None,
+            policy=self.policy(replica, before) if outcome.status == "finished" and known else None,
         )

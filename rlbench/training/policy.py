@@ -32,7 +32,7 @@ from torch import nn
 from rlbench.algorithm import Algorithm, configure, settings
 from rlbench.data import ObservationSize
 from rlbench.errors import RlbenchError
-from rlbench.files import ANY, COUNT, LABEL, WHOLE, Each, check, pack, unpack
+from rlbench.files import ANY, COUNT, FLAG, LABEL, WHOLE, Each, Kind, check, pack, unpack
 from rlbench.functional.distributions import Distribution, family
 from rlbench.functional.networks import ActorCritic, Slot, flat_from, named
 from rlbench.functional.torch_networks import MODULE, ModuleError, read_output, seeded, set_tensors, with_log_std
@@ -49,6 +49,11 @@ _HEADER = {
     "environment": {"id": LABEL, "options": Each(ANY), "wrappers?": [ANY]},
     "observation": {"shape": [COUNT], "categories?": COUNT, "first?": WHOLE},
     "action": {"kind": LABEL, "sizes": [COUNT], "shape": [COUNT], "dtype": LABEL},
+}
+_BUILT_IN = {
+    "hidden": [COUNT],
+    "activation": Kind("tanh or relu", lambda value: value in ("tanh", "relu")),
+    "shared_trunk": FLAG,
 }
 _OF_ACTIONS = ("start", "low", "high")
 Find = Callable[[str], type[Algorithm]]
@@ -139,9 +144,7 @@ class Policy:
         self.family = family(self.action.kind, self.action.sizes)
         self._statistics = tuple(arrays.get(f"observation.{name}") for name in ("mean", "scale"))
         self._moment = len(self.steps) - 1
-        for name, array in arrays.items():
-            if not name.startswith("action.") and len(array) != len(self.steps):
-                raise ValueError(f"its {name} is not of {len(self.steps)} moments")
+        _check_shapes(arrays, self.action, self.observe.size, len(self.steps))
         self.network: ActorCritic | None = None
         self._module: nn.Module | None = None
         own = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
@@ -150,6 +153,7 @@ class Policy:
             self._trained = self._known(find)
             self._module = self._build()
             return
+        check(self.settings, _BUILT_IN, "its settings")
         layout = ActorCritic(
             self.observe.size,
             self.family.outputs,
@@ -178,7 +182,7 @@ class Policy:
             set_tensors(module, {name: array[self._moment] for name, array in self._own.items()})
         except ModuleError as problem:
             raise RlbenchError(f"{self.algorithm} is not the algorithm that was trained: {problem}.") from problem
-        return module.eval()
+        return module.train(False)
 
     @property
     def params(self) -> Array:
@@ -266,7 +270,7 @@ class Policy:
             network, log_std = self._build(), np.empty(0, np.float32)
             if self._log_std is not None:
                 log_std = self._log_std[self._moment]
-        return PolicyModule(network, log_std, self.observe, self.action, self.statistics).eval()
+        return PolicyModule(network, log_std, self.observe, self.action, self.statistics).train(False)
 
     def to_onnx(self, path: str | Path) -> None:
         """Write the network as ONNX: raw observations `[B, ...]` to action (the most likely one), head and value.
@@ -284,7 +288,7 @@ class Policy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, of its libraries
             torch.onnx.export(
-                _Exported(module).eval(),
+                _Exported(module).train(False),
                 (example,),
                 str(path),
                 input_names=["observation"],
@@ -296,6 +300,24 @@ class Policy:
 
     def __repr__(self) -> str:
         return f"<Policy of {self.algorithm} on {self.environment.label}, after {self.steps[self._moment]:,} steps>"
+
+
+def _check_shapes(arrays: Mapping[str, Array], action: ActionSpec, observations: int, moments: int) -> None:
+    """Raise ValueError for arrays that are not of numbers, or not as many as their names say."""
+    bounds: dict[str, dict[str, tuple[int, ...]]]
+    bounds = {"categorical": {"start": ()}, "multicategorical": {"start": (len(action.sizes),)}, "bernoulli": {}}
+    needed = bounds.get(action.kind, {"low": action.sizes, "high": action.sizes})
+    if {name: array.shape for name, array in arrays.items() if name.startswith("action.")} != {
+        f"action.{name}": shape for name, shape in needed.items()
+    }:
+        raise ValueError(f"its bounds are not those of {action.kind} actions")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"its {name} is not of numbers")
+        if not name.startswith("action.") and len(array) != moments:
+            raise ValueError(f"its {name} is not of {moments} moments")
+        if name.startswith("observation.") and array.shape[1:] != (observations,):
+            raise ValueError(f"its {name} is not of {observations} numbers")
 
 
 class PolicyModule(nn.Module):

@@ -16,6 +16,7 @@ from rlbench.analysis.draw.figures import KINDS, effective_ratio, ratio_numbers,
 from rlbench.analysis.draw.frame import apart, broken, readable
 from rlbench.analysis.draw.marks import draw_quantiles
 from rlbench.analysis.draw.style import FIXED, styles_like
+from rlbench.analysis.scores.results import ActionMap
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts
@@ -31,15 +32,31 @@ PIECES = [
     Showpiece("kl", "distribution", "made", mark=0.01, said="δ = 0.01"),
     Showpiece("scatter", "scatter", "made", arms=SWEEP, band=(0.1, 0.4)),
     Showpiece("two", "scatter", "made", against="kl:mean"),
+    Showpiece("map", "policy-map", "made", arms=["ppo-clip clip=0.2", "trpo delta=0.1"], environments=["CartPole-v1"]),
+    Showpiece("maps", "policy-map", "made", arms=SWEEP[:3], environments=["Acrobot-v1"]),
     Showpiece("ratio", "effective-ratio"),
 ]
 
 
+def mapped(environment, arms, variables=(), seed="median", steps=()):
+    """Return a map of made-up policies."""
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-0.2, 0.2, 7), np.linspace(-2, 2, 5)))
+    rows = [
+        pd.DataFrame(
+            {"arm": arm, "x": x, "y": y, "action": 1 / (1 + np.exp(9 * x + place * y)), "value": 10 * place + x}
+        )
+        for place, arm in enumerate(arms)
+    ]
+    return ActionMap(pd.concat(rows, ignore_index=True), ("pole angle", "pole velocity"), "P(action 1)", (0.0, 1.0))
+
+
 @pytest.fixture(scope="module")
 def results():
-    return results_of(
+    made = results_of(
         outcomes={("reinforce", "CartPole-v1", 0): "diverged", ("trpo delta=0.1", "Acrobot-v1", 1): "failed"}
     )
+    made.action_map = mapped
+    return made
 
 
 @pytest.fixture(scope="module")

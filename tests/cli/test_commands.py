@@ -114,7 +114,8 @@ def test_compare_says_the_answer_and_where_the_report_is(cli: Cli, reports: list
     ((tables, document, folder),) = reports
     assert len(tables.runs) == 4
     assert document.baseline == "trpo"
-    assert result.stdout.endswith(f"Report: {folder}/report.html\n")
+    name = "compare-ppo-clip-trpo-on-CartPole-v1"
+    assert f"\nReport: {folder}/report.html\nNext: rlbench evaluate {name}\n      rlbench watch {name}" in result.stdout
 
 
 def test_compare_takes_runs_that_were_trained_elsewhere(cli: Cli, reports: list[Any], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from rlbench import Algorithm, Environment, static
 from rlbench.algorithm import configure
 from rlbench.checks import broken_promise
 from rlbench.data import ObservationSize, Params, Problem, Samples, Trajectory
-from rlbench.records import RECORDED, RunRecord
+from rlbench.records import RECORDED, Evaluation, RunRecord
 from rlbench.training import trainer
 from tests.training.interruption import STEPS, interrupted, resumed, whole
 
@@ -239,5 +239,6 @@ class Plane(gymnasium.Env):
 
 
 def test_claims_may_be_about_all_that_is_recorded_and_nothing_else() -> None:
-    (record,) = trainer.train([configure(Momentum, SMALL, "test")], Environment("CartPole-v1"), STEPS, [0])
+    task, evaluation = Environment("CartPole-v1"), Evaluation(STEPS, 1)
+    (record,) = trainer.train([configure(Momentum, SMALL, "test")], task, STEPS, [0], evaluation=evaluation)
     assert {*record.updates, *record.episodes} == {*RECORDED}

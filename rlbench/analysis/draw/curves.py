@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, styles_of
@@ -234,7 +234,10 @@ def draw_action_map(ax: Axes, found: ActionMap, arm: str, quantity: str) -> None
     )
     ax.set_ylabel(found.names[1])
     ax.grid(False)
-    ax.figure.colorbar(mesh, ax=ax)
+    bottom, top = mesh.get_clim()
+    room = 0.1 * (top - bottom)  # near the ends stand titles and the ticks of the axes
+    ticks = [tick for tick in MaxNLocator(4).tick_values(bottom, top) if bottom + room < tick < top - room]
+    ax.figure.colorbar(mesh, ax=ax, ticks=ticks)
 
 
 # Columns of the updates

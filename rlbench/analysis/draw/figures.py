@@ -365,7 +365,7 @@ WITHOUT_RUNS = "effective-ratio"
 # Drawing and writing
 
 _MOST = 10  # arms in one figure that nobody chose
-_MAPPED = 4  # in one map
+_MAPPED = 3  # in one map
 _SMALL_STATES = ("CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")  # of which a map says much
 
 
