@@ -12,7 +12,7 @@ from rlbench.errors import RlbenchError, brief
 from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment, Measurement, as_list
 from rlbench.study.process import leave_quickly, uncollected
-from rlbench.training import INTERVAL
+from rlbench.training import EPISODES, INTERVAL
 
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
@@ -86,13 +86,16 @@ def compare(
     seeds: int | Sequence[int] = 10,
     steps: int | Mapping[str, int] = 100_000,
     baseline: str = "",
+    evaluate_every: int = 0,
+    evaluation_episodes: int = EPISODES,
     **options: Any,
 ) -> Results:
     """Train algorithms on environments and return the results; the baseline is the last arm if not given.
 
-    `options` are those of `run`.
+    `evaluate_every` and `evaluation_episodes` are as in `Experiment`, `options` are those of `run`.
     """
-    return run(comparison(arms, environments, seeds, steps, baseline), **options)
+    asked = comparison(arms, environments, seeds, steps, baseline, evaluate_every, evaluation_episodes)
+    return run(asked, **options)
 
 
 def comparison(
@@ -101,6 +104,8 @@ def comparison(
     seeds: int | Sequence[int] = 10,
     steps: int | Mapping[str, int] = 100_000,
     baseline: str = "",
+    evaluate_every: int = 0,
+    evaluation_episodes: int = EPISODES,
 ) -> Experiment:
     """Return the experiment of `rlbench compare`, named after what it compares.
 
@@ -116,4 +121,14 @@ def comparison(
     )
     question = f"How do {' and '.join(labels)} compare on {' and '.join(ids)}?"
     baseline = baseline or (labels[-1] if len(labels) > 1 else "")
-    return Experiment(name[:120], listed, environments, seeds, steps, baseline, question)
+    return Experiment(
+        name[:120],
+        listed,
+        environments,
+        seeds,
+        steps,
+        baseline,
+        question,
+        evaluate_every=evaluate_every,
+        evaluation_episodes=evaluation_episodes,
+    )

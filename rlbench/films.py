@@ -6,6 +6,7 @@ Rendering needs a display nowhere: pygame and MuJoCo are told to draw into memor
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import importlib.util
 import io
 import itertools
@@ -158,7 +159,7 @@ class _Stage:
 def _draw_into_memory() -> None:
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # of pygame
-        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "osmesa")
 
 
 def _scaled(image: Image, height: int) -> Image:

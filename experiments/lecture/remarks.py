@@ -58,5 +58,9 @@ REMARKS = {
         "On Pendulum, with its large rewards, the gradient is 90 times as long without normalisation; on "
         "MountainCarContinuous, with its small ones, it is shorter."
     ),
+    "28d": (
+        "On CartPole there is nothing to gain: both score 500 in all 20 runs. On Acrobot the most likely actions gain "
+        "0.020 [0.004, 0.034]; Pendulum and MountainCarContinuous are open."
+    ),
     "25g": "What an update gains on fresh rollouts still rises beyond ten epochs at this learning rate.",
 }
