@@ -46,7 +46,7 @@ import numpy as np
 
 from rlbench.errors import RlbenchError
 from rlbench.files import file_name, fill, folder, is_stale, refuse_links, write
-from rlbench.records import Progress, RunRecord
+from rlbench.records import EVALUATED, Progress, RunRecord
 from rlbench.store import Store
 from rlbench.store.folders import home
 from rlbench.study.executors.worker import describe
@@ -274,12 +274,18 @@ def used(record: RunRecord) -> dict[str, float]:
 
 
 def points(record: RunRecord) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (environment steps, values by name) of every row of both tables, in the order of the steps."""
+    """Yield (environment steps, values by name) of every row of both tables, in the order of the steps.
+
+    Evaluations have no values in the rows of updates after which there was none.
+    """
     rows: list[tuple[int, dict[str, float]]] = []
     for table, group in _GROUPS.items():
         columns = {name: column.tolist() for name, column in getattr(record, table).items()}
         for step, *values in zip(columns.pop("step", []), *columns.values(), strict=True):
-            rows.append((step, {f"{group}/{name}": value for name, value in zip(columns, values, strict=True)}))
+            known = [
+                (name, x) for name, x in zip(columns, values, strict=True) if not (name in EVALUATED and math.isnan(x))
+            ]
+            rows.append((step, {f"{group}/{name}": value for name, value in known}))
     yield from sorted(rows, key=lambda row: row[0])
 
 

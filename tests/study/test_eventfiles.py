@@ -101,6 +101,14 @@ def test_numbers_that_are_none_and_steps_of_any_size(tiny_plan: MakePlan, tmp_pa
     assert found["train/length"][1] == [1, 2, 3, 2**40]
 
 
+def test_there_are_points_of_evaluations_only_where_there_was_one(tiny_plan: MakePlan, tmp_path: Path) -> None:
+    updates = {"step": np.array([10, 20, 30]), "kl": np.array([0.1, np.nan, 0.3])}
+    updates |= {"eval_return": np.array([np.nan, 5.0, np.nan])}
+    points = written(RunRecord("finished", "", 30, empty_episodes(), updates), tiny_plan(), tmp_path)
+    assert points["update/eval_return"] == ([20], [5.0])
+    assert points["update/kl"][0] == [10, 20, 30]
+
+
 def test_hyper_parameters_and_outcome_can_be_compared(tiny_plan: MakePlan, tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
 
