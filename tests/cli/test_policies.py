@@ -41,7 +41,7 @@ class Walk(gymnasium.Env):
         self.time += 1
         return self.np_random.normal(size=1).astype("float32"), float(action), self.time == 5, False, {}
 
-gymnasium.register("Walk-v0", entry_point=Walk)
+gymnasium.register("Stroll-v0", entry_point=Walk)
 """
 
 
@@ -188,7 +188,7 @@ def test_what_a_comparison_prints_works_as_printed(cli: Cli) -> None:
 
 def test_what_a_comparison_prints_names_the_files_that_it_needs(cli: Cli) -> None:
     Path("mine.py").write_text(PLUGIN)
-    asked = ("compare", "small-net", "ppo-clip", "--plugin", "mine.py", "--env", "mine.py:Walk-v0")
+    asked = ("compare", "small-net", "ppo-clip", "--plugin", "mine.py", "--env", "mine.py:Stroll-v0")
     fields = ("--set", "small-net.horizon=64", "--set", "ppo-clip.horizon=64")
     result = cli(*asked, "--seeds", 2, "--steps", 256, *fields, "--workers", 0)
     assert result.exit_code == 0, result.output
