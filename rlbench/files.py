@@ -171,13 +171,13 @@ def pack(header: Any, arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> memoryvie
 def unpack(data: bytes) -> tuple[Any, dict[str, "np.ndarray[Any, Any]"]]:
     """Return the document and the arrays in what `pack` returned; ValueError for anything else.
 
-    Nothing in it is executed, and nothing takes more memory than it has bytes: compressed members are refused.
+    Nothing in it is executed, and its members together take no more memory than it has bytes.
     """
     import numpy as np
 
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if any(member.file_size > len(data) for member in archive.zip.infolist()):
+            if sum(member.file_size for member in archive.zip.infolist()) > len(data):
                 raise ValueError("its members are larger than it")
             arrays = {name: archive[name] for name in archive.files}
         return json.loads(arrays.pop("header").astype(np.uint8).tobytes()), arrays

@@ -264,6 +264,11 @@ class ModuleNetwork(TensorNetwork):
         self.slots = [Slot(f"{MODULE}{slot.name}", slot.start, slot.shape) for slot in self._slots]
         self.slots += [Slot("log_std", self._free, (log_std,))] if log_std else []
 
+    @property
+    def constants(self) -> dict[str, Array]:
+        """What is no floating-point number in the modules, and so equal for all replicas."""
+        return {name: constant.cpu().numpy() for name, constant in self._constants.items()}
+
     def initial(self, modules: Sequence[nn.Module], log_std: Sequence[float]) -> Tensor:
         """Return the modules' weights as flat parameters `[R, P]`, log standard deviations from `log_std` `[R]`."""
         params = torch.zeros(len(modules), self.size)
@@ -342,7 +347,7 @@ def read_output(out: object) -> tuple[Tensor, Tensor]:
 def set_tensors(module: nn.Module, arrays: Mapping[str, Array]) -> None:
     """Give a module the parameters and buffers in `arrays`; ModuleError where it has others."""
     tensors = _tensors(module)
-    if {*_floats(module)} != {*arrays} or any(tuple(tensors[name].shape) != arrays[name].shape for name in arrays):
+    if {*tensors} != {*arrays} or any(tuple(tensors[name].shape) != arrays[name].shape for name in arrays):
         raise ModuleError("network() gives a module with other tensors than those that are kept")
     with torch.no_grad():
         for name, array in arrays.items():

@@ -142,11 +142,12 @@ _MANIFEST = {
     },
     "files": {name: {"bytes": COUNT, "sha256": TEXT} for name in (*TABLES, "policy?")},
 }
+_MISSING = -1  # in place of the size of a file that is not there
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Signature = tuple[int, ...]
-"""What changes whenever one of an entry's files does: times of change, size and number of each; 0 of a missing one."""
+"""What changes whenever one of an entry's files does: times of change, size and number of each."""
 
 
 class NewerSchema(ValueError):
@@ -194,7 +195,7 @@ def signature(path: Path) -> Signature:
             except FileNotFoundError:
                 if name != POLICY:
                     raise
-                marks += [0, 0, 0, 0]
+                marks += [0, 0, _MISSING, 0]
                 continue
             if not stat.S_ISREG(file.st_mode):
                 raise ValueError(f"{name} is not a plain file")
@@ -225,7 +226,7 @@ def read_manifest(path: Path, known: Signature | None = None) -> dict[str, Any]:
             if size != expected:
                 raise ValueError(f"{name}.parquet has {size} bytes, not {expected}")
         size, expected = sizes[POLICY], manifest["files"].get("policy", {"bytes": 0})["bytes"]
-        if size not in (0, expected):
+        if size not in (_MISSING, expected):
             raise ValueError(f"{POLICY} has {size} bytes, not {expected}")
     except FileNotFoundError as problem:
         raise ValueError(f"{Path(str(problem.filename)).name} is missing") from problem

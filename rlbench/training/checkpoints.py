@@ -132,7 +132,7 @@ class Checkpoints:
             if header["stamp"] != stamp():
                 raise UnusableError("other code, packages or another processor wrote it")
             int(header["step"]), header["sha256"]  # are there
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as problem:
             raise ForeignError("it is no checkpoint, or damaged") from problem
         return header, state
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from rlbench.records import Environment
 from rlbench.training import envs as environments
-from rlbench.training.envs import EnvBatch, Failure, copy_seeds
+from rlbench.training.envs import Failure, copy_seeds
 from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.policy import Policy
 from rlbench.training.state import Array
@@ -27,7 +27,7 @@ _FIRST, _CHUNK = 32, 256  # steps between two looks whether all episodes have en
 
 
 class Episodes(NamedTuple):
-    """Returns `[R, E]`, NaN where an episode did not end or its environment failed; lengths `[R, E]`; and failures."""
+    """Returns and lengths `[R, E]`, NaN where an episode did not end, returns also where its environment failed."""
 
     returns: Array
     lengths: Array
@@ -53,49 +53,67 @@ def evaluate(
     asked action by action; `tests/training/test_evaluation.py` does so. Raises RlbenchError where the environment
     cannot be made.
     """
-    with contextlib.closing(environments.make(environment, 1, 1)) as batch:
-        many = isinstance(batch, ClassicBatch)
-    groups = [policies] if many else [[policy] for policy in policies]
-    played = []
-    for group in groups:
-        with contextlib.closing(environments.make(environment, len(group), episodes)) as batch:
-            played.append(_play(group, batch, deterministic=deterministic))
-    return Episodes(
-        np.concatenate([one.returns for one in played]),
-        np.concatenate([one.lengths for one in played]),
-        {row: failed for row, one in enumerate(played) for failed in one.failures.values()},
-    )
+    with contextlib.closing(Arena(environment, len(policies), episodes)) as arena:
+        return arena.play(policies, deterministic=deterministic)
 
 
-def _play(policies: Sequence[Policy], batch: EnvBatch, *, deterministic: bool) -> Episodes:
-    first, shape = policies[0], (len(policies), batch.num_envs)
-    now = batch.reset([EVALUATION] * len(policies))
-    returns, lengths, ended = np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, bool)
-    generators = generators_of(batch.num_envs)
-    built_in = isinstance(batch, ClassicBatch) and first.network is not None and first.statistics is None
-    params = np.concatenate([policy.params for policy in policies]) if built_in else None
-    horizon, taken = _FIRST, 0
-    while taken < LONGEST and not ended.all():
-        noise = np.zeros((horizon, *shape, first.family.noise_size), np.float32)
-        if not deterministic:
-            noise[:] = np.stack([first.family.draw_noise(rng, (horizon,)) for rng in generators], axis=1)[:, None]
-        if params is not None and first.network and first.family.sampler and isinstance(batch, ClassicBatch):
-            record = batch.rollout(first.network, params, first.family, noise, now)
-            for reward, over in zip(record.reward, record.ended, strict=True):
-                _count(reward.reshape(shape), over.reshape(shape), returns, lengths, ended)
-        else:
-            for drawn in noise:
-                if ended.all():
-                    break
-                pairs = zip(policies, now, drawn, strict=True)
-                step = batch.step(np.stack([policy.act(seen, each) for policy, seen, each in pairs]))
-                _count(step.reward, step.terminated | step.truncated, returns, lengths, ended)
-                for failed in batch.failures:
-                    ended[failed], returns[failed] = True, np.nan
-                batch.rest(ended)
-                now = step.observation
-        taken, horizon = taken + horizon, min(2 * horizon, _CHUNK)
-    return Episodes(np.where(ended, returns, np.nan), lengths, dict(batch.failures))
+class Arena:
+    """The copies of an environment that episodes are played in: for all policies at once in classic control.
+
+    Elsewhere one policy after the other plays in the same copies, which are reset with the same seeds each time.
+    """
+
+    def __init__(self, environment: Environment, policies: int, episodes: int) -> None:
+        """Make them; RlbenchError where they cannot be made."""
+        self._batch = environments.make(environment, 1, episodes, once=True)
+        if isinstance(self._batch, ClassicBatch):
+            self._batch = environments.make(environment, policies, episodes)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._batch.close()
+
+    def play(self, policies: Sequence[Policy], *, deterministic: bool) -> Episodes:
+        """Return how the policies fare."""
+        together = self._batch.replicas
+        groups = [policies[at : at + together] for at in range(0, len(policies), together)]
+        played = [self._play(group, deterministic=deterministic) for group in groups]
+        return Episodes(
+            np.concatenate([part.returns for part in played]),
+            np.concatenate([part.lengths for part in played]),
+            {row: failed for row, part in enumerate(played) for failed in part.failures.values()},
+        )
+
+    def _play(self, policies: Sequence[Policy], *, deterministic: bool) -> Episodes:
+        batch, first = self._batch, policies[0]
+        shape = (len(policies), batch.num_envs)
+        now = batch.reset([EVALUATION] * len(policies))
+        returns, lengths, ended = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+        generators = generators_of(batch.num_envs)
+        network, family, plain = first.network, first.family, first.statistics is None
+        horizon, taken = _FIRST, 0
+        while taken < LONGEST and not ended.all():
+            noise = np.zeros((horizon, *shape, family.noise_size), np.float32)
+            if not deterministic:
+                noise[:] = np.stack([family.draw_noise(rng, (horizon,)) for rng in generators], axis=1)[:, None]
+            if isinstance(batch, ClassicBatch) and network is not None and plain and family.sampler:
+                params = np.concatenate([policy.params for policy in policies])
+                record = batch.rollout(network, params, family, noise, now)
+                for reward, over in zip(record.reward, record.ended, strict=True):
+                    _count(reward.reshape(shape), over.reshape(shape), returns, lengths, ended)
+            else:
+                for drawn in noise:
+                    if ended.all():
+                        break
+                    pairs = zip(policies, now, drawn, strict=True)
+                    step = batch.step(np.stack([policy.act(seen, each) for policy, seen, each in pairs]))
+                    _count(step.reward, step.terminated | step.truncated, returns, lengths, ended)
+                    for failed in batch.failures:
+                        ended[failed], returns[failed] = True, np.nan
+                    now = step.observation
+            taken, horizon = taken + horizon, min(2 * horizon, _CHUNK)
+        returns[~ended] = lengths[~ended] = np.nan
+        return Episodes(returns, lengths, dict(batch.failures))
 
 
 def _count(reward: Array, over: Array, returns: Array, lengths: Array, ended: Array) -> None:

@@ -16,7 +16,7 @@ from rlbench.improve.diagnostics import explained_variance
 from rlbench.improve.minibatches import BaseProblem, Rollout
 from rlbench.records import EVALUATED, Environment, Evaluation, Progress, RunRecord
 from rlbench.training import envs as environments
-from rlbench.training.evaluation import evaluate
+from rlbench.training.evaluation import Arena
 from rlbench.training.noise import Streams
 from rlbench.training.policy import Policy, kept
 from rlbench.training.recording import History, Outcomes, Snapshots
@@ -147,18 +147,18 @@ class Loop(Saved, ABC):
         """
         started, step, each = time.perf_counter(), self.collector.step, self.horizon * self.num_envs
         columns = {name: np.full(self.replicas, np.nan) for name in EVALUATED}
-        last = self.steps - step < each
-        due = step // evaluation.every > (step - each) // evaluation.every or last
-        if due and not last and self.snapshots:
+        due = step // evaluation.every > (step - each) // evaluation.every or self.steps - step < each
+        if due and step < self.steps and self.snapshots:
             self.snapshots.add(step, plain(self.params), self.collector.statistics)
         playing: list[int] = np.flatnonzero(self.outcomes.alive).tolist() if due else []
         policies = [Policy(self.policy(replica), lambda _: type(self.algorithm)) for replica in playing]
-        for deterministic in (True, False) if policies else ():
-            played = evaluate(policies, self.environment, evaluation.episodes, deterministic=deterministic)
-            self.outcomes.note_evaluation({playing[row]: failed for row, failed in played.failures.items()}, step)
-            columns["eval_return" if deterministic else "eval_return_sampled"][playing] = played.returns.mean(-1)
-            if deterministic:
-                columns["eval_length"][playing] = played.lengths.mean(-1)
+        if policies:
+            with contextlib.closing(Arena(self.environment, len(policies), evaluation.episodes)) as arena:
+                certain, sampled = (arena.play(policies, deterministic=kind) for kind in (True, False))
+            for played in (certain, sampled):
+                self.outcomes.note_evaluation({playing[row]: failed for row, failed in played.failures.items()}, step)
+            for name, values in zip(EVALUATED, (certain.returns, sampled.returns, certain.lengths), strict=True):
+                columns[name][playing] = values.mean(-1)
         self.unlearnt += time.perf_counter() - started
         return columns
 
@@ -172,7 +172,7 @@ class Loop(Saved, ABC):
             self.environment,
             envs.observation,
             envs.action,
-            self.network.slots,
+            self.network,
             params,
             statistics,
             steps.tolist(),
@@ -203,6 +203,9 @@ class Loop(Saved, ABC):
             put(self.memory.setdefault(name, empty), replica, values, name)
         super().restore(replica, state)
         self.collector.step = int(state["step"])
+        kept_before = bool(part(state, "snapshots"))
+        if self.snapshots and self.evaluation and self.collector.step >= self.evaluation.every and not kept_before:
+            raise UnusableError("its policies were not kept on the way")
 
     def run(
         self, on_progress: Callable[[Progress], None] | None, after_rollout: Callable[[], None] = lambda: None

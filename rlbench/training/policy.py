@@ -33,9 +33,17 @@ from rlbench.algorithm import Algorithm, configure, settings
 from rlbench.data import ObservationSize
 from rlbench.errors import RlbenchError
 from rlbench.files import ANY, COUNT, FLAG, LABEL, WHOLE, Each, Kind, check, pack, unpack
-from rlbench.functional.distributions import Distribution, family
-from rlbench.functional.networks import ActorCritic, Slot, flat_from, named
-from rlbench.functional.torch_networks import MODULE, ModuleError, read_output, seeded, set_tensors, with_log_std
+from rlbench.functional.distributions import Distribution, Family, family
+from rlbench.functional.networks import ActorCritic, flat_from, named
+from rlbench.functional.torch_networks import (
+    MODULE,
+    ModuleError,
+    TensorNetwork,
+    read_output,
+    seeded,
+    set_tensors,
+    with_log_std,
+)
 from rlbench.records import Environment
 from rlbench.training.envs.base import ActionSpec, ObservationEncoder
 from rlbench.training.envs.normalize import CLIP, standardised
@@ -65,7 +73,7 @@ def kept(
     environment: Environment,
     observation: ObservationEncoder,
     action: ActionSpec,
-    slots: Sequence[Slot],
+    network: ActorCritic | TensorNetwork,
     params: Array,
     statistics: Array,
     steps: Sequence[int],
@@ -87,7 +95,9 @@ def kept(
             "dtype": action.dtype.name,
         },
     }
-    arrays: dict[str, Array] = {"step": np.array(steps, np.int64), **named(params, slots)}
+    arrays: dict[str, Array] = {"step": np.array(steps, np.int64), **named(params, network.slots)}
+    for name, constant in getattr(network, "constants", {}).items():
+        arrays[f"{MODULE}{name}"] = np.stack([constant] * len(steps))
     if statistics.size:
         arrays |= {"observation.mean": statistics[:, 0], "observation.scale": statistics[:, 1]}
     bounds = {name: getattr(action, name) for name in _OF_ACTIONS}
@@ -121,11 +131,11 @@ class Policy:
         """
         header, arrays = unpack(data)
         check(header, _HEADER, "its header")
-        if header["schema"] > SCHEMA:
-            raise ValueError(f"its schema is {header['schema']}, this version reads up to {SCHEMA}")
+        if header["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {header['schema']}, this version reads {SCHEMA}")
         try:
             self._read(header, arrays, find)
-        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as problem:
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError) as problem:
             raise ValueError("its header and its arrays do not fit together") from problem
         self.generator = np.random.default_rng(0)
 
@@ -136,7 +146,7 @@ class Policy:
             place["id"], place["options"], wrappers=[(name, given) for name, given in place.get("wrappers", [])]
         )
         self.steps = [int(step) for step in arrays["step"]]
-        self.observe = ObservationEncoder.of(header["observation"])
+        self.observe = ObservationEncoder(**header["observation"])
         bounds = {name: arrays.get(f"action.{name}") for name in _OF_ACTIONS}
         self.action = ActionSpec(
             action["kind"], tuple(action["sizes"]), tuple(action["shape"]), np.dtype(action["dtype"]), **bounds
@@ -144,7 +154,7 @@ class Policy:
         self.family = family(self.action.kind, self.action.sizes)
         self._statistics = tuple(arrays.get(f"observation.{name}") for name in ("mean", "scale"))
         self._moment = len(self.steps) - 1
-        _check_shapes(arrays, self.action, self.observe.size, len(self.steps))
+        _check_shapes(arrays, self.action, self.family, self.observe.size, len(self.steps))
         self.network: ActorCritic | None = None
         self._module: nn.Module | None = None
         own = {name.removeprefix(MODULE): array for name, array in arrays.items() if name.startswith(MODULE)}
@@ -200,7 +210,7 @@ class Policy:
         if step not in self.steps:
             raise RlbenchError(f"This policy was kept after {', '.join(map(str, self.steps))} steps, not after {step}.")
         other = copy.copy(self)
-        other._moment = self.steps.index(step)
+        other._moment, other.generator = self.steps.index(step), np.random.default_rng(0)
         if self._module is not None:
             other._module = other._build()
         return other
@@ -241,6 +251,8 @@ class Policy:
             out = self.network.forward(self.params, encoded[None], value=value)
             return out.head[0], out.value[0] if value else out.value
         assert self._module is not None
+        if not len(encoded):
+            return np.empty((0, self.family.head_size), np.float32), np.empty(0, np.float32)
         with torch.no_grad():
             rows = [read_output(self._module(row[None])) for row in torch.from_numpy(encoded)]
             head, values = (torch.cat(parts) for parts in zip(*rows, strict=True))
@@ -302,22 +314,24 @@ class Policy:
         return f"<Policy of {self.algorithm} on {self.environment.label}, after {self.steps[self._moment]:,} steps>"
 
 
-def _check_shapes(arrays: Mapping[str, Array], action: ActionSpec, observations: int, moments: int) -> None:
-    """Raise ValueError for arrays that are not of numbers, or not as many as their names say."""
+def _check_shapes(
+    arrays: Mapping[str, Array], action: ActionSpec, family: Family, observations: int, moments: int
+) -> None:
+    """Raise ValueError for arrays that are not of numbers, or not those that are asked for."""
     bounds: dict[str, dict[str, tuple[int, ...]]]
     bounds = {"categorical": {"start": ()}, "multicategorical": {"start": (len(action.sizes),)}, "bernoulli": {}}
     needed = bounds.get(action.kind, {"low": action.sizes, "high": action.sizes})
-    if {name: array.shape for name, array in arrays.items() if name.startswith("action.")} != {
-        f"action.{name}": shape for name, shape in needed.items()
-    }:
-        raise ValueError(f"its bounds are not those of {action.kind} actions")
+    shapes = {f"action.{name}": shape for name, shape in needed.items()}
+    if family.log_std_size:
+        shapes["log_std"] = (moments, family.log_std_size)
+    if arrays.keys() & {"observation.mean", "observation.scale"}:
+        shapes |= dict.fromkeys(("observation.mean", "observation.scale"), (moments, observations))
+    given = {name: array.shape for name, array in arrays.items() if name.startswith(("action.", "log_std", "observ"))}
+    if given != shapes or action.dtype.kind not in "biuf":
+        raise ValueError(f"its arrays are not those of {action.kind} actions and {observations} observed numbers")
     for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"its {name} is not of numbers")
-        if not name.startswith("action.") and len(array) != moments:
-            raise ValueError(f"its {name} is not of {moments} moments")
-        if name.startswith("observation.") and array.shape[1:] != (observations,):
-            raise ValueError(f"its {name} is not of {observations} numbers")
+        if array.dtype.kind not in "biuf" or (name not in shapes and len(array) != moments):
+            raise ValueError(f"its {name} is not of numbers at {moments} moments")
 
 
 class PolicyModule(nn.Module):

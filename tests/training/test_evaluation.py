@@ -15,7 +15,7 @@ from rlbench.records import EVALUATED, Evaluation, RunRecord
 from rlbench.training import evaluation as evaluating
 from rlbench.training.checkpoints import Checkpoints
 from rlbench.training.envs import copy_seeds
-from rlbench.training.evaluation import evaluate, generators_of, seeds_of
+from rlbench.training.evaluation import Arena, evaluate, generators_of, seeds_of
 from rlbench.training.policy import Policy
 from rlbench.training.trainer import train
 from tests.training.small import make
@@ -138,12 +138,13 @@ def test_the_time_of_an_evaluation_is_none_of_the_trainings(monkeypatch: pytest.
         def perf_counter() -> float:
             return now[0]
 
-    def slowly(*_: Any, **__: Any) -> Any:
-        now[0] += 1000.0
-        return evaluate(*_, **__)
+    class Slow(Arena):
+        def play(self, *_: Any, **__: Any) -> Any:
+            now[0] += 1000.0
+            return super().play(*_, **__)
 
     monkeypatch.setattr("rlbench.training.loop.time", Clock)
-    monkeypatch.setattr("rlbench.training.loop.evaluate", slowly)
+    monkeypatch.setattr("rlbench.training.loop.Arena", Slow)
     (record,) = trained("CartPole-v1", 1, Evaluation(100, 2))
     assert now[0] == 10_000.0
     assert record.seconds == 0.0
@@ -170,6 +171,7 @@ def test_an_episode_that_does_not_end_has_no_return(monkeypatch: pytest.MonkeyPa
     ended = played.lengths[0] == 5
     assert 0 < ended.sum() < 12
     np.testing.assert_array_equal(played.returns[0], np.where(ended, 5.0, np.nan))
+    np.testing.assert_array_equal(played.lengths, played.returns)  # one a step
 
 
 class Moody(gymnasium.Env[Any, Any]):
@@ -215,6 +217,9 @@ def test_a_run_with_evaluations_goes_on_from_its_checkpoint(tmp_path: Path, snap
     with pytest.raises(Stop):
         train(pack, Environment("CartPole-v1"), 500, [0, 1], on_progress=stop, **how)
     assert checkpoints.step("a") == 300
+    if not snapshots:  # what was not kept before cannot be kept any more, so that the run begins again
+        how["snapshots"] = True
+        whole = train(pack, Environment("CartPole-v1"), 500, [0, 1], evaluation=Evaluation(150, 2), snapshots=True)
     again = train(pack, Environment("CartPole-v1"), 500, [0, 1], **how)
     for before, after in zip(whole, again, strict=True):
         assert before.policy == after.policy

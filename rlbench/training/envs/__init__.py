@@ -14,10 +14,13 @@ __all__ = ["ActionSpec", "EnvBatch", "Failure", "Step", "copy_seeds", "look_at",
 _FAR = 10.0  # times the bounds [-1, 1] that policies are made for
 
 
-def make(environment: Environment, replicas: int, num_envs: int, *, remember: bool = False) -> EnvBatch:
+def make(
+    environment: Environment, replicas: int, num_envs: int, *, remember: bool = False, once: bool = False
+) -> EnvBatch:
     """Return `replicas` x `num_envs` copies of a Gymnasium environment, to be reset before the first step.
 
-    Only with `remember` may they be asked for their state. Raises:
+    Only with `remember` may they be asked for their state. With `once` only the first episode of each copy after a
+    reset is of interest, and nothing need be done after it. Raises:
         RlbenchError: unknown id, rejected options, missing package or unsupported space.
     """
     # Imported where it is needed, since that loads the compiler: those who only look at an environment need none.
@@ -27,7 +30,7 @@ def make(environment: Environment, replicas: int, num_envs: int, *, remember: bo
     if supports(template):
         template.close()
         return classic_batch(template, replicas, num_envs)
-    return GymBatch(environment, template, replicas, num_envs, remember=remember)
+    return GymBatch(environment, template, replicas, num_envs, remember=remember, once=once)
 
 
 class Facts(NamedTuple):
@@ -43,12 +46,12 @@ class Facts(NamedTuple):
     remark: str
 
 
-def look_at(environment: Environment) -> Facts:
-    """Return the facts about an environment, by making one copy as Gymnasium does.
+def look_at(environment: Environment, copies: int = 1) -> Facts:
+    """Return the facts about an environment, by making copies as Gymnasium does.
 
     Raises RlbenchError where `make` does.
     """
-    with contextlib.closing(GymBatch(environment, template := make_one(environment), 1, 1)) as batch:
+    with contextlib.closing(GymBatch(environment, template := make_one(environment), 1, copies)) as batch:
         space, action = template.observation_space, batch.action
         is_image = space.dtype == np.uint8 and len(space.shape or ()) >= 2
         remark = ""

@@ -3,7 +3,8 @@
 Observations are flat float32 vectors of O numbers, actions of one of four kinds.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -103,46 +104,46 @@ def action_spec(space: spaces.Space[Any], environment: str) -> ActionSpec:
 
 
 class ObservationEncoder:
-    """Turns a batch of observations [...] x space into flat float32 vectors [..., size]."""
+    """Turns a batch of observations [...] x space into flat float32 vectors [..., size].
 
-    def __init__(self, space: spaces.Space[Any], environment: str) -> None:
-        """Prepare for a Box of any shape and numeric dtype, flattened, or a Discrete, as one-hot vectors.
+    Of a Box of any shape and numeric dtype they are its numbers, of a Discrete space one-hot vectors.
+
+    shape        the environment's own; of one-hot vectors theirs
+    space_shape  of what the environment returns
+    first        the first category, of one-hot vectors; else None
+    """
+
+    def __init__(self, shape: Sequence[int], categories: int | None = None, first: int = 0) -> None:
+        self.space_shape = tuple(shape)
+        self.shape = self.space_shape if categories is None else (categories,)
+        self.size, self.first = math.prod(self.shape), None if categories is None else first
+
+    @classmethod
+    def of(cls, space: spaces.Space[Any], environment: str) -> Self:
+        """Return the encoder of a space.
 
         Raises:
             RlbenchError: the space is not supported; the message names `environment` and the space.
         """
-        self.size: int
-        self.shape: tuple[int, ...]  # the environment's own; of one-hot vectors theirs
-        self.space_shape: tuple[int, ...] = space.shape or ()  # as the environment returns it
-        self.first: int | None = None  # category, of one-hot vectors
         if isinstance(space, spaces.Discrete):
-            self.size, self.first = int(space.n), int(space.start)
-            self.shape = (self.size,)
-            if self.size > MOST_CATEGORIES:
+            if space.n > MOST_CATEGORIES:
                 raise RlbenchError(
-                    f"Environment {environment!r} has {self.size:,} different observations, and a one-hot vector is "
+                    f"Environment {environment!r} has {int(space.n):,} different observations, and a one-hot vector is "
                     f"made for at most {MOST_CATEGORIES:,}; register a version whose observations are numbers, such "
                     "as the coordinates that an index stands for."
                 )
-        elif isinstance(space, spaces.Box):
-            self.size, self.shape = int(np.prod(space.shape)), space.shape
-        else:
-            raise RlbenchError(
-                f"Environment {environment!r} has the observation space {space}, which is not supported: "
-                "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
-            )
+            return cls((), int(space.n), int(space.start))
+        if isinstance(space, spaces.Box):
+            return cls(space.shape)
+        raise RlbenchError(
+            f"Environment {environment!r} has the observation space {space}, which is not supported: "
+            "it must be Box or Discrete (register a version wrapped in gymnasium's FlattenObservation)."
+        )
 
     def document(self) -> dict[str, Any]:
-        """Return as JSON what `of` makes it from."""
+        """Return as JSON the arguments that it was made with."""
         known = {} if self.first is None else {"categories": self.size, "first": self.first}
         return {"shape": list(self.space_shape), **known}
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Self:
-        """Return an encoder of observations of the kind that a `document` says."""
-        if "categories" in document:
-            return cls(spaces.Discrete(document["categories"], start=document["first"]), "a kept policy")
-        return cls(spaces.Box(-np.inf, np.inf, tuple(document["shape"])), "a kept policy")
 
     def __call__(self, observation: Any, batch: tuple[int, ...] = ()) -> npt.NDArray[np.float32]:
         """Return [*batch, size] for observations of shape [*batch, *space.shape], in an array of its own.
@@ -227,9 +228,6 @@ class EnvBatch(Protocol):
 
     def step(self, action: npt.NDArray[Any]) -> Step:
         """Advance all copies by one step; `action` is as `ActionSpec` says, [R, N] or [R, N, K]."""
-
-    def rest(self, ended: Flags) -> None:
-        """Copies `[R, N]` need not be stepped any more until the next reset: what they give does not matter."""
 
     def state(self, replica: int) -> State:
         """Return where the copies of one replica are; UnusableError where they cannot be brought there again."""

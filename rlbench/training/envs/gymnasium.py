@@ -27,7 +27,6 @@ from rlbench.training.envs.base import (
     LARGEST,
     ActionSpec,
     Failure,
-    Flags,
     ObservationEncoder,
     Observations,
     Step,
@@ -262,17 +261,19 @@ class GymBatch:
         num_envs: int,
         *,
         remember: bool = False,
+        once: bool = False,
     ) -> None:
         """Create the copies; `template`, an instance made of the same `environment`, is the first of them.
 
-        With `remember` they note what `state` needs, which costs some microseconds a step.
+        With `remember` they note what `state` needs, which costs some microseconds a step. With `once` a copy whose
+        episode has ended is neither reset nor stepped any more; what it gives from then on means nothing.
 
         Raises:
             RlbenchError: a space is not supported, or a copy cannot be created.
         """
         made = [template]
         try:
-            self.observation = ObservationEncoder(template.observation_space, environment.id)
+            self.observation = ObservationEncoder.of(template.observation_space, environment.id)
             self.action = action_spec(template.action_space, environment.id)
             while len(made) < replicas * num_envs:
                 made.append(_another(environment, replicas * num_envs))
@@ -282,7 +283,7 @@ class GymBatch:
         self.observation_size = self.observation.size
         self.replicas = replicas
         self.num_envs = num_envs
-        self._resting = np.zeros((replicas, num_envs), np.bool_)
+        self._once, self._resting = once, np.zeros((replicas, num_envs), np.bool_)
         self.failures: dict[int, Failure] = {}
         self._call = caller()
         self._copies = [made[replica * num_envs :][:num_envs] for replica in range(replicas)]
@@ -335,11 +336,11 @@ class GymBatch:
         outcome.terminated[at], outcome.truncated[at] = terminated, truncated
         outcome.next_observation[at] = observation
         if outcome.terminated[at] or outcome.truncated[at]:
+            if self._once:
+                self._resting[at] = True
+                return
             observation = self.observation(_first(self._call(env.reset)))
         outcome.observation[at] = observation
-
-    def rest(self, ended: Flags) -> None:
-        self._resting |= ended
 
     def state(self, replica: int) -> State:
         failure = {"failure": from_document(self.failures.get(replica))}

@@ -97,7 +97,7 @@ def test_other_action_spaces_are_refused_by_name(space: spaces.Space[Any]) -> No
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int16, np.bool_])
 def test_box_observations_are_flattened_to_float32(dtype: Any) -> None:
-    encode = ObservationEncoder(spaces.Box(0, 1, (2, 3), dtype), "Some-v0")
+    encode = ObservationEncoder.of(spaces.Box(0, 1, (2, 3), dtype), "Some-v0")
     raw = (np.arange(24).reshape(4, 2, 3) % 2).astype(dtype)
     encoded = encode(raw, (4,))
     assert encode.size == 6
@@ -107,7 +107,7 @@ def test_box_observations_are_flattened_to_float32(dtype: Any) -> None:
 
 
 def test_discrete_observations_become_one_hot_vectors() -> None:
-    encode = ObservationEncoder(spaces.Discrete(3, start=10), "Some-v0")
+    encode = ObservationEncoder.of(spaces.Discrete(3, start=10), "Some-v0")
     np.testing.assert_array_equal(encode(np.array([12, 10]), (2,)), [[0, 0, 1], [1, 0, 0]])
     np.testing.assert_array_equal(encode(np.int64(11), ()), [0, 1, 0])
     for outside in (9, 13):
@@ -125,13 +125,13 @@ def test_other_observation_spaces_are_refused_by_name(space: spaces.Space[Any]) 
 
 @pytest.mark.parametrize("observation", [["1", "2"], [b"1", b"2"], [1j, 2j], np.array([1, 2], complex)])
 def test_text_and_complex_numbers_are_no_observation(observation: Any) -> None:
-    encode = ObservationEncoder(spaces.Box(0, 3, (2,)), "Some-v0")
+    encode = ObservationEncoder.of(spaces.Box(0, 3, (2,)), "Some-v0")
     with pytest.raises(ValueError, match="returned an observation that is not of real numbers"):
         encode(observation)
 
 
 def test_numbers_beyond_single_precision_are_called_what_they_are() -> None:
-    encode = ObservationEncoder(spaces.Box(-np.inf, np.inf, (3,), np.float64), "Some-v0")
+    encode = ObservationEncoder.of(spaces.Box(-np.inf, np.inf, (3,), np.float64), "Some-v0")
     said = r"returned -?1e\+300 in an observation, beyond the 3.4e\+38 of single precision"
     with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
         encode(np.array([np.nan, -1e300, np.inf]))
@@ -139,13 +139,13 @@ def test_numbers_beyond_single_precision_are_called_what_they_are() -> None:
 
 
 def test_many_categories_take_no_square_of_memory_and_too_many_are_refused() -> None:
-    encode = ObservationEncoder(spaces.Discrete(60_000), "Some-v0")
+    encode = ObservationEncoder.of(spaces.Discrete(60_000), "Some-v0")
     rows = encode(np.array([[0, 59_999]]), (1, 2))
     assert (rows.shape, rows.sum(), rows[0, 1, -1]) == ((1, 2, 60_000), 2, 1)
     with pytest.raises(
         RlbenchError, match="'Some-v0' has 531,441 different observations, and a one-hot vector is made"
     ):
-        ObservationEncoder(spaces.Discrete(531_441), "Some-v0")
+        ObservationEncoder.of(spaces.Discrete(531_441), "Some-v0")
 
 
 @pytest.mark.parametrize(

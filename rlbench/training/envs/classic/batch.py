@@ -336,7 +336,7 @@ class ClassicBatch:
         """Prepare the copies of `template`, which `dynamics` reproduces."""
         assert template.spec is not None
         self.action = action_spec(template.action_space, template.spec.id)
-        self.observation = ObservationEncoder(template.observation_space, template.spec.id)
+        self.observation = ObservationEncoder.of(template.observation_space, template.spec.id)
         self.observation_size = self.observation.size
         self.replicas, self.num_envs = replicas, num_envs
         self.failures: dict[int, Failure] = {}
@@ -428,9 +428,6 @@ class ClassicBatch:
                 reached, policy, copies, flat_noise, now, head, record,
             )  # fmt: skip
         return record
-
-    def rest(self, ended: Flags) -> None:
-        """Step them all the same, which costs next to nothing."""
 
     def state(self, replica: int) -> State:
         own = self._own(replica)
