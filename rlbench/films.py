@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST = 24  # strips in a report
+MOST_BESIDE = 12  # arms in a film; encoders take no wider frames than those of some 25
 _HEIGHT = 400  # pixels of a frame at most
 _BAR = 40  # of the words above it
 _HOLD = 0.6  # seconds for which the last frame of an episode stays
@@ -74,6 +75,8 @@ def film(
     for package in ("imageio", "imageio_ffmpeg"):
         if importlib.util.find_spec(package) is None:
             raise RlbenchError(f"A film needs {package}; pip install 'rlbench[video]' installs what films need.")
+    if len(arms) > MOST_BESIDE:
+        raise RlbenchError(f"A film shows at most {MOST_BESIDE} arms side by side, not {len(arms)}; name some (--arm).")
     runs = [run for arm in arms for run in chosen(results, arm, environment, seed)]
     place = environment_of(results, environment)
     returns: list[list[float]] = [[] for _ in runs]
@@ -157,6 +160,7 @@ class _Stage:
 
 
 def _draw_into_memory() -> None:
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # a signal to stop stops the process, as always
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # of pygame
         os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "osmesa")
@@ -257,8 +261,9 @@ def _strip(results: Results, run: Chosen, environment: Environment, name: str) -
         name,
         "What the policies do",
         f"{run.arm} on {run.environment}",
-        f"The median run (seed {run.seed}) in one episode after training, with its most likely actions: return "
-        f"{number(last.so_far)} after {last.step} steps, {seconds:.3g} s.",
+        f"The {'median run' if run.kept > 1 else 'only run whose policy is kept'} (seed {run.seed}) in one episode "
+        f"after training, with its most likely actions: return {number(last.so_far)} after {last.step} steps, "
+        f"{seconds:.3g} s.",
         f"Frames of one episode of {run.arm} on {run.environment}, from left to right.",
         files={"png": _saved(strip, "PNG")} | ({"webp": moving} if len(moving) <= _SMALL else {}),
         wide=True,

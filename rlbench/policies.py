@@ -9,6 +9,7 @@ are averaged first, and intervals are over runs, since more episodes of one run 
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -39,12 +40,13 @@ Seed = int | str | None
 
 
 class Chosen(NamedTuple):
-    """A run of which the policy is kept."""
+    """A run of which the policy is kept, and the number of runs of its arm on its environment that keep theirs."""
 
     arm: str
     environment: str
     seed: int
     cell: str
+    kept: int
 
 
 def chosen(results: Results, arm: str | None = None, environment: str | None = None, seed: Seed = None) -> list[Chosen]:
@@ -54,11 +56,16 @@ def chosen(results: Results, arm: str | None = None, environment: str | None = N
     the last tenth of the training, among the runs whose policies are kept; of an even number the median is the lower
     one. Raises RlbenchError where there is no such arm, environment or run, or none of the policies is kept.
     """
-    for what, name, known in (("arm", arm, results.arms), ("environment", environment, results.environments)):
-        if name is not None and name not in known:
-            raise RlbenchError(f"There is no {what} {name!r} in these results.{nearest(name, known)}")
-    if isinstance(seed, str) and seed not in RANKS:
-        raise RlbenchError(f"A seed is a whole number, or {', '.join(RANKS)}, not {seed!r}.")
+    if arm is not None and arm not in results.arms:
+        raise RlbenchError(f"There is no arm {arm!r} in these results.{nearest(arm, results.arms)}")
+    results.known_environment(environment)
+    if seed is not None and seed not in RANKS:
+        try:
+            seed = operator.index(seed)  # type: ignore[arg-type]  # whole numbers of any kind
+        except TypeError as problem:
+            raise RlbenchError(f"A seed is a whole number, or {', '.join(RANKS)}, not {seed!r}.") from problem
+    if results.measured:
+        raise RlbenchError("Nothing was trained here: these are measurements, and there is no policy.")
     if results.experiment.runs_in is None:
         raise RlbenchError("These runs were made elsewhere, and rlbench has no policies of theirs.")
     store, scores = Store(results.experiment.runs_in), results.scores
@@ -72,28 +79,28 @@ def chosen(results: Results, arm: str | None = None, environment: str | None = N
                 raise RlbenchError(f"There is no run of {name} on {place} with seed {seed}; there are {listed}.")
             if isinstance(seed, int):
                 runs = runs[runs["seed"] == seed]
-            runs = runs[np.array([store.policy(cell) is not None for cell in runs["cell"]], bool)]
+            runs = runs[np.array([store.keeps_policy(cell) for cell in runs["cell"]], bool)]
+            kept = len(runs) if not isinstance(seed, int) else 1
             if isinstance(seed, str):
                 runs = runs.sort_values([rank, "seed"], ascending=[False, True], kind="stable", na_position="last")
                 runs = runs.iloc[[{"best": 0, "median": len(runs) // 2, "worst": -1}[seed]]] if len(runs) else runs
-            found += [Chosen(name, place, *run) for run in zip(map(int, runs["seed"]), runs["cell"], strict=True)]
+            found += [Chosen(name, place, *run, kept) for run in zip(map(int, runs["seed"]), runs["cell"], strict=True)]
     if not found:
         who = f"{arm or 'any arm'} on {environment or 'any environment'}"
         raise RlbenchError(
             f"No policy of {who} is kept in {results.experiment.runs_in}: its runs are not there, did not finish, ran "
-            "with --keep-policies none, or were trained before policies were kept; train them into another --results."
+            "with --keep-policies none or best, have policies of more than 1 MiB, or were trained before policies were "
+            "kept; a stored run gets none any more: train it into another --results, with --keep-policies all."
         )
     return found
 
 
-def load(
-    results: Results, arm: str | None = None, environment: str | None = None, seed: int | str = "median"
-) -> Policy:
+def load(results: Results, arm: str | None = None, environment: str | None = None, seed: Seed = "median") -> Policy:
     """Return the policy of one run, see `chosen`; an arm or an environment may be left out where there is only one."""
     for what, name, known in (("arm", arm, results.arms), ("environment", environment, results.environments)):
         if name is None and len(known) > 1:
             raise RlbenchError(f"Say which {what} is meant: {', '.join(known)}.")
-    (run,) = chosen(results, arm, environment, seed)
+    (run,) = chosen(results, arm, environment, "median" if seed is None else seed)
     return _read(results, run)
 
 
@@ -104,7 +111,8 @@ def _read(results: Results, run: Chosen) -> Policy:
     store = Store(runs_in)
     data, manifest = store.policy(run.cell), store.manifest(run.cell)
     if data is None or manifest is None:
-        raise RlbenchError(f"The policy of {run.arm} on {run.environment}, seed {run.seed}, is not kept any more.")
+        why = " ".join(store.messages) or "It was removed meanwhile."
+        raise RlbenchError(f"The policy of {run.arm} on {run.environment}, seed {run.seed}, cannot be read: {why}")
 
     def find(name: str) -> Any:
         cls = registry.load(name)
@@ -121,19 +129,20 @@ def _read(results: Results, run: Chosen) -> Policy:
         raise RlbenchError(f"The policy of run {run.cell} cannot be used: {problem}.") from problem
 
 
-def environment_of(results: Results, label: str) -> Environment:
+def environment_of(results: Results, label: str, *, imports: bool = False) -> Environment:
     """Return an environment of an experiment as it is registered now; RlbenchError where it is not what was trained in.
 
-    Those that Gymnasium does not register itself have to be registered in this process before.
+    Those that Gymnasium does not register itself have to be registered in this process before: a folder of results may
+    be anybody's, so the modules that it names are imported only with `imports`.
     """
     for document in results.experiment.json.get("environments") or []:
         known = Environment(document["id"], document["options"], wrappers=[*map(tuple, document.get("wrappers", []))])
         if known.label == label:
-            environment = bound(known)
+            environment = bound(known, imports=imports)
             if specification_of(environment) != (document.get("specification") or {}):
                 raise RlbenchError(
-                    f"{label} is not registered here as it was when its runs were trained; import what registers it, "
-                    "or name the experiment's file."
+                    f"{label} is not registered here as it was when its runs were trained; import what registers it "
+                    "(--plugin FILE), or name the experiment's file."
                 )
             return environment
     raise RlbenchError(f"The experiment says nothing of the environment {label!r}.")
@@ -160,11 +169,15 @@ def evaluate_runs(
     for run in runs:
         groups.setdefault((run.environment, run.arm), []).append(run)
     rows, seeds = [], np.array(seeds_of(episodes))
+    with left_as_found():
+        places = {place: on or environment_of(results, place) for place, _ in groups}
+        for (place, _), group in groups.items():  # all of them, before the first of them plays
+            with registered(places[place]):
+                _require_fitting(_read(results, group[0]), places[place])
     for done, ((place, arm), group) in enumerate(groups.items(), start=1):
-        environment = on or environment_of(results, place)
+        environment = places[place]
         policies = [_read(results, run) for run in group]
         with left_as_found(), registered(environment):
-            _require_fitting(policies[0], environment)
             for kind in kinds:
                 played = evaluate(policies, environment, episodes, deterministic=kind == KINDS[0])
                 for failure in played.failures.values():
@@ -173,7 +186,7 @@ def evaluate_runs(
                     columns = {"arm": arm, "environment": place, "seed": run.seed, "on": environment.label}
                     columns |= {"actions": kind, "episode": np.arange(episodes), "reset_seed": seeds}
                     rows.append(pd.DataFrame(columns | {"return": returns, "length": lengths}))
-        progress("arms evaluated", done, len(groups))
+        progress("groups of runs evaluated", done, len(groups))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -181,7 +194,7 @@ def _require_fitting(policy: Policy, environment: Environment) -> None:
     """Raise RlbenchError where a policy cannot act in an environment."""
     env = make_one(environment)
     try:
-        seen = ObservationEncoder(env.observation_space, environment.id).document()
+        seen = ObservationEncoder.of(env.observation_space, environment.id).document()
         action = action_spec(env.action_space, environment.id)
     finally:
         env.close()
@@ -192,21 +205,23 @@ def _require_fitting(policy: Policy, environment: Environment) -> None:
     if theirs != ours:
         raise RlbenchError(
             f"A policy trained in {policy.environment.label} cannot act in {environment.label}: its observations or "
-            "actions are others."
+            "actions are others. Choose those that are meant by their environment."
         )
 
 
 class Evaluated(NamedTuple):
     """What evaluations say of an arm: the mean over runs with its interval, of `runs` runs and `episodes` each.
 
-    `best` is the seed whose mean is the highest, `claimed` that mean, and `fair` the mean of the same seed in other
-    episodes than those that it was chosen by: half of the episodes choose, the other half is averaged, both ways round.
-    The difference is what choosing adds to a score; NaN with fewer than two runs or episodes.
+    A run with an episode that did not end has no mean, and is none of `runs`, but of those that were `played`. `best`
+    is the seed whose mean is the highest (-1 if there is none) and `claimed` that mean; `fair` is the mean of a best
+    seed in other episodes than those that it was chosen by: half of the episodes choose, the other half is averaged,
+    both ways round. The difference is what choosing adds to a score; NaN with fewer than two runs or episodes.
     """
 
     arm: str
     environment: str
     actions: str
+    played: int
     runs: int
     episodes: int
     mean: Estimate
@@ -221,18 +236,23 @@ def summarised(results: Results, episodes: pd.DataFrame) -> list[Evaluated]:
     found = []
     for (place, arm, kind), group in episodes.groupby(["environment", "arm", "actions"], sort=False):
         wide = group.pivot(index="seed", columns="episode", values="return")
-        of_runs = wide.mean(axis=1, skipna=False)
+        played, wide = len(wide), wide[wide.notna().all(axis=1)]
+        of_runs = wide.mean(axis=1)
         own = group["on"].iloc[0] == place
         possible = possible_range([str(group["on"].iloc[0])], results.references if own else None)
-        mean = mean_interval([of_runs.dropna().to_numpy()], seed=results.seed, possible=possible)
+        mean = mean_interval([of_runs.to_numpy()], seed=results.seed, possible=possible)
         fair = np.nan
         if min(wide.shape) > 1:
             halves = [wide.iloc[:, half::2].mean(axis=1).to_numpy() for half in (0, 1)]
-            fair = float(np.mean([halves[1][halves[0].argmax()], halves[0][halves[1].argmax()]]))
-        best = int(of_runs.fillna(-np.inf).to_numpy().argmax())
+            elsewhere = [halves[1][halves[0].argmax()], halves[0][halves[1].argmax()]]
+            fair = float(np.average(elsewhere, weights=[wide.shape[1] // 2, -(-wide.shape[1] // 2)]))
         length = float(group["length"].mean())
-        seed, claimed = int(wide.index.to_numpy()[best]), float(of_runs.to_numpy()[best])
-        counts = len(of_runs), wide.shape[1]
+        seed, claimed = (
+            (int(wide.index.to_numpy()[of_runs.to_numpy().argmax()]), float(of_runs.max()))
+            if len(wide)
+            else (-1, np.nan)
+        )
+        counts = played, len(of_runs), wide.shape[1]
         found.append(Evaluated(str(arm), str(place), str(kind), *counts, mean, length, seed, claimed, fair))
     return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from rlbench.errors import RlbenchError
 from rlbench.policies import action_map, chosen, environment_of, evaluate_runs, load, summarised
 from rlbench.results import Results, open_results
 from rlbench.store import Store, Tables
+from rlbench.study.environments import bound
 from rlbench.study.plan import make_plan
 from rlbench.study.run import execute
 from tests.training.test_evaluation import by_hand
@@ -68,6 +71,9 @@ def test_a_run_is_meant_by_its_seed_or_its_rank(results: Results) -> None:
         assert (run.arm, run.environment, run.seed) == ("fast", "CartPole-v1", ordered[place])
         assert run.cell == of_arm.set_index("seed").loc[run.seed, "cell"]
     (third,) = chosen(results, "fast", seed=3)
+    assert chosen(results, "fast", seed=np.int64(3)) == [third]  # type: ignore[arg-type]
+    with pytest.raises(RlbenchError, match=r"A seed is a whole number, or best, median, worst, not 3\.5"):
+        chosen(results, "fast", seed=3.5)  # type: ignore[arg-type]
     policy = results.policy("fast", seed=3)
     assert policy.settings["lr"] == 1e-2
     data = Store(results.experiment.runs_in or "").policy(third.cell)
@@ -126,6 +132,13 @@ def test_what_is_kept_is_what_was_asked_for(tmp_path: Path) -> None:
     assert kept[None] == kept["all"]  # what is kept does not change what a run is
 
 
+def test_the_best_of_those_that_a_command_trains_leaves_others_alone(tmp_path: Path) -> None:
+    before = {run.cell for run in chosen(results_of(experiment(seeds=2), tmp_path))}
+    after = {run.cell for run in chosen(results_of(experiment(), tmp_path, keep_policies="best"))}
+    assert before < after
+    assert len(after) == len(before) + 2  # one of three new ones, of each arm
+
+
 def test_large_policies_are_kept_only_if_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlbench.study.run.LARGE", 1000)
     plan = make_plan(experiment(seeds=1))
@@ -134,6 +147,10 @@ def test_large_policies_are_kept_only_if_that_is_asked_for(tmp_path: Path, monke
     assert not Store(tmp_path / "usual").keeps_policy(plan.cells[0].id)
     assert not execute(plan, tmp_path / "all", workers=0, progress=False, keep_policies="all").messages
     assert Store(tmp_path / "all").keeps_policy(plan.cells[0].id)
+    with pytest.raises(
+        RlbenchError, match='keep_policies="every" keeps policies at each evaluation, and there is none'
+    ):
+        execute(make_plan(experiment(evaluate_every=0)), tmp_path, workers=0, progress=False, keep_policies="every")
     with pytest.raises(RlbenchError, match="keep_policies is all, every, best, none, not 'some'"):
         execute(plan, tmp_path, workers=0, progress=False, keep_policies="some")
 
@@ -245,6 +262,50 @@ def test_runs_from_elsewhere_have_no_policies() -> None:
         foreign.policy("a", "E")
 
 
+HOSTILE = """
+import pathlib
+import gymnasium
+
+pathlib.Path("ran").write_text("yes")
+gymnasium.register("Hostile-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=50)
+
+class Wrapped(gymnasium.Wrapper):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "place", [Environment("hostile:Hostile-v0"), Environment("CartPole-v1", wrappers=["hostile:Wrapped"])]
+)
+def test_modules_that_a_folder_of_results_names_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Environment
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hostile.py").write_text(HOSTILE)
+    stored = results_of(experiment(environments=[place], arms=[Arm("ppo-clip", **TINY)], seeds=2), tmp_path / "results")
+    assert len(stored.evaluate(episodes=1)) == 4  # here it was imported, for the experiment
+    Path("ran").unlink()
+
+    def rlbench(*words: str) -> subprocess.CompletedProcess[str]:  # of somebody else, who opens the folder
+        return subprocess.run([sys.executable, "-m", "rlbench", *words], capture_output=True, text=True, check=False)
+
+    refused = rlbench("evaluate", "kept", "--episodes", "1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Nothing that was imported here" in refused.stderr
+    assert rlbench("report", "kept").returncode == 0
+    assert not Path("ran").exists()
+    named = rlbench("evaluate", "kept", "--episodes", "1", "--environment", place.label)
+    assert named.returncode == 0, named.stderr
+    assert Path("ran").exists()
+
+
+def test_a_wrapper_is_a_wrapper(results: Results) -> None:
+    """Of modules that are there anyway a document cannot have any function called."""
+    known = Environment("CartPole-v1", wrappers=[("subprocess:Popen", {"args": ["touch", "ran"]})])
+    with pytest.raises(RlbenchError, match="is the wrapper subprocess:Popen"):
+        bound(known, imports=False)
+
+
 # Evaluations
 
 
@@ -291,6 +352,33 @@ def test_the_best_seed_is_judged_by_episodes_that_did_not_choose_it(results: Res
     claimed, fair = np.mean(gap, axis=0)
     assert claimed == pytest.approx(1.42 / np.sqrt(10), abs=0.05)  # the largest of eight means of ten
     assert fair == pytest.approx(0.0, abs=3 * np.std([each for _, each in gap]) / np.sqrt(200))
+
+
+@pytest.mark.parametrize("episodes", [2, 3, 5])
+def test_the_best_seed_is_never_better_in_other_episodes(results: Results, episodes: int) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        table = pd.DataFrame(rng.normal(size=(4, episodes))).stack().rename_axis(["seed", "episode"])
+        table = (
+            table.rename("return").reset_index().assign(arm="a", environment="E", on="E", actions="sampled", length=1)
+        )
+        (one,) = summarised(results, table)
+        assert one.fair <= one.claimed + 1e-12
+
+
+def test_a_run_with_an_episode_that_did_not_end_has_no_mean(results: Results) -> None:
+    table = results.evaluate("fast", episodes=4)
+    whole = {one.actions: one for one in summarised(results, table)}["sampled"]
+    lost = (table["seed"] == whole.best) & (table["episode"] == 1) & (table["actions"] == "sampled")
+    table.loc[lost, ["return", "length"]] = np.nan
+    part = {one.actions: one for one in summarised(results, table)}["sampled"]
+    assert (whole.played, whole.runs, part.played, part.runs, part.mean.n) == (5, 5, 5, 4, 4)
+    means = table[table["actions"] == "sampled"].groupby("seed")["return"].mean().drop(whole.best)
+    assert (part.best, part.claimed) == (means.idxmax(), pytest.approx(means.max()))
+    assert part.mean.point == pytest.approx(means.mean())
+    table["return"] = np.nan
+    none = summarised(results, table)[0]
+    assert (none.runs, none.best, none.mean.n) == (0, -1, 0)
 
 
 def test_what_fails_in_an_evaluation_is_said(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,4 +531,4 @@ def test_evaluate_runs_takes_the_runs_that_are_chosen(results: Results) -> None:
     assert table[["arm", "seed", "actions"]].drop_duplicates().to_numpy().tolist() == [
         ["fast", runs[0].seed, "sampled"]
     ]
-    assert done == [("arms evaluated", 1, 1)]
+    assert done == [("groups of runs evaluated", 1, 1)]

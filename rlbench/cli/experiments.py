@@ -140,9 +140,12 @@ def register(suite: LoadedSuite, plans: Sequence[Plan], options: RunOptions) -> 
 
 def stored_results(what: str, options: RunOptions) -> Results:
     """Return the results of the experiment of a file or a name; RlbenchError where none of its runs is stored."""
+    from rlbench import registry
     from rlbench.results import load_results, open_results
     from rlbench.store.folders import FILE, home
 
+    for file in options.plugin:  # may build networks and register environments
+        registry.add_file(file)
     if is_file(what):
         (plan,) = make_plans(load([what], options)[0], options)
         results = open_results(plan.document(), plan.planned, options.results)

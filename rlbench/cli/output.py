@@ -119,9 +119,12 @@ def show_comparisons(results: Results) -> None:
 
 def show_next(results: Results, options: Sequence[str]) -> None:
     """Print the commands that follow a comparison whose policies are kept, to be typed as they stand."""
-    name, place = shlex.quote(results.experiment.name), shlex.quote(results.environments[0])
-    where = f" --environment {place}" if len(results.environments) > 1 else ""
-    click.echo(f"Next: {' '.join(['rlbench evaluate', name, *options])}")
+    name, first = shlex.quote(results.experiment.name), results.environments[0]
+    named = f" --environment {shlex.quote(first)}"
+    # Modules are imported for environments that are named, not for those that a folder of results names.
+    own = named if ":" in first else ""
+    where = named if len(results.environments) > 1 else own
+    click.echo(f"Next: {' '.join([f'rlbench evaluate {name}{own}', *options])}")
     installed = all(importlib.util.find_spec(package) for package in ("imageio", "imageio_ffmpeg"))
     hint = "" if installed else "  # after pip install 'rlbench[video]'"
     click.echo(f"      {' '.join([f'rlbench watch {name}{where}', *options])}{hint}")

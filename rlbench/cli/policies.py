@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _RUNS = (*CHANGES, "seeds", "first_seed", "steps", *EVALUATION)
 
 
-def _opened(experiment: str, options: RunOptions) -> Results:
-    """Return the stored results of an experiment, of which plugins may build networks and register environments."""
-    from rlbench import registry
+def _opened(experiment: str, environment: str | None, options: RunOptions) -> Results:
+    """Return the stored results of an experiment; what an environment needs that the user names is imported."""
+    results = stored_results(experiment, options)
+    if environment in results.environments:
+        from rlbench.policies import environment_of
 
-    for file in options.plugin:
-        registry.add_file(file)
-    return stored_results(experiment, options)
+        environment_of(results, environment, imports=True)
+    return results
 
 
 def _known_seed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Seed:
@@ -37,6 +38,13 @@ def _known_seed(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return int(value)
 
 
+def _writable(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    path = Path(value or "unnamed")
+    if path.is_dir() or not path.parent.is_dir():
+        raise RlbenchError(f"Cannot write {value}: it is a folder, or in none.")
+    return value
+
+
 def _seed(text: str, default: str | None = None) -> Option:
     return click.option("--seed", callback=_known_seed, default=default, metavar="best|median|worst|N", help=text)
 
@@ -44,7 +52,7 @@ def _seed(text: str, default: str | None = None) -> Option:
 @click.command()
 @click.argument("experiment", metavar="FILE|NAME")
 @click.option("--arm", help="Only this arm.")
-@click.option("--environment", help="Only the policies trained in this environment.")
+@click.option("--environment", "--env", help="Only the policies trained in this environment.")
 @_seed("Only this seed, or the best, median or worst of an arm on an environment.")
 @click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="Per run and kind.")
 @click.option(
@@ -52,7 +60,12 @@ def _seed(text: str, default: str | None = None) -> Option:
 )
 @click.option("--on", metavar="[FILE.py:|MODULE:]ID", help="Another environment, with the same spaces.")
 @environment_arguments
-@click.option("--out", metavar="FILE.csv", help="Also write every episode, with what its environment was reset with.")
+@click.option(
+    "--out",
+    callback=_writable,
+    metavar="FILE.csv",
+    help="Also write every episode and what it was reset with.",
+)
 @takes(*_RUNS)
 def evaluate(
     experiment: str,
@@ -76,26 +89,27 @@ def evaluate(
     rlbench evaluate ppo-vs-reinforce --arm ppo-clip --seed best --episodes 1000
     rlbench evaluate pendulum --on Pendulum-v1 --env-arg g=5.0 --sampled
     """
-    results = _opened(experiment, options)
+    if arguments and not on:
+        raise click.UsageError("--env-arg goes with --on.")
+    results = _opened(experiment, environment, options)
     from rlbench.analysis.format import csv_text
     from rlbench.policies import KINDS, chosen, evaluate_runs, summarised
 
     kinds = KINDS if deterministic is None else (KINDS[0] if deterministic else KINDS[1],)
-    if arguments and not on:
-        raise click.UsageError("--env-arg goes with --on.")
     (place,) = environments_of([on], arguments) if on else (None,)
     runs = chosen(results, arm, environment, seed)
     table = evaluate_runs(results, runs, episodes=episodes, kinds=kinds, on=place, progress=show_progress)
+    _show(summarised(results, table), kinds, ranked=isinstance(seed, str))
     if out:
         with explained(f"Cannot write {out}"):
             Path(out).write_text(csv_text(table), encoding="utf-8")
-    _show(summarised(results, table), kinds, ranked=isinstance(seed, str))
 
 
 def _show(found: list[Evaluated], kinds: tuple[str, ...], *, ranked: bool) -> None:
     """Print what evaluations came to: a row per arm and environment, and what is to be known to read it."""
     from rlbench.analysis.format import form_of, number, text
     from rlbench.analysis.stats.estimates import interval_name
+    from rlbench.training.evaluation import LONGEST
 
     rows, words = [["environment", "arm", "runs", *kinds, "length"]], {"deterministic": "the most likely actions"}
     forms = {one.environment: form_of([o.mean for o in found if o.environment == one.environment]) for one in found}
@@ -103,20 +117,24 @@ def _show(found: list[Evaluated], kinds: tuple[str, ...], *, ranked: bool) -> No
         here = {one.actions: one for one in found if (one.environment, one.arm) == (place, arm)}
         means = [text(here[kind].mean, forms[place]) for kind in kinds]
         first = here[kinds[0]]
-        rows.append([place, arm, str(first.runs), *means, number(first.length)])
+        runs = f"{first.runs} of {first.played}" if first.runs < first.played else str(first.runs)
+        rows.append([place, arm, runs, *means, number(first.length)])
     print_table(rows, words=(0, 1))
     named = " and ".join(words.get(kind, "sampled actions") for kind in kinds)
-    click.echo(
-        f"\nMean return of {found[0].episodes} episodes per run with {named}, the same episodes for all runs; in "
-        f"brackets the {interval_name([one.mean for one in found])} over runs."
-    )
+    brackets = f"; in brackets the {interval_name([one.mean for one in found])} over runs"
+    several = any(one.runs > 1 for one in found)
+    episodes = f"{found[0].episodes} episode{'s' * (found[0].episodes > 1)}"
+    click.echo(f"\nMean return of {episodes} per run with {named}, the same episodes for all runs{brackets * several}.")
+    if any(one.runs < one.played for one in found):
+        click.echo(f"Runs with an episode that did not end within {LONGEST:,} steps have no mean, and are not counted.")
     for one in found if not ranked else []:
-        if one.claimed > one.mean.point and one.actions == kinds[0]:
-            form = forms[one.environment]
+        form = forms[one.environment]
+        claimed, fair, mean = (number(value, form) for value in (one.claimed, one.fair, one.mean.point))
+        if one.actions == kinds[0] and one.fair == one.fair and claimed != mean:
             click.echo(
-                f"{one.arm} on {one.environment}: the best of {one.runs} seeds, {one.best}, has "
-                f"{number(one.claimed, form)}; chosen by half of the episodes, it has {number(one.fair, form)} in the "
-                f"other half. A further run is expected at the mean, {number(one.mean.point, form)}."
+                f"{one.arm} on {one.environment}: seed {one.best}, the best of {one.runs}, has {claimed}; a best one "
+                f"that half of the episodes chose has {fair} in the other half. A further run is expected at the mean, "
+                f"{mean}."
             )
     if ranked:
         click.echo("Chosen among several seeds: a further run is expected at the mean of all of them, not here.")
@@ -125,11 +143,11 @@ def _show(found: list[Evaluated], kinds: tuple[str, ...], *, ranked: bool) -> No
 @click.command()
 @click.argument("experiment", metavar="FILE|NAME")
 @click.option("--arm", "arms", multiple=True, help="An arm; repeatable. Default: all, side by side.")
-@click.option("--environment", help="Where to; default: the only one.")
+@click.option("--environment", "--env", help="Where to; default: the only one.")
 @_seed("The run of each arm to watch: a seed, or the best, median or worst.", default="median")
 @click.option("--episodes", type=click.IntRange(min=1), default=3, show_default=True, help="One after the other.")
 @click.option("--sampled", is_flag=True, help="With sampled actions instead of the most likely ones.")
-@click.option("--out", metavar="FILE.mp4|FILE.gif", help="The film; default: NAME-ENVIRONMENT.mp4.")
+@click.option("--out", callback=_writable, metavar="FILE.mp4|FILE.gif", help="The film; default: NAME-ENVIRONMENT.mp4.")
 @takes(*_RUNS)
 def watch(
     experiment: str,
@@ -153,7 +171,7 @@ def watch(
 
     if out is not None and Path(out).suffix not in (".mp4", ".gif"):
         raise RlbenchError(f"A film is FILE.mp4 or FILE.gif, not {out!r}.")
-    results = _opened(experiment, options)
+    results = _opened(experiment, environment, options)
     from rlbench.films import film
 
     if environment is None and len(results.environments) > 1:

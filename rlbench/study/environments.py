@@ -32,17 +32,18 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 
-def bound(environment: Environment, folder: Path | None = None) -> Environment:
+def bound(environment: Environment, folder: Path | None = None, *, imports: bool = True) -> Environment:
     """Return an environment that carries its specification as it is registered now; one that does already as it is.
 
     Entry points that are given as text are also looked for in `folder`, in the working folder, and beside the files
-    that the user named.
+    that the user named. Without `imports` no module is imported that the environment names and this process has not:
+    RlbenchError where that would be needed. So a document of unknown origin may name any environment.
     """
     if environment.registered is not None:
         return environment
     module, _, name = environment.id.rpartition(":")
     folders = [*([folder] if folder else []), Path.cwd(), *folders_of_files()]
-    if module:
+    if module and imports:
         with _beside(module, folders), contextlib.suppress(Exception):  # who makes it says what is wrong with it
             importlib.import_module(module)
     if environment.wrappers:
@@ -56,12 +57,14 @@ def bound(environment: Environment, folder: Path | None = None) -> Environment:
         for wrapper, arguments in environment.wraps:
             spec = known.get(name) or registry.get(name)
             if spec is not None:  # who makes the environment says that there is none
-                added = _wrapper(wrapper, arguments, folders)
+                added = _wrapper(wrapper, arguments, folders, imports=imports)
                 known[name] = replace(spec, additional_wrappers=(*spec.additional_wrappers, added))
         # Wrappers are always named in text, by modules that a worker may not be able to import.
         for wrapper in known[name].additional_wrappers if name in known else ():
             if wrapper.entry_point.startswith((PREFIX, "__main__")):
                 known[wrapper.entry_point] = _loaded(wrapper.entry_point)
+    if module and not imports and name not in known:
+        raise RlbenchError(f"Nothing that was imported here registers {name}; import {module} first.")
     return replace(environment, registered=known)
 
 
@@ -224,8 +227,11 @@ def _beside(module: str, folders: Sequence[Path]) -> contextlib.AbstractContextM
     return importable(_home(module, folders))
 
 
-def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -> WrapperSpec:
-    """Return the specification of a wrapper; RlbenchError where there is none of that name."""
+_wrappers: dict[str, Any] = {}  # that were imported, by their names; files beside an experiment do not stay in modules
+
+
+def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path], *, imports: bool) -> WrapperSpec:
+    """Return the specification of a wrapper; RlbenchError where there is none of that name, see `bound`."""
     from gymnasium.envs.registration import WrapperSpec, load_env_creator
 
     module, _, attribute = name.rpartition(":")
@@ -236,9 +242,13 @@ def _wrapper(name: str, arguments: Mapping[str, Any], folders: Sequence[Path]) -
                 f"gymnasium.wrappers has no {name!r}, and others are named module:Class.{nearest(name, known)}"
             )
         return WrapperSpec(name, f"gymnasium.wrappers:{name}", dict(arguments))
+    made: Any = _wrappers.get(name) or getattr(sys.modules.get(module), attribute, None)
+    if not imports and not (isinstance(made, type) and issubclass(made, sys.modules["gymnasium"].Wrapper)):
+        raise RlbenchError(f"Nothing that was imported here is the wrapper {name}; import {module} first.")
     try:
-        with _beside(module, folders):
-            made: Any = load_env_creator(name)
+        if imports:
+            with _beside(module, folders):
+                made = _wrappers[name] = load_env_creator(name)
     except Exception as problem:
         shipped = sys.modules["gymnasium.wrappers"]
         hint = nearest(attribute, shipped.__all__) if module == shipped.__name__ else ""

@@ -109,6 +109,11 @@ def execute_all(
         store = Store(results_dir)
         store.sweep()
         cells = cells_of(plans)
+        if keep_policies == "every" and not any(cell.evaluation for cell in cells):
+            raise RlbenchError(
+                'keep_policies="every" keeps policies at each evaluation, and there is none; give the experiment an '
+                "evaluate_every (--evaluate-every)."
+            )
         left, final = to_do(cells, store)
         store.set_aside()
         checkpoints = Checkpoints(store.directory.resolve() / CHECKPOINTS, (), checkpoint_every)
@@ -135,7 +140,7 @@ def execute_all(
                 f"Interrupted: {stored} of {len(cells)} runs are stored; the same command continues from there."
             ) from None
         if keep_policies == "best":
-            drop_all_but_the_best([cell for cell in cells if cell.trains], store)
+            drop_all_but_the_best([cell for cell in left if cell.trains], store)
     summary.messages += summary.idle
     summary.seconds = time.perf_counter() - started
     return summary
@@ -296,11 +301,11 @@ class Session:
 
 
 def drop_all_but_the_best(cells: Sequence[Cell], store: Store) -> None:
-    """Remove the policies of all but the best seed of each arm on each environment."""
+    """Remove the policies of all but the best of these runs of each arm on each environment."""
     groups: dict[str, dict[str, float]] = {}
     for cell in cells:
-        stored = store.read(cell.id)
-        if stored is not None and store.policy(cell.id) is not None:
+        stored = store.read(cell.id) if store.keeps_policy(cell.id) else None
+        if stored is not None:
             returns = stored[1]["return"].to_numpy()[-_LATEST:]
             alike = cell_id({key: value for key, value in cell.identity.items() if key != "seed"})
             groups.setdefault(alike, {})[cell.id] = float(returns.mean()) if len(returns) else -np.inf
@@ -310,7 +315,7 @@ def drop_all_but_the_best(cells: Sequence[Cell], store: Store) -> None:
 
 
 def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str]]:
-    """Make each environment once, so that what is wrong with it is said before training.
+    """Make each environment, so that what is wrong with it is said before training: twice where it is evaluated.
 
     Return the size of an observation by the environment's label, the largest of those that share one, and what is to
     be warned of. Raises RlbenchError for a wrong id or an unsupported space, and for images that a perceptron would
@@ -320,9 +325,10 @@ def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str
 
     facts: dict[str, envs.Facts] = {}
     sizes: dict[str, int] = {}
+    evaluated = {cell.environment_key for cell in cells if cell.evaluation}
     for key, environment in {cell.environment_key: cell.environment for cell in cells}.items():
         with left_as_found(), registered(environment):
-            facts[key] = envs.look_at(environment)
+            facts[key] = envs.look_at(environment, 2 if key in evaluated else 1)
         sizes[environment.label] = max(facts[key].size, sizes.get(environment.label, 0))
     for cell in cells:
         seen = facts[cell.environment_key]
