@@ -284,7 +284,7 @@ def test_modules_that_a_folder_of_results_names_are_not_imported(
     Path("hostile.py").write_text(HOSTILE)
     stored = results_of(experiment(environments=[place], arms=[Arm("ppo-clip", **TINY)], seeds=2), tmp_path / "results")
     assert len(stored.evaluate(episodes=1)) == 4  # here it was imported, for the experiment
-    Path("ran").unlink()
+    Path("ran").unlink(missing_ok=True)
 
     def rlbench(*words: str) -> subprocess.CompletedProcess[str]:  # of somebody else, who opens the folder
         return subprocess.run([sys.executable, "-m", "rlbench", *words], capture_output=True, text=True, check=False)
