@@ -282,6 +282,7 @@ def test_modules_that_a_folder_of_results_names_are_not_imported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("hostile.py").write_text(HOSTILE)
+    gymnasium.registry.pop("Hostile-v0", None)  # of the case before
     stored = results_of(experiment(environments=[place], arms=[Arm("ppo-clip", **TINY)], seeds=2), tmp_path / "results")
     assert len(stored.evaluate(episodes=1)) == 4  # here it was imported, for the experiment
     Path("ran").unlink(missing_ok=True)
