@@ -25,7 +25,7 @@ from rlbench.analysis.report.figures import Picture
 from rlbench.analysis.scores.results import Results
 from rlbench.errors import RlbenchError, explained
 from rlbench.files import file_name
-from rlbench.policies import Chosen, Seed, chosen, environment_of, load
+from rlbench.policies import Chosen, Seed, chosen, environment_of, read_policy
 from rlbench.records import Environment
 from rlbench.study.environments import registered
 from rlbench.study.process import left_as_found
@@ -96,7 +96,7 @@ def film(
             progress("episodes filmed", episode + 1, episodes)
 
     with left_as_found(), registered(place), contextlib.ExitStack() as opened:
-        stages = [opened.enter_context(_Stage.of(results, run, place)) for run in runs]
+        stages = [opened.enter_context(contextlib.closing(_Stage(read_policy(results, run), place))) for run in runs]
         with explained(f"Cannot write {path}"):
             _write(frames(stages), path, stages[0].rate)
     return [
@@ -117,15 +117,9 @@ class _Stage:
         self._env = make_one(replace(environment, options={**environment.options, "render_mode": "rgb_array"}))
         self.rate = float(self._env.metadata.get("render_fps") or 30)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def of(results: Results, run: Chosen, environment: Environment) -> Iterator[_Stage]:
-        """Give the stage of a run, to be closed."""
-        stage = _Stage(load(results, run.arm, run.environment, run.seed), environment)
-        try:
-            yield stage
-        finally:
-            stage._env.close()
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
 
     def play(self, episode: int, *, sampled: bool = False, wanted: Sequence[int] | None = None) -> Iterator[Frame]:
         """Yield the frames of an evaluation's episode, only those after the `wanted` steps, and always the last."""
@@ -244,7 +238,11 @@ def strips(results: Results, progress: Callable[[str, int, int], None] = lambda 
 
 
 def _strip(results: Results, run: Chosen, environment: Environment, name: str) -> Picture:
-    with left_as_found(), registered(environment), _Stage.of(results, run, environment) as stage:
+    with (
+        left_as_found(),
+        registered(environment),
+        contextlib.closing(_Stage(read_policy(results, run), environment)) as stage,
+    ):
         (last,) = stage.play(0, wanted=())
         every = max(1, -(-last.step // _FRAMES))
         frames = list(stage.play(0, wanted=range(0, last.step, every)))

@@ -101,10 +101,10 @@ def load(results: Results, arm: str | None = None, environment: str | None = Non
         if name is None and len(known) > 1:
             raise RlbenchError(f"Say which {what} is meant: {', '.join(known)}.")
     (run,) = chosen(results, arm, environment, "median" if seed is None else seed)
-    return _read(results, run)
+    return read_policy(results, run)
 
 
-def _read(results: Results, run: Chosen) -> Policy:
+def read_policy(results: Results, run: Chosen) -> Policy:
     """Return the policy of a run; RlbenchError where it cannot be used."""
     runs_in = results.experiment.runs_in
     assert runs_in is not None
@@ -136,7 +136,7 @@ def environment_of(results: Results, label: str, *, imports: bool = False) -> En
     be anybody's, so the modules that it names are imported only with `imports`.
     """
     for document in results.experiment.json.get("environments") or []:
-        known = Environment(document["id"], document["options"], wrappers=[*map(tuple, document.get("wrappers", []))])
+        known = Environment.of(document)
         if known.label == label:
             environment = bound(known, imports=imports)
             if specification_of(environment) != (document.get("specification") or {}):
@@ -173,10 +173,10 @@ def evaluate_runs(
         places = {place: on or environment_of(results, place) for place, _ in groups}
         for (place, _), group in groups.items():  # all of them, before the first of them plays
             with registered(places[place]):
-                _require_fitting(_read(results, group[0]), places[place])
+                _require_fitting(read_policy(results, group[0]), places[place])
     for done, ((place, arm), group) in enumerate(groups.items(), start=1):
         environment = places[place]
-        policies = [_read(results, run) for run in group]
+        policies = [read_policy(results, run) for run in group]
         with left_as_found(), registered(environment):
             for kind in kinds:
                 played = evaluate(policies, environment, episodes, deterministic=kind == KINDS[0])
@@ -281,8 +281,9 @@ def action_map(
         policies = {f"{step:,} steps": policy.at(step) for policy in policies.values() for step in steps}
     place = environment_of(results, environment)
     with left_as_found(), registered(place):
-        visited = np.concatenate([_visited(policy, place) for policy in policies.values()])
-        names = _variables(place, visited.shape[1])
+        known = _variables(place)
+        visited = np.concatenate([_visited(policy, place, known) for policy in policies.values()])
+        names = known or tuple(f"observation {at}" for at in range(visited.shape[1]))
         for name in variables:
             if name not in names:
                 raise RlbenchError(f"The state of {environment} has no {name!r}.{nearest(name, names)}")
@@ -298,7 +299,7 @@ def action_map(
         states = np.tile(np.median(visited, axis=0), (grid[0].size, 1))
         for at, values in zip(places, grid, strict=True):
             states[:, at] = values.ravel()
-        encoded = _observed(place, states)
+        encoded = _observed(place, states) if known else states.astype(np.float32)
     parts = []
     for arm, policy in policies.items():
         head, value = policy.evaluate(encoded)
@@ -307,8 +308,8 @@ def action_map(
     return ActionMap(pd.concat(parts, ignore_index=True), chosen_names, *_meaning(next(iter(policies.values()))))
 
 
-def _visited(policy: Policy, environment: Environment) -> np.ndarray[Any, Any]:
-    """Return states that a policy visits with sampled actions, `[states, S]`."""
+def _visited(policy: Policy, environment: Environment, names: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Return states that a policy visits with sampled actions, `[states, S]`; angles from -pi to pi, by their names."""
     rng, seen = np.random.default_rng(0), []
     with contextlib.closing(make(environment, 1, _MAP_COPIES)) as batch:
         now = batch.reset([EVALUATION])
@@ -316,23 +317,20 @@ def _visited(policy: Policy, environment: Environment) -> np.ndarray[Any, Any]:
             seen.append(batch.states[0] if isinstance(batch, ClassicBatch) else now[0])
             now = batch.step(policy.act(now[0], policy.family.draw_noise(rng, (_MAP_COPIES,)))[None]).observation
     states = np.concatenate(seen).astype(np.float64)
-    for at, name in enumerate(_variables(environment, states.shape[1])):
+    for at, name in enumerate(names):
         if "angle" in name:
             states[:, at] = (states[:, at] + np.pi) % (2 * np.pi) - np.pi
     return states
 
 
-def _variables(environment: Environment, size: int) -> tuple[str, ...]:
+def _variables(environment: Environment) -> tuple[str, ...]:
+    """Return the names of the state's variables in classic control, of others none."""
     with contextlib.closing(make(environment, 1, 1)) as batch:
-        known = batch.variables if isinstance(batch, ClassicBatch) else ()
-    return known or tuple(f"observation {at}" for at in range(size))
+        return batch.variables if isinstance(batch, ClassicBatch) else ()
 
 
 def _observed(environment: Environment, states: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return what is observed of states `[n, S]`, encoded, `[n, O]`."""
-    with contextlib.closing(make(environment, 1, 1)) as batch:
-        if not isinstance(batch, ClassicBatch):
-            return states.astype(np.float32)
+    """Return what is observed of states `[n, S]` of classic control, encoded, `[n, O]`."""
     with contextlib.closing(make(environment, 1, len(states))) as batch:
         assert isinstance(batch, ClassicBatch)
         batch.reset([EVALUATION])

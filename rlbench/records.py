@@ -19,7 +19,7 @@ The two tables of a run are dictionaries of equally long 1-D arrays, column by c
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,12 @@ class Environment:
         """Return the environment as JSON, with its wrappers if there are any."""
         wrappers = {"wrappers": [list(each) for each in self.wraps]} if self.wrappers else {}
         return {"id": self.id, "options": dict(self.options)} | wrappers
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return the environment of a `document`; ValueError or TypeError where its wrappers are no pairs."""
+        wrappers = [(name, arguments) for name, arguments in document.get("wrappers", [])]
+        return cls(document["id"], document["options"], wrappers=wrappers)
 
 
 @dataclass(frozen=True)

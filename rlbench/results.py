@@ -211,7 +211,7 @@ class Results(JudgedResults):
 
         place, shown = environment or self.environments[0], arm or self.arms[0]
         found = self.action_map(place, [shown], variables, seed, [] if step is None else [step])
-        return draw.plot_action_map(found, shown if step is None else f"{step:,} steps", quantity, ax=ax)
+        return draw.plot_action_map(found, found.table["arm"].iloc[0], quantity, ax=ax)
 
     def report(self, out_dir: str | Path, kinds: Collection[str] = (), progress: Progress = lambda *_: None) -> Path:
         """Write the report, its figures and tables under `out_dir` and return the path of the page.

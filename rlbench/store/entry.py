@@ -117,7 +117,8 @@ STATUSES = ("finished", "diverged", "failed")
 TABLES = ("episodes", "updates")
 MANIFEST = "manifest.json"
 POLICY = "policy.npz"  # which may be missing: not every run has one, and whoever needs the room may remove it
-FILES = (MANIFEST, *(f"{name}.parquet" for name in TABLES), POLICY)
+_NAMES = {name: f"{name}.parquet" for name in TABLES} | {"policy": POLICY}  # in the manifest, and in the folder
+FILES = (MANIFEST, *_NAMES.values())
 ID_LENGTH = 32  # hexadecimal digits: 128 bits
 _MANIFEST = {
     "identity": Each(ANY),
@@ -222,9 +223,9 @@ def read_manifest(path: Path, known: Signature | None = None) -> dict[str, Any]:
         if manifest["status"] not in STATUSES:
             raise ValueError(f"its status is {manifest['status']!r}")
         for name in TABLES:
-            size, expected = sizes[f"{name}.parquet"], manifest["files"][name]["bytes"]
+            size, expected = sizes[_NAMES[name]], manifest["files"][name]["bytes"]
             if size != expected:
-                raise ValueError(f"{name}.parquet has {size} bytes, not {expected}")
+                raise ValueError(f"{_NAMES[name]} has {size} bytes, not {expected}")
         size, expected = sizes[POLICY], manifest["files"].get("policy", {"bytes": 0})["bytes"]
         if size not in (_MISSING, expected):
             raise ValueError(f"{POLICY} has {size} bytes, not {expected}")
@@ -254,10 +255,9 @@ def _sha256(data: bytes) -> str:
 
 def file_bytes(path: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Return the file of a table, or of the "policy"; raise ValueError where it is not what was written."""
-    file = path / (POLICY if name == "policy" else f"{name}.parquet")
-    data = files.read_bytes(file)
+    data = files.read_bytes(path / _NAMES[name])
     if _sha256(data) != manifest["files"][name]["sha256"]:
-        raise ValueError(f"{file.name} was changed or damaged")
+        raise ValueError(f"{_NAMES[name]} was changed or damaged")
     return data
 
 
@@ -326,6 +326,6 @@ def write_entry(
     }
     manifest["digest"] = manifest_digest(manifest)
     for name, part in data.items():
-        fill(directory / (POLICY if name == "policy" else f"{name}.parquet"), part, durable=True)
+        fill(directory / _NAMES[name], part, durable=True)
     fill(directory / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", durable=True)
     sync(directory)

@@ -140,11 +140,9 @@ class Policy:
         self.generator = np.random.default_rng(0)
 
     def _read(self, header: Mapping[str, Any], arrays: Mapping[str, Array], find: Find | None) -> None:
-        place, action = header["environment"], header["action"]
+        action = header["action"]
         self.algorithm, self.settings = str(header["algorithm"]), header["settings"]
-        self.environment = Environment(
-            place["id"], place["options"], wrappers=[(name, given) for name, given in place.get("wrappers", [])]
-        )
+        self.environment = Environment.of(header["environment"])
         self.steps = [int(step) for step in arrays["step"]]
         self.observe = ObservationEncoder(**header["observation"])
         bounds = {name: arrays.get(f"action.{name}") for name in _OF_ACTIONS}
