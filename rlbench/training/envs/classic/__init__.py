@@ -32,6 +32,16 @@ DYNAMICS: dict[type, type[Dynamics]] = {
 }
 
 
+def _dynamics(env: gymnasium.Env[Any, Any]) -> type[Dynamics] | None:
+    """Return what computes an environment, of Gymnasium's own class, in compiled loops; None where nothing does."""
+    if type(env).__module__.startswith("gymnasium.envs.mujoco."):
+        # Only now: the module needs what MuJoCo itself takes to load.
+        from rlbench.training.envs.mujoco import TASKS
+
+        return TASKS.get(type(env).__module__)
+    return DYNAMICS.get(type(env))
+
+
 def supports(template: gymnasium.Env[Any, Any]) -> bool:
     """Say whether the fast path reproduces this instance to the bit; it may be stepped for that."""
     return is_known(template) and rounds_as_numpy() and _follows(template)
@@ -43,7 +53,7 @@ def is_known(template: gymnasium.Env[Any, Any]) -> bool:
     It must do exactly what one of the classes above does, made with options that the fast path knows; and the class
     must make it: a function may return something else the next time.
     """
-    dynamics = DYNAMICS.get(type(template.unwrapped))
+    dynamics = _dynamics(template.unwrapped)
     spec = template.unwrapped.spec
     if dynamics is None or spec is None or spec.entry_point is None:
         return False
@@ -71,7 +81,7 @@ def _gives_the_same(template: gymnasium.Env[Any, Any]) -> bool:
     (seed,) = copy_seeds(0, 1)
     theirs, ours = template.reset(seed=seed)[0], batch.reset([0])
     for _ in range(_STEPS):
-        if not np.array_equal(theirs, ours[0, 0]):
+        if not np.array_equal(batch.observation(theirs), ours[0, 0]):
             return False
         action = batch.action.draw(rng)[None]
         step = batch.step(action)
@@ -86,5 +96,6 @@ def _gives_the_same(template: gymnasium.Env[Any, Any]) -> bool:
 
 def classic_batch(template: gymnasium.Env[Any, Any], replicas: int, num_envs: int) -> ClassicBatch:
     """Return R x N copies of `template`, an instance that `supports` accepts."""
-    env = template.unwrapped
-    return ClassicBatch(DYNAMICS[type(env)](env), template, replicas, num_envs)
+    env, dynamics = template.unwrapped, _dynamics(template.unwrapped)
+    assert dynamics is not None
+    return ClassicBatch(dynamics(env), template, replicas, num_envs)

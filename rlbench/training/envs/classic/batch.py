@@ -199,6 +199,8 @@ def compiled_rollout() -> Callable[..., int]:
 # running the source files of Gymnasium once more.
 
 _WRAPPERS = (OrderEnforcing, PassiveEnvChecker, TimeLimit)  # those that change nothing but when an episode is cut
+_ENVIRONMENTS = "gymnasium.envs."
+_SIMULATED = {"MjData", "MujocoRenderer"}  # a reset clears the one, and the other only draws
 _NOTES = {"spec", "env", "_cached_spec"}  # attributes that say how an instance was made and what is inside
 _DOES = (FunctionType, property, classmethod, staticmethod)
 
@@ -214,12 +216,11 @@ def is_as_shipped(template: gymnasium.Env[Any, Any]) -> bool:
         if type(layer) not in _WRAPPERS or not _alike(vars(layer), vars(type(layer)(layer.env, **arguments))):
             return False
         layer = layer.env
-    home = inspect.getmodule(type(layer))
-    assert home is not None
-    if not all(map(_is_untouched, (gymnasium.core, common, seeding, utils, home))):
+    own = [sys.modules[base.__module__] for base in type(layer).__mro__ if base.__module__.startswith(_ENVIRONMENTS)]
+    if not own or not all(map(_is_untouched, (gymnasium.core, common, seeding, utils, *own))):
         return False
     kwargs = layer.spec.kwargs if layer.spec else {}
-    return _alike(vars(layer), vars(getattr(_fresh(home), type(layer).__name__)(**kwargs)))
+    return _alike(vars(layer), vars(getattr(_fresh(own[0]), type(layer).__name__)(**kwargs)))
 
 
 def time_limit(template: gymnasium.Env[Any, Any]) -> int:
@@ -273,7 +274,7 @@ def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, FunctionType) and isinstance(other, FunctionType):
         here = one.__globals__ is vars(sys.modules[other.__globals__["__name__"]])
         return here and all(
-            getattr(one, name) == getattr(other, name) for name in ("__code__", "__defaults__", "__kwdefaults__")
+            _alike(getattr(one, name), getattr(other, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")
         )
     if isinstance(one, property) and isinstance(other, property):
         return _alike(one.fget, other.fget) and _alike(one.fset, other.fset)
@@ -281,20 +282,34 @@ def _alike(one: Any, other: Any) -> bool:
         return type(one) is type(other) and _alike(one.__func__, other.__func__)
     if type(one).__qualname__ != type(other).__qualname__:
         return False
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if type(one).__name__ == "MjModel":
+        return _model(one) == _model(other)
+    if type(one).__name__ in _SIMULATED:
+        return True
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
 
 
+def _model(model: Any) -> bytes:
+    """Return a model of MuJoCo's as it would stand in a file."""
+    import mujoco
+
+    written = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, written)
+    return written.tobytes()
+
+
 _QUEUES = ("states", "observations", "used")
-_SPARE = 16  # start states that are drawn ahead for every copy
 
 
 class Starts:
     """Start states of M copies, drawn ahead from each copy's own generator, in the order in which they are used."""
 
-    def __init__(self, dynamics: Dynamics, seeds: Sequence[int], observation_size: int, spare: int = _SPARE) -> None:
-        self._dynamics, self.spare = dynamics, spare
+    def __init__(self, dynamics: Dynamics, seeds: Sequence[int], observation_size: int) -> None:
+        self._dynamics, self.spare = dynamics, dynamics.spare
         self._generators = [np_random(seed)[0] for seed in seeds]
-        first = np.stack([self._draw(generator, spare) for generator in self._generators])  # [M, Q, S]
+        first = np.stack([self._draw(generator, self.spare) for generator in self._generators])  # [M, Q, S]
         self.states = first.astype(np.float64)
         self.observations = np.stack([dynamics.observe(rows) for rows in first])  # [M, Q, O]
         self.used = np.zeros(len(seeds), np.int64)

@@ -32,7 +32,8 @@ class Dynamics(ABC):
     """
 
     options: ClassVar[frozenset[str]] = frozenset()  # the constructor's keyword arguments that are understood
-    variables: ClassVar[tuple[str, ...]]  # names of the S numbers
+    variables: ClassVar[tuple[str, ...]] = ()  # names of the S numbers, where they are for people
+    spare: ClassVar[int] = 16  # start states that are drawn ahead for every copy
     advance: ClassVar[Callable[..., None]]
     constants: npt.NDArray[np.float64]
 
