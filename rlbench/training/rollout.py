@@ -98,7 +98,7 @@ class Collector(Saved):
         shape = (horizon, self._envs.num_envs)
         noise = np.stack([self._family.draw_noise(rng, shape) for rng in self._streams.actions], axis=1)
         built_in = isinstance(self._network, ActorCritic) and isinstance(self._envs, ClassicBatch)
-        if built_in and self._family.sampler and self._observations is None and self._rewards is None:
+        if built_in and self._family.sampler:
             experience, earned = self._fused(params, noise)
         else:
             experience, earned = self._stepwise(params, noise)
@@ -111,7 +111,7 @@ class Collector(Saved):
         envs, network, family = self._envs, self._network, self._family
         assert isinstance(envs, ClassicBatch)
         assert isinstance(network, ActorCritic)
-        record = envs.rollout(network, params, family, noise, self._now)
+        record = envs.rollout(network, params, family, noise, self._now, self._observations, self._rewards)
         shape = noise.shape[:3]
         count = record.truncations[0]
         times, replicas, copies = np.unravel_index(record.truncated_at[:count], shape)
@@ -120,7 +120,7 @@ class Collector(Saved):
         return Experience(
             observation=record.observation.reshape(*shape, -1),
             action=family.actions(record.action.reshape(*shape, -1)),
-            reward=record.reward.reshape(shape).astype(np.float32),
+            reward=(record.reward if self._rewards is None else record.scaled).reshape(shape).astype(np.float32),
             terminated=record.terminated.reshape(shape),
             ended=record.ended.reshape(shape),
             last_observation=self._now.copy(),

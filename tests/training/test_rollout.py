@@ -31,11 +31,20 @@ def collector(environment: Environment, **settings: Any) -> tuple[Collector, Any
     return training.collector, training.params
 
 
-@pytest.mark.parametrize("shared", [False, True])
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one network": {"shared_trunk": True},
+    "observations": {"normalize_observation": True},
+    "rewards of many copies": {"normalize_reward": True, "num_envs": 9},  # numpy adds up eight sums side by side
+    "both": {"normalize_observation": True, "normalize_reward": True, "num_envs": 9},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("case", ENVIRONMENTS)
-def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, shared: bool, monkeypatch: Any) -> None:
-    environment = ENVIRONMENTS[case]
-    (whole, params), (single, _) = (collector(environment, shared_trunk=shared) for _ in range(2))
+def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, settings: str, monkeypatch: Any) -> None:
+    environment, fields = ENVIRONMENTS[case], SETTINGS[settings]
+    (whole, params), (single, _) = (collector(environment, **fields) for _ in range(2))
     alive, walked = np.ones(3, bool), []
     monkeypatch.setattr(single, "_fused", lambda *rest: walked.append(1) or single._stepwise(*rest))
     for _ in range(3):  # the second rollout begins within episodes, and start states are drawn anew
@@ -51,16 +60,14 @@ def test_a_rollout_in_one_loop_is_the_rollout_step_by_step(case: str, shared: bo
                 np.testing.assert_array_equal(one, other)
     assert len(walked) == 3
     for r in range(3):
+        ours_saved, theirs_saved = whole.state(r), single.state(r)
+        kept = {name for name in ours_saved if name.startswith(("_now", "_observations", "_rewards"))}
+        for name in kept:
+            np.testing.assert_array_equal(ours_saved[name], theirs_saved[name], err_msg=name)
+        assert len(kept) == 1 + 3 * fields.get("normalize_observation", 0) + 4 * fields.get("normalize_reward", 0)
         for name, column in whole.episodes.table(r).items():
             np.testing.assert_array_equal(column, single.episodes.table(r)[name], err_msg=name)
             assert len(column) > 18
-
-
-@pytest.mark.parametrize("settings", [{"normalize_observation": True}, {"normalize_reward": True}])
-def test_normalised_rollouts_go_step_by_step(settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, params = collector(ENVIRONMENTS["CartPole"], **settings)
-    monkeypatch.setattr(chosen, "_fused", None)  # calling it would raise
-    assert chosen.collect(params, 150, np.ones(3, bool)).ended.any()
 
 
 def test_a_family_without_compiled_sampler_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,12 +25,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rlbench.functional.compiled import Array, exact, exact_inlined
+from rlbench.functional.compiled import Array, exact, exact_inlined, summed
 from rlbench.training.envs.base import Flags, Floats, Observations
 from rlbench.training.envs.classic.dynamics import TWO, Dynamics
 
 _DOUBLE, _INT = ir.DoubleType(), ir.IntType(64)
-_LARGEST_SUM = 128  # numbers that numpy sums in one block
 
 
 @intrinsic
@@ -100,28 +99,13 @@ def _see_joints(state: Floats, link: Array, fastest: float, observation: Observa
 
 
 @exact_inlined
-def _sum(values: Array) -> Any:
-    """Return a sum in the order of numpy's: from eight numbers on, eight sums side by side."""
-    whole = len(values) - len(values) % 8 if len(values) >= 8 else 0
-    total = values[0]
-    if whole:
-        side = values[:8].copy()
-        for k in range(8, whole):
-            side[k % 8] += values[k]
-        total = ((side[0] + side[1]) + (side[2] + side[3])) + ((side[4] + side[5]) + (side[6] + side[7]))
-    for k in range(max(whole, 1), len(values)):
-        total += values[k]
-    return total
-
-
-@exact_inlined
 def _effort(action: Floats) -> np.float32:
     """Return the sum of the squared action, in the action's own single precision."""
     squares = np.empty(len(action), np.float32)
     for k in range(len(action)):
         push = np.float32(action[k])
         squares[k] = push * push
-    return _sum(squares)
+    return summed(squares)
 
 
 @exact_inlined
@@ -139,7 +123,7 @@ def _contact(link: Array, bounds: tuple[float, float]) -> float:
     for k in range(len(squares)):
         force = np.minimum(np.maximum(_load(link[_OWN], k), bounds[0]), bounds[1])
         squares[k] = force * force
-    return _sum(squares)
+    return summed(squares)
 
 
 class MujocoTask(Dynamics):
@@ -475,7 +459,7 @@ class Humanoid(MujocoTask):
             healthy = lowest < state[m, 3] < highest
             moved = forward * ((state[m, -1] - before) / dt)
             contact = np.minimum(np.maximum(touch * _contact(link, (-np.inf, np.inf)), cheapest), dearest)
-            reward[m] = (moved + (alive if healthy else 0.0)) - (effort * _sum(squares) + contact)
+            reward[m] = (moved + (alive if healthy else 0.0)) - (effort * summed(squares) + contact)
             terminated[m] = not healthy and ends != 0.0
 
 

@@ -14,11 +14,43 @@ depend on how many there are.
 import numpy as np
 import numpy.typing as npt
 
+from rlbench.functional.compiled import exact, exact_inlined, summed
 from rlbench.training.envs.base import Flags, Floats, Observations
 from rlbench.training.state import Saved
 
 EPSILON = 1e-8  # added to the variance
 CLIP = 10.0
+
+
+@exact_inlined
+def _mean(values: Floats, size: int) -> float:
+    """Return what numpy's mean over the middle axis is, which adds up side by side only where the last is of size 1."""
+    total = values[0]
+    if size == 1:
+        total = summed(values)
+    else:
+        for n in range(1, len(values)):
+            total += values[n]
+    return total / len(values)
+
+
+@exact
+def take_in(batch: Floats, mean: Floats, variance: Floats, count: float) -> None:
+    """Take N samples per replica `[R, N, K]` into moments `[R, K]` of `count` samples."""
+    replicas, samples, size = batch.shape
+    total = count + samples
+    column = np.empty(samples)
+    for r in range(replicas):
+        for k in range(size):
+            column[:] = batch[r, :, k]
+            centre = _mean(column, size)
+            for n in range(samples):
+                column[n] = (column[n] - centre) * (column[n] - centre)
+            spread = _mean(column, size)
+            delta = centre - mean[r, k]
+            mean[r, k] += delta * samples / total
+            squares = variance[r, k] * count + spread * samples
+            variance[r, k] = (squares + delta * delta * count * samples / total) / total
 
 
 class RunningMoments(Saved):
@@ -36,15 +68,8 @@ class RunningMoments(Saved):
 
     def update(self, batch: Floats) -> None:
         """Take in N samples per replica, [R, N, K]."""
-        samples = batch.shape[1]
-        mean = batch.mean(axis=1)
-        variance = np.square(batch - mean[:, None]).mean(axis=1)
-        total = self.count + samples
-        delta = mean - self.mean
-        self.mean = self.mean + delta * samples / total
-        squares = self.variance * self.count + variance * samples
-        self.variance = (squares + np.square(delta) * self.count * samples / total) / total
-        self.count = total
+        take_in(batch, self.mean, self.variance, self.count)
+        self.count += batch.shape[1]
 
     def scale(self) -> Floats:
         """Return the standard deviation, kept away from zero, [R, K]."""
@@ -84,18 +109,18 @@ def standardised(observation: Observations, mean: Floats, scale: Floats) -> Obse
 class RewardNormalizer(Saved):
     """Divides rewards by the standard deviation of the running discounted return, clipped to [-10, 10]."""
 
-    ROWS, PARTS = ("_returns",), ("moments",)
+    ROWS, PARTS = ("returns",), ("moments",)
 
     def __init__(self, replicas: int, num_envs: int, gamma: npt.ArrayLike) -> None:
         """Start with returns of 0; `gamma` is the discount, a number or one per replica [R]."""
         self.moments = RunningMoments(replicas, 1)
-        self._gamma = np.broadcast_to(np.asarray(gamma, np.float64), (replicas,))[:, None]  # [R, 1]
-        self._returns: Floats = np.zeros((replicas, num_envs))
+        self.gamma = np.broadcast_to(np.asarray(gamma, np.float64), (replicas,)).copy()
+        self.returns: Floats = np.zeros((replicas, num_envs))
 
     def apply(self, reward: Floats, ended: Flags) -> Floats:
         """Take in a step's rewards [R, N] and return them scaled; `ended` [R, N] is either kind of end."""
-        self._returns = self._returns * self._gamma + reward
-        self.moments.update(self._returns[..., None])
-        self._returns[ended] = 0.0
+        self.returns = self.returns * self.gamma[:, None] + reward
+        self.moments.update(self.returns[..., None])
+        self.returns[ended] = 0.0
         scaled: Floats = np.clip(reward / self.moments.scale(), -CLIP, CLIP)
         return scaled

@@ -6,7 +6,7 @@ same numbers to the bit.
 """
 
 import importlib.util
-import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,6 +22,7 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit, common
 from numba import njit, types
 
+from rlbench.functional.compiled import exact_inlined
 from rlbench.functional.distributions import Family
 from rlbench.functional.networks import ActorCritic
 from rlbench.training.envs.base import (
@@ -34,6 +35,7 @@ from rlbench.training.envs.base import (
     copy_seeds,
 )
 from rlbench.training.envs.classic.dynamics import Dynamics
+from rlbench.training.envs.normalize import CLIP, EPSILON, ObservationNormalizer, RewardNormalizer, take_in
 from rlbench.training.state import Array, State, from_generators, joined, part, put, to_generators
 
 
@@ -70,8 +72,27 @@ class Copies(NamedTuple):
     used: Array
 
 
+class Scales(NamedTuple):
+    """The running statistics of a rollout that is normalised, see `rlbench.training.envs.normalize`.
+
+    Moments of observations `[R, O]`, or `[0, 0]` where they stay as they are; of discounted returns `[R, 1]`, or
+    `[0, 0]`; how many samples each pair has seen `[2]`; the running returns `[R, N]` and their discounts `[R]`.
+    """
+
+    mean: Array
+    variance: Array
+    return_mean: Array
+    return_variance: Array
+    counts: Array
+    returns: Array
+    discounts: Array
+
+
 class Record(NamedTuple):
     """What happened: observation `[T, M, O]`, action `[T, M, K]`, reward, terminated and ended `[T, M]`.
+
+    Observations are as the policy saw them; `scaled` `[T, M]` is the reward that is learnt from where rewards are
+    normalised, else `[0, M]`.
 
     `truncated_at` holds t M + m of the episodes that the time limit cut, `final_observation` `[C, O]` their final
     observations, `truncations` `[1]` how many there are.
@@ -80,6 +101,7 @@ class Record(NamedTuple):
     observation: Array
     action: Array
     reward: Array
+    scaled: Array
     terminated: Array
     ended: Array
     truncated_at: Array
@@ -109,20 +131,31 @@ _COPIES = _named(
     *(_array(_F8, 2), _array(_F8, 1), _array(_I8, 1), _I8, _array(_F8, 2)),
     *(_array(_F8, 3), _array(_F4, 3), _array(_I8, 1)),
 )
+_TAKE_IN = types.FunctionType(types.none(_array(_F8, 3), _array(_F8, 2), _array(_F8, 2), _F8))
+_SCALES = _named(Scales, *[_array(_F8, 2)] * 4, _array(_F8, 1), _array(_F8, 2), _array(_F8, 1))
 _RECORD = _named(
     Record,
-    *(_array(_F4, 3), _array(_F8, 3), _array(_F8, 2), _array(_B1, 2), _array(_B1, 2)),
+    *(_array(_F4, 3), _array(_F8, 3), _array(_F8, 2), _array(_F8, 2), _array(_B1, 2), _array(_B1, 2)),
     *(_array(_I8, 1), _array(_F4, 2), _array(_I8, 1)),
 )
+
+
+@exact_inlined
+def _standardised(value: float, mean: float, variance: float) -> float:
+    """Return what `rlbench.training.envs.normalize` makes of a number."""
+    scaled = (value - mean) / math.sqrt(variance + EPSILON)
+    return np.minimum(np.maximum(scaled, -CLIP), CLIP)
 
 
 def _rollout(
     forward: Any,
     sample: Any,
     advance: Any,
+    take_in: Any,
     first: int,
     policy: CompiledPolicy,
     copies: Copies,
+    scales: Scales,
     noise: Array,
     now: Array,
     head: Array,
@@ -137,7 +170,8 @@ def _rollout(
     many, spare = replicas * each, copies.starts.shape[1]
     hidden = np.empty((replicas, each * policy.sizes[1:-1].sum()), np.float32)
     out = np.empty((replicas, each, policy.sizes[-1]), np.float32)
-    following = np.empty((many, width), np.float32)
+    following, raw = np.empty((many, width), np.float32), np.empty((replicas, each, width))
+    earned = np.empty((replicas, each, 1))
     sent = np.empty((many, record.action.shape[2]))
     for t in range(first, horizon):
         for m in range(many):
@@ -157,7 +191,7 @@ def _rollout(
         for m in range(many):
             for k in range(action.shape[1]):
                 sent[m, k] = np.minimum(np.maximum(action[m, k], copies.bounds[0, k]), copies.bounds[1, k])
-        terminated = record.terminated[t]
+        terminated, cut = record.terminated[t], record.truncations[0]
         advance(copies.state, sent, copies.constants, following, record.reward[t], terminated)
         for m in range(many):
             r, n = m // each, m % each
@@ -175,6 +209,31 @@ def _rollout(
                 copies.used[m] += 1
             else:
                 now[r, n] = following[m]
+        if len(scales.return_mean):
+            for m in range(many):
+                r, n = m // each, m % each
+                scales.returns[r, n] = scales.returns[r, n] * scales.discounts[r] + record.reward[t, m]
+                earned[r, n, 0] = scales.returns[r, n]
+            take_in(earned, scales.return_mean, scales.return_variance, scales.counts[1])
+            scales.counts[1] += each
+            for m in range(many):
+                r, n = m // each, m % each
+                record.scaled[t, m] = _standardised(record.reward[t, m], 0.0, scales.return_variance[r, 0])
+                if record.ended[t, m]:
+                    scales.returns[r, n] = 0.0
+        if len(scales.mean):
+            raw[:] = now
+            take_in(raw, scales.mean, scales.variance, scales.counts[0])
+            scales.counts[0] += each
+            for r in range(replicas):
+                for n in range(each):
+                    for k in range(width):
+                        now[r, n, k] = _standardised(now[r, n, k], scales.mean[r, k], scales.variance[r, k])
+            for c in range(cut, record.truncations[0]):
+                r = (record.truncated_at[c] % many) // each
+                for k in range(width):
+                    final = record.final_observation[c, k]
+                    record.final_observation[c, k] = _standardised(final, scales.mean[r, k], scales.variance[r, k])
     return horizon
 
 
@@ -185,7 +244,7 @@ def compiled_rollout() -> Callable[..., int]:
     Its signature is given so that functions are arguments like others; without one it would be compiled anew for each.
     """
     arguments = (
-        *(_FORWARD, _SAMPLE, _ADVANCE, _I8, _POLICY, _COPIES),
+        *(_FORWARD, _SAMPLE, _ADVANCE, _TAKE_IN, _I8, _POLICY, _COPIES, _SCALES),
         *(_array(_F4, 3), _array(_F4, 3), _array(_F4, 2), _RECORD),
     )
     compiled: Callable[..., int] = njit(_I8(*arguments), cache=True, nogil=True, error_model="numpy")(_rollout)
@@ -407,10 +466,20 @@ class ClassicBatch:
             truncated.reshape(self._shape),
         )
 
-    def rollout(self, network: ActorCritic, params: Array, family: Family, noise: Array, now: Observations) -> Record:
+    def rollout(
+        self,
+        network: ActorCritic,
+        params: Array,
+        family: Family,
+        noise: Array,
+        now: Observations,
+        observations: ObservationNormalizer | None = None,
+        rewards: RewardNormalizer | None = None,
+    ) -> Record:
         """Return the record of T steps under the policies `params` `[R, P]`, whose family has a sampler.
 
-        `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after.
+        `noise` is `[T, R, N, Z]`; `now` `[R, N, O]` is where the copies are, before and after, as the policy sees it.
+        What normalises observations and rewards goes on with every step.
         """
         assert family.sampler is not None
         stack = network.policy
@@ -422,6 +491,7 @@ class ClassicBatch:
             np.empty((horizon, many, self.observation_size), np.float32),
             np.empty((horizon, many, width)),
             np.empty((horizon, many)),
+            np.empty((horizon if rewards else 0, many)),
             np.empty((horizon, many), np.bool_),
             np.empty((horizon, many), np.bool_),
             np.empty(truncations, np.int64),
@@ -434,14 +504,23 @@ class ClassicBatch:
             self._state, self._dynamics.constants, self._elapsed, self._limit, bounds.astype(np.float64),
             self._starts.states, self._starts.observations, self._starts.used,
         )  # fmt: skip
+        none, moments = np.empty((0, 0)), [observations and observations.moments, rewards and rewards.moments]
+        scales = Scales(
+            *(array for each in moments for array in ((each.mean, each.variance) if each else (none, none))),
+            np.array([each.count if each else 0.0 for each in moments]),
+            *((rewards.returns, rewards.gamma) if rewards else (none, none[0:0].ravel())),
+        )
         head, flat_noise = np.empty((many, family.head_size), np.float32), noise.reshape(horizon, many, -1)
         reached = 0
         while reached < horizon:
             self._starts.refill()
             reached = compiled_rollout()(
-                stack.pass_forward, family.sampler, self._dynamics.advance,
-                reached, policy, copies, flat_noise, now, head, record,
+                stack.pass_forward, family.sampler, self._dynamics.advance, take_in,
+                reached, policy, copies, scales, flat_noise, now, head, record,
             )  # fmt: skip
+        for each, count in zip(moments, scales.counts.tolist(), strict=True):
+            if each:
+                each.count = count
         return record
 
     def state(self, replica: int) -> State:
