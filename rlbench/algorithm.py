@@ -82,6 +82,7 @@ class Algorithm:
     )
     normalize_observation: bool = static(False, doc="standardise observations by running statistics")
     normalize_reward: bool = static(False, doc="divide rewards by the running deviation of the discounted return")
+    squash: bool = static(False, late=True, doc="squash real actions to their bounds by tanh instead of cutting them")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -231,9 +232,15 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
 
 
 def settings(algorithm: Algorithm) -> dict[str, Any]:
-    """Return every field of `algorithm` as a JSON value, sorted by name; infinity becomes the string "inf"."""
-    values = {name: getattr(algorithm, name) for name in sorted(fields_of(type(algorithm)))}
-    return {name: _json(value) for name, value in values.items()}
+    """Return the fields of `algorithm` as JSON values, sorted by name; infinity becomes the string "inf".
+
+    A late field is left out while it has its default: runs were stored before it was declared, and are the same.
+    """
+    known = fields_of(type(algorithm))
+    values = {name: getattr(algorithm, name) for name in sorted(known)}
+    return {
+        name: _json(value) for name, value in values.items() if not known[name].late or value != known[name].default
+    }
 
 
 def _json(value: Any) -> Any:

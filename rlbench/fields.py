@@ -14,7 +14,10 @@ _KEY = "rlbench"
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One hyper-parameter: `kind` "hyper" (a float, may differ per replica) or "static" (shared by a pack)."""
+    """One hyper-parameter: `kind` "hyper" (a float, may differ per replica) or "static" (shared by a pack).
+
+    A `late` one was declared after runs had been stored: at its default it is no part of what a run is known by.
+    """
 
     name: str
     kind: Literal["hyper", "static"]
@@ -23,6 +26,7 @@ class Field:
     high: float | None = None
     choices: tuple[Any, ...] | None = None
     doc: str = ""
+    late: bool = False
 
     @property
     def is_hyper(self) -> bool:
@@ -60,9 +64,11 @@ class Field:
             raise RlbenchError(f"{where}: {self.name} must be at most {self.high:g}, not {brief(number)}.")
 
 
-def hyper(default: float, *, low: float | None = None, high: float | None = None, doc: str = "") -> Any:
+def hyper(
+    default: float, *, low: float | None = None, high: float | None = None, doc: str = "", late: bool = False
+) -> Any:
     """Declare a float that may differ between replicas of one pack; `low` and `high` are allowed values."""
-    details = {"kind": "hyper", "low": low, "high": high, "doc": doc}
+    details = {"kind": "hyper", "low": low, "high": high, "doc": doc, "late": late}
     if _number(default) is None:
         raise TypeError(f"hyper(...) takes one number, not {brief(default)}; values to compare are given to an Arm")
     return dataclasses.field(default=float(default), metadata={_KEY: details})
@@ -75,9 +81,10 @@ def static(
     high: float | None = None,
     choices: tuple[T, ...] | None = None,
     doc: str = "",
+    late: bool = False,
 ) -> T:
     """Declare a value that all replicas of a pack share: whatever changes shapes or the flow of control."""
-    details = {"kind": "static", "low": low, "high": high, "choices": choices, "doc": doc}
+    details = {"kind": "static", "low": low, "high": high, "choices": choices, "doc": doc, "late": late}
     declared: T = dataclasses.field(default=default, metadata={_KEY: details})
     return declared
 

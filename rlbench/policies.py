@@ -196,6 +196,7 @@ def _require_fitting(policy: Policy, environment: Environment) -> None:
     try:
         seen = ObservationEncoder.of(env.observation_space, environment.id).document()
         action = action_spec(env.action_space, environment.id)
+        action = action.squashed(environment.id) if policy.action.kind == "squashed" else action
     finally:
         env.close()
     theirs, ours = (
@@ -312,9 +313,9 @@ def _visited(policy: Policy, environment: Environment, names: Sequence[str]) -> 
     """Return states that a policy visits with sampled actions, `[states, S]`; angles from -pi to pi, by their names."""
     rng, seen = np.random.default_rng(0), []
     with contextlib.closing(make(environment, 1, _MAP_COPIES)) as batch:
-        now = batch.reset([EVALUATION])
+        batch.action, now = policy.action, batch.reset([EVALUATION])
         for _ in range(_MAP_STEPS):
-            seen.append(batch.states[0] if isinstance(batch, ClassicBatch) else now[0])
+            seen.append(batch.states[0] if isinstance(batch, ClassicBatch) and names else now[0])
             now = batch.step(policy.act(now[0], policy.family.draw_noise(rng, (_MAP_COPIES,)))[None]).observation
     states = np.concatenate(seen).astype(np.float64)
     for at, name in enumerate(names):
@@ -340,10 +341,9 @@ def _observed(environment: Environment, states: np.ndarray[Any, Any]) -> np.ndar
 
 def _shown(policy: Policy, head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the number that stands for the action, `[n]`, of heads `[n, H]`: see `_meaning`."""
-    if policy.action.kind == "gaussian":
-        mean = head[:, 0]
-        low, high = policy.action.low, policy.action.high
-        return mean if low is None or high is None else np.clip(mean, low[0], high[0])
+    if policy.action.is_real:
+        sent = policy.action.to_environment(head[:, : policy.action.sizes[0]])
+        return sent.reshape(len(head), -1)[:, 0].astype(head.dtype)
     choices = head[:, : 2 if policy.action.kind == "bernoulli" else policy.action.sizes[0]].astype(np.float64)
     weights = np.exp(choices - choices.max(axis=1, keepdims=True))
     shares: np.ndarray[Any, Any] = weights / weights.sum(axis=1, keepdims=True)
@@ -353,7 +353,7 @@ def _shown(policy: Policy, head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _meaning(policy: Policy) -> tuple[str, tuple[float, float] | None]:
     """Return what of the action is shown, and its range: of several numbers or choices that of the first."""
     first = int(np.ravel(policy.action.start)[0]) if policy.action.start is not None else 0
-    if policy.action.kind == "gaussian":
+    if policy.action.is_real:
         ends = [np.nan if bound is None else float(bound[0]) for bound in (policy.action.low, policy.action.high)]
         return "mean action", (ends[0], ends[1]) if np.isfinite(ends).all() else None
     size = 2 if policy.action.kind == "bernoulli" else policy.action.sizes[0]

@@ -18,10 +18,13 @@ import torch
 
 from rlbench.functional.compiled import Array
 from rlbench.functional.likelihoods import (
+    NODES,
+    WEIGHTS,
     CategoricalLikelihood,
     GaussianLikelihood,
     IndependentLikelihood,
     Likelihood,
+    SquashedGaussianLikelihood,
     sample_categorical,
     sample_gaussian,
 )
@@ -92,6 +95,26 @@ class DiagonalGaussian(Distribution):
         variance_ratio = (2 * (old.log_std - self.log_std)).exp()
         shift = (old.mean - self.mean) * (-self.log_std).exp()
         return (self.log_std - old.log_std + 0.5 * (variance_ratio + shift * shift - 1)).sum(-1)
+
+
+class SquashedGaussian(DiagonalGaussian):
+    """The hyperbolic tangent of independent normal numbers; head and action `[..., B, A]` are those before it.
+
+    See `rlbench.functional.likelihoods.SquashedGaussianLikelihood`.
+    """
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return super().log_prob(action) - _log_slope(action.to(self.mean.dtype)).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        nodes, weights = (torch.as_tensor(x, dtype=self.mean.dtype, device=self.mean.device) for x in (NODES, WEIGHTS))
+        u = self.mean.unsqueeze(-1) + self.log_std.exp().unsqueeze(-1) * nodes
+        return super().entropy() + (_log_slope(u) * weights).sum((-1, -2))
+
+
+def _log_slope(u: torch.Tensor) -> torch.Tensor:
+    """Return log(1 - tanh(u)^2), the logarithm of the derivative of the hyperbolic tangent."""
+    return 2 * (math.log(2) - u - torch.logaddexp(-2 * u, torch.zeros_like(u)))
 
 
 class Family(ABC):
@@ -209,6 +232,16 @@ class GaussianFamily(Family):
         return head[..., : self.log_std_size] + torch.exp(head[..., self.log_std_size :]) * noise
 
 
+class SquashedGaussianFamily(GaussianFamily):
+    """Box with bounds; what is drawn, and learnt from, are the numbers before the hyperbolic tangent."""
+
+    def build(self, head: torch.Tensor) -> SquashedGaussian:
+        return SquashedGaussian(head)
+
+    def likelihood(self, head: Array) -> SquashedGaussianLikelihood:
+        return SquashedGaussianLikelihood(head)
+
+
 def family(kind: str, sizes: Sequence[int]) -> Family:
     """Return the family of an action space, by the kinds and sizes of `rlbench.training.envs.ActionSpec`."""
     if kind == "categorical":
@@ -219,4 +252,6 @@ def family(kind: str, sizes: Sequence[int]) -> Family:
         return IndependentFamily([2] * sizes[0])
     if kind == "gaussian":
         return GaussianFamily(sizes[0])
+    if kind == "squashed":
+        return SquashedGaussianFamily(sizes[0])
     raise ValueError(f"there is no distribution for actions of kind {kind!r}")

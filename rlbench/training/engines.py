@@ -40,7 +40,7 @@ def has_own_network(algorithm: Algorithm, environment: Environment) -> bool:
     if type(algorithm).network is Algorithm.network:
         return False
     with contextlib.closing(environments.make(environment, 1, 1)) as envs:
-        outputs = family(envs.action.kind, envs.action.sizes).outputs
+        outputs = family(envs.action.kind, envs.action.sizes).outputs  # of a squashed policy as many
         return seeded(0, lambda: algorithm.network(ObservationSize(envs.observation.shape), outputs)) is not None
 
 

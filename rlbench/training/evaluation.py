@@ -86,7 +86,7 @@ class Arena:
 
     def _play(self, policies: Sequence[Policy], *, deterministic: bool) -> Episodes:
         batch, first = self._batch, policies[0]
-        shape = (len(policies), batch.num_envs)
+        batch.action, shape = first.action, (len(policies), batch.num_envs)
         now = batch.reset([EVALUATION] * len(policies))
         returns, lengths, ended = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
         generators = generators_of(batch.num_envs)

@@ -80,6 +80,8 @@ class Loop(Saved, ABC):
         self.envs = environments.make(environment, self.replicas, self.num_envs, remember=remember)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
+            if first.squash:
+                self.envs.action = self.envs.action.squashed(f"{first.name} on {environment.label}")
             self.family = family(self.envs.action.kind, self.envs.action.sizes)
             self.network, self.params, self.optimizer = self.begin(algorithms)
             self.collector = Collector(self.envs, self.family, self.network, algorithms, seeds, self.streams)

@@ -379,6 +379,8 @@ class PolicyModule(nn.Module):
         kind, sizes = self._action.kind, self._action.sizes
         if kind == "gaussian":
             chosen = torch.clamp(head[:, : sizes[0]], self.low, self.high)
+        elif kind == "squashed":
+            chosen = self.low + 0.5 * (torch.tanh(head[:, : sizes[0]]) + 1) * (self.high - self.low)
         elif kind == "bernoulli":
             chosen = head.reshape(-1, sizes[0], 2).argmax(-1)
         else:

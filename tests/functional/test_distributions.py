@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from torch import distributions as oracle
 
 from rlbench.functional.distributions import Family, family
@@ -19,6 +19,7 @@ CASES: dict[str, tuple[str, tuple[int, ...]]] = {
     "MultiDiscrete(2, 4, 3)": ("multicategorical", (2, 4, 3)),
     "MultiBinary(3)": ("bernoulli", (3,)),
     "Box(2)": ("gaussian", (2,)),
+    "Box(2), squashed": ("squashed", (2,)),
 }
 
 
@@ -39,7 +40,7 @@ def heads(case: str, *lead: int, seed: int = 0) -> torch.Tensor:
 def torchs(case: str, head: torch.Tensor) -> list[Any]:
     """Return torch's independent distributions of a head, one per part of the action."""
     kind, sizes = CASES[case]
-    if kind == "gaussian":
+    if kind in ("gaussian", "squashed"):  # of which this is what the tangent is taken of
         mean, log_std = head.chunk(2, -1)
         return [oracle.Normal(mean[..., k], log_std[..., k].exp()) for k in range(sizes[0])]
     widths = [2] * sizes[0] if kind == "bernoulli" else list(sizes)
@@ -59,12 +60,43 @@ def parts_of(action: torch.Tensor, case: str) -> list[torch.Tensor]:
 @pytest.mark.parametrize("lead", [(B,), (3, B)])
 def test_log_prob_and_entropy_are_torchs(case: str, lead: tuple[int, ...]) -> None:
     head = heads(case, *lead)
+    if CASES[case][0] == "squashed":
+        head[..., 2:].clamp_(max=math.log(2))  # up to which its entropy is promised
     action = draw(case, head)
     mine, theirs = make(case).build(head), torchs(case, head)
     log_prob = sum(part.log_prob(a) for part, a in zip(theirs, parts_of(action, case), strict=True))
+    entropy = sum(part.entropy() for part in theirs)
+    if CASES[case][0] == "squashed":
+        tangent = action.double().tanh()
+        log_prob = log_prob - oracle.TanhTransform().log_abs_det_jacobian(action.double(), tangent).sum(-1)
+        squashed = [oracle.TransformedDistribution(part, [oracle.TanhTransform()]) for part in theirs]
+        by_value = sum(part.log_prob(a) for part, a in zip(squashed, tangent.unbind(-1), strict=True))
+        torch.testing.assert_close(log_prob, by_value)
+        parts = head.numpy().reshape(-1, 2, 2).transpose(0, 2, 1).reshape(-1, 2)
+        entropy = torch.tensor([entropy_by_integration(*part) for part in parts]).double().reshape(*lead, 2).sum(-1)
     assert mine.log_prob(action).shape == lead
     torch.testing.assert_close(mine.log_prob(action), log_prob)
-    torch.testing.assert_close(mine.entropy(), sum(part.entropy() for part in theirs))
+    torch.testing.assert_close(mine.entropy(), entropy, rtol=0, atol=1e-2 if CASES[case][0] == "squashed" else 1e-9)
+
+
+def entropy_by_integration(mean: float, log_std: float) -> float:
+    """Return the entropy of tanh(u), integrated over u, of which |tanh(u)| is 1 in double precision beyond 19."""
+    spread = math.exp(log_std)
+
+    def summand(u: float) -> float:
+        log_density = stats.norm.logpdf(u, mean, spread) - 2 * (
+            math.log(2) - abs(u) - math.log1p(math.exp(-2 * abs(u)))
+        )
+        return float(-stats.norm.pdf(u, mean, spread) * log_density)
+
+    return float(integrate.quad(summand, mean - 12 * spread, mean + 12 * spread, points=[mean], limit=200)[0])
+
+
+@pytest.mark.parametrize(("log_std", "error"), [(-2.0, 1e-9), (0.0, 2e-5), (math.log(2), 4e-3)])
+def test_the_entropy_of_squashed_actions_is_as_exact_as_is_said(log_std: float, error: float) -> None:
+    for mean in (-3.0, 0.0, 0.7, 2.0):
+        found = family("squashed", (1,)).build(torch.tensor([mean, log_std], dtype=torch.float64)).entropy().item()
+        assert abs(found - entropy_by_integration(mean, log_std)) < error
 
 
 def test_kl_goes_from_the_old_policy_to_the_new(case: str) -> None:

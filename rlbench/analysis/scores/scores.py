@@ -118,6 +118,19 @@ REFERENCES: Mapping[str, Reference] = {
         high=0.0,
     ),
     "LunarLander-v3": Reference(-182.1, 200.0, _SPEC, episodes=2_000, standard_error=2.5),
+    "HalfCheetah-v5": Reference(-281.1, 4800.0, _SPEC, episodes=500, standard_error=3.3),
+    "Hopper-v5": Reference(17.38, 3800.0, _SPEC, episodes=4_000, standard_error=0.28),
+    "InvertedDoublePendulum-v5": Reference(48.19, 9100.0, _SPEC, episodes=4_000, standard_error=0.29),
+    "InvertedPendulum-v5": Reference(5.11, 950.0, _SPEC, episodes=4_000, standard_error=0.06, low=0.0, high=1000.0),
+    "Reacher-v5": Reference(-42.87, -3.75, _SPEC, episodes=4_000, standard_error=0.06, high=0.0),
+    "Swimmer-v5": Reference(0.37, 360.0, _SPEC, episodes=500, standard_error=0.47),
+    "Walker2d-v5": Reference(
+        1.43,
+        3500.0,
+        "the specification has none: PPO after a million steps in figure 3 of Schulman et al. 2017, rounded",
+        episodes=4_000,
+        standard_error=0.09,
+    ),
 }
 
 

@@ -5,7 +5,7 @@ Observations are flat float32 vectors of O numbers, actions of one of four kinds
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
@@ -19,7 +19,7 @@ from rlbench.training.state import State
 LARGEST = float(np.finfo(np.float32).max)
 MOST_CATEGORIES = 2**16  # of a Discrete observation: a rollout of 2,048 steps then takes half a GiB for each run
 
-Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian"]
+Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian", "squashed"]
 
 
 class UnusableValue(ValueError):
@@ -36,9 +36,11 @@ class ActionSpec:
     | multicategorical | MultiDiscrete | (n_1, ..., n_K)    | ints [..., K] from 0             |
     | bernoulli        | MultiBinary   | (K,)               | ints or bools [..., K], 0 or 1   |
     | gaussian         | Box of floats | (A,)               | floats [..., A], any real number |
+    | squashed         | Box of floats | (A,)               | floats [..., A], any real number |
 
-    `start` is added to the categories; `low` and `high` bound what the environment receives. The learner
-    keeps its own, unclipped action, since that is the one whose probability it knows. Spaces of several
+    `start` is added to the categories; `low` and `high` bound what the environment receives: a Gaussian action is cut
+    to them, of a squashed one the hyperbolic tangent is stretched to them. The learner keeps its own action, as it was
+    before, since that is the one whose probability it knows. Spaces of several
     axes are flattened in C order; `shape` and `dtype` are the environment's own.
     """
 
@@ -50,6 +52,22 @@ class ActionSpec:
     low: npt.NDArray[Any] | None = None  # [A]
     high: npt.NDArray[Any] | None = None  # [A]
 
+    @property
+    def is_real(self) -> bool:
+        """Whether actions are real numbers, of a policy with a mean and a standard deviation for each."""
+        return self.kind in ("gaussian", "squashed")
+
+    def squashed(self, environment: str) -> Self:
+        """Return the same for a policy whose actions are squashed to the bounds, if they are real numbers.
+
+        RlbenchError where they have no bounds; the message names `environment`.
+        """
+        if self.kind != "gaussian":
+            return self
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
+            raise RlbenchError(f"{environment}: squash needs actions with bounds, and these have none; leave it out.")
+        return replace(self, kind="squashed")
+
     @cached_property
     def _from_zero(self) -> bool:
         """Whether the learner's index, a 64-bit integer, is the environment's action."""
@@ -57,7 +75,7 @@ class ActionSpec:
 
     def draw(self, rng: np.random.Generator) -> npt.NDArray[Any]:
         """Return a learner's action for one copy, [1] or [1, K], drawn by chance."""
-        if self.kind == "gaussian":
+        if self.is_real:
             return rng.normal(size=(1, *self.sizes)).astype(np.float32)
         if self.kind == "bernoulli":
             return rng.integers(2, size=(1, *self.sizes))
@@ -72,6 +90,12 @@ class ActionSpec:
             sent = (action + self.start).astype(self.dtype)
         elif self.kind == "gaussian":
             sent = np.clip(action.astype(self.dtype), self.low, self.high)
+        elif self.kind == "squashed":
+            from rlbench.functional.likelihoods import squash  # here, since that loads the compiler
+
+            rows = action.reshape(-1, *self.sizes).astype(np.float64)
+            squash(rows, *(np.asarray(bound, np.float64) for bound in (self.low, self.high)), rows)
+            sent = rows.reshape(action.shape).astype(self.dtype)
         else:
             sent = action.astype(self.dtype)
         return sent.reshape(action.shape[:-1] + self.shape)

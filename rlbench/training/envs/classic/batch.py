@@ -24,6 +24,7 @@ from numba import njit, types
 
 from rlbench.functional.compiled import exact_inlined
 from rlbench.functional.distributions import Family
+from rlbench.functional.likelihoods import squash
 from rlbench.functional.networks import ActorCritic
 from rlbench.training.envs.base import (
     Failure,
@@ -58,8 +59,8 @@ class Copies(NamedTuple):
     """M = R N copies of an environment: states, constants, time, and the start states drawn beforehand.
 
     `state` `[M, S]`, `constants` `[C]`, `elapsed` `[M]` steps of the episodes under way, `limit` on them, `bounds`
-    `[2, K]` on what the environment receives; `starts` `[M, Q, S]` and their observations `[M, Q, O]`, of which each
-    copy has used the first `used` `[M]`.
+    `[2, K]` on what the environment receives, to which actions are cut or, with `squash`, squashed; `starts`
+    `[M, Q, S]` and their observations `[M, Q, O]`, of which each copy has used the first `used` `[M]`.
     """
 
     state: Array
@@ -67,6 +68,7 @@ class Copies(NamedTuple):
     elapsed: Array
     limit: int
     bounds: Array
+    squash: bool
     starts: Array
     start_observations: Array
     used: Array
@@ -128,9 +130,10 @@ _ADVANCE = types.FunctionType(
 _POLICY = _named(CompiledPolicy, _array(_F4, 2), _I8, _array(_I8, 1), _I8, _I8, _I8)
 _COPIES = _named(
     Copies,
-    *(_array(_F8, 2), _array(_F8, 1), _array(_I8, 1), _I8, _array(_F8, 2)),
+    *(_array(_F8, 2), _array(_F8, 1), _array(_I8, 1), _I8, _array(_F8, 2), _B1),
     *(_array(_F8, 3), _array(_F4, 3), _array(_I8, 1)),
 )
+_SQUASH = types.FunctionType(types.none(_array(_F8, 2), _array(_F8, 1), _array(_F8, 1), _array(_F8, 2)))
 _TAKE_IN = types.FunctionType(types.none(_array(_F8, 3), _array(_F8, 2), _array(_F8, 2), _F8))
 _SCALES = _named(Scales, *[_array(_F8, 2)] * 4, _array(_F8, 1), _array(_F8, 2), _array(_F8, 1))
 _RECORD = _named(
@@ -152,6 +155,7 @@ def _rollout(
     sample: Any,
     advance: Any,
     take_in: Any,
+    squash: Any,
     first: int,
     policy: CompiledPolicy,
     copies: Copies,
@@ -188,9 +192,12 @@ def _rollout(
                 record.observation[t, m, k] = now[r, n, k]
         action = record.action[t]
         sample(head, noise[t], action)
-        for m in range(many):
-            for k in range(action.shape[1]):
-                sent[m, k] = np.minimum(np.maximum(action[m, k], copies.bounds[0, k]), copies.bounds[1, k])
+        if copies.squash:
+            squash(action, copies.bounds[0], copies.bounds[1], sent)
+        else:
+            for m in range(many):
+                for k in range(action.shape[1]):
+                    sent[m, k] = np.minimum(np.maximum(action[m, k], copies.bounds[0, k]), copies.bounds[1, k])
         terminated, cut = record.terminated[t], record.truncations[0]
         advance(copies.state, sent, copies.constants, following, record.reward[t], terminated)
         for m in range(many):
@@ -244,7 +251,7 @@ def compiled_rollout() -> Callable[..., int]:
     Its signature is given so that functions are arguments like others; without one it would be compiled anew for each.
     """
     arguments = (
-        *(_FORWARD, _SAMPLE, _ADVANCE, _TAKE_IN, _I8, _POLICY, _COPIES, _SCALES),
+        *(_FORWARD, _SAMPLE, _ADVANCE, _TAKE_IN, _SQUASH, _I8, _POLICY, _COPIES, _SCALES),
         *(_array(_F4, 3), _array(_F4, 3), _array(_F4, 2), _RECORD),
     )
     compiled: Callable[..., int] = njit(_I8(*arguments), cache=True, nogil=True, error_model="numpy")(_rollout)
@@ -501,7 +508,8 @@ class ClassicBatch:
         low, high = self.action.low, self.action.high
         bounds = np.array([[-np.inf] * width if low is None else low, [np.inf] * width if high is None else high])
         copies = Copies(
-            self._state, self._dynamics.constants, self._elapsed, self._limit, bounds.astype(np.float64),
+            self._state, self._dynamics.constants, self._elapsed, self._limit,
+            bounds.astype(np.float64), self.action.kind == "squashed",
             self._starts.states, self._starts.observations, self._starts.used,
         )  # fmt: skip
         none, moments = np.empty((0, 0)), [observations and observations.moments, rewards and rewards.moments]
@@ -515,7 +523,7 @@ class ClassicBatch:
         while reached < horizon:
             self._starts.refill()
             reached = compiled_rollout()(
-                stack.pass_forward, family.sampler, self._dynamics.advance, take_in,
+                stack.pass_forward, family.sampler, self._dynamics.advance, take_in, squash,
                 reached, policy, copies, scales, flat_noise, now, head, record,
             )  # fmt: skip
         for each, count in zip(moments, scales.counts.tolist(), strict=True):
