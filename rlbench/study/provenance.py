@@ -8,16 +8,13 @@ import subprocess
 import sys
 import sysconfig
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rlbench
 from rlbench.study.executors.worker import ONE_THREAD
 from rlbench.training import processor
-from rlbench.training.checkpoints import source
-
-_PACKAGES = ("rlbench", "torch", "numpy", "numba", "gymnasium")
+from rlbench.training.checkpoints import PACKAGES, source, version_of
 
 
 def provenance(workers: int) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def provenance(workers: int) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages that decide a run's numbers; None: not installed."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | {name: version_of(name) for name in ("rlbench", *PACKAGES)}
 
 
 def machine() -> dict[str, Any]:
@@ -62,13 +59,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 @cache

@@ -42,7 +42,8 @@ def source() -> str:
 
 
 SCHEMA = 1
-_PACKAGES = ("torch", "numpy", "numba", "gymnasium")
+PACKAGES = ("torch", "numpy", "numba", "gymnasium", "mujoco")
+"""What decides a run's numbers, beside rlbench itself; not all of it need be installed."""
 
 
 class ForeignError(UnusableError):
@@ -140,10 +141,18 @@ class Checkpoints:
         return Path(self.folder) / f"{cell}.npz"
 
 
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package; None: not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 @functools.cache
 def stamp() -> str:
     """Return the hash of all that must be the same for a run to go on to the same numbers: code, packages, machine."""
-    versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    versions = [f"{name} {version_of(name)}" for name in PACKAGES]
     machine = [processor(), platform.machine(), platform.system(), *platform.libc_ver()]
     return hashlib.sha256("\n".join([source(), platform.python_version(), *versions, *machine]).encode()).hexdigest()
 
