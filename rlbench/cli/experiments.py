@@ -37,6 +37,8 @@ def check_options(paths: Sequence[str], options: RunOptions) -> None:
     folders = [path for path in paths if os.path.isdir(path)]
     if (options.quick or options.only) and len(folders) < len(paths):
         raise click.UsageError(f"--{'quick' if options.quick else 'only'} chooses among the experiments of a folder.")
+    if folders and options.env:
+        raise click.UsageError("--env goes with files: the experiments of a folder have different environments.")
     if folders and options.settings:
         raise click.UsageError("--set goes with files: the experiments of a folder have different arms.")
     if folders and options.until_decided:
@@ -84,6 +86,7 @@ def changed(experiment: Investigation, options: RunOptions, suite: LoadedSuite |
         options.steps,
         evaluate_every=options.evaluate_every,
         evaluation_episodes=options.evaluation_episodes,
+        environments=options.env,
     )
 
 

@@ -99,6 +99,9 @@ class RunOptions:
         type=int,
         help=f"Episodes of each kind in an evaluation, instead of the file's or {EPISODES}.",
     )
+    env: tuple[str, ...] = _option(
+        "--env", multiple=True, default=(), metavar="ID", help="Only this environment of the file's; repeatable."
+    )
     quick: bool = _flag("--quick", "Of a DIR: only what its suite.py calls quick, with few seeds.")
     only: tuple[str, ...] = _option(
         "--only", multiple=True, default=(), metavar="NAME", help="Of a DIR: only this experiment; repeatable."
@@ -158,7 +161,7 @@ class RunOptions:
 
 CHANGES = ("settings", "plugin", "results")
 EVALUATION = ("evaluate_every", "evaluation_episodes")
-CHOICE = ("seeds", "first_seed", "steps", *EVALUATION, "quick", "only")
+CHOICE = ("seeds", "first_seed", "steps", *EVALUATION, "env", "quick", "only")
 TRAINING = ("workers", "executor", "address", "time_limit", "checkpoint_every", "device", "keep_policies")
 
 

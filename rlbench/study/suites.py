@@ -70,14 +70,19 @@ def override(
     plugins: Sequence[str] = (),
     evaluate_every: int | None = None,
     evaluation_episodes: int | None = None,
+    environments: Sequence[str] = (),
 ) -> E:
     """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds, budget or evaluations.
+
+    `environments` are ids or labels of those that it keeps, with the claims about them; none: all.
 
     ARM is the label or the algorithm of an arm, and may be left out if only one has the field. Several values stand for
     an arm each: `FIELD=0.1,0.2`, and `FIELD=64,64/128,128` of a field that is a list itself. `plugins` are files of
     algorithms that need not be imported yet.
     """
     where, changes = experiment.where, dict[str, Any]()
+    if environments:
+        experiment = _only_in(experiment, environments)
     for text in settings:
         if not experiment.trains:
             raise RlbenchError(f"--set {text}: {where} trains nothing, so its arms have no fields.")
@@ -100,6 +105,22 @@ def override(
             raise RlbenchError(f"--evaluation-episodes goes with --evaluate-every: {where} evaluates no policy.")
         check_metrics(where, experiment.claims, evaluated=evaluated)
     return experiment.changed(**changes)
+
+
+def _only_in(experiment: E, names: Sequence[str]) -> E:
+    """Return an experiment with only the environments of some ids or labels, and the claims that are about them."""
+    known = [name for each in experiment.environments for name in dict.fromkeys((each.label, each.id))]
+    for name in names:
+        if name not in known:
+            raise RlbenchError(f"--env {name}: {experiment.where} has no such environment.{nearest(name, known)}")
+    kept = tuple(each for each in experiment.environments if {each.label, each.id} & {*names})
+    labels = {each.label for each in kept}
+    about = [
+        replace(claim, environments=[label for label in claim.environments if label in labels])
+        for claim in experiment.claims
+        if not claim.environments or labels & {*claim.environments}
+    ]
+    return experiment.changed(environments=kept, claims=tuple(about))
 
 
 def shifted(experiment: Investigation, seeds: int | None, first: int | None) -> int | Sequence[int] | None:
