@@ -48,10 +48,16 @@ def exact_inlined(function: F) -> F:
     return compiled
 
 
-_BLOCK = 128
+def exact_helper(function: F) -> F:
+    """Compile a function that exact ones call."""
+    compiled: F = njit(**_COMMON)(function)
+    return compiled
 
 
-@njit(**_COMMON)
+_BLOCK = 128  # numbers that numpy adds up before it halves them
+
+
+@exact_helper
 def summed(values: Array) -> Any:
     """Return the sum of numbers side by side, for exact functions, in the order in which numpy adds them up.
 

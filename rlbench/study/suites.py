@@ -116,7 +116,7 @@ def _only_in(experiment: E, names: Sequence[str]) -> E:
     kept = tuple(each for each in experiment.environments if {each.label, each.id} & {*names})
     labels = {each.label for each in kept}
     about = [
-        replace(claim, environments=[label for label in claim.environments if label in labels])
+        replace(claim, environments=tuple(label for label in claim.environments if label in labels))
         for claim in experiment.claims
         if not claim.environments or labels & {*claim.environments}
     ]

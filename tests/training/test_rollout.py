@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ ENVIRONMENTS = {
     "MountainCar": Environment("MountainCar-v0", {"max_episode_steps": 40}),
     "continuous MountainCar": Environment("MountainCarContinuous-v0", {"max_episode_steps": 40}),
 }
+if find_spec("mujoco"):
+    ENVIRONMENTS["Hopper"] = Environment("Hopper-v5", {"max_episode_steps": 15})
 
 
 def collector(environment: Environment, **settings: Any) -> tuple[Collector, Any]:
@@ -36,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "one network": {"shared_trunk": True},
     "observations": {"normalize_observation": True},
     "rewards of many copies": {"normalize_reward": True, "num_envs": 9},  # numpy adds up eight sums side by side
+    "squashed": {"squash": True},
     "both": {"normalize_observation": True, "normalize_reward": True, "num_envs": 9},
 }
 

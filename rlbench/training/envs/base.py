@@ -94,7 +94,8 @@ class ActionSpec:
             from rlbench.functional.likelihoods import squash  # here, since that loads the compiler
 
             rows = action.reshape(-1, *self.sizes).astype(np.float64)
-            squash(rows, *(np.asarray(bound, np.float64) for bound in (self.low, self.high)), rows)
+            low, high = (np.asarray(bound, np.float64) for bound in (self.low, self.high))
+            squash(rows, low, high, rows)
             sent = rows.reshape(action.shape).astype(self.dtype)
         else:
             sent = action.astype(self.dtype)

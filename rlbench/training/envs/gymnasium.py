@@ -199,8 +199,32 @@ def make_one(environment: Environment) -> gymnasium.Env[Any, Any]:
 
 def _made(environment: Environment) -> gymnasium.Env[Any, Any]:
     name = environment.id.rpartition(":")[2]  # without its module, which may register once more as it is imported
-    made: gymnasium.Env[Any, Any] = gymnasium.make(name, **{"disable_env_checker": True, **environment.options})
+    spec = gymnasium.registry.get(name)
+    with unlogged(spec.entry_point if spec else None):
+        made: gymnasium.Env[Any, Any] = gymnasium.make(name, **{"disable_env_checker": True, **environment.options})
     return made
+
+
+@contextlib.contextmanager
+def unlogged(maker: Any) -> Iterator[None]:
+    """Keep MuJoCo from saying, for every copy of Gymnasium's tasks, that their models are written in an old way.
+
+    It would say so over the progress, and in a file in the working folder. `maker` makes the environment, or names it.
+    """
+    if not str(getattr(maker, "__module__", maker)).startswith("gymnasium.envs.mujoco"):
+        yield
+        return
+    try:
+        import mujoco
+    except ImportError:  # which is said where the environment is made
+        yield
+        return
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(handler or (lambda message: None))
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(handler)
 
 
 def require_registered(environment: Environment) -> None:

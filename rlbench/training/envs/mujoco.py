@@ -13,6 +13,7 @@ is the difference of two such positions, the older one belongs to the state.
 import copy
 import math
 import re
+from collections.abc import Callable
 from ctypes import CDLL, c_void_p, cast
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,12 @@ from rlbench.training.envs.classic.dynamics import TWO, Dynamics
 _DOUBLE, _INT = ir.DoubleType(), ir.IntType(64)
 
 
-@intrinsic
+def _built(function: Callable[..., Any]) -> Any:
+    """Return what kernels call without the first argument, and which writes itself into their code."""
+    return intrinsic(function)
+
+
+@_built
 def _load(typing_context: Any, address: Any, index: Any) -> Any:
     """Return the double-precision number at `index` from an address."""
 
@@ -43,7 +49,7 @@ def _load(typing_context: Any, address: Any, index: Any) -> Any:
     return types.float64(types.int64, types.int64), generate
 
 
-@intrinsic
+@_built
 def _store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
     """Put a double-precision number at `index` from an address."""
 
@@ -55,7 +61,7 @@ def _store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64, types.float64), generate
 
 
-@intrinsic
+@_built
 def _call(typing_context: Any, function: Any, model: Any, data: Any, state: Any, which: Any) -> Any:
     """Call a function of the library at an address; one of two arguments does not look at the others."""
 
@@ -105,7 +111,8 @@ def _effort(action: Floats) -> np.float32:
     for k in range(len(action)):
         push = np.float32(action[k])
         squares[k] = push * push
-    return summed(squares)
+    total: np.float32 = summed(squares)
+    return total
 
 
 @exact_inlined
@@ -123,7 +130,8 @@ def _contact(link: Array, bounds: tuple[float, float]) -> float:
     for k in range(len(squares)):
         force = np.minimum(np.maximum(_load(link[_OWN], k), bounds[0]), bounds[1])
         squares[k] = force * force
-    return summed(squares)
+    total: float = summed(squares)
+    return total
 
 
 class MujocoTask(Dynamics):
@@ -140,9 +148,7 @@ class MujocoTask(Dynamics):
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         import mujoco
 
-        self._env: Any = object.__new__(type(env))  # its equal, with a simulation of its own
-        vars(self._env).update(vars(env) | {"model": copy.copy(env.model)})  # type: ignore[attr-defined]
-        self._env.data = mujoco.MjData(self._env.model)
+        self._env = _twin(env)
         model, data = self._env.model, self._env.data
         which = mujoco.mjtState
         self._which = int(which.mjSTATE_FULLPHYSICS | which.mjSTATE_WARMSTART)
@@ -187,6 +193,16 @@ class MujocoTask(Dynamics):
             self._env.set_state(row[1 : 1 + joints], row[1 + joints : 1 + joints + self._env.model.nv])
             seen.append(self._env._get_obs())
         return np.array(seen, np.float32)
+
+
+def _twin(env: Any) -> Any:
+    """Return the equal of an environment, with a simulation of its own."""
+    import mujoco
+
+    twin = object.__new__(type(env))
+    vars(twin).update(vars(env) | {"model": copy.copy(env.model)})
+    twin.data = mujoco.MjData(twin.model)
+    return twin
 
 
 @cache
@@ -236,7 +252,7 @@ class Hopper(MujocoTask):
     """`gymnasium.envs.mujoco.hopper_v5`; forward motion and being healthy pay, effort costs."""
 
     options = _STAND | {"healthy_state_range", "healthy_angle_range"}
-    _numbers = (
+    _numbers: ClassVar[tuple[str, ...]] = (
         *("dt", "_forward_reward_weight", "_ctrl_cost_weight", "_healthy_reward", "_terminate_when_unhealthy"),
         *("_healthy_z_range", "_healthy_angle_range", "_healthy_state_range"),
     )
@@ -434,7 +450,7 @@ class Humanoid(MujocoTask):
     def _carry(self) -> list[float]:
         from gymnasium.envs.mujoco.humanoid_v5 import mass_center
 
-        return [mass_center(self._env.model, self._env.data)[0]]
+        return [mass_center(self._env.model, self._env.data)[0]]  # type: ignore[no-untyped-call]
 
     @staticmethod
     @exact

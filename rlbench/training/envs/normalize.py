@@ -31,7 +31,8 @@ def _mean(values: Floats, size: int) -> float:
     else:
         for n in range(1, len(values)):
             total += values[n]
-    return total / len(values)
+    mean: float = total / len(values)
+    return mean
 
 
 @exact

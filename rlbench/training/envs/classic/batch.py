@@ -36,6 +36,7 @@ from rlbench.training.envs.base import (
     copy_seeds,
 )
 from rlbench.training.envs.classic.dynamics import Dynamics
+from rlbench.training.envs.gymnasium import unlogged
 from rlbench.training.envs.normalize import CLIP, EPSILON, ObservationNormalizer, RewardNormalizer, take_in
 from rlbench.training.state import Array, State, from_generators, joined, part, put, to_generators
 
@@ -146,8 +147,8 @@ _RECORD = _named(
 @exact_inlined
 def _standardised(value: float, mean: float, variance: float) -> float:
     """Return what `rlbench.training.envs.normalize` makes of a number."""
-    scaled = (value - mean) / math.sqrt(variance + EPSILON)
-    return np.minimum(np.maximum(scaled, -CLIP), CLIP)
+    scaled: float = np.minimum(np.maximum((value - mean) / math.sqrt(variance + EPSILON), -CLIP), CLIP)
+    return scaled
 
 
 def _rollout(
@@ -286,7 +287,9 @@ def is_as_shipped(template: gymnasium.Env[Any, Any]) -> bool:
     if not own or not all(map(_is_untouched, (gymnasium.core, common, seeding, utils, *own))):
         return False
     kwargs = layer.spec.kwargs if layer.spec else {}
-    return _alike(vars(layer), vars(getattr(_fresh(own[0]), type(layer).__name__)(**kwargs)))
+    with unlogged(type(layer)):
+        fresh = getattr(_fresh(own[0]), type(layer).__name__)(**kwargs)
+    return _alike(vars(layer), vars(fresh))
 
 
 def time_limit(template: gymnasium.Env[Any, Any]) -> int:
@@ -512,12 +515,11 @@ class ClassicBatch:
             bounds.astype(np.float64), self.action.kind == "squashed",
             self._starts.states, self._starts.observations, self._starts.used,
         )  # fmt: skip
-        none, moments = np.empty((0, 0)), [observations and observations.moments, rewards and rewards.moments]
-        scales = Scales(
-            *(array for each in moments for array in ((each.mean, each.variance) if each else (none, none))),
-            np.array([each.count if each else 0.0 for each in moments]),
-            *((rewards.returns, rewards.gamma) if rewards else (none, none[0:0].ravel())),
-        )
+        none, moments = np.empty((0, 0)), [each.moments if each else None for each in (observations, rewards)]
+        of_observations, of_rewards = ((each.mean, each.variance) if each else (none, none) for each in moments)
+        counts = np.array([each.count if each else 0.0 for each in moments])
+        returns = (rewards.returns, rewards.gamma) if rewards else (none, np.empty(0))
+        scales = Scales(*of_observations, *of_rewards, counts, *returns)
         head, flat_noise = np.empty((many, family.head_size), np.float32), noise.reshape(horizon, many, -1)
         reached = 0
         while reached < horizon:
