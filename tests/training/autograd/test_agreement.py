@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "target_kl": {"target_kl": 0.002, "lr": 3e-3, "epochs": 8},
     "value clip and entropy": {"value_clip": 0.2, "entropy_coef": 0.01, "normalize_advantage": "none"},
     "shared relu": {"shared_trunk": True, "activation": "relu", "orthogonal_init": False},
+    "squashed": {"squash": True, "entropy_coef": 0.01, "initial_log_std": -0.5},
     "one batch": {"minibatches": 1, "normalize_advantage": "batch"},
 }
 

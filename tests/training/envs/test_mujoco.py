@@ -130,7 +130,6 @@ def test_what_the_loops_do_not_know_is_stepped_by_gymnasium(monkeypatch: pytest.
 
     assert isinstance(make(Environment("Hopper-v5", {"render_mode": "rgb_array"}), 1, 1), GymBatch)
     assert not supports(ClipReward(make_one(Environment("Hopper-v5")), 0))
-    assert isinstance(make(Environment("Hopper-v4"), 1, 1), GymBatch)
     heavy = make_one(Environment("Hopper-v5"))
     heavy.unwrapped.model.opt.gravity[2] *= 2  # type: ignore[attr-defined]
     assert not supports(heavy)

@@ -77,6 +77,19 @@ def test_box_actions_are_clipped_to_their_own_bounds() -> None:
     assert sent.dtype == np.float32
 
 
+def test_squashed_actions_are_stretched_to_their_own_bounds() -> None:
+    low, high = np.array([-2, 0], np.float32), np.array([2, 10], np.float32)
+    spec = action_spec(spaces.Box(low, high), "Some-v0").squashed("Some-v0")
+    assert (spec.kind, spec.squashed("Some-v0")) == ("squashed", spec)
+    sent = spec.to_environment(np.array([[-300.0, 0.0], [0.5, 300.0]], np.float32))
+    np.testing.assert_allclose(sent, [[-2, 5], [2 * np.tanh(0.5), 10]], rtol=1e-7)
+    assert sent.dtype == np.float32
+    discrete = action_spec(spaces.Discrete(3), "Some-v0")
+    assert discrete.squashed("Some-v0") is discrete
+    with pytest.raises(RlbenchError, match="Some-v0: squash needs actions with bounds"):
+        action_spec(spaces.Box(low, np.array([np.inf, 1], np.float32)), "Some-v0").squashed("Some-v0")
+
+
 @pytest.mark.parametrize(
     "space",
     [
