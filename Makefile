@@ -20,6 +20,11 @@ claims-quick: $(VENV)/.installed-box2d
 	$(BIN)/rlbench run experiments/lecture --quick; status=$$?; \
 	$(BIN)/rlbench report experiments/lecture --quick && exit $$status
 
+# Table 1 of the PPO paper: eleven settings on seven MuJoCo tasks; hours, and interrupting loses nothing.
+table1: $(VENV)/.installed-mujoco
+	$(BIN)/rlbench run experiments/ppo_table1.py; status=$$?; \
+	$(BIN)/rlbench report experiments/ppo_table1.py && exit $$status
+
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile
 
@@ -70,4 +75,8 @@ $(VENV)/.installed-box2d: $(VENV)/.installed
 	    echo "Box2D cannot be installed here: LunarLander-v3 is left out."
 	touch $@
 
-.PHONY: lecture claims claims-quick test test-all chaos mutants calibration lint types bench
+$(VENV)/.installed-mujoco: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mujoco]'
+	touch $@
+
+.PHONY: lecture claims claims-quick table1 test test-all chaos mutants calibration lint types bench

@@ -14,7 +14,7 @@ as in the paper's figure 3, with rlbench's own defaults.
 
 from typing import Any
 
-from rlbench import Arm, Claim, Experiment
+from rlbench import Arm, Claim, Experiment, Published
 
 PAPER: dict[str, Any] = {
     "anneal_lr": False,
@@ -28,9 +28,12 @@ ADAPTIVE = {f"adaptive KL, d_targ = {target}": target for target in (0.003, 0.01
 FIXED = {f"fixed KL, beta = {beta}": beta for beta in (0.3, 1, 3, 10)}
 BEST = "clipping, eps = 0.2"
 CONSTRAINED = [*CLIPS, *ADAPTIVE, *FIXED]
+TABLE_1 = dict(
+    zip([NOTHING, *CONSTRAINED], [-0.39, 0.76, 0.82, 0.70, 0.68, 0.74, 0.71, 0.62, 0.71, 0.72, 0.69], strict=True)
+)
 
 EXPERIMENT = Experiment(
-    name="ppo-table1",
+    name="ppo_table1",
     question="Which surrogate of PPO trains best on continuous control: clipped, with a KL penalty, or plain?",
     design=(
         "Eleven surrogates of PPO, alike in everything else, with the settings of the PPO paper's MuJoCo runs, and "
@@ -51,6 +54,7 @@ EXPERIMENT = Experiment(
     seeds=3,
     steps=1_000_000,
     baseline=NOTHING,
+    published=Published("Schulman et al. 2017, table 1, three seeds, without intervals", TABLE_1),
     claims=[
         Claim(
             "Without clipping or penalty PPO learns worse than with any of them",

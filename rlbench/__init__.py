@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlbench.algorithm import Algorithm
     from rlbench.api import compare, run
-    from rlbench.claims import Claim
+    from rlbench.claims import Claim, Published
     from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
     from rlbench.errors import RlbenchError
     from rlbench.fields import hyper, static
@@ -25,7 +25,7 @@ _HOMES = {
     for home, names in {
         "algorithm": ("Algorithm", "hyper", "static"),
         "api": ("compare", "run"),
-        "claims": ("Claim",),
+        "claims": ("Claim", "Published"),
         "data": ("Estimates", "Params", "Problem", "Samples", "Stats", "Trajectory"),
         "errors": ("RlbenchError",),
         "improve": ("first_order",),
@@ -51,6 +51,7 @@ __all__ = [
     "Params",
     "Policy",
     "Problem",
+    "Published",
     "Results",
     "RlbenchError",
     "Samples",

@@ -70,6 +70,7 @@ DIRECTIONS: Mapping[str, Direction] = {
     "within": Direction("bound", _LIMITED, -1, 1),
 }
 _FEWEST_ARMS = {"bound": 1, "pair": 2, "trend": 3, "inner": 3}
+_FEWEST_PUBLISHED = 3  # arms that a rank correlation says something of
 DESCRIBING = ("id", "source", "known")
 """Fields that say where a claim comes from, and nothing of what is judged."""
 
@@ -224,6 +225,42 @@ class Claim:
             yield "best goes with peak and dip only."
         if self.event is not None and self.bound is not None and not 0 <= self.bound <= 1:
             yield f"the bound of a share lies between 0 and 1, not at {self.bound}."
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication reports of the arms of an experiment, to be shown beside what comes out.
+
+    source  where the numbers stand
+    scores  a number for each arm that it reports, by label
+    metric  what they are of: a metric of this experiment in units of the episode return
+
+    The numbers are the publication's own: averages over tasks on whatever scale it has. Compared are ranks.
+
+    Raises:
+        RlbenchError: an entry is of the wrong kind.
+    """
+
+    source: str
+    scores: Mapping[str, float]
+    metric: str = "last100"
+
+    def __post_init__(self) -> None:
+        if not is_text(self.source) or not self.source.strip():
+            raise RlbenchError(f"Published numbers need their source, not {brief(self.source)}.")
+        if not isinstance(self.scores, Mapping) or len(self.scores) < _FEWEST_PUBLISHED:
+            raise RlbenchError(
+                f"Published numbers are those of three arms or more, by label, not {brief(self.scores)}."
+            )
+        for label, score in self.scores.items():
+            if not is_number(score):
+                raise RlbenchError(f"The published score of {brief(label)} must be a number, not {brief(score)}.")
+        if self.metric not in RETURNS:
+            raise RlbenchError(f"metric must be one of {', '.join(RETURNS)}, not {brief(self.metric)}.")
+
+    def document(self) -> dict[str, Any]:
+        """Return the entries as JSON."""
+        return {"source": self.source, "scores": dict(self.scores), "metric": self.metric}
 
 
 def from_document(document: Mapping[str, Any]) -> Claim:

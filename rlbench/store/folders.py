@@ -67,6 +67,7 @@ _EXPERIMENT = {
     "question?": TEXT_OR_NONE,
     "design?": TEXT_OR_NONE,
     "claims?": [Each(ANY)],
+    "published?": Each(ANY),
 }
 
 

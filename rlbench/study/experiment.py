@@ -42,7 +42,7 @@ from numbers import Integral
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from rlbench.claims import Claim
+from rlbench.claims import Claim, Published
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import LONGEST_LABEL, LONGEST_NAME, is_label, is_name, is_text
 from rlbench.records import MEASURED, PER_RUN, RECORDED, Environment, Evaluation
@@ -58,7 +58,7 @@ MOST_SEEDS = 100_000
 _LARGEST = 2**63  # the tables hold 64 bits
 _ENTRIES = (
     *("name", "question", "measure", "arms", "environments", "seeds", "steps", "evaluate_every", "evaluation_episodes"),
-    *("baseline", "claims", "design"),
+    *("baseline", "claims", "design", "published"),
 )
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
@@ -192,6 +192,7 @@ class Experiment(Investigation):
     evaluate_every       environment steps between two evaluations of a policy that does not learn meanwhile, on
                          environments of its own (`rlbench.training.evaluation`); 0: none
     evaluation_episodes  of each evaluation, with the most likely actions and as many with sampled ones
+    published            a `Published` with what is known of its arms, which the report shows beside what comes out
     """
 
     kind = "Experiment"
@@ -202,6 +203,7 @@ class Experiment(Investigation):
     baseline: str
     evaluate_every: int
     evaluation_episodes: int
+    published: Published | None
 
     def __init__(
         self,
@@ -216,12 +218,15 @@ class Experiment(Investigation):
         design: str = "",
         evaluate_every: int = 0,
         evaluation_episodes: int = EPISODES,
+        published: Published | None = None,
     ) -> None:
         where = f"Experiment {as_name(name)!r}"
         listed = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", arms))
         self._set_common(where, name, environments, seeds, question, claims, design)
         steps = as_steps(where, steps, self.environments)
-        self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps)
+        if not isinstance(published, Published | None):
+            raise RlbenchError(f"{where}: published must be a Published(source, scores), not {brief(published)}.")
+        self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps, published=published)
         self._set(
             evaluate_every=as_every(where, evaluate_every),
             evaluation_episodes=as_positive(where, "evaluation_episodes", evaluation_episodes),
@@ -244,7 +249,7 @@ class Experiment(Investigation):
         document = {"arms": [arm.document() for arm in self.arms], "steps": steps, "baseline": self.baseline}
         if self.evaluation:
             document |= {"evaluate_every": self.evaluation.every, "evaluation_episodes": self.evaluation.episodes}
-        return document
+        return document | ({"published": self.published.document()} if self.published else {})
 
 
 @dataclass(frozen=True, init=False)

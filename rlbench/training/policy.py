@@ -216,7 +216,7 @@ class Policy:
     def __call__(self, observation: npt.ArrayLike, *, deterministic: bool = True) -> Any:
         """Return the action for one observation, or those for a batch, as the environment takes them.
 
-        `deterministic`: the most likely action (of a Gaussian its mean, squashed where it is); otherwise one that is drawn.
+        `deterministic`: the most likely action (of a Gaussian its mean, squashed where it is); else one that is drawn.
         """
         encoded, batch = self._encoded(observation)
         noise = np.zeros((len(encoded), self.family.noise_size), np.float32)

@@ -8,10 +8,12 @@ from math import nan
 
 import pandas as pd
 import pytest
+from scipy import stats
 
+from rlbench import Experiment, Published, RlbenchError
 from rlbench.analysis.report.table import Column, Table, escape_latex, latex, markdown, shown, tabulate, write_tables
 from rlbench.analysis.report.tables import all_tables, failure_causes_table, settings_table, summary_table
-from rlbench.analysis.scores.scores import ALL
+from rlbench.analysis.scores.scores import ALL, REFERENCES
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.records import cause
 from rlbench.results import Results
@@ -159,3 +161,55 @@ def test_special_characters_do_not_break_a_format():
     assert r"| a\|b &lt;i> 50% & x_1 next |" in markdown(table)
     assert r"a|b \textless{}i\textgreater{} 50\% \& x\_1 next \\" in latex(table)
     assert escape_latex("\\{$^~#}") == r"\textbackslash{}\{\$\textasciicircum{}\textasciitilde{}\#\}"
+
+
+def test_published_numbers_stand_beside_what_came_out():
+    theirs = {"trpo": 0.5, "ppo-clip": 0.8, "ppo-penalty": 0.7, "not trained": 1.0}
+    document = experiment_document() | {"published": {"source": "A. Nonymous 2017", "scores": theirs}}
+    results = Results(document, make_tables(steps=20_000, outcomes=troubled_outcomes()))
+    table = next(table for table in all_tables(results) if table.name == "published")
+    data = table.data.set_index("arm")
+    assert data.index.tolist() == [arm for arm in results.arms if arm in theirs]
+    assert data["published"].to_dict() == {arm: theirs[arm] for arm in data.index}
+    runs = results.scores[results.scores["used"] & results.scores["arm"].isin(theirs)]
+    means = runs.groupby(["environment", "arm"])["last100"].mean().unstack()
+    low = pd.Series({place: REFERENCES[place].random for place in means.index})
+    relative = means.sub(low, axis=0).div(means.max(axis=1) - low, axis=0).mean()
+    fixed = runs.groupby(["environment", "arm"])["last100_normalised"].mean().unstack().mean()
+    for arm in data.index:
+        assert data.loc[arm, "relative"] == pytest.approx(relative[arm])
+        assert data.loc[arm, "fixed"] == pytest.approx(fixed[arm])
+        assert data.loc[arm, "relative_low"] < relative[arm] < data.loc[arm, "relative_high"]
+    assert data["rank_published"].to_dict() == {"trpo": 3, "ppo-clip": 1, "ppo-penalty": 2}
+    expected = stats.spearmanr(data["published"], relative[data.index]).statistic
+    assert f"rank correlation of both columns: {expected:.2f} [" in table.note
+    assert "A. Nonymous 2017" in table.note
+
+
+def test_an_environment_where_an_arm_has_no_run_is_left_out_of_what_was_published():
+    outcomes = {("trpo", "Acrobot-v1", seed): "missing" for seed in range(10)}
+    theirs = {"trpo": 0.5, "ppo-clip": 0.8, "ppo-penalty": 0.7}
+    document = experiment_document() | {"published": {"source": "Somewhere", "scores": theirs}}
+    results = Results(document, make_tables(steps=20_000, outcomes=outcomes))
+    note = next(table for table in all_tables(results) if table.name == "published").note
+    assert "the mean over CartPole-v1;" in note
+    assert note.endswith("Left out, since not every arm has runs there, or none beats a random policy: Acrobot-v1.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": " "}, "need their source"),
+        ({"scores": {"a": 1.0, "b": 2.0}}, "three arms or more"),
+        ({"scores": {"a": 1.0, "b": 2.0, "c": "3"}}, "The published score of 'c' must be a number, not '3'"),
+        ({"metric": "kl:mean"}, "metric must be one of auc, final, last100"),
+    ],
+)
+def test_wrong_published_numbers_are_refused(changes, message):
+    given = {"source": "Somewhere", "scores": {"a": 1.0, "b": 2.0, "c": 3.0}}
+    with pytest.raises(RlbenchError, match=message):
+        Published(**(given | changes))
+    with pytest.raises(RlbenchError, match="published must be a Published"):
+        Experiment("e", ["ppo-clip"], ["CartPole-v1"], published=given)
+    experiment = Experiment("e", ["ppo-clip"], ["CartPole-v1"], published=Published(**given))
+    assert experiment.document()["published"] == given | {"metric": "last100"}

@@ -73,13 +73,18 @@ class Scored:
         name, normalised, _ = metric.partition("_normalised")
         self._normalised, self._cut = bool(normalised), cut and name in (*RETURNS, "score")
 
+    def values(self, arm: str, environment: str) -> npt.NDArray[np.float64]:
+        """Return the metric of the used runs of an arm on an environment."""
+        runs = self.table[(self.table["arm"] == arm) & (self.table["environment"] == environment)]
+        values: npt.NDArray[np.float64] = runs["value"].to_numpy(np.float64)
+        return values
+
     def mean(self, arm: str, environments: Sequence[str]) -> Estimate:
         """Return the mean over the used runs, and over environments if there are several, with its interval.
 
         NaN where no used run on one of the environments has the metric.
         """
-        runs = self.table[self.table["arm"] == arm]
-        tasks = [runs.loc[runs["environment"] == name, "value"].to_numpy(np.float64) for name in environments]
+        tasks = [self.values(arm, name) for name in environments]
         references = self.results.references
         possible = possible_range(environments, references, normalised=self._normalised) if self._cut else ANYTHING
         return mean_interval(tasks, seed=self.results.seed, possible=possible)

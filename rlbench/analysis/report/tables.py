@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from rlbench.analysis.draw.marks import Scored
 from rlbench.analysis.draw.rows import aggregates
@@ -18,9 +19,10 @@ from rlbench.analysis.report.table import Column, Record, Table, tabulate
 from rlbench.analysis.scores import metrics
 from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.metrics import axis_label
-from rlbench.analysis.scores.scores import ALL, possible_range
+from rlbench.analysis.scores.scores import ALL, possible_range, reference
 from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.estimates import interval_name
+from rlbench.analysis.stats.intervals import bootstrap, mean_interval
 from rlbench.analysis.stats.sweeps import pick_best
 from rlbench.records import cause
 
@@ -37,7 +39,13 @@ def all_tables(results: JudgedResults) -> list[Table]:
     if results.measured:
         tables = [numbers_table(results), claims_table(results), *runs]
     else:
-        tables = [summary_table(results), aggregate_table(results), comparison_table(results), claims_table(results)]
+        tables = [
+            summary_table(results),
+            published_table(results),
+            aggregate_table(results),
+            comparison_table(results),
+            claims_table(results),
+        ]
         tables += [*runs, compute_table(results), settings_table(results), score_table(results)]
         tables += [worst_table(results), steps_table(results), sensitivity_table(results), selection_table(results)]
     return [table for table in tables if len(table.data) or table is tables[0]]
@@ -89,6 +97,67 @@ def summary_table(results: JudgedResults) -> Table:
         "0, target 1)."
     )
     return tabulate("summary", "Scores and verdicts", records, columns, note)
+
+
+def published_table(results: JudgedResults) -> Table:
+    """Return what a publication reports of the arms beside what came out, on its scale and on that of references.
+
+    On the publication's scale a random policy has 0 on each environment and the best arm's mean 1, as Schulman et al.
+    2017 have it (section 6.1). There every arm's score depends on the others; on the fixed scale it does not.
+    """
+    known = results.experiment.published
+    if known is None:
+        return tabulate("published", "", [], [])
+    scored = {name: Scored(results, name) for name in (known.metric, f"{known.metric}_normalised")}
+    arms = [arm for arm in results.arms if arm in known.scores]
+    relative = {}  # by environment, an array of runs for each arm
+    for place in results.experiment.environments:
+        runs, scale = [scored[known.metric].values(arm, place) for arm in arms], reference(place, results.references)
+        if scale is None or not all(group.size for group in runs):
+            continue
+        best = max(group.mean() for group in runs)
+        if best > scale.random:
+            relative[place] = [(group - scale.random) / (best - scale.random) for group in runs]
+    if len(arms) < 2 or not relative:
+        return tabulate("published", "", [], [])
+    by_run = [group for groups in relative.values() for group in groups]
+    theirs = np.array([known.scores[arm] for arm in arms])
+
+    def rank_correlation(tasks: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        means = np.stack([task.mean(axis=-1) for task in tasks], axis=-1)  # [..., environments * arms]
+        ours = rankdata(means.reshape(*means.shape[:-1], len(relative), len(arms)).mean(axis=-2), axis=-1)
+        centred, other = ours - ours.mean(axis=-1, keepdims=True), rankdata(theirs) - (len(arms) + 1) / 2
+        with np.errstate(invalid="ignore"):
+            spread = np.sqrt((centred**2).sum(axis=-1) * (other**2).sum())
+            found: np.ndarray[Any, Any] = (centred * other).sum(axis=-1) / spread
+        return found
+
+    together = bootstrap(by_run, rank_correlation, seed=results.seed, possible=(-1.0, 1.0))
+    paper = [mean_interval([groups[at] for groups in relative.values()], seed=results.seed) for at in range(len(arms))]
+    fixed = [scored[f"{known.metric}_normalised"].mean(arm, list(relative)) for arm in arms]
+    ranks = rankdata(-theirs), rankdata([-each.point for each in paper])
+    rows = zip(arms, theirs, paper, fixed, *ranks, strict=True)
+    keys = ("arm", "published", "relative", "fixed", "rank_published", "rank")
+    records = [dict(zip(keys, row, strict=True)) | {"form": ".2f"} for row in rows]
+    columns = [
+        _ARM,
+        Column("published", "Published", ".2f"),
+        Column("relative", "Here, best arm = 1"),
+        Column("fixed", "Here, target = 1"),
+        Column("rank_published", "Rank there", "g"),
+        Column("rank", "Rank here", "g"),
+    ]
+    left_out = [place for place in results.experiment.environments if place not in relative]
+    note = (
+        f"Published: {known.source}. Scores: {axis_label(known.metric)}, the mean over {', '.join(relative)}; a random "
+        "policy has 0 on each, and the best arm's mean is 1, or a fixed target is. In brackets the "
+        f"{interval_name(paper)}. Spearman's rank correlation of both columns: {text(together, '.2f')}, the interval "
+        f"by resampling the {min(group.size for group in by_run)} or more runs of each arm on each environment, and "
+        "given the published numbers, of which no error is known."
+    )
+    if left_out:
+        note += f" Left out, since not every arm has runs there, or none beats a random policy: {', '.join(left_out)}."
+    return tabulate("published", "Beside what was published", records, columns, note)
 
 
 def aggregate_table(results: JudgedResults) -> Table:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from rlbench.analysis.scores import scores as scoring
 from rlbench.analysis.scores.scores import REFERENCES, Reference, traces
-from rlbench.claims import Claim, from_document
+from rlbench.claims import Claim, Published, from_document
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import MEASURED, Environment
 from rlbench.store import Tables
@@ -52,6 +52,7 @@ class Document:
     unlike_registered: frozenset[str] = frozenset()
     baseline: str | None = None
     claims: tuple[Claim, ...] = ()
+    published: Published | None = None
     json: JSON = field(default_factory=dict)
     register: Sequence[JSON] = ()
     sequential: JSON | None = None
@@ -90,6 +91,7 @@ class Document:
             unlike_registered=frozenset(label for label, unlike in labels.items() if unlike),
             baseline=json.get("baseline"),
             claims=tuple(from_document(claim) for claim in json.get("claims") or []),
+            published=Published(**json["published"]) if json.get("published") else None,
             json=json,
             **known,
         )
