@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ENVIRONMENT = "CartPole-v1"
+MUJOCO = ("HalfCheetah-v5", "Hopper-v5")
 ALGORITHMS = ("reinforce", "trpo", "ppo-clip", "ppo-penalty", "ppo-adaptive")
 REPLICAS = (1, 5, 10, 20, 50, 100)
 JOB_SEEDS = 10

@@ -66,11 +66,11 @@ class Peer:
         return self.startup + seeds / self.processes * steps * self.per_step
 
 
-def train_peer(setting: Setting, steps: int, processes: int) -> Peer:
+def train_peer(setting: Setting, steps: int, processes: int, environment: str = ENVIRONMENT) -> Peer:
     """Train one seed in each of `processes` processes at a time."""
     started = time.perf_counter()
     asked = {
-        "environment": ENVIRONMENT,
+        "environment": environment,
         "num_envs": setting.num_envs,
         "horizon": setting.horizon,
         "minibatch": setting.rollout // setting.minibatches,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium
@@ -11,7 +12,7 @@ import pytest
 
 import rlbench
 from benchmarks import processes
-from benchmarks.cases import ALGORITHMS, SETTINGS, fields
+from benchmarks.cases import ALGORITHMS, MUJOCO, SETTINGS, fields
 from benchmarks.conftest import Measure
 from rlbench.analysis.report import experiment_page
 from rlbench.analysis.stats import intervals
@@ -19,6 +20,7 @@ from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store, runs
 from rlbench.store.runs import STORE
 from rlbench.training import envs
+from rlbench.training.envs.gymnasium import make_one
 
 
 @pytest.mark.benchmark(group="environments")
@@ -47,6 +49,45 @@ def test_stepping(measure: Measure, quick: bool, name: str, copies: int) -> None
     batch.reset(range(copies))
     measure(work, rounds=5, reference=reference, environment=name, copies=copies, steps=steps)
     theirs.close()
+
+
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed")
+@pytest.mark.benchmark(group="physics")
+@pytest.mark.parametrize("name", MUJOCO)
+def test_physics(measure: Measure, quick: bool, name: str) -> None:
+    """Ten copies, one core, beside `mj_step` alone in the same states: what no environment can be faster than."""
+    import mujoco
+
+    copies, steps = 10, 100 if quick else 1000
+    batch = envs.make(Environment(name), copies, 1)
+    batch.reset(range(copies))
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (steps, copies, 1, *batch.action.sizes)).astype(np.float32)
+    task = make_one(Environment(name)).unwrapped
+    model, data = task.model, task.data  # type: ignore[attr-defined]
+    which = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_WARMSTART
+    size, visited = mujoco.mj_stateSize(model, which), []
+    for action in actions:
+        visited.append(batch.states[:, 0, :size].copy())  # type: ignore[attr-defined]
+        batch.step(action)
+
+    def reference() -> float:
+        seconds = 0.0
+        for action, states in zip(actions, visited, strict=True):
+            for one, state in zip(action[:, 0], states, strict=True):
+                mujoco.mj_setState(model, data, state, which)
+                data.ctrl[:] = one
+                started = time.perf_counter()
+                mujoco.mj_step(model, data, nstep=task.frame_skip)  # type: ignore[attr-defined]
+                seconds += time.perf_counter() - started
+        return seconds
+
+    def work() -> None:
+        batch.reset(range(copies))
+        for action in actions:
+            batch.step(action)
+
+    measure(work, rounds=5, reference=reference, environment=name, copies=copies, steps=steps)
 
 
 @pytest.mark.benchmark(group="statistics")

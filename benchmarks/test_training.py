@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.cases import (
     ENVIRONMENT,
     JOB_SEEDS,
     JOB_STEPS,
+    MUJOCO,
     REPLICAS,
     SETTINGS,
     WORKERS,
@@ -26,6 +28,10 @@ from rlbench.functional import clip
 STEPS = 4096  # of every replica: two rollouts in (a), eight in (b)
 PEER_STEPS = {"a": 4096, "b": 16_384}
 SINGLE_STEPS = {"a": 20_480, "b": 51_200}
+
+JOBS = [pytest.param(setting, ENVIRONMENT, id=setting) for setting in SETTINGS]
+if find_spec("mujoco"):
+    JOBS += [pytest.param("a", name, id=name) for name in MUJOCO]
 
 needs_peer = pytest.mark.skipif(not processes.has_peer(), reason=processes.PEER_MISSING)
 
@@ -75,8 +81,8 @@ def test_third_party_surrogate(measure: Measure) -> None:
 
 
 @pytest.mark.benchmark(group="job")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_job(measure: Measure, quick: bool, tmp_path: Path, setting: str) -> None:
+@pytest.mark.parametrize(("setting", "environment"), JOBS)
+def test_job(measure: Measure, quick: bool, tmp_path: Path, setting: str, environment: str) -> None:
     """`rlbench.run` from a fresh interpreter, all set-up included, beside Stable-Baselines3 where it is installed.
 
     Stable-Baselines3 trains two seeds at a time for fewer steps; its time per step is scaled to the job's, its
@@ -92,7 +98,7 @@ def test_job(measure: Measure, quick: bool, tmp_path: Path, setting: str) -> Non
             processes.program(
                 "job.py",
                 fields=fields("ppo-clip", SETTINGS[setting]),
-                environment=ENVIRONMENT,
+                environment=environment,
                 seeds=JOB_SEEDS,
                 steps=steps,
                 workers=WORKERS,
@@ -101,13 +107,15 @@ def test_job(measure: Measure, quick: bool, tmp_path: Path, setting: str) -> Non
         )
 
     def peer() -> float:
-        return processes.train_peer(SETTINGS[setting], PEER_STEPS[setting], WORKERS).job(JOB_SEEDS, steps)
+        asked = SETTINGS[setting], PEER_STEPS[setting], WORKERS, environment
+        return processes.train_peer(*asked).job(JOB_SEEDS, steps)
 
     measure(
         job,
         rounds=3,
         reference=peer if processes.has_peer() else None,
         setting=setting,
+        environment=environment,
         replicas=JOB_SEEDS,
         steps=steps,
         peer_steps=PEER_STEPS[setting],

@@ -98,4 +98,5 @@ SUITE = Suite(
     figures=FIGURES,
     quick=["algorithms", "gae-lambda", "clip-fraction", "learning-rate", "listing-learns"],
     quick_seeds=5,
+    again={"on MuJoCo": "lecture_mujoco"},
 )

@@ -196,6 +196,7 @@ _KINDS: dict[type, dict[str, Kind]] = {
         "errata": _LIST,
         "figures": _LIST,
         "remarks": _mapping_to("ids to texts", is_text),
+        "again": _mapping_to("headings to names of suites", is_name),
         "quick": _TEXTS,
         "quick_seeds": Kind("a whole number", is_whole),
     },

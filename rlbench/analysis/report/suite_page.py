@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from rlbench.analysis.format import NONE, count, csv_text, listed, p_value, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict
-from rlbench.analysis.report.archive import write_archive
+from rlbench.analysis.report.archive import read_verdicts, write_archive
 from rlbench.analysis.report.claims import (
     asked_text,
     change_text,
@@ -80,14 +81,15 @@ def write_suite_report(
     with explained(f"Cannot write the report to {out}"):
         drawn = render(claim_pictures(entries), fresh_folder(out, "figures"), kinds, progress)
         pictures = {picture.name: picture for picture in drawn}
-        tables = [claims_table(entries), parts_table(entries)]
+        again = tried_again(suite.suite.again, out.parent)
+        tables = [claims_table(entries, again), parts_table(entries)]
         write_tables([table for table in tables if len(table.data)], fresh_folder(out, "tables"))
         document, sha = specification(suite)
         files: dict[str, str | bytes] = {
             "verdicts.json": _json(verdicts_document(suite, entries)),
             "verdicts.csv": csv_text(tables[0].data),
             "specification.json": _json(document),
-            PAGE: suite_page(suite, entries, errata, pictures, sha, kinds),
+            PAGE: suite_page(suite, entries, errata, pictures, sha, kinds, again),
         }
         if suite.archived is None:
             files[MANIFEST] = _json(manifest(suite, errata))
@@ -100,6 +102,19 @@ def write_suite_report(
         if suite.archived is None and suite.members:
             write_archive(suite, fresh_folder(out, "runs"))
     return SuiteReport(out / PAGE, entries, problems(entries, errata))
+
+
+Again = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By the headings of other suites: the claims of their reports, by id."""
+
+
+def tried_again(suites: Mapping[str, str], folder: Path) -> Again:
+    """Return the claims of those suites that have a report in a folder of results."""
+    return {
+        heading: {claim["id"]: claim for claim in read_verdicts(folder / name) if claim["id"]}
+        for heading, name in suites.items()
+        if (folder / name / "verdicts.json").is_file()
+    }
 
 
 def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
@@ -126,19 +141,21 @@ def _effect(entry: Entry) -> dict[str, str]:
     return {"effect": NONE if claim else "exact", "meaning": entry.said or entry.problem, "claimed": "", "n": NONE}
 
 
-def claims_table(entries: Sequence[Entry]) -> Table:
+def claims_table(entries: Sequence[Entry], again: Again) -> Table:
     """Return the table of all claims; in the CSV file with full numbers, of a claim those of its decisive part."""
     rows, records = [], []
     for entry in entries:
         judged, effect = entry.judged, _effect(entry)
         row = _entry_row(entry) | {"parts": len(judged.parts) if judged else 0}
+        row |= {heading: claims.get(entry.id, {}).get("verdict") for heading, claims in again.items()}
         if judged and entry.decisive:
             row |= claim_row(judged) | part_row(entry.decisive)
             del row["claim"]
         rows.append(row | {"said": entry.said or entry.problem})
         records.append(row | effect | {"id": entry.id or None, "claimed": effect["claimed"] or None})
-    headers = {"id": "Claim", "statement": "Statement", "source": "Source", "verdict": "Verdict", "effect": "Effect"}
-    headers |= {"claimed": "Claimed", "meaning": "Of what", "n": "n"}
+    headers = {"id": "Claim", "statement": "Statement", "source": "Source", "verdict": "Verdict"}
+    headers |= {heading: heading.capitalize() for heading in again}
+    headers |= {"effect": "Effect", "claimed": "Claimed", "meaning": "Of what", "n": "n"}
     note = (
         "Effect: of the decisive part, with its interval, adjusted for the parts of the claim. n: "
         "runs per arm and environment."
@@ -240,6 +257,7 @@ def suite_page(
     drawn: Mapping[str, Picture],
     sha: str,
     kinds: Collection[str] = (),
+    again: Again = MappingProxyType({}),
 ) -> str:
     """Return the page as HTML.
 
@@ -249,7 +267,8 @@ def suite_page(
     return page(
         "suite.html.j2",
         suite=suite,
-        summary=summary(suite, entries),
+        summary=[*summary(suite, entries), *compared_again(entries, again)],
+        again=again,
         banner=underpowered(suite),
         counts=_counts(entries),
         symbols=SYMBOLS,
@@ -285,6 +304,21 @@ def summary(suite: SuiteResults, entries: Sequence[Entry]) -> list[str]:
         lines += suite.registration[:-1]
     if missing := sum(int((results.runs["status"] == "missing").sum()) for results in suite.members):
         lines.append(f"{count(missing, 'planned run')} {_are(missing)} not stored.")
+    return lines
+
+
+def compared_again(entries: Sequence[Entry], again: Again) -> list[str]:
+    """Return a sentence on each suite that tries the same claims: where its verdicts differ."""
+    lines, verdicts = [], {entry.id: entry.verdict for entry in entries if entry.id}
+    for heading, claims in again.items():
+        both = [number for number in verdicts if number in claims]
+        other = [
+            f"{number} ({verdicts[number]}, {heading} {claims[number]['verdict']})"
+            for number in both
+            if claims[number]["verdict"] != verdicts[number]
+        ]
+        came = f"{len(other)} came out otherwise: {listed(other)}" if other else "all came out alike"
+        lines.append(f"{count(len(both), 'claim')} {_are(len(both))} tried {heading}, too; {came}.")
     return lines
 
 

@@ -283,3 +283,22 @@ def test_nowhere_to_write_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RlbenchError, match="Cannot write the report"):
         write_suite_report(SuiteResults("x", suite(), []), tmp_path / "file")
+
+
+def test_claims_that_another_suite_tries_again_show_both_verdicts(tmp_path):
+    results = replace(made(seeds=6), suite=suite(again={"elsewhere": "other", "nowhere": "absent"}))
+    verdicts = {entry.id: entry.verdict for entry in entries_of(results) if entry.id}
+    turned = {"supported": "refuted", "refuted": "supported", "inconclusive": "refuted"}
+    others = [("9", verdicts["9"]), ("22a", turned[verdicts["22a"]]), ("77", "supported"), ("", "refuted")]
+    claims = [{"id": number, "statement": f"Again: {number}", "verdict": verdict} for number, verdict in others]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "verdicts.json").write_text(json.dumps({"claims": claims}), encoding="utf-8")
+    write_suite_report(results, tmp_path / "suite")
+    page = Page((tmp_path / "suite" / "report.html").read_text(encoding="utf-8"))
+    changed = f"22a ({verdicts['22a']}, elsewhere {turned[verdicts['22a']]})"
+    assert f"2 claims are tried elsewhere, too; 1 came out otherwise: {changed}." in page.text
+    assert "Again: 22a." in page.text
+    assert "nowhere" not in page.text.lower()
+    table = pd.read_csv(tmp_path / "suite" / "verdicts.csv", dtype={"id": str}).set_index("id")
+    assert table["elsewhere"].dropna().to_dict() == {"9": verdicts["9"], "22a": turned[verdicts["22a"]]}
+    assert "Elsewhere" in (tmp_path / "suite" / "tables" / "claims.md").read_text(encoding="utf-8")
