@@ -105,6 +105,13 @@ def film(
     ]
 
 
+def _following(env: Any) -> dict[str, Any]:
+    """Return the option by which a task of MuJoCo's that runs away is followed, where its model has such a camera."""
+    model = getattr(env, "model", None)
+    names = [model.camera(at).name for at in range(model.ncam)] if hasattr(model, "ncam") else []
+    return {"camera_name": "track"} if "track" in names else {}
+
+
 class _Stage:
     """An environment that draws itself, and the policy that acts in it."""
 
@@ -114,7 +121,9 @@ class _Stage:
         with contextlib.closing(make_one(environment)) as plain:
             if "rgb_array" not in (plain.metadata.get("render_modes") or ()):
                 raise RlbenchError(f"{environment.label} cannot be filmed, since it does not draw itself.")
-        self._env = make_one(replace(environment, options={**environment.options, "render_mode": "rgb_array"}))
+            asked = dict(environment.options)
+            camera = {} if {"camera_id", "camera_name"} & {*asked} else _following(plain.unwrapped)
+        self._env = make_one(replace(environment, options={**asked, **camera, "render_mode": "rgb_array"}))
         self.rate = float(self._env.metadata.get("render_fps") or 30)
 
     def close(self) -> None:

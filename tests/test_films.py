@@ -14,7 +14,10 @@ import pytest
 
 from rlbench import Arm, Experiment, films
 from rlbench.errors import RlbenchError
+from rlbench.films import _following
+from rlbench.records import Environment
 from rlbench.results import Results
+from rlbench.training.envs.gymnasium import make_one
 from tests.test_policies import TINY, results_of
 
 pytest.importorskip("pygame")
@@ -151,3 +154,10 @@ def test_a_film_of_a_long_episode_has_few_pictures(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(strip.files["webp"])) as film:
         assert film.n_frames <= 61
     del gymnasium.registry["Long-v0"]
+
+
+def test_what_runs_away_is_followed_where_its_model_has_a_camera_for_that() -> None:
+    assert _following(make_one(Environment("CartPole-v1")).unwrapped) == {}
+    pytest.importorskip("mujoco")
+    assert _following(make_one(Environment("HalfCheetah-v5")).unwrapped) == {"camera_name": "track"}
+    assert _following(make_one(Environment("Reacher-v5")).unwrapped) == {}
