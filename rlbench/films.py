@@ -107,8 +107,8 @@ def film(
 
 def _following(env: Any) -> dict[str, Any]:
     """Return the option by which a task of MuJoCo's that runs away is followed, where its model has such a camera."""
-    model = getattr(env, "model", None)
-    names = [model.camera(at).name for at in range(model.ncam)] if hasattr(model, "ncam") else []
+    model: Any = getattr(env, "model", None)
+    names = [model.camera(at).name for at in range(getattr(model, "ncam", 0))]
     return {"camera_name": "track"} if "track" in names else {}
 
 

@@ -49,8 +49,8 @@ def evaluate(
 ) -> Episodes:
     """Return how R policies that were trained alike fare in the same `episodes`.
 
-    Equal to the bit, in classic control, to what each gives in Gymnasium's own environment, reset with `seeds_of` and
-    asked action by action; `tests/training/test_evaluation.py` does so. Raises RlbenchError where the environment
+    Equal to the bit, in classic control and MuJoCo, to what each gives in Gymnasium's own environment, reset with
+    `seeds_of` and asked action by action; `tests/training/test_evaluation.py` does so. Raises RlbenchError where the environment
     cannot be made.
     """
     with contextlib.closing(Arena(environment, len(policies), episodes)) as arena:
@@ -58,7 +58,7 @@ def evaluate(
 
 
 class Arena:
-    """The copies of an environment that episodes are played in: for all policies at once in classic control.
+    """The copies of an environment that episodes are played in: for all policies at once where they are compiled.
 
     Elsewhere one policy after the other plays in the same copies, which are reset with the same seeds each time.
     """

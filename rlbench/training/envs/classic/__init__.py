@@ -1,4 +1,7 @@
-"""The batched fast path of Gymnasium's classic-control environments: compiled loops over all copies at once."""
+"""The batched fast path of environments of Gymnasium's: compiled loops over all copies at once.
+
+Here are the equations of classic control; `rlbench.training.envs.mujoco` has those of MuJoCo's tasks.
+"""
 
 from typing import Any
 
@@ -8,7 +11,7 @@ from gymnasium.envs import classic_control
 from gymnasium.envs.registration import load_env_creator
 
 from rlbench.training.envs.base import copy_seeds
-from rlbench.training.envs.classic.batch import ClassicBatch, is_as_shipped, time_limit
+from rlbench.training.envs.classic.batch import ClassicBatch, time_limit
 from rlbench.training.envs.classic.dynamics import (
     Acrobot,
     CartPole,
@@ -18,6 +21,7 @@ from rlbench.training.envs.classic.dynamics import (
     Pendulum,
     rounds_as_numpy,
 )
+from rlbench.training.envs.classic.shipped import is_as_shipped
 
 __all__ = ["DYNAMICS", "ClassicBatch", "classic_batch", "is_known", "supports", "time_limit"]
 

@@ -1,4 +1,4 @@
-"""What each classic-control environment supplies to the batched fast path.
+"""What an environment supplies to the batched fast path, and the equations of classic control.
 
 The compiled equations repeat Gymnasium's own in its order of operations and in its precision, so that they round
 alike: the tests follow Gymnasium bit for bit over whole episodes. That also decides details that look odd here. A
