@@ -50,8 +50,8 @@ def evaluate(
     """Return how R policies that were trained alike fare in the same `episodes`.
 
     Equal to the bit, in classic control and MuJoCo, to what each gives in Gymnasium's own environment, reset with
-    `seeds_of` and asked action by action; `tests/training/test_evaluation.py` does so. Raises RlbenchError where the environment
-    cannot be made.
+    `seeds_of` and asked action by action; `tests/training/test_evaluation.py` does so. Raises RlbenchError where the
+    environment cannot be made.
     """
     with contextlib.closing(Arena(environment, len(policies), episodes)) as arena:
         return arena.play(policies, deterministic=deterministic)
