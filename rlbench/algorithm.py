@@ -35,7 +35,18 @@ if TYPE_CHECKING:  # torch takes a second and a half to import, and a wrong argu
 
     from rlbench.data import Estimates, ObservationSize, Params, Problem, Samples, Stats, Trajectory
 
-__all__ = ["Algorithm", "Field", "configure", "fields_of", "hyper", "pack_key", "settings", "stack", "static"]
+__all__ = [
+    "Algorithm",
+    "Field",
+    "configure",
+    "fields_of",
+    "hyper",
+    "identifying",
+    "pack_key",
+    "settings",
+    "stack",
+    "static",
+]
 
 A = TypeVar("A", bound="Algorithm")
 
@@ -232,15 +243,19 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
 
 
 def settings(algorithm: Algorithm) -> dict[str, Any]:
-    """Return the fields of `algorithm` as JSON values, sorted by name; infinity becomes the string "inf".
+    """Return every field of `algorithm` as a JSON value, sorted by name; infinity becomes the string "inf"."""
+    values = {name: getattr(algorithm, name) for name in sorted(fields_of(type(algorithm)))}
+    return {name: _json(value) for name, value in values.items()}
 
-    A late field is left out while it has its default: runs were stored before it was declared, and are the same.
+
+def identifying(algorithm: Algorithm) -> dict[str, Any]:
+    """Return the `settings` that a run is known by: without late fields that have their defaults.
+
+    Runs were stored before such a field was declared, and are the same.
     """
     known = fields_of(type(algorithm))
-    values = {name: getattr(algorithm, name) for name in sorted(known)}
-    return {
-        name: _json(value) for name, value in values.items() if not known[name].late or value != known[name].default
-    }
+    late = {name for name, field in known.items() if field.late and getattr(algorithm, name) == field.default}
+    return {name: value for name, value in settings(algorithm).items() if name not in late}
 
 
 def _json(value: Any) -> Any:

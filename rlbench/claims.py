@@ -29,7 +29,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_number, is_text
@@ -70,7 +70,7 @@ DIRECTIONS: Mapping[str, Direction] = {
     "within": Direction("bound", _LIMITED, -1, 1),
 }
 _FEWEST_ARMS = {"bound": 1, "pair": 2, "trend": 3, "inner": 3}
-_FEWEST_PUBLISHED = 3  # arms that a rank correlation says something of
+FEWEST_PUBLISHED = 3  # arms that a rank correlation says something of
 DESCRIBING = ("id", "source", "known")
 """Fields that say where a claim comes from, and nothing of what is judged."""
 
@@ -248,7 +248,7 @@ class Published:
     def __post_init__(self) -> None:
         if not is_text(self.source) or not self.source.strip():
             raise RlbenchError(f"Published numbers need their source, not {brief(self.source)}.")
-        if not isinstance(self.scores, Mapping) or len(self.scores) < _FEWEST_PUBLISHED:
+        if not isinstance(self.scores, Mapping) or len(self.scores) < FEWEST_PUBLISHED:
             raise RlbenchError(
                 f"Published numbers are those of three arms or more, by label, not {brief(self.scores)}."
             )
@@ -257,6 +257,11 @@ class Published:
                 raise RlbenchError(f"The published score of {brief(label)} must be a number, not {brief(score)}.")
         if self.metric not in RETURNS:
             raise RlbenchError(f"metric must be one of {', '.join(RETURNS)}, not {brief(self.metric)}.")
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """Return what `document` wrote; entries that are not known are passed over."""
+        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
     def document(self) -> dict[str, Any]:
         """Return the entries as JSON."""

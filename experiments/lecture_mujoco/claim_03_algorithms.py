@@ -1,4 +1,4 @@
-"""Claims 3, 4, 7, 8 and 13 on MuJoCo: PPO-Clip against REINFORCE, TRPO, penalties and no clip at all."""
+"""Claims 3, 4, 7 and 13 on MuJoCo: PPO-Clip against REINFORCE, TRPO, penalties and no clip at all."""
 
 from mujoco_arms import DEFAULTS, EFFECT, PPO, SCALED, SEEDS, STEPS, TASKS, ppo
 from rlbench import Arm, Claim, Experiment

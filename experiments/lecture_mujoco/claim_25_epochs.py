@@ -1,4 +1,4 @@
-"""Claims 25, 32a and 33 on MuJoCo: the number of epochs."""
+"""Claims 25 and 33 on MuJoCo: the number of epochs."""
 
 from mujoco_arms import EFFECT, SEEDS, STEPS, TASKS, ppo
 from rlbench import Claim, Experiment

@@ -106,7 +106,19 @@ def _suite_results(folder: str, options: RunOptions) -> SuiteResults:
         designed={experiment.name: len(experiment.seeds) for experiment in suite.experiments},
         provenance=[] if archived else _provenance(members, options.results),
         archived=archived,
+        again={} if options.quick else _tried_again(suite.suite.again, Path(options.results)),
     )
+
+
+def _tried_again(suites: Mapping[str, str], folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the claims of those suites that have a report in the folder of results, by heading and id."""
+    from rlbench.analysis.report.archive import read_verdicts
+
+    return {
+        heading: {claim["id"]: claim for claim in read_verdicts(folder / name) if claim["id"]}
+        for heading, name in suites.items()
+        if (folder / name / "verdicts.json").is_file()
+    }
 
 
 def _provenance(members: Sequence[JudgedResults], results: str) -> list[dict[str, Any]]:

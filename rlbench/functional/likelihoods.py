@@ -270,8 +270,8 @@ class SquashedGaussianLikelihood(GaussianLikelihood):
     """The hyperbolic tangent of independent normal numbers; head and actions are those before it.
 
     The density is that of tanh(u), in [-1, 1], and the entropy is exact to 2e-5 nats while standard deviations are at
-    most 1, to 4e-3 while they are at most 2. KL and Fisher information are those of the normal numbers, which a
-    function that can be undone does not change.
+    most 1, to 4e-3 while they are at most 2 (0.02 at 3, 0.1 at 5). KL and Fisher information are those of the normal
+    numbers, which a function that can be undone does not change.
     """
 
     @staticmethod
@@ -374,8 +374,9 @@ def sample_gaussian(head: Array, noise: Array, out: Array) -> None:
 def squash(action: Array, low: Array, high: Array, out: Array) -> None:
     """Fill `out` `[M, A]` with the hyperbolic tangent of actions `[M, A]`, stretched to the bounds `[A]`.
 
-    In double precision, then rounded to single: what is sent to an environment.
+    In double precision, then rounded to single, and within the bounds: what is sent to an environment.
     """
     for m in range(len(out)):
         for k in range(action.shape[1]):
-            out[m, k] = np.float32(low[k] + 0.5 * (math.tanh(action[m, k]) + 1.0) * (high[k] - low[k]))
+            sent = np.float32(low[k] + 0.5 * (math.tanh(action[m, k]) + 1.0) * (high[k] - low[k]))
+            out[m, k] = np.minimum(np.maximum(np.float64(sent), low[k]), high[k])

@@ -92,17 +92,21 @@ def registered(environment: Environment) -> Iterator[None]:
 def specification_of(environment: Environment) -> dict[str, Any]:
     """Return what decides beside id and options how a bound environment is stepped, as JSON.
 
-    Of what Gymnasium registers itself that is nothing: it has a version, which the manifest records. Of others it is a
+    Of what Gymnasium registers itself that is nothing but a model of MuJoCo's that `xml_file` names, the file without
+    what it includes: it has a version, which the manifest records. Of others it is a
     hash of the source that makes them (of the module and what it imports from its own folder), and of their
     specification all that is not the default.
 
     Raises RlbenchError for an argument that cannot be written down.
     """
     spec = (environment.registered or {}).get(environment.id.rpartition(":")[2])
+    model = environment.options.get("xml_file")
+    file = Path(model) if isinstance(model, str) else None
+    own = {"xml_file": hashlib.sha256(file.read_bytes()).hexdigest()[:16]} if file and file.is_file() else {}
     if spec is None:
-        return {}
+        return own
     try:
-        return _specification(
+        return own | _specification(
             spec, {name: other for name, other in (environment.registered or {}).items() if other is not spec}
         )
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as problem:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm, configure, pack_key, settings
+from rlbench.algorithm import Algorithm, configure, identifying, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import fields_of, sweep, written
 from rlbench.records import MEASURED, Environment, Evaluation, RunRecord, Table, empty_episodes
@@ -61,7 +61,7 @@ class ResolvedArm:
 
     def document(self) -> dict[str, Any]:
         """Return the arm as JSON, with the settings that were given and every field."""
-        fields: Mapping[str, Any] = self.identity.get("settings", {})
+        fields = settings(self.algorithm) if self.algorithm else {}
         given = {name: fields[name] for name in self.given}
         return {"label": self.label, "algorithm": self.title, "settings": given, "fields": fields}
 
@@ -74,7 +74,7 @@ def trained_arm(
         label or algorithm.name,
         algorithm.name,
         registry.fingerprint(type(algorithm)) if fingerprint is None else fingerprint,
-        {"algorithm": algorithm.name, "settings": settings(algorithm)},
+        {"algorithm": algorithm.name, "settings": identifying(algorithm)},
         pack_key(algorithm),
         given,
         algorithm,
@@ -244,6 +244,10 @@ def resolve(
             _check_budget(experiment, arm, environment.label, experiment.budget(environment))
     baseline = _baseline(experiment, arms)
     check_claims(experiment.where, experiment.claims, labels, experiment.environments)
+    for label in experiment.published.scores if experiment.published else ():
+        if label not in labels:
+            hint = nearest(label, labels)
+            raise RlbenchError(f"{experiment.where}: published names {brief(label)}, which is no arm of it.{hint}")
     return arms, baseline
 
 

@@ -318,8 +318,8 @@ def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str
     """Make each environment, so that what is wrong with it is said before training: twice where it is evaluated.
 
     Return the size of an observation by the environment's label, the largest of those that share one, and what is to
-    be warned of. Raises RlbenchError for a wrong id or an unsupported space, and for images that a perceptron would
-    have to learn from.
+    be warned of. Raises RlbenchError for a wrong id or an unsupported space, for images that a perceptron would have to
+    learn from, and for actions without bounds that are to be squashed.
     """
     from rlbench.training import envs
 
@@ -330,15 +330,20 @@ def _check_environments(cells: Sequence[Cell]) -> tuple[dict[str, int], list[str
         with left_as_found(), registered(environment):
             facts[key] = envs.look_at(environment, 2 if key in evaluated else 1)
         sizes[environment.label] = max(facts[key].size, sizes.get(environment.label, 0))
+    cut = set()
     for cell in cells:
         seen = facts[cell.environment_key]
+        if cell.algorithm.squash:
+            seen.action.squashed(f"{cell.arm} on {cell.environment.label}")
+        else:
+            cut.add(cell.environment_key)
         if seen.shape and type(cell.algorithm).network is Algorithm.network:
             raise RlbenchError(
                 f"{cell.environment.label} shows images of {' x '.join(map(str, seen.shape))}, and the network of "
                 f"{cell.arm} is a perceptron of {seen.size:,} inputs; give {cell.algorithm.name} a network of its own "
                 "(Algorithm.network), or use a version of the environment whose observations are features."
             )
-    return sizes, [seen.remark for seen in facts.values() if seen.remark]
+    return sizes, [seen.remark for key, seen in facts.items() if seen.remark and key in cut]
 
 
 class ClaimQueue(Iterator[Pack]):

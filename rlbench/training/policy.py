@@ -380,7 +380,8 @@ class PolicyModule(nn.Module):
         if kind == "gaussian":
             chosen = torch.clamp(head[:, : sizes[0]], self.low, self.high)
         elif kind == "squashed":
-            chosen = self.low + 0.5 * (torch.tanh(head[:, : sizes[0]]) + 1) * (self.high - self.low)
+            stretched = self.low + 0.5 * (torch.tanh(head[:, : sizes[0]]) + 1) * (self.high - self.low)
+            chosen = torch.clamp(stretched, self.low, self.high)
         elif kind == "bernoulli":
             chosen = head.reshape(-1, sizes[0], 2).argmax(-1)
         else:

@@ -17,6 +17,7 @@ from rlbench.analysis.scores.scores import ALL, REFERENCES
 from rlbench.analysis.stats.estimates import Estimate
 from rlbench.records import cause
 from rlbench.results import Results
+from rlbench.study.plan import resolve
 from tests.analysis.synthetic import experiment_document, make_tables, troubled_outcomes
 
 
@@ -193,7 +194,7 @@ def test_an_environment_where_an_arm_has_no_run_is_left_out_of_what_was_publishe
     results = Results(document, make_tables(steps=20_000, outcomes=outcomes))
     note = next(table for table in all_tables(results) if table.name == "published").note
     assert "the mean over CartPole-v1;" in note
-    assert note.endswith("Left out, since not every arm has runs there, or none beats a random policy: Acrobot-v1.")
+    assert note.endswith("no reference is known, or no arm beats a random policy: Acrobot-v1.")
 
 
 @pytest.mark.parametrize(
@@ -213,3 +214,6 @@ def test_wrong_published_numbers_are_refused(changes, message):
         Experiment("e", ["ppo-clip"], ["CartPole-v1"], published=given)
     experiment = Experiment("e", ["ppo-clip"], ["CartPole-v1"], published=Published(**given))
     assert experiment.document()["published"] == given | {"metric": "last100"}
+    assert Published.read(given | {"metric": "auc", "of a later version": 1}) == Published(**given, metric="auc")
+    with pytest.raises(RlbenchError, match="published names 'a', which is no arm of it"):
+        resolve(experiment)

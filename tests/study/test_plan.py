@@ -14,7 +14,8 @@ from rlbench.algorithm import configure
 from rlbench.fields import fields_of
 from rlbench.records import Environment, RunRecord, empty_episodes
 from rlbench.store import Store
-from rlbench.study.plan import Cell, Plan, to_do, trained_arm
+from rlbench.study.experiment import Arm, Experiment
+from rlbench.study.plan import Cell, Plan, make_plan, to_do, trained_arm
 
 
 def cell(
@@ -32,7 +33,7 @@ def cell(
 def test_identity_is_what_decides_the_numbers() -> None:
     document = cell().identity
     assert sorted(document) == ["algorithm", "environment", "fingerprint", "seed", "settings", "steps"]
-    assert sorted(document["settings"]) == sorted(fields_of(registry.load("ppo-clip")))
+    assert sorted(document["settings"]) == sorted(fields_of(registry.load("ppo-clip")).keys() - {"squash"})  # late
 
 
 def test_every_field_changes_the_identity() -> None:
@@ -98,3 +99,11 @@ def test_final_runs_are_skipped_and_failed_ones_tried_again(tmp_path: Path, stat
     left, final = to_do([one, other], store)
     assert left == ([one, other] if again else [other])
     assert final.total() == (0 if again else 1)
+
+
+def test_a_late_field_may_be_given_its_default() -> None:
+    plan = make_plan(Experiment("e", [Arm("ppo-clip", squash=[False, True])], ["Pendulum-v1"], seeds=1, steps=2048))
+    plain, squashed = plan.arms
+    assert [arm.document()["settings"] for arm in plan.arms] == [{"squash": False}, {"squash": True}]
+    assert plain.document()["fields"]["squash"] is False
+    assert (squashed.identity["settings"].keys() - plain.identity["settings"].keys()) == {"squash"}

@@ -166,6 +166,9 @@ Progress = Callable[[str, int, int], None]
 """Called with what is done, how many of these are done, and how many there are."""
 
 
+Again = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
 @dataclass(frozen=True, eq=False)
 class SuiteResults:
     """The experiments of a suite with their runs.
@@ -179,6 +182,7 @@ class SuiteResults:
                 that are no members here
     provenance  what the manifests of the runs say of code, packages and machine
     archived    the folder of the report whose archive the members were read from, if they were (`archived`)
+    again       by the headings of other suites that try the same claims, those of their reports, by id
     """
 
     name: str
@@ -190,6 +194,7 @@ class SuiteResults:
     designed: Mapping[str, int] = field(default_factory=dict)
     provenance: Sequence[Mapping[str, Any]] = ()
     archived: Path | None = None
+    again: Again = field(default_factory=dict)
 
     @cached_property
     def runs(self) -> pd.DataFrame:

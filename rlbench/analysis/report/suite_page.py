@@ -16,14 +16,13 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from rlbench.analysis.format import NONE, count, csv_text, listed, p_value, text
 from rlbench.analysis.judge.verdicts import JudgedResults, Part, Verdict
-from rlbench.analysis.report.archive import read_verdicts, write_archive
+from rlbench.analysis.report.archive import write_archive
 from rlbench.analysis.report.claims import (
     asked_text,
     change_text,
@@ -40,7 +39,7 @@ from rlbench.analysis.report.claims import (
     runs_text,
     short_labels,
 )
-from rlbench.analysis.report.entries import Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
+from rlbench.analysis.report.entries import Again, Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
 from rlbench.analysis.report.figures import Picture, claim_pictures, render
 from rlbench.analysis.report.sentences import fewest_used
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
@@ -81,15 +80,14 @@ def write_suite_report(
     with explained(f"Cannot write the report to {out}"):
         drawn = render(claim_pictures(entries), fresh_folder(out, "figures"), kinds, progress)
         pictures = {picture.name: picture for picture in drawn}
-        again = tried_again(suite.suite.again, out.parent)
-        tables = [claims_table(entries, again), parts_table(entries)]
+        tables = [claims_table(entries, suite.again), parts_table(entries)]
         write_tables([table for table in tables if len(table.data)], fresh_folder(out, "tables"))
         document, sha = specification(suite)
         files: dict[str, str | bytes] = {
             "verdicts.json": _json(verdicts_document(suite, entries)),
             "verdicts.csv": csv_text(tables[0].data),
             "specification.json": _json(document),
-            PAGE: suite_page(suite, entries, errata, pictures, sha, kinds, again),
+            PAGE: suite_page(suite, entries, errata, pictures, sha, kinds),
         }
         if suite.archived is None:
             files[MANIFEST] = _json(manifest(suite, errata))
@@ -102,19 +100,6 @@ def write_suite_report(
         if suite.archived is None and suite.members:
             write_archive(suite, fresh_folder(out, "runs"))
     return SuiteReport(out / PAGE, entries, problems(entries, errata))
-
-
-Again = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By the headings of other suites: the claims of their reports, by id."""
-
-
-def tried_again(suites: Mapping[str, str], folder: Path) -> Again:
-    """Return the claims of those suites that have a report in a folder of results."""
-    return {
-        heading: {claim["id"]: claim for claim in read_verdicts(folder / name) if claim["id"]}
-        for heading, name in suites.items()
-        if (folder / name / "verdicts.json").is_file()
-    }
 
 
 def problems(entries: Sequence[Entry], errata: Sequence[Demonstrated]) -> list[str]:
@@ -257,7 +242,6 @@ def suite_page(
     drawn: Mapping[str, Picture],
     sha: str,
     kinds: Collection[str] = (),
-    again: Again = MappingProxyType({}),
 ) -> str:
     """Return the page as HTML.
 
@@ -267,8 +251,8 @@ def suite_page(
     return page(
         "suite.html.j2",
         suite=suite,
-        summary=[*summary(suite, entries), *compared_again(entries, again)],
-        again=again,
+        summary=[*summary(suite, entries), *compared_again(entries, suite.again)],
+        again=suite.again,
         banner=underpowered(suite),
         counts=_counts(entries),
         symbols=SYMBOLS,
@@ -318,7 +302,8 @@ def compared_again(entries: Sequence[Entry], again: Again) -> list[str]:
             if claims[number]["verdict"] != verdicts[number]
         ]
         came = f"{len(other)} came out otherwise: {listed(other)}" if other else "all came out alike"
-        lines.append(f"{count(len(both), 'claim')} {_are(len(both))} tried {heading}, too; {came}.")
+        tried = "has a counterpart" if len(both) == 1 else "have counterparts"
+        lines.append(f"{count(len(both), 'claim')} {tried} {heading}, whose words are with them; {came}.")
     return lines
 
 

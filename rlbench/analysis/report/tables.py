@@ -24,6 +24,7 @@ from rlbench.analysis.stats import survival
 from rlbench.analysis.stats.estimates import interval_name
 from rlbench.analysis.stats.intervals import bootstrap, mean_interval
 from rlbench.analysis.stats.sweeps import pick_best
+from rlbench.claims import FEWEST_PUBLISHED
 from rlbench.records import cause
 
 THRESHOLDS = (0.5, 0.9)  # normalised return
@@ -118,7 +119,7 @@ def published_table(results: JudgedResults) -> Table:
         best = max(group.mean() for group in runs)
         if best > scale.random:
             relative[place] = [(group - scale.random) / (best - scale.random) for group in runs]
-    if len(arms) < 2 or not relative:
+    if len(arms) < FEWEST_PUBLISHED or not relative:
         return tabulate("published", "", [], [])
     by_run = [group for groups in relative.values() for group in groups]
     theirs = np.array([known.scores[arm] for arm in arms])
@@ -156,7 +157,10 @@ def published_table(results: JudgedResults) -> Table:
         "given the published numbers, of which no error is known."
     )
     if left_out:
-        note += f" Left out, since not every arm has runs there, or none beats a random policy: {', '.join(left_out)}."
+        note += (
+            " Left out, since not every arm has runs there, no reference is known, or no arm beats a random policy: "
+            f"{', '.join(left_out)}."
+        )
     return tabulate("published", "Beside what was published", records, columns, note)
 
 

@@ -91,7 +91,7 @@ class Document:
             unlike_registered=frozenset(label for label, unlike in labels.items() if unlike),
             baseline=json.get("baseline"),
             claims=tuple(from_document(claim) for claim in json.get("claims") or []),
-            published=Published(**json["published"]) if json.get("published") else None,
+            published=Published.read(json["published"]) if json.get("published") else None,
             json=json,
             **known,
         )

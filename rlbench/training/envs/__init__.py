@@ -38,11 +38,13 @@ class Facts(NamedTuple):
 
     size    how many numbers an observation has
     shape   the observation's own shape where it is an image, else ()
-    remark  what is unusual about its actions, with what helps, or ""
+    action  its actions
+    remark  what is unusual about them where they are cut to their bounds, with what helps, or ""
     """
 
     size: int
     shape: tuple[int, ...]
+    action: ActionSpec
     remark: str
 
 
@@ -63,4 +65,4 @@ def look_at(environment: Environment, copies: int = 1) -> Facts:
                     "policy begins with a standard deviation of 1 around 0; rescale them, by Environment(id, "
                     'wrappers=[("RescaleAction", {"min_action": -1, "max_action": 1})]).'
                 )
-        return Facts(batch.observation_size, tuple(space.shape or ()) if is_image else (), remark)
+        return Facts(batch.observation_size, tuple(space.shape or ()) if is_image else (), action, remark)

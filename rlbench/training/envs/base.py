@@ -17,6 +17,7 @@ from rlbench.errors import RlbenchError
 from rlbench.training.state import State
 
 LARGEST = float(np.finfo(np.float32).max)
+_WIDEST = 1e6  # bounds beyond which there might as well be none
 MOST_CATEGORIES = 2**16  # of a Discrete observation: a rollout of 2,048 steps then takes half a GiB for each run
 
 Kind = Literal["categorical", "multicategorical", "bernoulli", "gaussian", "squashed"]
@@ -64,8 +65,11 @@ class ActionSpec:
         """
         if self.kind != "gaussian":
             return self
-        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
-            raise RlbenchError(f"{environment}: squash needs actions with bounds, and these have none; leave it out.")
+        if not (np.abs([self.low, self.high]) <= _WIDEST).all():  # type: ignore[arg-type]
+            raise RlbenchError(
+                f"{environment}: squash needs actions with bounds of at most {_WIDEST:,.0f}, and these reach further; "
+                "leave it out."
+            )
         return replace(self, kind="squashed")
 
     @cached_property

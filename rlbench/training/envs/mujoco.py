@@ -207,17 +207,31 @@ def _twin(env: Any) -> Any:
 
 @cache
 def _address(name: str) -> int:
-    """Return the address of a function of the library that the package `mujoco` has loaded."""
+    """Return the address of a function of the library that the package `mujoco` has loaded; OSError: not found."""
     import mujoco
 
-    folder = Path(mujoco.__file__).parent
-    (library,) = [file for file in folder.iterdir() if re.fullmatch(r"(lib)?mujoco\.(so|dll|dylib)?[.\w]*", file.name)]
-    address = cast(getattr(CDLL(str(library)), name), c_void_p).value
+    found = [
+        file
+        for file in Path(mujoco.__file__).parent.iterdir()
+        if re.match(r"(lib)?mujoco\.(so|dll|\d|dylib)", file.name)
+    ]
+    if len(found) != 1:
+        raise OSError("the package mujoco holds no library, or several")
+    address = cast(getattr(CDLL(str(found[0])), name), c_void_p).value
     assert address
     return address
 
 
-_ANY = frozenset({"xml_file", "frame_skip", "reset_noise_scale", "exclude_current_positions_from_observation"})
+def is_calling_back() -> bool:
+    """Return whether somebody has set a function that the simulator calls: it would be called without Python's lock."""
+    import mujoco
+
+    return any(getattr(mujoco, name)() is not None for name in dir(mujoco) if name.startswith("get_mjcb_"))
+
+
+# A model of one's own is stepped by Gymnasium: it may hold what the state does not (sleeping bodies), or make the
+# library end the process where its binding raises.
+_ANY = frozenset({"frame_skip", "reset_noise_scale", "exclude_current_positions_from_observation"})
 _RUN = _ANY | {"forward_reward_weight", "ctrl_cost_weight"}
 _STAND = _RUN | {"healthy_reward", "terminate_when_unhealthy", "healthy_z_range"}
 
@@ -270,8 +284,9 @@ class Hopper(MujocoTask):
             _simulate(state[m], action[m], link)
             _see_joints(state[m], link, 10.0, observation[m])
             healthy = lowest < state[m, 2] < highest and left < state[m, 3] < right
-            for k in range(3, 1 + link[_POSITIONS] + link[_SPEEDS]):
-                healthy = healthy and least < state[m, k] < most
+            if not np.isnan(least):
+                for k in range(3, 1 + link[_POSITIONS] + link[_SPEEDS]):
+                    healthy = healthy and least < state[m, k] < most
             moved = forward * ((state[m, 1] - before) / dt)
             reward[m] = (moved + (alive if healthy else 0.0)) - np.float32(effort) * _effort(action[m])
             terminated[m] = not healthy and ends != 0.0
@@ -285,7 +300,7 @@ class Walker2d(Hopper):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.constants = np.append(self.constants, [-np.inf, np.inf])
+        self.constants = np.append(self.constants, [np.nan, np.nan])
 
 
 class InvertedPendulum(MujocoTask):
@@ -349,7 +364,7 @@ class InvertedDoublePendulum(MujocoTask):
 class Reacher(MujocoTask):
     """`gymnasium.envs.mujoco.reacher_v5`; the distance from the target and effort cost."""
 
-    options = frozenset({"xml_file", "frame_skip", "reward_dist_weight", "reward_control_weight"})
+    options = frozenset({"frame_skip", "reward_dist_weight", "reward_control_weight"})
     _numbers = ("_reward_dist_weight", "_reward_control_weight")
 
     def _watched(self, data: Any) -> list[npt.NDArray[np.float64]]:
@@ -471,7 +486,9 @@ class Humanoid(MujocoTask):
             seen = _see_joints(state[m], link, np.inf, observation[m])
             for piece in range(_OWN + 6, _OWN + 14, 2):
                 seen = _see(link[piece], link[piece + 1], (-np.inf, np.inf), observation[m], seen)
-            squares = action[m] * action[m]
+            squares = np.empty(action.shape[1])
+            for k in range(len(squares)):  # of what acted last: nothing, where the simulator had to begin anew
+                squares[k] = _load(link[_CONTROL], k) * _load(link[_CONTROL], k)
             healthy = lowest < state[m, 3] < highest
             moved = forward * ((state[m, -1] - before) / dt)
             contact = np.minimum(np.maximum(touch * _contact(link, (-np.inf, np.inf)), cheapest), dearest)

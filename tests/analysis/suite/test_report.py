@@ -286,19 +286,18 @@ def test_nowhere_to_write_is_one_sentence(tmp_path):
 
 
 def test_claims_that_another_suite_tries_again_show_both_verdicts(tmp_path):
-    results = replace(made(seeds=6), suite=suite(again={"elsewhere": "other", "nowhere": "absent"}))
-    verdicts = {entry.id: entry.verdict for entry in entries_of(results) if entry.id}
+    verdicts = {entry.id: entry.verdict for entry in entries_of(made(seeds=6)) if entry.id}
     turned = {"supported": "refuted", "refuted": "supported", "inconclusive": "refuted"}
-    others = [("9", verdicts["9"]), ("22a", turned[verdicts["22a"]]), ("77", "supported"), ("", "refuted")]
-    claims = [{"id": number, "statement": f"Again: {number}", "verdict": verdict} for number, verdict in others]
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "verdicts.json").write_text(json.dumps({"claims": claims}), encoding="utf-8")
-    write_suite_report(results, tmp_path / "suite")
-    page = Page((tmp_path / "suite" / "report.html").read_text(encoding="utf-8"))
+    others = [("9", verdicts["9"]), ("22a", turned[verdicts["22a"]]), ("77", "supported")]
+    claims = {number: {"statement": f"Again: {number}", "verdict": verdict} for number, verdict in others}
+    write_suite_report(replace(made(seeds=6), again={"elsewhere": claims}), tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     changed = f"22a ({verdicts['22a']}, elsewhere {turned[verdicts['22a']]})"
-    assert f"2 claims are tried elsewhere, too; 1 came out otherwise: {changed}." in page.text
+    assert (
+        f"2 claims have counterparts elsewhere, whose words are with them; 1 came out otherwise: {changed}."
+        in page.text
+    )
     assert "Again: 22a." in page.text
-    assert "nowhere" not in page.text.lower()
-    table = pd.read_csv(tmp_path / "suite" / "verdicts.csv", dtype={"id": str}).set_index("id")
+    table = pd.read_csv(tmp_path / "verdicts.csv", dtype={"id": str}).set_index("id")
     assert table["elsewhere"].dropna().to_dict() == {"9": verdicts["9"], "22a": turned[verdicts["22a"]]}
-    assert "Elsewhere" in (tmp_path / "suite" / "tables" / "claims.md").read_text(encoding="utf-8")
+    assert "Elsewhere" in (tmp_path / "tables" / "claims.md").read_text(encoding="utf-8")

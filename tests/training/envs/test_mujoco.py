@@ -12,13 +12,13 @@ import pytest
 from gymnasium.wrappers import ClipReward
 
 from rlbench.records import Environment
-from rlbench.training.envs import make
-from rlbench.training.envs.classic import ClassicBatch, supports
+from rlbench.training.envs import copy_seeds, make
+from rlbench.training.envs.classic import ClassicBatch, classic_batch, supports
 from rlbench.training.envs.gymnasium import GymBatch, make_one, unlogged
 from rlbench.training.state import UnusableError
 from tests.training.envs.test_classic import Reference
 
-pytest.importorskip("mujoco")
+mujoco = pytest.importorskip("mujoco")
 
 WHOLE = ("HalfCheetah-v5", "Swimmer-v5", "Reacher-v5")  # whose episodes only the time limit ends
 TASKS = (
@@ -128,7 +128,17 @@ def test_a_replica_does_not_depend_on_the_others() -> None:
 def test_what_the_loops_do_not_know_is_stepped_by_gymnasium(monkeypatch: pytest.MonkeyPatch) -> None:
     from gymnasium.envs.mujoco import hopper_v5
 
-    assert isinstance(make(Environment("Hopper-v5", {"render_mode": "rgb_array"}), 1, 1), GymBatch)
+    model = str(Path(hopper_v5.__file__).parent / "assets" / "hopper.xml")
+    for options in ({"render_mode": "rgb_array"}, {"xml_file": model}):
+        assert isinstance(make(Environment("Hopper-v5", options), 1, 1), GymBatch)
+    odd = make_one(Environment("Ant-v5", {"main_body": "torso"}))
+    odd.unwrapped._main_body = "nobody"  # type: ignore[attr-defined]
+    assert not supports(odd)
+    whole = make_one(Environment("Hopper-v5"))
+    mujoco.set_mjcb_passive(lambda model, data: None)
+    found = supports(whole)
+    mujoco.set_mjcb_passive(None)
+    assert not found
     assert not supports(ClipReward(make_one(Environment("Hopper-v5")), 0))
     heavy = make_one(Environment("Hopper-v5"))
     heavy.unwrapped.model.opt.gravity[2] *= 2  # type: ignore[attr-defined]
@@ -148,3 +158,25 @@ def test_making_copies_says_nothing_and_writes_nothing(
         batch.reset([0])
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["HalfCheetah-v5", "Humanoid-v5"])
+def test_a_simulation_that_has_to_begin_anew_does_so_as_in_gymnasium(task: str) -> None:
+    """So coarse a frame makes it unstable: MuJoCo then clears its data, and with them the action."""
+    template = make_one(Environment(task, {"max_episode_steps": 40}))
+    template.unwrapped.model.opt.timestep = 0.12  # type: ignore[attr-defined]
+    batch = classic_batch(template, 1, 1)
+    (seed,) = copy_seeds(5, 1)
+    batch.reset([5])
+    template.reset(seed=seed)
+    rng, restarts = np.random.default_rng(0), 0
+    for _ in range(40):
+        action = rng.uniform(-1, 1, (1, 1, *batch.action.sizes)).astype(np.float32)
+        ours = batch.step(action)
+        theirs, reward, terminated, truncated, _ = template.step(batch.action.to_environment(action)[0, 0])
+        restarts += template.unwrapped.data.time < 0.59  # type: ignore[attr-defined]  # a whole step takes 0.6
+        assert (ours.reward[0, 0], ours.terminated[0, 0]) == (reward, terminated)
+        np.testing.assert_array_equal(ours.next_observation[0, 0], np.float32(theirs))
+        if terminated or truncated:
+            template.reset()
+    assert restarts > 2

@@ -86,8 +86,13 @@ def test_squashed_actions_are_stretched_to_their_own_bounds() -> None:
     assert sent.dtype == np.float32
     discrete = action_spec(spaces.Discrete(3), "Some-v0")
     assert discrete.squashed("Some-v0") is discrete
-    with pytest.raises(RlbenchError, match="Some-v0: squash needs actions with bounds"):
-        action_spec(spaces.Box(low, np.array([np.inf, 1], np.float32)), "Some-v0").squashed("Some-v0")
+    for far in (np.inf, np.finfo(np.float32).max):
+        with pytest.raises(RlbenchError, match="Some-v0: squash needs actions with bounds of at most 1,000,000"):
+            action_spec(spaces.Box(low, np.array([far, 1], np.float32)), "Some-v0").squashed("Some-v0")
+    tenth = spaces.Box(-0.1, 0.1, (1,), np.float64)  # which single precision rounds to more
+    assert tenth.contains(
+        action_spec(tenth, "Some-v0").squashed("Some-v0").to_environment(np.array([300.0], np.float32))
+    )
 
 
 @pytest.mark.parametrize(

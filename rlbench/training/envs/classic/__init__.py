@@ -40,15 +40,18 @@ def _dynamics(env: gymnasium.Env[Any, Any]) -> type[Dynamics] | None:
     """Return what computes an environment, of Gymnasium's own class, in compiled loops; None where nothing does."""
     if type(env).__module__.startswith("gymnasium.envs.mujoco."):
         # Only now: the module needs what MuJoCo itself takes to load.
-        from rlbench.training.envs.mujoco import TASKS
+        from rlbench.training.envs.mujoco import TASKS, is_calling_back
 
-        return TASKS.get(type(env).__module__)
+        return None if is_calling_back() else TASKS.get(type(env).__module__)
     return DYNAMICS.get(type(env))
 
 
 def supports(template: gymnasium.Env[Any, Any]) -> bool:
     """Say whether the fast path reproduces this instance to the bit; it may be stepped for that."""
-    return is_known(template) and rounds_as_numpy() and _follows(template)
+    try:
+        return is_known(template) and rounds_as_numpy() and _follows(template)
+    except Exception:  # with odd options an instance may raise anything, which Gymnasium's way shows
+        return False
 
 
 def is_known(template: gymnasium.Env[Any, Any]) -> bool:
