@@ -433,3 +433,31 @@ def test_images_are_refused_for_a_perceptron_whichever_arm_has_it(tmp_path: Path
         RlbenchError, match=r"Screen-v0 shows images of 8 x 8 x 3, and the network of ppo-clip is a perc"
     ):
         execute_all(plans, tmp_path, workers=0, progress=False)
+
+
+class Boundless(gymnasium.Env[Any, Any]):
+    """Takes any number."""
+
+    observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+def test_squashing_what_has_no_bounds_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    gymnasium.registry.pop("Boundless-v0", None)
+    gymnasium.register("Boundless-v0", Boundless)
+    arms = [Arm("ppo-clip", "cut"), Arm("ppo-clip", "squashed", squash=True)]
+    plan = make_plan(Experiment("e", arms, ["Pendulum-v1", "Boundless-v0"], 1, 4096))
+    with pytest.raises(RlbenchError, match="squashed on Boundless-v0: squash needs actions with bounds"):
+        execute_all([plan], tmp_path, workers=0, progress=False)
+    assert not list((tmp_path / "store").glob("*/manifest.json"))
+
+
+def test_the_file_of_a_model_is_part_of_what_a_run_is_known_by(tmp_path: Path) -> None:
+    file = tmp_path / "body.xml"
+    environment = Environment("Hopper-v5", {"xml_file": str(file)})
+    assert specification_of(bound(environment)) == {}  # one that Gymnasium brings, or none
+    file.write_text("<mujoco/>", encoding="utf-8")
+    first = specification_of(bound(environment))
+    file.write_text("<mujoco model='other'/>", encoding="utf-8")
+    assert first.keys() == {"xml_file"}
+    assert specification_of(bound(environment)) != first
