@@ -249,7 +249,8 @@ def test_the_experiments_that_come_with_it_are_given_out(cli: Cli, tmp_path: Pat
     assert result.stdout == f"Next: rlbench run {Path('mine') / 'ppo_vs_reinforce.py'}\n"
     shipped = {str(file.relative_to(ROOT / "experiments")) for file in (ROOT / "experiments").rglob("*.py")}
     assert {str(file.relative_to(tmp_path / "mine")) for file in (tmp_path / "mine").rglob("*")} == shipped | {
-        "lecture"
+        "lecture",
+        "lecture_mujoco",
     }
     again = cli("lecture", "--copy", "mine")
     assert (again.exit_code, again.stderr) == (2, "error: Cannot copy to mine: File exists.\n")
