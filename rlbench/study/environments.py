@@ -92,10 +92,10 @@ def registered(environment: Environment) -> Iterator[None]:
 def specification_of(environment: Environment) -> dict[str, Any]:
     """Return what decides beside id and options how a bound environment is stepped, as JSON.
 
-    Of what Gymnasium registers itself that is nothing but a model of MuJoCo's that `xml_file` names, the file without
-    what it includes: it has a version, which the manifest records. Of others it is a
-    hash of the source that makes them (of the module and what it imports from its own folder), and of their
-    specification all that is not the default.
+    Of what Gymnasium registers itself that is nothing, since it has a version, which the manifest records. Of others it
+    is a hash of the source that makes them (of the module and what it imports from its own folder), and of their
+    specification all that is not the default. Of either it is also a hash of the model of MuJoCo's that `xml_file`
+    names, without what the model includes.
 
     Raises RlbenchError for an argument that cannot be written down.
     """

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from rlbench.claims import Claim
 from rlbench.errors import RlbenchError
+from rlbench.records import Environment
 from rlbench.study.experiment import Arm, Experiment
-from rlbench.study.plan import check_early, resolve
+from rlbench.study.plan import check_early, make_plan, resolve
+from rlbench.study.suites import override
 
 
 def experiment(*arms: Any, steps: int = 100_000, baseline: str = "") -> Experiment:
@@ -114,3 +117,27 @@ def test_the_baseline_is_a_label_or_the_only_arm_of_an_algorithm() -> None:
         baseline("trpo", "ppo-clip", named="tpro")
     with pytest.raises(RlbenchError, match="baseline 'ppo-clip' is not the label"):
         baseline("trpo", Arm("ppo-clip", clip=[0.1, 0.2]), named="ppo-clip")
+
+
+def test_an_experiment_in_some_of_its_environments_keeps_the_claims_about_them() -> None:
+    pendulum = Environment("Pendulum-v1", {"g": 5.0})
+    claims = [
+        Claim("everywhere", ["a", "b"], "greater"),
+        Claim("on both", ["a", "b"], "greater", environments=["CartPole-v1", pendulum.label]),
+        Claim("on the third", ["a", "b"], "greater", environments=["Acrobot-v1"]),
+    ]
+    arms = [Arm("ppo-clip", "a"), Arm("ppo-clip", "b", clip=0.1)]
+    steps = {"CartPole-v1": 4096, "Pendulum-v1": 8192, "Acrobot-v1": 2048}
+    whole = Experiment("e", arms, ["CartPole-v1", pendulum, "Acrobot-v1"], 2, steps, claims=claims)
+    for name in ("Pendulum-v1", pendulum.label):
+        part = override(whole, environments=[name])
+        assert part.environments == (pendulum,)
+        assert [(claim.statement, claim.environments) for claim in part.claims] == [
+            ("everywhere", ()),
+            ("on both", (pendulum.label,)),
+        ]
+        assert {cell.steps for cell in make_plan(part).cells} == {8192}
+    cells, own = ({cell.id for cell in make_plan(one).cells} for one in (whole, override(whole, environments=[name])))
+    assert own < cells  # the same runs
+    with pytest.raises(RlbenchError, match="--env Pendulum: Experiment 'e' has no such environment. Did you mean"):
+        override(whole, environments=["Pendulum"])
