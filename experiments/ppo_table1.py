@@ -8,8 +8,9 @@ with a constant step size of 3e-4, two tanh layers of 64 units each for policy a
 steps, three seeds, and as the score of a run the mean return of its last 100 training episodes. What the paper does
 not say is taken from the program that was published with it (OpenAI Baselines, `ppo1`): observations are standardised
 by running statistics, advantages over each rollout, and gradients are not cut. What differs: the tasks are Gymnasium's
-version 5 instead of Gym's version 1; the adaptive beta stays within 1e-4 and 1e4; TRPO and REINFORCE are further rows,
-as in the paper's figure 3, with rlbench's own defaults.
+version 5 instead of Gym's version 1; actions are cut to their bounds before they are sent, where `ppo1` sends them as
+they were drawn (`ppo_table1_actions.py` looks at that); the adaptive beta stays within 1e-4 and 1e4; TRPO and REINFORCE
+are further rows, as in the paper's figure 3, with rlbench's own defaults.
 """
 
 from typing import Any
