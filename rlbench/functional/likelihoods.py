@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from rlbench.functional.compiled import Array, exact, kernel
+from rlbench.functional.compiled import Array, exact, inlined, kernel
 
 Kernel = Callable[..., None]
 
@@ -266,6 +266,13 @@ WEIGHTS /= WEIGHTS.sum()
 _LOG_2 = math.log(2)
 
 
+@inlined
+def _log_slope(u: float) -> float:
+    """Return log(1 - tanh(u)^2), which cancels where u is large unless it is written so."""
+    far = abs(u)
+    return 2 * (_LOG_2 - far - math.log1p(math.exp(-2 * far)))
+
+
 class SquashedGaussianLikelihood(GaussianLikelihood):
     """The hyperbolic tangent of independent normal numbers; head and actions are those before it.
 
@@ -281,11 +288,10 @@ class SquashedGaussianLikelihood(GaussianLikelihood):
         for m in range(len(out)):
             total = np.float32(0)
             for k in range(size):
-                log_std, far = head[m, size + k], abs(np.float64(action[m, k]))
+                log_std = head[m, size + k]
                 z = (action[m, k] - head[m, k]) * np.exp(-log_std)
                 total -= _HALF * z * z + log_std + _HALF_LOG_2PI
-                # log(1 - tanh(u)^2), which cancels where u is large unless it is written so
-                total -= 2 * (_LOG_2 - far - math.log1p(math.exp(-2 * far)))
+                total -= _log_slope(np.float64(action[m, k]))
             out[m] = total
 
     @staticmethod
@@ -298,8 +304,7 @@ class SquashedGaussianLikelihood(GaussianLikelihood):
                 total += head[m, size + k] + _HALF_LOG_2PI + _HALF
                 std = math.exp(head[m, size + k])
                 for node in range(len(NODES)):
-                    u = abs(head[m, k] + std * NODES[node])
-                    total += WEIGHTS[node] * 2 * (_LOG_2 - u - math.log1p(math.exp(-2 * u)))
+                    total += WEIGHTS[node] * _log_slope(head[m, k] + std * NODES[node])
             out[m] = total
 
     @staticmethod

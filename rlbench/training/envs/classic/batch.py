@@ -1,8 +1,8 @@
 """Whole rollouts in one compiled loop: policy, environment, record; of classic control and of MuJoCo's tasks.
 
-The loop is handed its three parts as functions: the network's forward pass, the family's sampler and the environment's
-`advance`. They are the very functions that the step-by-step path calls, with the same shapes, so both paths give the
-same numbers to the bit.
+The loop is handed its parts as functions: the network's forward pass, the family's sampler, the environment's
+`advance`, and what squashes actions and takes in running moments. They are the very functions that the step-by-step
+path calls, with the same shapes, so both paths give the same numbers to the bit.
 """
 
 import math
