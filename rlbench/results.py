@@ -266,7 +266,7 @@ def load_policy(
     return known.policy(arm, environment, seed)
 
 
-def read_results(source: str | Path | pd.DataFrame, **options: Any) -> Results:
+def read_results(source: str | Path | Sequence[str | Path] | pd.DataFrame, **options: Any) -> Results:
     """Return the results of runs made elsewhere, with the options of `rlbench.analysis.scores.external`."""
     from rlbench.analysis.scores.external import external_results
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -152,18 +153,34 @@ def _warn(sentence: str) -> None:
     click.echo(f"warning: {sentence}", err=True)
 
 
-_OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "columns", "kinds")
+_OF_FILES = (
+    *("names", "environments", "baseline", "results", "out", "files", "reference", "columns", "pattern", "show"),
+    "kinds",
+)
 """The parameters that go with `--from`; all others are for training."""
 
 
-@click.command()
+class _FromPaths(click.Command):
+    """A command whose `--from` takes all files and folders that follow it, as a shell writes them for `*`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words: list[str] = []
+        following = False  # what is next follows a path of --from
+        for before, word in zip(["", *args], args, strict=False):
+            following = before == "--from" or word.startswith("--from=") or (following and os.path.exists(word))
+            words += ["--from", word] if following and before != "--from" and "--from=" not in word else [word]
+        return super().parse_args(ctx, words)
+
+
+@click.command(cls=_FromPaths)
 @click.argument("names", nargs=-1, metavar="ALGORITHM...")
 @click.option(
     "--env",
     "environments",
     multiple=True,
     metavar="[FILE.py:|MODULE:]ID",
-    help="Gymnasium id of an environment, and what registers it if Gymnasium does not; repeatable.",
+    help="Gymnasium id of an environment, and what registers it if Gymnasium does not; repeatable. With --from: the "
+    "environment of runs of which nothing else says it.",
 )
 @environment_arguments
 @takes(
@@ -177,22 +194,31 @@ _OF_FILES = ("names", "baseline", "results", "out", "file", "reference", "column
 @click.option("--out", callback=usable_folder, help="Folder of the report; default: RESULTS/NAME.")
 @click.option(
     "--from",
-    "file",
-    metavar="FILE",
-    help="Compare the runs in this table (CSV or Parquet, at most 1 GiB); nothing is trained.",
+    "files",
+    multiple=True,
+    metavar="PATH...",
+    help="Compare the runs in these files and folders; nothing is trained. docs/formats.md says what is read.",
 )
+@click.option(
+    "--name",
+    "pattern",
+    metavar="PATTERN",
+    default="",
+    help="With --from: where a path names its run, as '{algorithm}/{environment}_{seed}'; * is anything.",
+)
+@click.option(
+    "--columns",
+    metavar="NAME=COLUMN,...",
+    default="",
+    help="With --from: columns or tags that have other names in the files, as score=eval/return,step=global_step.",
+)
+@click.option("--show", is_flag=True, help="With --from: print what is understood of the files, and stop.")
 @click.option(
     "--reference",
     multiple=True,
     metavar="ENV=RANDOM,TARGET",
     help="With --from: the scores that count as 0 and 1 on an environment, `*` for all; `builtin` where scores are the "
     "returns of environments that rlbench knows. Repeatable.",
-)
-@click.option(
-    "--columns",
-    metavar="NAME=COLUMN,...",
-    default="",
-    help="With --from: columns that have other names in the file, as score=episodic_return,step=global_step.",
 )
 @figure_kinds
 @click.pass_context
@@ -203,32 +229,47 @@ def compare(
     arguments: tuple[str, ...],
     baseline: str,
     out: str | None,
-    file: str | None,
-    reference: tuple[str, ...],
+    files: tuple[str, ...],
+    pattern: str,
     columns: str,
+    show: bool,
+    reference: tuple[str, ...],
     kinds: tuple[str, ...],
     options: RunOptions,
 ) -> None:
     """Train ALGORITHMs on environments, say which is better and how sure that is, and write a report.
 
-    An ALGORITHM is a name or a plugin file. With --from nothing is trained: the runs are read from a table with the
-    columns algorithm, environment, seed and score (and step, for learning curves).
+    An ALGORITHM is a name or a plugin file. With --from nothing is trained: the runs are read from files, of a table
+    with the columns algorithm, environment, seed and score (and step, for learning curves), or of what
+    Stable-Baselines3, RLlib, CleanRL, TensorBoard, Weights & Biases and others write.
 
     \b
     rlbench compare ppo-clip reinforce --env CartPole-v1 --seeds 10 --steps 100000
     rlbench compare my-variant ppo-clip --plugin my_variant.py --env CartPole-v1
     rlbench compare ppo-clip --set ppo-clip.clip=0.1,0.2,0.4 --env Acrobot-v1 --baseline "ppo-clip clip=0.2"
     rlbench compare --from runs.csv --baseline sac --reference Walker2d-v5=2,5000
+    rlbench compare --from logs/ppo logs/a2c --name '{algorithm}/{environment}_{seed}' --show
     """
     from rlbench.cli.output import show_comparisons, show_next, show_progress
     from rlbench.store.folders import home
 
-    if file is not None:
-        results, fine = _read(ctx, file, names, baseline, reference, columns), True
+    if files:
+        told = _check_from(ctx, columns, environments)
+        if show:
+            _show(files, told, pattern, "".join(environments))
+            return
+        how = {"columns": told, "name": pattern, "environment": "".join(environments)}
+        results, fine = _read(files, names, baseline, reference, how), True
         folder = Path(options.results) / file_name(results.experiment.name)
     else:
-        if reference or columns:
-            raise click.UsageError(f"--{'reference' if reference else 'columns'} goes with --from.")
+        for option, given_ in {
+            "--reference": reference,
+            "--columns": columns,
+            "--name": pattern,
+            "--show": show,
+        }.items():
+            if given_:
+                raise click.UsageError(f"{option} goes with --from.")
         for values, what in ((names, "argument 'ALGORITHM...'"), (environments, "option '--env'")):
             if not values:
                 raise click.UsageError(f"Missing {what}.")
@@ -240,8 +281,8 @@ def compare(
     show_comparisons(results)
     click.echo(f"Report: {page}")
     if results.keeps_policies:
-        files = [*options.plugin, *(text.rpartition(":")[0] for text in environments if ".py:" in text)]
-        plugins = [f"--plugin {shlex.quote(file)}" for file in dict.fromkeys(files)]
+        own = [*options.plugin, *(text.rpartition(":")[0] for text in environments if ".py:" in text)]
+        plugins = [f"--plugin {shlex.quote(file)}" for file in dict.fromkeys(own)]
         show_next(results, [*plugins, *given(ctx, "results")])
     if not fine:
         ctx.exit(FAILED_RUNS)
@@ -295,6 +336,7 @@ def _register(file: str, name: str) -> None:
         raise RlbenchError(f"{file} registers {problem}")
 
 
+_SHOWN = 100  # runs that --show lists
 _TOO_FEW = "A comparison needs two algorithms, or one with --set ARM.FIELD=VALUE,VALUE."
 
 
@@ -332,22 +374,43 @@ def _import_report() -> None:
         import rlbench.analysis.report.experiment_page  # noqa: F401
 
 
-def _read(
-    ctx: click.Context, file: str, names: Sequence[str], baseline: str, reference: Sequence[str], columns: str
-) -> Results:
-    """Return the results in a table of runs; RlbenchError where nothing in it can be compared."""
-    from rlbench.results import read_results
-
+def _check_from(ctx: click.Context, columns: str, environments: Sequence[str]) -> dict[str, str]:
+    """Return the columns that an option names; RlbenchError for one that is not understood or is for training."""
     for parameter in ctx.command.params:
         typed = ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
         if typed and parameter.name not in _OF_FILES:
             raise click.UsageError(f"{parameter.opts[0]} is for training, and --from trains nothing.")
-    scales = {name: scale for text in reference for name, scale in _references(text).items()}
+    if len(environments) > 1:
+        raise click.UsageError("With --from, --env is the one environment of runs of which nothing else says it.")
     pairs = [pair.partition("=") for pair in columns.split(",") if pair]
     if wrong := [needed for needed, equals, column in pairs if not (equals and column.strip())]:
         raise RlbenchError(f"--columns takes NAME=COLUMN, such as score=episodic_return, not {wrong[0]!r}.")
-    renamed = {needed.strip(): column.strip() for needed, _, column in pairs}
-    results = read_results(file, algorithms=names, baseline=baseline or None, references=scales, columns=renamed)
+    return {needed.strip(): column.strip() for needed, _, column in pairs}
+
+
+def _show(files: Sequence[str], columns: Mapping[str, str], pattern: str, environment: str) -> None:
+    """Print what is understood of files of runs."""
+    from rlbench.analysis.scores.sources import described, overview, read_sources
+    from rlbench.cli.output import print_table
+
+    sources, left = read_sources(files, columns=columns, name=pattern, environment=environment)
+    runs = overview(sources)
+    print_table([["path", "algorithm", "environment", "seed", "rows", "steps", "scores"], *runs[:_SHOWN]], range(4))
+    if len(runs) > _SHOWN:
+        click.echo(f"... and {len(runs) - _SHOWN:,} more runs")
+    for sentence in [*described(sources), *left]:
+        click.echo(sentence)
+
+
+def _read(
+    files: Sequence[str], names: Sequence[str], baseline: str, reference: Sequence[str], how: Mapping[str, Any]
+) -> Results:
+    """Return the results of the runs in files; RlbenchError where nothing in them can be compared."""
+    from rlbench.results import read_results
+
+    file = " ".join(files)
+    scales = {name: scale for text in reference for name, scale in _references(text).items()}
+    results = read_results(files, algorithms=names, baseline=baseline or None, references=scales, **how)
     for text in reference:
         if not {"*", *results.environments} & {*_references(text)}:
             name, known = text.rpartition("=")[0] or text, ", ".join(results.environments)

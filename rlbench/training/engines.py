@@ -26,8 +26,7 @@ from rlbench.records import Environment
 from rlbench.training import check_device
 from rlbench.training import envs as environments
 from rlbench.training.loop import Loop
-from rlbench.training.noise import Streams
-from rlbench.training.state import Array
+from rlbench.training.state import Array, Streams
 
 
 def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:

@@ -154,6 +154,39 @@ def test_compare_says_over_which_steps_and_at_which_points(cli: Cli, reports: li
     assert [f"warning: {note}" for note in document.notes] == result.stderr.splitlines()
 
 
+def test_compare_takes_what_follows_from_and_shows_what_it_understood(cli: Cli, tmp_path: Path) -> None:
+    for name, score in (("sac", 50), ("td3", 10)):
+        for seed in (1, 2, 3, 4):
+            folder = tmp_path / "logs" / name / f"Walk-v0_{seed}"
+            folder.mkdir(parents=True)
+            episodes = "".join(f"{score + seed},10,{time}\n" for time in range(1, 9))
+            (folder / "0.monitor.csv").write_text(f'#{{"t_start": 1.5, "env_id": "Walk-v0"}}\nr,l,t\n{episodes}')
+    shown = cli("compare", "--from", "logs/sac", "logs/td3", "--show").stdout.splitlines()
+    assert shown[0].split() == ["path", "algorithm", "environment", "seed", "rows", "steps", "scores"]
+    assert shown[7].split() == [
+        "logs/td3/Walk-v0_3/0.monitor.csv",
+        "td3",
+        "Walk-v0",
+        "3",
+        "8",
+        "10",
+        "to",
+        "80",
+        "13",
+        "to",
+        "13",
+    ]
+    assert shown[9:] == [
+        "8 files (monitor.csv): step is 'the sum of l', score is 'r', environment is 'env_id', names by "
+        "{algorithm}/{environment}_{seed}."
+    ]
+    for paths in (["logs/sac", "logs/td3"], ["logs/sac", "--from", "logs/td3"], ["logs"]):
+        result = cli("compare", "td3", "sac", "--from", *paths, "--out", "there", "--baseline", "td3")
+        assert "On Walk-v0, sac is better than td3." in result.stdout
+    (tmp_path / "td3").mkdir()
+    assert cli("compare", "td3", "sac", "--from=logs", "logs/td3", "--show").exit_code == 2  # its runs are there twice
+
+
 def test_compare_takes_the_references_that_rlbench_has(cli: Cli, reports: list[Any], tmp_path: Path) -> None:
     rows = [f"{arm},CartPole-v1,{seed},{score + seed}" for arm, score in (("a", 50), ("b", 10)) for seed in range(4)]
     rows += [f"{arm},Mine-v0,{seed},{score + seed}" for arm, score in (("a", 50), ("b", 10)) for seed in range(4)]

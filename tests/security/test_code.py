@@ -29,7 +29,7 @@ ALLOWED = {
     ("rlbench/study/environments.py", "import_module"): "the same, to see what is registered before it is made",
     ("rlbench/study/environments.py", "runpy"): "Gymnasium's own list of environments, as it is installed",
     ("rlbench/study/environments.py", "pickle"): "hashes an argument of an environment; reads nothing",
-    ("rlbench/training/envs/classic/shipped.py", "exec_module"): "Gymnasium's own modules, as they are installed",
+    ("rlbench/training/envs/classic/__init__.py", "exec_module"): "Gymnasium's own modules, as they are installed",
     ("rlbench/__init__.py", "import_module"): "the package's own modules, from a table in the file",
     ("rlbench/files.py", "np.load"): "policies and checkpoints: arrays, with allow_pickle=False",
     ("rlbench/improve/replay/__init__.py", "exec"): "a program made of the operations in its own table",

@@ -1,10 +1,9 @@
-"""Runs that were trained elsewhere: a tidy table in a file becomes `Results`, with the same statistics and report.
+"""Runs that were trained elsewhere: what files say of them becomes `Results`, with the same statistics and report.
 
-The file (CSV, with commas, semicolons or tabs, in UTF-8 or UTF-16; or Parquet, which its first bytes tell; regular, at
-most 1 GiB) has one row per run, with the columns
-`algorithm`, `environment`, `seed` and `score`; or, with a column `step` more, one row per point of a run's learning
-curve. Other columns are ignored, and the order of the rows changes nothing. Names and seeds are taken as they are
-written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
+Which files are read, and how they name their runs, `formats` and `sources` say. The simplest is a tidy table with one
+row per run and the columns `algorithm`, `environment`, `seed` and `score`; or, with a column `step` more, one row per
+point of a run's learning curve. Other columns are ignored, and the order of the rows changes nothing. Names and seeds
+are taken as they are written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
 
 * A score is one number per run, higher is better, in any unit. It is normalised only by `references` that are given:
   an environment's name does not say that its scores are the returns that rlbench knows references for.
@@ -28,77 +27,76 @@ written: 007, NA and 1e5 are names, and seeds 1 and 01 two runs.
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
 from rlbench.analysis.format import steps as shown
+from rlbench.analysis.scores.formats import KEYS, Source, texts_of
 from rlbench.analysis.scores.results import Document, Results
 from rlbench.analysis.scores.scores import ALL, LARGEST, POINTS, WINDOW, Curve, Reference, curve_table, with_normalised
+from rlbench.analysis.scores.sources import described, read_frame, read_sources
 from rlbench.analysis.stats.estimates import Array
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.files import is_label
 from rlbench.records import cause
 from rlbench.store import Tables
 
-KEYS = ("algorithm", "environment", "seed")
-LARGEST_FILE = 2**30  # bytes
 SHARED = 0.1  # share of the longest curve that all must have
+_TELLING = 5  # points that two different runs do not share
 _ALIKE = 1e-9  # of the longest curve: steps that differ by less do not differ
 _ROUNDING = 1e-9  # of a gap: the same steps in another unit give the same points
-_PARQUET = b"PAR1"
-_ZIP = b"PK\x03\x04"
-_GZIP = b"\x1f\x8b"
-_EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})  # a score that is written so is none
-_NEEDED = "It needs the columns algorithm, environment, seed and score, and step too for learning curves"
 _RUN = ["cell", "arm", "algorithm", "environment", "seed", "steps", "status"]
 Line = tuple[Array, Array]
 """The steps of a curve, in order, and its values."""
 
 
 def external_results(
-    source: str | Path | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | pd.DataFrame,
     *,
     algorithms: Sequence[str] = (),
     baseline: str | None = None,
     references: Mapping[str, Reference] | None = None,
     columns: Mapping[str, str] | None = None,
+    name: str = "",
+    environment: str = "",
     seed: int = 0,
 ) -> Results:
-    """Return the results of the runs in a file, or in a table with the columns of one.
+    """Return the results of the runs in files and folders, or in a table with the columns of one.
 
     `algorithms` are those to compare, in that order; all, in alphabetical order, if none is named. The others are
     compared with `baseline`, the last of them if None. A `Reference` named "*" is that of every environment that has
     no other. Of scores that are the returns of environments that rlbench knows, `references` may be
-    `rlbench.analysis.scores.scores.REFERENCES`. `columns` says which column of the file stands for one that is needed,
-    as {"score": "episodic_return"}.
+    `rlbench.analysis.scores.scores.REFERENCES`. `columns`, `name` and `environment` are those of
+    `sources.read_sources`.
 
     Raises:
-        RlbenchError: no such file, or one that is not a table as the module describes, an unknown algorithm, or curves
-        that have too little in common.
+        RlbenchError: no such file, or one that is not understood, an unknown algorithm, or curves that have too little
+        in common.
     """
-    if not isinstance(source, str | Path | pd.DataFrame):
-        raise RlbenchError(f"Runs are read from a file or a DataFrame, not from {brief(source)}.")
-    for name, scale in (references or {}).items():
+    files = [source] if isinstance(source, str | Path) else source
+    tells = isinstance(files, pd.DataFrame | Sequence) and all(isinstance(one, str | Path) for one in files)
+    if not tells and not isinstance(files, pd.DataFrame):
+        raise RlbenchError(f"Runs are read from files, folders or a DataFrame, not from {brief(source)}.")
+    for one, scale in (references or {}).items():
         if not isinstance(scale, Reference):
-            raise RlbenchError(f"The reference of {name} must be a Reference(random, target), not {brief(scale)}.")
-    path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
-    notes: list[str] = []
-    table = source if isinstance(source, pd.DataFrame) else read_table(path)
-    table = checked(_renamed(table, columns or {}, path.name), path.name, notes)
+            raise RlbenchError(f"The reference of {one} must be a Reference(random, target), not {brief(scale)}.")
+    if isinstance(files, pd.DataFrame):
+        path, sources, notes = Path("table"), [read_frame(files, columns)], list[str]()
+    else:
+        path = Path(files[0])
+        sources, notes = read_sources(files, columns=columns, name=name, environment=environment)
+    notes = [*described(sources), *notes]
+    table = checked(sources, notes)
     known = sorted(table["algorithm"].unique())
     if isinstance(algorithms, str):
         raise RlbenchError(f"algorithms must be a list such as [{algorithms!r}], not {algorithms!r}.")
-    for name in [*algorithms, *([baseline] if baseline else [])]:
-        if name not in known:
-            raise RlbenchError(f"There is no algorithm {name!r} in {path.name}.{nearest(name, known)}")
+    for one in [*algorithms, *([baseline] if baseline else [])]:
+        if one not in known:
+            raise RlbenchError(f"There is no algorithm {one!r} in {path.name}.{nearest(one, known)}")
     arms = list(dict.fromkeys(algorithms)) or known
     arms += [baseline] if baseline and baseline not in arms else []
     table = table[table["algorithm"].isin(arms)]
@@ -116,6 +114,7 @@ def external_results(
         if empty := int(table["score"].isna().sum()):
             notes.insert(0, f"{empty:,} of {len(table):,} rows have no score, and are no points of a curve.")
         lines = _lines(tables.episodes)
+        notes += _copies(tables.runs, lines)
         for environment in environments:
             runs = scores[(scores["environment"] == environment) & scores["used"]]
             steps = [lines[cell][0] for cell in runs["cell"]]
@@ -224,200 +223,68 @@ def _failures(runs: pd.DataFrame) -> list[str]:
     return notes
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Return the table in a file, unchecked: Parquet if it begins like one, otherwise CSV, every cell as it is written.
-
-    Raises:
-        RlbenchError: it is not a regular file of at most `LARGEST_FILE` bytes, cannot be read, or holds no table.
-    """
-    try:
-        with _opened(path) as file:
-            begins = file.read(4)
-            file.seek(0)
-            if begins.startswith(_GZIP):
-                raise RlbenchError(f"{path} is compressed: unpack it first.")
-            if begins.startswith(_ZIP):
-                raise RlbenchError(f"{path} is an Excel workbook or an archive, not a table: save or unpack it as CSV.")
-            if begins == _PARQUET:
-                return pd.read_parquet(file)
-            encoding = "utf-16" if begins.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-            # A first line that is a comment, as that of monitor.csv, says nothing of the table.
-            skipped = 1 if begins.startswith(b"#") else 0
-            lines = io.TextIOWrapper(file, encoding)
-            header = [lines.readline() for _ in range(skipped + 1)][-1]
-            separator = max(",;\t", key=header.count)
-            lines.seek(0)
-            # The header is read as a row: pandas renames columns of one name, and shifts rows that are too long.
-            rows = pd.read_csv(
-                lines,
-                sep=separator,
-                skiprows=skipped,
-                header=None,
-                skipinitialspace=True,
-                dtype=str,
-                keep_default_na=False,
-            )
-            if separator != ",":  # then commas may be decimal ones
-                rows = rows.replace(r"^\s*([-+]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
-            return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
-    except OSError as problem:
-        raise RlbenchError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
-    except pd.errors.EmptyDataError as problem:
-        raise RlbenchError(f"{path} is empty. {_NEEDED}.") from problem
-    except (ValueError, UnicodeError) as problem:  # those of pandas and pyarrow too
-        first = (str(problem).splitlines() or [""])[0]
-        raise RlbenchError(f"{path} is not a table that can be read: {first}") from problem
-
-
-def _renamed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.DataFrame:
-    present = [str(column) for column in table.columns]
-    for needed, given in columns.items():
-        if needed not in (*KEYS, "step", "score"):
-            raise RlbenchError(
-                f"--columns gives {brief(needed)} a column, which is none of {', '.join(KEYS)}, step, score."
-            )
-        if given not in present:
-            raise RlbenchError(f"{name} has no column {given!r}.{nearest(given, present)}")
-    return table.rename(columns={given: needed for needed, given in columns.items()})
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _how_to_read(columns: Sequence[str]) -> str:
-    """Return what a file with such columns seems to be, and how it becomes a table of runs; "" if that is not known."""
-    seen = set(columns)
-    melt = "Give it one row per run and step, with the columns algorithm, environment, seed, step and score"
-    if any(column.endswith("__min") for column in columns):
-        return f" It looks like an export of Weights & Biases, with a column for each run. {melt} (pandas: melt)."
-    if {"wall time", "step", "value"} <= seen:
-        return f" It looks like one run from TensorBoard, whose score is its value. {melt}, all runs in one file."
-    if {"r", "l", "t"} <= seen:
-        return (
-            " It looks like a monitor.csv of Stable-Baselines3: r is the score of an episode, and the sum of l so far "
-            f"its step. {melt}, all runs in one file."
-        )
-    if len(seen) == 1 and (other := next((sign for sign in "|: " if sign in columns[0]), "")):
-        return f" Its columns seem to be separated by {other!r}; commas, semicolons and tabs are read."
-    if any(_is_number(column) for column in columns):
-        return " Its first line seems to be a run; it must be a header, such as algorithm,environment,seed,score."
-    if not seen & {"algorithm", "environment", "score"} and len(seen) > 1:
-        return f" It seems to have a column for each algorithm. {melt.replace(' and step', '').replace(', step', '')}."
-    return " Where a column has another name, say so, as in --columns score=episodic_return,step=global_step."
-
-
-def checked(table: pd.DataFrame, name: str, notes: list[str]) -> pd.DataFrame:
-    """Return the columns that count, of the right types and in an order that does not depend on the rows'.
+def checked(sources: Sequence[Source], notes: list[str]) -> pd.DataFrame:
+    """Return the rows of all sources, of the right types and in an order that does not depend on the rows'.
 
     A score that is missing is NaN. Seeds are integers, and stand for what is written: see `_seeds`. `notes` get a
     sentence on what was changed.
 
     Raises:
-        RlbenchError: what is wrong with the table called `name`.
+        RlbenchError: what is wrong with which file.
     """
-    columns = [str(column).strip().lower() for column in table.columns]
-    for column in (*KEYS, "score"):
-        if column not in columns:
-            has = ", ".join(str(column) for column in table.columns) or "none"
-            raise RlbenchError(f"{name} has no column {column!r}. {_NEEDED}; it has {has}.{_how_to_read(columns)}")
-    keys = [*KEYS, *(["step"] if "step" in columns else [])]
-    for column in (*keys, "score"):
-        if columns.count(column) > 1:
-            raise RlbenchError(f"{name} has two columns {column!r}.")
-    if table.empty:
-        raise RlbenchError(f"{name} has no rows.")
-    table = table.set_axis(columns, axis=1)[[*keys, "score"]].reset_index(drop=True)
+    curves = {"step" in source.table for source in sources}
+    if len(curves) > 1:
+        without, having = (next(s.path for s in sources if ("step" in s.table) is has) for has in (False, True))
+        raise RlbenchError(f"{having} has learning curves and {without} only scores; they cannot be compared.")
+    keys = [*KEYS, *(["step"] if curves == {True} else [])]
+    parts = (source.table[[*keys, "score"]].assign(file=Path(source.path).name) for source in sources)
+    table = pd.concat(parts).rename_axis("row").reset_index()
     for column in KEYS:
-        table[column] = _names(table, column, name)
-    if (table["environment"] == ALL).any():
-        raise RlbenchError(
-            f"{name} has an environment called {ALL!r}, by which all of them together are meant; rename it."
-        )
+        table[column] = texts_of(table[column])
+        unusable = [one for one in table[column].unique() if not is_label(one)]
+        _refuse(table, table[column] == "", f"no {column}")
+        shown = brief(min(unusable, default=""))
+        _refuse(table, table[column].isin(unusable[:1]), f"{shown} as {column}", ", which is no line that can be shown")
+    _refuse(
+        table,
+        table["environment"] == ALL,
+        f"an environment called {ALL!r}",
+        ", by which all of them together are meant; rename it",
+    )
     table["seed"] = _seeds(table["seed"])
-    table["score"] = _numbers(table, "score", name)
     size = table["score"].abs()
-    wrong = np.isfinite(size) & (size > LARGEST)
-    if wrong.any():
-        raise RlbenchError(f"{name} has a score in row {_row(wrong)} that is too large to compute with.")
+    _refuse(table, np.isfinite(size) & (size > LARGEST), "a score", " that is too large to compute with")
     largest = size[np.isfinite(size)].groupby(table["environment"]).transform("max")
-    if ((largest > 0) & (largest < 1 / LARGEST)).any():
-        raise RlbenchError(f"{name} has scores that are all too small to compute with; write them in another unit.")
+    small = (largest > 0) & (largest < 1 / LARGEST)
+    if small.any():
+        raise RlbenchError(
+            f"{table['file'].iloc[int(np.argmax(small))]} has scores that are all too small to compute with; write "
+            "them in another unit."
+        )
     if "step" in table:
-        table["step"] = _numbers(table, "step", name)
         wrong = ~((table["step"] >= 0) & (table["step"] <= LARGEST))
-        if wrong.any():
-            raise RlbenchError(f"{name} has a step in row {_row(wrong)} that is missing, negative or not finite.")
-    twice = table["score"].notna() & table.duplicated(keys, keep=False)
-    if "step" in table:
+        _refuse(table, wrong, "a step", " that is missing, negative or not finite")
+        twice = table["score"].notna() & table.duplicated(keys, keep=False)
         if twice.any():
             notes.append(
                 f"{twice.sum():,} of {len(table):,} rows share run and step with others: their mean is a point."
             )
             table = table.groupby(keys)["score"].mean().reset_index()
-    elif table.duplicated(keys).any():
-        first = table[table.duplicated(keys)].iloc[0]
+    elif (twice := table.duplicated(keys)).any():
+        first = table[twice].iloc[0]
         what = ", ".join(f"{key} {first[key]}" for key in keys)
-        raise RlbenchError(f"{name} has more than one row for {what}. For learning curves, add a column 'step'.")
-    return table.sort_values([*keys, "score"], ignore_index=True)
+        raise RlbenchError(
+            f"{first['file']} has more than one row for {what}. For learning curves, say which column counts the "
+            "steps, as in --columns step=COLUMN."
+        )
+    return table[[*keys, "score"]].sort_values([*keys, "score"], ignore_index=True)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """Open a regular file; a pipe or a device is not waited for."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    status = os.fstat(handle)
-    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    if not stat.S_ISREG(status.st_mode):
-        raise RlbenchError(f"{path} is no regular file, and a table of runs is read from nothing else.")
-    raise RlbenchError(
-        f"{path} has {status.st_size / 2**30:.1f} GiB, and a table of runs may have {LARGEST_FILE / 2**30:g}: leave "
-        "out columns that are not needed, or points of the curves."
-    )
-
-
-def _names(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
-    """Return a column as names, each a line that can be shown, just as they are written."""
-    names = _texts(table[column])
-    if (names == "").any():
-        raise RlbenchError(f"{name} has no {column} in row {_row(names == '')}.")
-    wrong = ~names.isin([one for one in names.unique() if is_label(one)])
+def _refuse(table: pd.DataFrame, wrong: pd.Series[bool], what: str, why: str = "") -> None:
+    """Raise RlbenchError for the first row that is wrong, if there is one."""
     if wrong.any():
-        shown = brief(names[wrong].iloc[0])
-        raise RlbenchError(f"{name} has {shown} as {column} in row {_row(wrong)}, which is no line that can be shown.")
-    return names
-
-
-def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
-    """Return a column as numbers, NaN where nothing stands."""
-    cells = table[column]
-    if pd.api.types.is_any_real_numeric_dtype(cells):
-        return pd.Series(cells.to_numpy(np.float64, na_value=np.nan), table.index)
-    texts = _texts(cells).str.lower()
-    known = texts.mask(texts.isin(_EMPTY), "nan").replace({"true": "1", "false": "0"})
-    numbers = np.empty(len(known))
-    for row, text in enumerate(known):
-        try:
-            numbers[row] = float(text)
-        except ValueError as problem:
-            cell = brief(cells.iloc[row])
-            raise RlbenchError(f"{name} has {cell} as {column} in row {row + 2}, which is no number.") from problem
-    return pd.Series(numbers, table.index)
-
-
-def _texts(cells: pd.Series[Any]) -> pd.Series[str]:
-    """Return cells as they are written, empty where there is none."""
-    return cells.astype(object).map(str).str.strip().mask(cells.isna(), "")
-
-
-def _row(wrong: pd.Series[bool]) -> int:
-    """Return the number of the first row that is wrong, as an editor counts lines below a header."""
-    return int(np.flatnonzero(wrong.to_numpy())[0]) + 2
+        first = table.iloc[int(np.argmax(wrong.to_numpy()))]
+        raise RlbenchError(f"{first['file']} has {what} in row {first['row']}{why}.")
 
 
 def _seeds(names: pd.Series[str]) -> pd.Series[int]:
@@ -494,6 +361,22 @@ def _lines(points: pd.DataFrame) -> dict[str, Line]:
     """Return the steps and the values of every curve, by cell."""
     steps, values = (points[name].to_numpy(np.float64) for name in ("step", "return"))
     return {str(cell): (steps[rows], values[rows]) for cell, rows in points.groupby("cell").indices.items()}
+
+
+def _copies(runs: pd.DataFrame, lines: Mapping[str, Line]) -> list[str]:
+    """Say which runs of an algorithm are the same in every point, of several that differ: these are no two runs."""
+    alike: dict[tuple[str, str, bytes], list[int]] = {}
+    for run in runs.to_dict("records"):
+        steps, values = lines.get(run["cell"], (np.empty(0), np.empty(0)))
+        if steps.size >= _TELLING and np.ptp(values) > 0:
+            curve = steps.tobytes() + values.tobytes()
+            alike.setdefault((run["environment"], run["algorithm"], curve), []).append(run["seed"])
+    return [
+        f"On {environment}, the runs of {algorithm} with seeds {', '.join(map(str, seeds))} are equal in every point; "
+        "copies of a run are no further runs."
+        for (environment, algorithm, _), seeds in alike.items()
+        if len(seeds) > 1
+    ]
 
 
 def _common_steps(environment: str, arms: Sequence[str], curves: Sequence[Array]) -> tuple[Array, list[str]]:

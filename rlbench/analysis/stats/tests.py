@@ -5,7 +5,7 @@ together, the arms they connect are exchangeable within each environment, so run
 once: comparisons that share an arm keep their dependence. Each environment is a stratum: runs never leave it.
 
 Paired or not. Runs of one seed share the streams of the environment, of the initial weights, of the action noise and
-of the minibatch permutations (`rlbench.training.noise`), whatever the algorithm: that makes pairing by seed real
+of the minibatch permutations (`rlbench.training.state`), whatever the algorithm: that makes pairing by seed real
 here, and it is not real between runs trained elsewhere with seeds that merely have the same number. How much it is
 worth is another matter: two different algorithms take different actions after the first update, their runs drift
 apart, and with little correlation a paired test loses half of its degrees of freedom for nothing. So tests are
