@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlbench.algorithm import Algorithm
+    from rlbench.algorithm import Algorithm, Peer
     from rlbench.api import compare, run
     from rlbench.claims import Claim, Published
     from rlbench.data import Estimates, Params, Problem, Samples, Stats, Trajectory
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _HOMES = {
     name: home
     for home, names in {
-        "algorithm": ("Algorithm", "hyper", "static"),
+        "algorithm": ("Algorithm", "Peer"),
+        "fields": ("hyper", "static"),
         "api": ("compare", "run"),
         "claims": ("Claim", "Published"),
         "data": ("Estimates", "Params", "Problem", "Samples", "Stats", "Trajectory"),
@@ -49,6 +50,7 @@ __all__ = [
     "Experiment",
     "Measurement",
     "Params",
+    "Peer",
     "Policy",
     "Problem",
     "Published",

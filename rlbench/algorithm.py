@@ -17,7 +17,8 @@ hyper-parameter a float or `[..., 1]`; return one number per sample, `[..., B]`.
 in training `...` is `[R]`, the replicas that train together. The same code serves both.
 
 Override points, weakest first: `surrogate` < `adapt` < `advantages` < `improve`; and `network`, for another network.
-State is returned, never mutated: an adaptive coefficient is a `hyper` field that `adapt` replaces.
+An algorithm that another library trains is a `Peer`. State is returned, never mutated: an adaptive coefficient is a
+`hyper` field that `adapt` replaces.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # torch takes a second and a half to import, and a wrong argu
 __all__ = [
     "Algorithm",
     "Field",
+    "Peer",
     "configure",
     "fields_of",
     "hyper",
@@ -63,6 +65,8 @@ class Algorithm:
     name: ClassVar[str] = ""
     is_policy_gradient: ClassVar[bool] = True
     """Whether the surrogate's gradient at ratio 1 is the policy gradient; a deliberate exception says False."""
+    foreign: ClassVar[bool] = False
+    """Whether only the fields that the class itself declares are its own: those of a `Peer`."""
     learns: ClassVar[bool] = True
     """Whether training improves the policy; a deliberate exception says False."""
 
@@ -111,7 +115,8 @@ class Algorithm:
             own = declared.get(field.name)
             if own and own.is_hyper and field.type in (int, bool, "int", "bool"):
                 raise TypeError(f"{cls.__name__}.{field.name} is no float: declare it by static(...)")
-            if bare or field.name not in declared:
+            hidden = cls.foreign and field.name in fields_of(Algorithm)
+            if bare or not (hidden or field.name in declared):
                 how = f"{field.name}: TYPE = hyper(...) or static(...)"
                 raise TypeError(f"{cls.__name__}.{field.name} is a field: declare it by {how}")
 
@@ -170,6 +175,11 @@ class Algorithm:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # a dataclass since subclassing
 
     @property
+    def copies(self) -> int:
+        """Environment copies of one run."""
+        return self.num_envs
+
+    @property
     def samples_per_update(self) -> int:
         """Environment steps of one rollout, all copies together."""
         return self.horizon * self.num_envs
@@ -182,6 +192,37 @@ class Algorithm:
 
 
 dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(Algorithm)
+
+
+class Peer(Algorithm):
+    """An algorithm that another library trains, one run at a time, beside which others are compared.
+
+    It declares its fields under the names that the library has for them, and has none of `Algorithm`'s; those called
+    `n_envs` and `n_steps`, if it has them, are environment copies and steps of each in one rollout. No formula of
+    `Algorithm`'s is used. `package` is the library's name where it is installed from.
+    """
+
+    foreign = True
+    is_policy_gradient = False
+    package: ClassVar[str] = ""
+
+    def train(self, environments: Sequence[Any], steps: int, seed: int) -> None:
+        """Train one run on `copies` environments of Gymnasium's interface, for `steps` of all of them together.
+
+        They record their episodes, are reset to the seeds that all algorithms of the run's seed have, whatever seed
+        they are given, and raise an exception, which must pass, when a step is asked for that the budget does not have.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define train(self, environments, steps, seed)")
+
+    @property
+    def copies(self) -> int:
+        """Environment copies of one run."""
+        return getattr(self, "n_envs", 1)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Environment steps of one rollout, all copies together."""
+        return self.copies * getattr(self, "n_steps", 1)
 
 
 def pack_key(algorithm: Algorithm) -> Hashable:
@@ -223,6 +264,17 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
             raise RlbenchError(f"{where}: {cls.name} has no field {brief(name)}.{hint_at(name, known)}")
         parsed[name] = known[name].parse(value, where)
     algorithm = cls(**parsed)
+    if not cls.foreign:
+        _check_minibatches(algorithm, where)
+    try:
+        algorithm.validate()
+    except ValueError as error:
+        raise RlbenchError(f"{where}: {error}") from error
+    return algorithm
+
+
+def _check_minibatches(algorithm: Algorithm, where: str) -> None:
+    """Raise RlbenchError where a rollout has no equal parts, or parts of one sample that is standardised."""
     samples = algorithm.samples_per_update
     if samples % algorithm.minibatches:
         raise RlbenchError(
@@ -235,11 +287,6 @@ def configure(cls: type[A], overrides: Mapping[str, Any], where: str) -> A:
             f"{where}: the advantage of a single sample is 0 once it is standardised, so that nothing would be learnt; "
             "set normalize_advantage to none, or take more samples per minibatch."
         )
-    try:
-        algorithm.validate()
-    except ValueError as error:
-        raise RlbenchError(f"{where}: {error}") from error
-    return algorithm
 
 
 def settings(algorithm: Algorithm) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Hyper-parameters as dataclass fields: declaring, listing and checking them."""
 
 import dataclasses
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -90,11 +91,12 @@ def static(
 
 
 def fields_of(cls: type) -> dict[str, Field]:
-    """Return the hyper-parameters of an `Algorithm` by name, the base class's first."""
+    """Return the hyper-parameters of an `Algorithm` by name, the base class's first; of a `Peer` those it declares."""
+    own = {name for base in cls.__mro__ if getattr(base, "foreign", False) for name in inspect.get_annotations(base)}
     return {
         field.name: Field(name=field.name, default=field.default, **field.metadata[_KEY])
         for field in dataclasses.fields(cls)
-        if _KEY in field.metadata
+        if _KEY in field.metadata and (not getattr(cls, "foreign", False) or field.name in own)
     }
 
 
@@ -174,6 +176,8 @@ def hint_at(name: str, known: Mapping[str, Field]) -> str:
         return f" It is no field, but an option of the command: --{_OPTIONS[name]}."
     if _CALLED.get(name) in known:
         return f" It is called {_CALLED[name]!r} here."
+    if other := next((other for other in _ELSEWHERE.get(name, "").split() if other in known), None):
+        return f" It is called {other!r} here."
     return nearest(name, list(known))
 
 

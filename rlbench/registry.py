@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, Peer
 from rlbench.errors import RlbenchError, nearest
 from rlbench.fields import hyper, static
 from rlbench.userfiles import forget, import_file, source_of
@@ -113,7 +113,13 @@ def _sketches(files: tuple[str, ...]) -> Mapping[str, type[Algorithm]] | None:
 
 
 def _sketched(statements: list[tuple[ast.stmt, str]]) -> dict[str, type[Algorithm]]:
-    scope: dict[str, Any] = {"Algorithm": Algorithm, "hyper": hyper, "static": static, "__name__": __name__}
+    scope: dict[str, Any] = {
+        "Algorithm": Algorithm,
+        "Peer": Peer,
+        "hyper": hyper,
+        "static": static,
+        "__name__": __name__,
+    }
     scope["__builtins__"] = {"float": float, "__build_class__": builtins.__build_class__}
     classes = [(node, file) for node, file in statements if isinstance(node, ast.ClassDef)]
     while classes:
@@ -206,7 +212,7 @@ def is_own(cls: type) -> bool:
 
 
 def _hash_source(cls: type[Algorithm]) -> str:
-    bases = [base for base in cls.__mro__ if base not in (Algorithm, object)]
+    bases = [base for base in cls.__mro__ if base not in (Algorithm, Peer, object)]
     text = "".join(base.__qualname__ + source_of(base) for base in bases)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -68,7 +68,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("ppo", "Did you mean 'ppo-adaptive', 'ppo-clip' or 'ppo-penalty'?"),
+        ("ppo", "Did you mean 'ppo-adaptive', 'ppo-clip', 'ppo-penalty' or 'sb3-ppo'?"),
         ("a2c", "That is actor-critic with epochs=1 and minibatches=1"),
         ("vpg", "That is reinforce"),
         ("pg", "That is reinforce"),

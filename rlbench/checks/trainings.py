@@ -34,7 +34,8 @@ def _check_repeats(algorithm: Algorithm) -> None:
     require(_same(first, second), "Two trainings with one seed differ: draw no random numbers in the algorithm.")
 
 
-def _check_packs(algorithm: Algorithm) -> None:
+def check_packs(algorithm: Algorithm) -> None:
+    """Raise Broken where a run depends on what it trains with."""
     alone = _train(algorithm, "CartPole-v1", 2, [3])[0]
     packed = _train(algorithm, "CartPole-v1", 2, [7, 3, 5])[1]
     require(
@@ -86,7 +87,7 @@ def _check_learns(algorithm: Algorithm) -> None:
 
 CHECKS = {
     "one seed, one result": _check_repeats,
-    "alone equals in a pack": _check_packs,
+    "alone equals in a pack": check_packs,
     "solves a probe environment": _check_learns,
 }
 """The checks by name, in the order in which they are made."""

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from rlbench import registry
-from rlbench.algorithm import Algorithm, configure, identifying, pack_key, settings
+from rlbench.algorithm import Algorithm, Peer, configure, identifying, pack_key, settings
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import fields_of, sweep, written
 from rlbench.records import MEASURED, Environment, Evaluation, RunRecord, Table, empty_episodes
@@ -240,6 +240,8 @@ def resolve(
         raise RlbenchError(f"{experiment.where}: two arms are called {brief(repeated[0])}; give one of them a label.")
     _refuse_equal(experiment, arms)
     for arm in arms:
+        if experiment.evaluation and isinstance(arm.algorithm, Peer):
+            raise RlbenchError(f"{experiment.where}: {arm.label} trains in a library of its own, without evaluations.")
         for environment in experiment.environments:
             _check_budget(experiment, arm, environment.label, experiment.budget(environment))
     baseline = _baseline(experiment, arms)
@@ -323,11 +325,11 @@ def _check_budget(experiment: Experiment, arm: ResolvedArm, environment: str, st
     """Budgets are exact: a whole number of steps per environment copy, and at least one rollout."""
     algorithm = arm.algorithm
     assert algorithm is not None
-    copies, rollout = algorithm.num_envs, algorithm.samples_per_update
+    copies, rollout = algorithm.copies, algorithm.samples_per_update
     where = f"{experiment.where}, arm {brief(arm.label)} on {environment}"
     if steps < rollout:
         raise RlbenchError(
-            f"{where}: {steps} steps are less than one rollout of horizon {algorithm.horizon} x "
+            f"{where}: {steps} steps are less than one rollout of horizon {rollout // copies} x "
             f"num_envs {copies}; the least is {rollout}."
         )
     if steps % copies:

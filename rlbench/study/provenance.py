@@ -16,6 +16,8 @@ from rlbench.study.executors.worker import ONE_THREAD
 from rlbench.training import processor
 from rlbench.training.checkpoints import PACKAGES, source, version_of
 
+_PEERS = ("stable-baselines3", "sb3-contrib")  # whose runs others are compared with
+
 
 def provenance(workers: int) -> dict[str, Any]:
     """Return the part of a manifest that is equal for all runs of one command."""
@@ -33,7 +35,8 @@ def provenance(workers: int) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages that decide a run's numbers; None: not installed."""
-    return {"python": platform.python_version()} | {name: version_of(name) for name in ("rlbench", *PACKAGES)}
+    peers = {name: version for name in _PEERS if (version := version_of(name))}
+    return {"python": platform.python_version()} | {name: version_of(name) for name in ("rlbench", *PACKAGES)} | peers
 
 
 def machine() -> dict[str, Any]:
@@ -71,7 +74,11 @@ def installed() -> dict[str, str]:
 def differences(expected: dict[str, str]) -> str:
     """Return in one sentence in what this machine's packages differ from those of the process that asks, or ""."""
     here = installed()
-    other = [f"{name} {here[name]} instead of {version}" for name, version in expected.items() if here[name] != version]
+    other = [
+        f"{name} {here.get(name)} instead of {version}"
+        for name, version in expected.items()
+        if here.get(name) != version
+    ]
     if not other:
         return ""
     return f"Node {socket.gethostname()} has {', '.join(other)}; install the same versions on every node."

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rlbench.algorithm import settings
+from rlbench.algorithm import Peer, settings
 from rlbench.fields import fields_of
 from rlbench.files import read_json, write
 from rlbench.records import RunRecord
@@ -63,6 +63,8 @@ class Costs:
 
     def largest(self, cell: Cell, room: float) -> int:
         """Return how many such runs a pack holds at most: as many as are best, and fit into `room` bytes."""
+        if isinstance(cell.algorithm, Peer):
+            return 1
         observations = self._observations.get(cell.environment.label, _OBSERVATIONS)
         needed = limits.replica_bytes(cell.algorithm, observations, cell.steps)
         known = self._known.get(self.kind(cell), {}).items()

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from rlbench.algorithm import Algorithm
+from rlbench.algorithm import Algorithm, Peer
 from rlbench.errors import RlbenchError
 from rlbench.functional.torch_networks import ModuleError
 from rlbench.records import Environment, Evaluation, Progress, RunRecord
 from rlbench.training import BLOCK
 from rlbench.training.checkpoints import AT_END, Checkpoints, Resumption
 from rlbench.training.engines import Training, engine_of, resolve
+from rlbench.training.peers import train_peer
 
 __all__ = ["Training", "blocks", "train"]
 
@@ -43,6 +44,8 @@ def train(
     The built-in network trains on the CPU with its derivatives written out and compiled; an algorithm with a `network`
     of its own, and everything on another `device` ("cpu", "cuda" or "cuda:1"), trains by autograd.
 
+    A `Peer` trains in its own library, on the CPU, without checkpoints and evaluations, one run after the other.
+
     With an `evaluation` every policy is evaluated on its way (`rlbench.training.evaluation`), which changes nothing
     else of the records; with `snapshots` their policies are kept as they were at each evaluation, too.
 
@@ -53,9 +56,9 @@ def train(
     no multiple of `num_envs`, if the device is not there, or if the algorithm's network cannot be trained.
     """
     first = algorithms[0]
-    if steps % first.num_envs or steps < first.samples_per_update:
+    if steps % first.copies or steps < first.samples_per_update:
         raise RlbenchError(
-            f"{first.name} on {environment.label}: steps={steps} must be a multiple of num_envs={first.num_envs} and "
+            f"{first.name} on {environment.label}: steps={steps} must be a multiple of num_envs={first.copies} and "
             f"at least one rollout of {first.samples_per_update} steps."
         )
     device = resolve(device)
@@ -65,6 +68,10 @@ def train(
     try:
         # A replica that diverges overflows on its way; it is detected and recorded, so numpy need not warn.
         with threadpool_limits(1), np.errstate(all="ignore"):
+            peers = [algorithm for algorithm in algorithms if isinstance(algorithm, Peer)]
+            if peers:
+                runs = zip(peers, seeds, strict=True)
+                return [train_peer(peer, environment, steps, seed, on_progress) for peer, seed in runs]
             how = {"evaluation": evaluation, "snapshots": snapshots}
             return _train_in_blocks(algorithms, environment, steps, seeds, device, resumption, on_progress, how)
     except ModuleError as error:

@@ -10,6 +10,8 @@ from rlbench.checks import check_algorithm
 
 @pytest.mark.parametrize("name", registry.names())
 def test_keeps_the_contract(name: str) -> None:
-    results = list(check_algorithm(registry.load(name)))
-    assert len(results) == 11
+    if (cls := registry.load(name)).foreign:
+        pytest.importorskip("sb3_contrib")
+    results = list(check_algorithm(cls))
+    assert len(results) == (3 if cls.foreign else 11)
     assert [(result.name, result.message) for result in results if not result.passed] == []
