@@ -36,10 +36,10 @@ from rlbench.files import (
     read_json,
     write,
 )
+from rlbench.store import Planned
 from rlbench.store.entry import canonical
 from rlbench.store.leases import Holder
 from rlbench.store.runs import STORE, Store
-from rlbench.store.tables import Planned
 
 FILE = "experiment.json"
 REGISTER = "claims.json"
