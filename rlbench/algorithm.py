@@ -81,6 +81,8 @@ class Algorithm:
     target_kl: float = hyper(float("inf"), low=0.0, doc="stop an update once its KL passes 1.5 x this; inf: never")
     initial_log_std: float = hyper(0.0, doc="log standard deviation of a Gaussian policy at the start")
 
+    value_lr_factor: float = hyper(1.0, low=0.0, late=True, doc="step size of a separate value network over lr")
+
     horizon: int = static(2048, low=1, doc="steps per environment copy in one rollout")
     num_envs: int = static(1, low=1, doc="environment copies of one run")
     epochs: int = static(10, low=1, doc="passes over a rollout")
@@ -97,6 +99,12 @@ class Algorithm:
     )
     normalize_observation: bool = static(False, doc="standardise observations by running statistics")
     normalize_reward: bool = static(False, doc="divide rewards by the running deviation of the discounted return")
+    optimizer: str = static(
+        "adam",
+        choices=("adam", "rmsprop", "sgd"),
+        late=True,
+        doc="rmsprop is TensorFlow's; adam_eps is its epsilon, too",
+    )
     squash: bool = static(False, late=True, doc="squash real actions to their bounds by tanh instead of cutting them")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

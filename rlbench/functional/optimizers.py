@@ -1,4 +1,7 @@
-"""Optimisation of flat parameters `[R, P]`: Adam, compiled and in torch on any device, and what solves for a step.
+"""Optimisation of flat parameters `[R, P]`: Adam, RMSProp and plain steps, compiled and in torch on any device.
+
+And what solves for a step. RMSProp is TensorFlow's, which actor-critics were published with: the mean of squares begins
+at 1, its decay is 0.99, and epsilon stands below the root.
 
 Every coefficient may differ per replica, and an answer per replica is `[R, 1]`.
 
@@ -16,7 +19,9 @@ import torch
 
 from rlbench.functional.compiled import Array, helper, kernel
 
+RULES = ("adam", "rmsprop", "sgd")
 _BETAS = (0.9, 0.999)
+_DECAY = 0.99  # of RMSProp's mean of squares
 
 
 @dataclass(eq=False)
@@ -24,7 +29,7 @@ class AdamState:
     """Scaled moments `[R, P]` and the number of steps taken `[R, 2]`: of the parameters before `split` and after.
 
     `first` is the mean of gradients over 1 - beta1, `second` that of their squares over 1 - beta2: two operations less
-    a step than the moments themselves.
+    a step than the moments themselves. RMSProp keeps in `second` the mean of squares itself.
     """
 
     first: Array
@@ -43,26 +48,28 @@ class AdamState:
         )
 
 
-def adam(
+def descend(
     params: Array,
     grad: Array,
     state: AdamState,
     *,
+    rule: str = "adam",
     lr: Array,
+    value_lr: Array | None = None,
     eps: Array,
     max_norm: Array | None = None,
     active: Array | None = None,
     parts: tuple[bool, bool] = (True, True),
 ) -> None:
-    """Take one descent step along `grad` in place (Kingma and Ba 2015, algorithm 1).
+    """Take one descent step along `grad` in place, by default Adam's (Kingma and Ba 2015, algorithm 1).
 
-    `lr`, `eps` and `max_norm` are `[R, 1]`; the norm of a replica's whole gradient is clipped to `max_norm`.
-    Replicas outside `active` `[R]`, and the part of the parameters that `parts` leaves out, keep parameters and state
-    to the bit.
+    `lr`, `value_lr`, `eps` and `max_norm` are `[R, 1]`; `value_lr` is the step size of the second part of the
+    parameters, `lr` if None. The norm of a replica's whole gradient is clipped to `max_norm`. Replicas outside `active`
+    `[R]`, and the part of the parameters that `parts` leaves out, keep parameters and state to the bit.
     """
-    _adam(
-        params, grad, state.first, state.second, state.steps, state.split,
-        lr.reshape(-1), eps.reshape(-1),
+    _descend(
+        params, grad, state.first, state.second, state.steps, state.split, RULES.index(rule),
+        lr.reshape(-1), (lr if value_lr is None else value_lr).reshape(-1), eps.reshape(-1),
         np.full(len(params), np.float32(np.inf)) if max_norm is None else max_norm.reshape(-1),
         np.ones(len(params), np.bool_) if active is None else active,
         *parts, *_BETAS,
@@ -82,15 +89,27 @@ def _move(
         params[i] -= rate * (mean / (np.sqrt(square) + small))
 
 
+@helper
+def _move_by_squares(params: Array, grad: Array, second: Array, factor: Any, rate: Any, eps: Any, decay: Any) -> None:
+    """One replica's step of RMSProp."""
+    for i in range(len(params)):
+        clipped = grad[i] * factor
+        square = second[i] * decay + (np.float32(1) - decay) * (clipped * clipped)
+        second[i] = square
+        params[i] -= rate * (clipped / np.sqrt(square + eps))
+
+
 @kernel
-def _adam(
+def _descend(
     params: Array,
     grad: Array,
     first: Array,
     second: Array,
     steps: Array,
     split: int,
+    rule: int,
     lr: Array,
+    value_lr: Array,
     eps: Array,
     max_norm: Array,
     active: Array,
@@ -113,11 +132,29 @@ def _adam(
             if not (before if part == 0 else after):
                 continue
             steps[r, part] += 1
+            size = lr[r] if part == 0 else value_lr[r]
+            low, high = (0, split) if part == 0 else (split, params.shape[1])
+            if rule == 1:
+                if steps[r, part] == 1:
+                    second[r, low:high] = np.float32(1)
+                _move_by_squares(
+                    params[r, low:high],
+                    grad[r, low:high],
+                    second[r, low:high],
+                    factor,
+                    size,
+                    eps[r],
+                    np.float32(_DECAY),
+                )
+                continue
+            if rule == 2:
+                for i in range(low, high):
+                    params[r, i] -= size * (grad[r, i] * factor)
+                continue
             c1, c2 = 1 - beta1 ** steps[r, part], 1 - beta2 ** steps[r, part]  # bias corrections
             # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
             stretch = np.sqrt(c2 / (1 - beta2))
-            rate, small = np.float32(lr[r] * stretch * (1 - beta1) / c1), np.float32(eps[r] * stretch)
-            low, high = (0, split) if part == 0 else (split, params.shape[1])
+            rate, small = np.float32(size * stretch * (1 - beta1) / c1), np.float32(eps[r] * stretch)
             _move(
                 params[r, low:high], grad[r, low:high], first[r, low:high], second[r, low:high],
                 factor, rate, small, b1, b2,
@@ -153,42 +190,54 @@ class TensorAdamState:
         return cls(torch.zeros_like(params), torch.zeros_like(params), ones, ones.clone(), split)
 
 
-def adam_(
+def descend_(
     params: torch.Tensor,
     grad: torch.Tensor,
     state: TensorAdamState,
     *,
+    rule: str = "adam",
     lr: torch.Tensor,
+    value_lr: torch.Tensor | None = None,
     eps: torch.Tensor,
     active: torch.Tensor,
     parts: tuple[bool, bool] = (True, True),
 ) -> None:
-    """Take one descent step in place (Kingma and Ba 2015, algorithm 1).
+    """Do what `descend` does, without clipping.
 
-    `lr` and `eps` are `[R, 1]`, `active` is bool `[R]`. Replicas outside `active`, and the part of the parameters
-    that `parts` leaves out, keep parameters and state to the bit.
+    `lr`, `value_lr` and `eps` are `[R, 1]`, `active` is bool `[R]`. Replicas outside `active`, and the part of the
+    parameters that `parts` leaves out, keep parameters and state to the bit.
     """
     going = active[:, None]
     for k, part in enumerate((slice(0, state.split), slice(state.split, None))):
         if not parts[k]:
             continue
+        begins, size = state.decay1[:, k : k + 1] == 1, lr if k == 0 or value_lr is None else value_lr
         for decay, beta in zip((state.decay1, state.decay2), _BETAS, strict=True):
             column = decay[:, k : k + 1]
             column.copy_(torch.where(going, column * beta, column))
         c1, c2 = 1 - state.decay1[:, k : k + 1], 1 - state.decay2[:, k : k + 1]  # bias corrections
         first, second, used = state.first[:, part], state.second[:, part], grad[:, part]
+        if rule == "sgd":
+            params[:, part] = torch.where(going, params[:, part] - used * size, params[:, part])
+            continue
+        if rule == "rmsprop":
+            square = torch.where(begins, 1.0, second) * _DECAY + (1 - _DECAY) * used * used
+            moved = params[:, part] - size * (used / (square + eps).sqrt())
+            for old, new in ((params[:, part], moved), (second, square)):
+                old.copy_(torch.where(going, new, old))
+            continue
         new_first, new_second = first * _BETAS[0] + used, second * _BETAS[1] + used * used
         # lr (m / c1) / (sqrt(v / c2) + eps), with m = (1 - beta1) first and v = (1 - beta2) second.
         scale = (c2 / (1 - _BETAS[1])).sqrt()
         ratio = new_first / (new_second.sqrt() + (eps * scale).to(grad.dtype))
-        moved = params[:, part] - ratio * (lr * scale * (1 - _BETAS[0]) / c1).to(grad.dtype)
+        moved = params[:, part] - ratio * (size * scale * (1 - _BETAS[0]) / c1).to(grad.dtype)
         for old, new in ((params[:, part], moved), (first, new_first), (second, new_second)):
             old.copy_(torch.where(going, new, old))
 
 
 def clip_by_norm_(grad: torch.Tensor, max_norm: torch.Tensor) -> None:
     """Scale each replica's gradient `[R, P]` in place so that its norm is at most `max_norm` `[R, 1]`."""
-    # The small number is torch.nn.utils.clip_grad_norm_'s. A norm that overflows goes on as NaN, as in `adam`.
+    # The small number is torch.nn.utils.clip_grad_norm_'s. A norm that overflows goes on as NaN, as in `descend`.
     size = norm(grad)
     grad *= torch.where(size.isinf(), torch.nan, (max_norm / (size + 1e-6)).clamp(max=1))
 

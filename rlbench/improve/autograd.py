@@ -6,7 +6,7 @@ import torch
 
 from rlbench.data import HeadTerms, Params, Samples
 from rlbench.functional.compiled import Array
-from rlbench.functional.optimizers import adam_, clip_by_norm_, norm
+from rlbench.functional.optimizers import clip_by_norm_, descend_, norm
 from rlbench.functional.returns import clipped_value_loss, standardise, weighted_mean
 from rlbench.functional.torch_networks import head_fisher
 from rlbench.improve.diagnostics import TensorMeter, measure_tensors
@@ -79,7 +79,9 @@ class AutogradProblem(BaseProblem):
     ) -> Params:
         parts = self._network.parts(policy=policy, value=value)
         clip_by_norm_(grad, self._max_norm)
-        adam_(params, grad, self._optimizer, lr=-self._lr, eps=self._eps, active=active, parts=parts)
+        rates = {"lr": -self._lr, "value_lr": -self._value_lr}
+        rule = self.algorithm.optimizer
+        descend_(params, grad, self._optimizer, rule=rule, **rates, eps=self._eps, active=active, parts=parts)
         return params
 
     def _surrogate(self, x: Samples) -> Tensor:

@@ -15,7 +15,7 @@ from rlbench.data import Params, Samples
 from rlbench.functional.compiled import Array
 from rlbench.functional.distributions import Family
 from rlbench.functional.likelihoods import Likelihood
-from rlbench.functional.optimizers import adam, norms
+from rlbench.functional.optimizers import descend, norms
 from rlbench.functional.returns import value_loss, weighted_mean
 from rlbench.improve.diagnostics import Meter, measure_arrays
 from rlbench.improve.minibatches import BaseProblem, Batch, standardise_, take
@@ -144,9 +144,9 @@ class CompiledProblem(BaseProblem):
         return product
 
     def ascend(self, params: Params, grad: Params, active: Array, *, policy: bool = True, value: bool = True) -> Params:
-        adam(
-            params.numpy(), grad.numpy(), self._optimizer,
-            lr=-self._lr, eps=self._eps, max_norm=self._max_norm, active=active,
+        descend(
+            params.numpy(), grad.numpy(), self._optimizer, rule=self.algorithm.optimizer,
+            lr=-self._lr, value_lr=-self._value_lr, eps=self._eps, max_norm=self._max_norm, active=active,
             parts=(True, True) if self._network.shared else (policy, value),
         )  # fmt: skip
         return params

@@ -95,6 +95,7 @@ class BaseProblem(Problem):
         self.band = self._column(algorithm.band)[:, 0]
         self._network, self._family, self._optimizer = network, family, optimizer
         self._lr, self._permute = self._own(torch.as_tensor(lr)), permute
+        self._value_lr = self._lr * self._column(algorithm.value_lr_factor)
         self._eps, self._max_norm = self._column(algorithm.adam_eps), self._column(algorithm.max_grad_norm)
         self._entropy_coef, self._value_coef = self._column(algorithm.entropy_coef), self._column(algorithm.value_coef)
         self._value_clip = self._column(algorithm.value_clip)

@@ -1,4 +1,4 @@
-"""Adam in torch takes the steps of Adam in numpy, and of torch's own, for every replica by itself."""
+"""What descends in torch takes the steps of what does in numpy, and of torch's own, for every replica by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlbench.functional.optimizers import AdamState, TensorAdamState, adam, adam_, clip_by_norm_
+from rlbench.functional.optimizers import RULES, AdamState, TensorAdamState, clip_by_norm_, descend, descend_
 
 REPLICAS, SIZE, SPLIT = 3, 10, 6
 
@@ -15,7 +15,8 @@ def column(*values: float) -> torch.Tensor:
     return torch.tensor(values)[:, None]
 
 
-def test_steps_are_those_of_numpys_version_whatever_takes_part() -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_are_those_of_numpys_version_whatever_takes_part(rule: str) -> None:
     rng = np.random.default_rng(0)
     ours = torch.from_numpy(rng.standard_normal((REPLICAS, SIZE)).astype(np.float32))
     theirs = ours.numpy().copy()
@@ -26,8 +27,15 @@ def test_steps_are_those_of_numpys_version_whatever_takes_part() -> None:
         active = rng.random(REPLICAS) < 0.7
         parts = [(True, True), (True, False), (False, True)][step % 3]
         before = ours.clone()
-        adam_(ours, torch.from_numpy(grad), state, lr=lr, eps=eps, active=torch.from_numpy(active), parts=parts)
-        adam(theirs, grad.copy(), other, lr=lr.numpy(), eps=eps.numpy(), active=active, parts=parts)
+        taking = torch.from_numpy(active)
+        descend_(
+            ours, torch.from_numpy(grad), state,
+            rule=rule, lr=lr, value_lr=3 * lr, eps=eps, active=taking, parts=parts,
+        )  # fmt: skip
+        descend(
+            theirs, grad.copy(), other,
+            rule=rule, lr=lr.numpy(), value_lr=3 * lr.numpy(), eps=eps.numpy(), active=active, parts=parts,
+        )  # fmt: skip
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
         assert torch.equal(ours[~torch.from_numpy(active)], before[~torch.from_numpy(active)])
         for k, part in enumerate((slice(0, SPLIT), slice(SPLIT, None))):
@@ -44,7 +52,7 @@ def test_steps_are_torchs_own() -> None:
     for _ in range(10):
         leaf.grad = torch.randn(SIZE, generator=generator)
         everyone = torch.ones(1, dtype=torch.bool)
-        adam_(params, leaf.grad[None].clone(), state, lr=column(1e-2), eps=column(1e-5), active=everyone)
+        descend_(params, leaf.grad[None].clone(), state, lr=column(1e-2), eps=column(1e-5), active=everyone)
         optimizer.step()
         torch.testing.assert_close(params[0], leaf.detach(), rtol=1e-5, atol=1e-7)
 
