@@ -62,10 +62,10 @@ def _unknown(name: str, known: Iterable[str], broken: str = "") -> RlbenchError:
 
 
 # What other libraries and papers call what rlbench has as a setting of one of its own.
-_A2C = "That is actor-critic with epochs=1 and minibatches=1 (`--set actor-critic.epochs=1`)."
 _PG = "That is reinforce; its baseline is none, mean, or value (`--set reinforce.baseline=mean`)."
 _ELSEWHERE = {
-    **dict.fromkeys(("a2c", "a3c", "ac"), _A2C),
+    **dict.fromkeys(("a3c", "ac"), "That is a2c; actor-critic is the same with PPO's epochs and minibatches."),
+    "dapo": "That is ppo-clip-higher.",
     **dict.fromkeys(("pg", "vpg", "policy-gradient", "vanilla-policy-gradient"), _PG),
     "ppo-kl": "That is ppo-penalty; `--set ppo-penalty.adaptive=true` lets its coefficient follow the KL divergence.",
     "ppo2": "That is ppo-clip; `--set ppo-clip.value_clip=0.2` clips the value as PPO2 does.",

@@ -61,15 +61,15 @@ def test_the_built_ins_come_through_the_entry_point() -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(RlbenchError, match=r"There is no algorithm 'ppo-clp'\. Did you mean 'ppo-clip'\?"):
         registry.load("ppo-clp")
-    with pytest.raises(RlbenchError, match="Known: actor-critic, "):
+    with pytest.raises(RlbenchError, match="Known: a2c, actor-critic, "):
         registry.load("zzzzzz")
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("ppo", "Did you mean 'ppo-adaptive', 'ppo-clip', 'ppo-penalty' or 'sb3-ppo'?"),
-        ("a2c", "That is actor-critic with epochs=1 and minibatches=1"),
+        ("ppo", "Did you mean 'ppo-adaptive', 'ppo-clip', 'ppo-clip-higher' or 'ppo-dual-clip'?"),
+        ("a3c", "That is a2c"),
         ("vpg", "That is reinforce"),
         ("pg", "That is reinforce"),
         ("ppo2", "That is ppo-clip"),

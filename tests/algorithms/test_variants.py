@@ -1,0 +1,114 @@
+"""The variants of PPO: by hand, and equal to what they vary where their own coefficient has no effect."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlbench import Environment, RlbenchError, Samples, registry
+from rlbench.algorithm import configure
+from rlbench.records import RunRecord
+from rlbench.training.trainer import train
+
+SamplesOf = Callable[[list[float], list[float]], Samples]
+RATIOS = [0.7, 1.0, 1.5, 0.7, 1.0, 1.5, 1.9]
+ADVANTAGES = [2.0, 2.0, 2.0, -2.0, -2.0, -2.0, -2.0]
+KLS = [-0.5 * (math.log(r) + math.log(2 - r)) for r in RATIOS]
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("ppo-dual-clip", {"dual": 1.2}, [1.4, 2.0, 2.4, -1.6, -2.0, -2.4, -2.4]),
+        ("ppo-clip-higher", {"clip": 0.1, "clip_high": 0.4}, [1.4, 2.0, 2.8, -1.8, -2.0, -3.0, -3.8]),
+        # Beyond 1.2 by 0.3, and below 0.8 by 0.1, a tenth of that is taken off.
+        ("ppo-rollback", {"rollback": 0.1}, [1.4, 2.0, 2.34, -1.62, -2.0, -3.0, -3.8]),
+        (
+            "truly-ppo",
+            {"delta": 0.05, "rollback": 2.0},
+            [1.4, 2.0, 3.0 - 2 * (KLS[2] - 0.05), -1.4, -2.0, -3.0, -3.8],
+        ),
+        ("spo", {"clip": 0.25}, [r * a - 2 * (r - 1) ** 2 / 0.5 for r, a in zip(RATIOS, ADVANTAGES, strict=True)]),
+        ("espo", {}, [r * a for r, a in zip(RATIOS, ADVANTAGES, strict=True)]),
+    ],
+)
+def test_surrogates(name: str, settings: dict[str, float], expected: list[float], samples_of: SamplesOf) -> None:
+    value = registry.load(name)(**settings).surrogate(samples_of(RATIOS, ADVANTAGES))
+    if name == "truly-ppo":  # of the first four the KL divergence is 0.047 or 0
+        assert max(KLS[0], KLS[3]) < 0.05 < KLS[2]
+    assert value.tolist() == pytest.approx(expected)
+
+
+def test_the_best_ratio_of_spo_is_epsilon_away(samples_of: SamplesOf) -> None:
+    for advantage, best in ((0.3, 1.2), (-5.0, 0.8)):
+        ratios = np.linspace(0.5, 1.5, 1001).tolist()
+        value = registry.load("spo")(clip=0.2).surrogate(samples_of(ratios, [advantage] * 1001))
+        assert ratios[int(value.argmax())] == pytest.approx(best)
+
+
+def run(name: str, **settings: Any) -> RunRecord:
+    small = {"horizon": 64, "num_envs": 2, "epochs": 3, "minibatches": 4, "hidden": (8,), "lr": 3e-3}
+    (record,) = train([configure(registry.load(name), small | settings, name)], Environment("CartPole-v1"), 640, [1])
+    assert record.status == "finished"
+    return record
+
+
+def same(one: RunRecord, other: RunRecord) -> bool:
+    names = one.updates.keys() & other.updates.keys()
+    return all(np.array_equal(one.updates[name], other.updates[name], equal_nan=True) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral", "effective", "original"),
+    [
+        ("ppo-early-stop", {"target_kl": INF}, {"target_kl": 1e-3}, "ppo-clip"),
+        ("ppo-dual-clip", {"dual": INF}, {"dual": 1.0}, "ppo-clip"),
+        ("ppo-clip-higher", {"clip_high": 0.2}, {"clip_high": 0.0}, "ppo-clip"),
+        ("ppo-rollback", {"rollback": 0.0}, {"rollback": 5.0}, "ppo-clip"),
+        ("truly-ppo", {"rollback": 0.0}, {"rollback": 50.0, "delta": 0.0}, "actor-critic"),
+        ("espo", {"delta": INF}, {"delta": 0.02}, "actor-critic"),
+    ],
+)
+def test_without_effect_a_variant_is_what_it_varies(
+    name: str, neutral: dict[str, float], effective: dict[str, float], original: str
+) -> None:
+    assert same(run(name, **neutral), run(original))
+    assert not same(run(name, **effective), run(original))
+
+
+def test_espo_stops_an_update() -> None:
+    few, all_ = run("espo", delta=0.005, lr=3e-2), run("actor-critic", lr=3e-2)
+    assert few.gradient_steps < all_.gradient_steps == 5 * 12
+
+
+def test_a2c_is_an_actor_critic_with_other_settings() -> None:
+    settings = {"gae_lambda": 1.0, "value_coef": 1.0, "anneal_lr": False, "normalize_advantage": "none"}
+    alike = {"epochs": 1, "minibatches": 1, "optimizer": "rmsprop", **settings}
+    assert same(run("a2c", epochs=1, minibatches=1), run("actor-critic", **alike))
+    assert not same(run("a2c", epochs=1, minibatches=1), run("a2c", epochs=1, minibatches=1, optimizer="adam"))
+
+
+def test_the_value_has_a_step_size_of_its_own() -> None:
+    assert same(run("ppo-clip", value_lr_factor=1.0), run("ppo-clip"))
+    still, moved = (run("ppo-clip", value_lr_factor=factor) for factor in (0.0, 3.0))
+    losses = [record.updates["value_loss"] for record in (still, run("ppo-clip"), moved)]
+    assert losses[0][0] > losses[1][0] > losses[2][0]  # in its first update the policy collects the same
+
+
+@pytest.mark.parametrize(
+    "name", ["a2c", "espo", "ppo-clip-higher", "ppo-dual-clip", "ppo-early-stop", "ppo-rollback", "spo", "truly-ppo"]
+)
+def test_a_variant_takes_thirty_lines_at_most(name: str) -> None:
+    source = inspect.getsource(inspect.getmodule(registry.load(name)))
+    assert len(source.splitlines()) <= 30
+
+
+def test_an_unknown_optimiser_is_refused() -> None:
+    with pytest.raises(RlbenchError, match="optimizer must be one of 'adam', 'rmsprop', 'sgd', not 'lamb'"):
+        configure(registry.load("ppo-clip"), {"optimizer": "lamb"}, "x")
