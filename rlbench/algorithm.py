@@ -105,6 +105,7 @@ class Algorithm:
         late=True,
         doc="rmsprop is TensorFlow's; adam_eps is its epsilon, too",
     )
+    reestimate: bool = static(False, late=True, doc="estimate advantages anew, with the latest value, in every epoch")
     squash: bool = static(False, late=True, doc="squash real actions to their bounds by tanh instead of cutting them")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -52,6 +52,8 @@ class Trajectory:
     observation  s_t, `[T, ..., N, O]`, flat
     action       a_t, `[T, ..., N]` or, of several numbers, `[T, ..., N, K]`
     log_prob     log-probability of a_t under the policy that acted, computed when first used (by `acted`)
+    ratio        pi(a_t | s_t) of the policy being improved over that of the one that acted: 1 before the first step;
+                 computed when first used (by `improved`, its log-probability)
     """
 
     reward: torch.Tensor
@@ -62,11 +64,17 @@ class Trajectory:
     observation: torch.Tensor = _UNKNOWN
     action: torch.Tensor = _UNKNOWN
     acted: Callable[[], torch.Tensor] = _not_known
+    improved: Callable[[], torch.Tensor] | None = None
 
     @cached_property
     def log_prob(self) -> torch.Tensor:
         """Log-probability of the actions under the policy that acted."""
         return self.acted()
+
+    @cached_property
+    def ratio(self) -> torch.Tensor:
+        """Probability of the actions under the policy being improved over that under the policy that acted."""
+        return torch.ones_like(self.reward) if self.improved is None else (self.improved() - self.log_prob).exp()
 
 
 class Estimates(NamedTuple):
@@ -244,6 +252,9 @@ class Problem(Protocol):
 
     def full(self) -> Any:
         """Return the whole rollout as one batch."""
+
+    def reestimate(self, params: Params) -> None:
+        """Ask `Algorithm.advantages` anew, of the values and the policy of `params`, for the batches to come."""
 
     def minibatches(self, *, epochs: int, count: int) -> Iterator[Any]:
         """Yield `count` equal batches, freshly shuffled for every replica, `epochs` times over."""

@@ -3,7 +3,7 @@
 For formulas of an algorithm, on torch tensors; each keeps the replicas apart:
 
     samples `[..., B]`           mean, weighted_mean, standardise, clip, kl_estimate, clipped_value_loss
-    rollouts `[T, ..., N]`       gae, lambda_returns, reward_to_go, rollout_mean
+    rollouts `[T, ..., N]`       gae, lambda_returns, reward_to_go, rollout_mean, discounted_scan
     parameters `[R, P]`          dot, norm, where, conjugate_gradient, backtracking_line_search
 
 In `distributions`: `Categorical`, `DiagonalGaussian` and others of a head, as `Samples.from_heads` takes them.
@@ -18,6 +18,7 @@ from rlbench.functional.optimizers import backtracking_line_search, conjugate_gr
 from rlbench.functional.returns import (
     clip,
     clipped_value_loss,
+    discounted_scan,
     gae,
     kl_estimate,
     lambda_returns,
@@ -33,6 +34,7 @@ __all__ = [
     "clip",
     "clipped_value_loss",
     "conjugate_gradient",
+    "discounted_scan",
     "dot",
     "gae",
     "kl_estimate",

@@ -17,6 +17,8 @@ def first_order(
 ) -> Params:
     """Return the parameters after `epochs` passes of minibatch Adam (the algorithm's own number by default), `[R, P]`.
 
+    Advantages are estimated anew in every epoch where the algorithm's `reestimate` says so.
+
     Maximises mean surrogate + entropy_coef * mean entropy - value_coef * mean value loss (Schulman et al. 2017,
     equation 9). `policy=False` fits the value only. A replica stops when its KL estimate passes 1.5 `target_kl`.
     """
@@ -27,7 +29,7 @@ def first_order(
     going = problem.alive
 
     count = minibatches or algorithm.minibatches
-    for batch in problem.minibatches(epochs=epochs or algorithm.epochs, count=count):
+    for done, batch in enumerate(problem.minibatches(epochs=epochs or algorithm.epochs, count=count), start=1):
         if problem.none_left(going):
             break
         _, grad, x = problem.gradient(params, batch, policy=policy, entropy=policy, value=value, active=going)
@@ -35,4 +37,6 @@ def first_order(
             kl = weighted_mean(kl_estimate(x.log_ratio.detach()), x.weight)
             going = going & ~problem.mask(kl > 1.5 * stops)
         params = problem.ascend(params, grad, going & problem.usable(batch), policy=policy, value=value)
+        if algorithm.reestimate and done % count == 0 and done < count * (epochs or algorithm.epochs):
+            problem.reestimate(params)
     return params

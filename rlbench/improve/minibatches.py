@@ -84,10 +84,12 @@ class BaseProblem(Problem):
         permute: Callable[[int], Array],
         progress: float = 0.0,
         memory: dict[str, Tensor] | None = None,
+        again: Callable[[Params], Rollout] | None = None,
     ) -> None:
         self.algorithm, self.params = algorithm, torch.as_tensor(params)
         self.progress, self.alive = progress, self._own(torch.as_tensor(alive))
         self.memory = {} if memory is None else memory
+        self._again = again
         self.policy_size: int = network.policy_size
         self.size = rollout.observation.shape[1]  # n
         self.meter = self._start_meter()
@@ -108,6 +110,13 @@ class BaseProblem(Problem):
 
     def full(self) -> Batch:
         return next(self.minibatches(epochs=1, count=1))
+
+    def reestimate(self, params: Params) -> None:
+        assert self._again is not None
+        rollout = self._again(params)
+        for name in ("advantage", "target", "weight"):
+            if (part := getattr(rollout, name)) is not None:
+                self._whole[name] = self._own(part)
 
     def minibatches(self, *, epochs: int, count: int) -> Iterator[Batch]:
         # All permutations are drawn at once: where a replica stops early, how many it draws must not depend on whether

@@ -96,15 +96,24 @@ class Loop(Saved, ABC):
     def begin(self, algorithms: Sequence[Algorithm]) -> tuple[Any, Any, Any]:
         """Return the network, its initial parameters `[R, P]` and the optimiser's state."""
 
-    def problem(self, rollout: Rollout, rate: Array, progress: float) -> BaseProblem:
-        """Return the improvement step on a rollout, with step sizes `rate` `[R, 1]`."""
+    def problem(
+        self, rollout: Rollout, rate: Array, progress: float, experience: Experience | None = None
+    ) -> BaseProblem:
+        """Return the improvement step on a rollout, with step sizes `rate` `[R, 1]`; on the samples of `experience`."""
+        acting = self.params
+
+        def again(params: torch.Tensor) -> Rollout:
+            now = params.numpy() if isinstance(acting, np.ndarray) else params
+            assert experience is not None
+            return estimate(self.algorithm, self.network, now, experience, self.family, acting)
+
         algorithm = self.algorithm
         if self.device.type != "cpu":
             algorithm = algorithm.replace(**{name: getattr(algorithm, name).to(self.device) for name in self.hypers})
         return self.PROBLEM(
             algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
-            memory=self.memory,
+            memory=self.memory, again=again,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -121,7 +130,7 @@ class Loop(Saved, ABC):
         """Improve all replicas on one rollout and record what happened; `mean_return` `[R]` is that before it."""
         rate = self.rate(progress)
         rollout = estimate(self.algorithm, self.network, self.params, experience, self.family)
-        problem = self.problem(rollout, rate, progress)
+        problem = self.problem(rollout, rate, progress, experience)
         new = problem.algorithm.improve(problem)
         self._check_memory()
         row = {

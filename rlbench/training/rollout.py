@@ -166,13 +166,23 @@ class Collector(Saved):
 
 
 def estimate(
-    algorithm: Algorithm, network: Network, params: Any, experience: Experience, family: Family | None = None
+    algorithm: Algorithm,
+    network: Network,
+    params: Any,
+    experience: Experience,
+    family: Family | None = None,
+    acting: Any = None,
 ) -> Rollout:
-    """Return the samples of a rollout with the algorithm's advantages and value targets, n = T N per replica."""
-    return samples(algorithm, experience, trajectory(network, params, experience, family))
+    """Return the samples of a rollout with the algorithm's advantages and value targets, n = T N per replica.
+
+    `acting` are the parameters of the policies that acted, where they are others than `params`.
+    """
+    return samples(algorithm, experience, trajectory(network, params, experience, family, acting))
 
 
-def trajectory(network: Network, params: Any, experience: Experience, family: Family | None = None) -> Trajectory:
+def trajectory(
+    network: Network, params: Any, experience: Experience, family: Family | None = None, acting: Any = None
+) -> Trajectory:
     """Return rewards and ends of a rollout with the values that the networks `params` `[R, P]` give its states.
 
     Where an episode terminated, the next value is that of the next episode's first state; its weight is zero. Only with
@@ -194,7 +204,11 @@ def trajectory(network: Network, params: Any, experience: Experience, family: Fa
         value = network.values(params, _flat(successor)).reshape(replicas, time_steps, copies)
         for r, (times, at, _) in experience.truncations.items():
             following[times, r, at] = value[r, times, at]
-    known = {} if family is None else {"acted": partial(_log_prob, network, params, experience, family)}
+    known: dict[str, Any] = {}
+    if family is not None:
+        known["acted"] = partial(_log_prob, network, params if acting is None else acting, experience, family)
+    if family is not None and acting is not None:
+        known["improved"] = partial(_log_prob, network, params, experience, family)
     return Trajectory(
         reward=_tensor(experience.reward),
         value=_tensor(values),
@@ -208,7 +222,7 @@ def trajectory(network: Network, params: Any, experience: Experience, family: Fa
 
 
 def _log_prob(network: Any, params: Any, experience: Experience, family: Family) -> torch.Tensor:
-    """Return the log-probabilities of the actions of a rollout under the policies that acted, `[T, R, N]`."""
+    """Return the log-probabilities of the actions of a rollout under the policies of `params`, `[T, R, N]`."""
     observation, action = _flat(experience.observation), _flat(experience.action)
     if isinstance(network, ActorCritic):
         found = family.likelihood(network.forward(params, observation, value=False).head).log_prob(action)

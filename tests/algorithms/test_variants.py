@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from rlbench import Environment, RlbenchError, Samples, registry
+from rlbench import Environment, RlbenchError, Samples, Trajectory, registry
 from rlbench.algorithm import configure
 from rlbench.records import RunRecord
 from rlbench.training.trainer import train
@@ -82,6 +83,37 @@ def test_without_effect_a_variant_is_what_it_varies(
     assert not same(run(name, **effective), run(original))
 
 
+def test_vtrace_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    reward, value, following = (torch.from_numpy(rng.normal(size=(7, 2))) for _ in range(3))
+    ended = torch.from_numpy(rng.random((7, 2)) < 0.3)
+    terminated = ended & torch.from_numpy(rng.random((7, 2)) < 0.5)
+    ratio = torch.from_numpy(np.exp(rng.normal(size=(7, 2))))
+    tr = Trajectory(
+        reward, value, following, terminated, ended,
+        acted=lambda: torch.zeros(7, 2, dtype=torch.float64), improved=lambda: ratio.log(),
+    )  # fmt: skip
+    settings = {"gamma": 0.9, "gae_lambda": 0.8, "rho": 1.3, "trace": 0.7}
+    advantage, target = registry.load("ppo-vtrace")(**settings).advantages(tr)
+    for n in range(2):
+        later = 0.0
+        for t in reversed(range(7)):
+            error = reward[t, n] + 0.9 * following[t, n] * (not terminated[t, n]) - value[t, n]
+            later = min(1.3, ratio[t, n]) * error + (0.0 if ended[t, n] else 0.9 * 0.8 * min(0.7, ratio[t, n]) * later)
+            assert float(advantage[t, n]) == pytest.approx(float(later))
+            assert float(target[t, n]) == pytest.approx(float(later + value[t, n]))
+
+
+def test_vtrace_of_the_policy_that_acted_is_gae_and_later_epochs_differ() -> None:
+    assert same(run("ppo-vtrace", reestimate=False), run("ppo-clip"))
+    assert same(run("ppo-vtrace", epochs=1), run("ppo-clip", epochs=1))
+    traced, again = run("ppo-vtrace"), run("ppo-clip", reestimate=True)
+    assert not same(traced, run("ppo-clip"))
+    assert not same(again, run("ppo-clip"))
+    assert not same(traced, again)
+    assert same(run("ppo-vtrace", rho=INF, trace=INF, lr=0.0), run("ppo-clip", lr=0.0))  # nothing moved: ratio 1
+
+
 def test_espo_stops_an_update() -> None:
     few, all_ = run("espo", delta=0.005, lr=3e-2), run("actor-critic", lr=3e-2)
     assert few.gradient_steps < all_.gradient_steps == 5 * 12
@@ -102,7 +134,18 @@ def test_the_value_has_a_step_size_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a2c", "espo", "ppo-clip-higher", "ppo-dual-clip", "ppo-early-stop", "ppo-rollback", "spo", "truly-ppo"]
+    "name",
+    [
+        "a2c",
+        "espo",
+        "ppo-clip-higher",
+        "ppo-dual-clip",
+        "ppo-early-stop",
+        "ppo-rollback",
+        "ppo-vtrace",
+        "spo",
+        "truly-ppo",
+    ],
 )
 def test_a_variant_takes_thirty_lines_at_most(name: str) -> None:
     source = inspect.getsource(inspect.getmodule(registry.load(name)))
