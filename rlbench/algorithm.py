@@ -81,6 +81,7 @@ class Algorithm:
     target_kl: float = hyper(float("inf"), low=0.0, doc="stop an update once its KL passes 1.5 x this; inf: never")
     initial_log_std: float = hyper(0.0, doc="log standard deviation of a Gaussian policy at the start")
 
+    mean_noise: float = hyper(0.0, low=0.0, late=True, doc="uniform noise on a Gaussian's means in updates, half-width")
     value_lr_factor: float = hyper(1.0, low=0.0, late=True, doc="step size of a separate value network over lr")
 
     horizon: int = static(2048, low=1, doc="steps per environment copy in one rollout")

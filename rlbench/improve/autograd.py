@@ -42,7 +42,9 @@ class AutogradProblem(BaseProblem):
     ) -> tuple[Tensor, Params, Samples]:
         counted = self.alive if active is None else active
         there = self._network.forward(params, batch.observation, policy=policy)
-        x = self._inputs(batch, there.head.requires_grad_(), there.value.requires_grad_())
+        head, value_head = there.head.requires_grad_(), there.value.requires_grad_()
+        with torch.enable_grad():
+            x = self._inputs(batch, self._shifted(head), value_head)
         with torch.enable_grad():
             result = (objective or self._surrogate)(x) if policy else torch.zeros_like(params[:, :1])
             total = result.sum()  # replicas share no parameter: the sum's gradient holds each one's own

@@ -114,7 +114,7 @@ class CompiledProblem(BaseProblem):
     ) -> tuple[torch.Tensor, Params, Samples]:
         flat, counted = params.numpy(), self.alive if active is None else active
         output = self._network.forward(flat, batch.observation, policy=policy)
-        inputs = SurrogateInputs(self._family, batch, output.head, output.value, live=True)
+        inputs = SurrogateInputs(self._family, batch, self._shifted(output.head), output.value, live=True)
         result = self._differentiate(batch, inputs, objective) if policy else torch.zeros((len(flat), 1))
         at_head = inputs.vjp(self._entropy_coef * batch.shares if entropy and self._has_bonus else None)
         at_value = inputs.grads.get("value")

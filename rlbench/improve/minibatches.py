@@ -85,11 +85,12 @@ class BaseProblem(Problem):
         progress: float = 0.0,
         memory: dict[str, Tensor] | None = None,
         again: Callable[[Params], Rollout] | None = None,
+        shift: Callable[[tuple[int, ...]], Array] | None = None,
     ) -> None:
         self.algorithm, self.params = algorithm, torch.as_tensor(params)
         self.progress, self.alive = progress, self._own(torch.as_tensor(alive))
         self.memory = {} if memory is None else memory
-        self._again = again
+        self._again, self._shift = again, shift
         self.policy_size: int = network.policy_size
         self.size = rollout.observation.shape[1]  # n
         self.meter = self._start_meter()
@@ -103,6 +104,8 @@ class BaseProblem(Problem):
         self._value_clip = self._column(algorithm.value_clip)
         # Which terms there are at all is asked of a device once, here.
         self._has_bonus = bool(torch.as_tensor(algorithm.entropy_coef).any())
+        self._mean_noise = self._column(algorithm.mean_noise)
+        self._shifts = family.log_std_size > 0 and bool(torch.as_tensor(algorithm.mean_noise).any())
         self._clips = bool((torch.as_tensor(algorithm.value_clip) < np.inf).any())
         # As the engine's own once, not in every epoch; soon also heads and log-probabilities of the acting policy.
         self._whole = {name: self._own(part) for name, part in vars(rollout).items() if part is not None}
@@ -168,6 +171,18 @@ class BaseProblem(Problem):
         """Return a coefficient as `[R, 1]`."""
         column, shape = torch.as_tensor(coefficient, dtype=torch.float32), (len(self.params), 1)
         return self._own(column if column.shape == shape else column.expand(shape).contiguous())
+
+    def _shifted(self, head: Own) -> Own:
+        """Return heads `[R, B, H]` with their means moved at random, where `mean_noise` says so."""
+        if not self._shifts:
+            return head
+        assert self._shift is not None
+        size = self._family.log_std_size
+        moved = head + 0
+        moved[..., :size] += self._mean_noise[..., None] * self._own(
+            torch.from_numpy(self._shift((head.shape[1], size)))
+        )
+        return moved
 
     def _samples(self, batch: Batch, terms: Terms) -> Samples:
         """Return a batch as an algorithm sees it."""

@@ -113,7 +113,7 @@ class Loop(Saved, ABC):
         return self.PROBLEM(
             algorithm, self.network, self.family, self.params, self.optimizer, rollout,
             lr=rate, alive=self.outcomes.alive, permute=self.streams.permute, progress=progress,
-            memory=self.memory, again=again,
+            memory=self.memory, again=again, shift=self.streams.shift,
         )  # fmt: skip
 
     def close(self) -> None:

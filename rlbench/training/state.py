@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
-_STREAMS = ("weights", "actions", "permutations")
+_STREAMS = ("weights", "actions", "permutations", "shifts")
 
 
 class UnusableError(Exception):
@@ -123,7 +123,7 @@ class Streams:
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        self.weights, self.actions, self.permutations = (
+        self.weights, self.actions, self.permutations, self.shifts = (
             [np.random.default_rng(np.random.SeedSequence([seed, tag])) for seed in seeds]
             for tag in range(1, len(_STREAMS) + 1)
         )
@@ -131,6 +131,10 @@ class Streams:
     def permute(self, size: int) -> npt.NDArray[np.int64]:
         """Return a fresh permutation of range(size) for every replica, `[R, size]`."""
         return np.stack([rng.permutation(size) for rng in self.permutations])
+
+    def shift(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Return fresh uniform numbers between -1 and 1 for every replica, `[R, *shape]`."""
+        return np.stack([2 * rng.random(shape, np.float32) - 1 for rng in self.shifts])
 
     def state(self, replica: int) -> State:
         """Return where the streams of one replica are."""

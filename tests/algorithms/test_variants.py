@@ -53,9 +53,11 @@ def test_the_best_ratio_of_spo_is_epsilon_away(samples_of: SamplesOf) -> None:
         assert ratios[int(value.argmax())] == pytest.approx(best)
 
 
-def run(name: str, **settings: Any) -> RunRecord:
-    small = {"horizon": 64, "num_envs": 2, "epochs": 3, "minibatches": 4, "hidden": (8,), "lr": 3e-3}
-    (record,) = train([configure(registry.load(name), small | settings, name)], Environment("CartPole-v1"), 640, [1])
+SMALL: dict[str, Any] = {"horizon": 64, "num_envs": 2, "epochs": 3, "minibatches": 4, "hidden": (8,), "lr": 3e-3}
+
+
+def run(name: str, task: str = "CartPole-v1", **settings: Any) -> RunRecord:
+    (record,) = train([configure(registry.load(name), SMALL | settings, name)], Environment(task), 640, [1])
     assert record.status == "finished"
     return record
 
@@ -112,6 +114,23 @@ def test_vtrace_of_the_policy_that_acted_is_gae_and_later_epochs_differ() -> Non
     assert not same(again, run("ppo-clip"))
     assert not same(traced, again)
     assert same(run("ppo-vtrace", rho=INF, trace=INF, lr=0.0), run("ppo-clip", lr=0.0))  # nothing moved: ratio 1
+
+
+def test_rpo_moves_the_means_of_gaussian_policies_only() -> None:
+    assert same(run("rpo"), run("ppo-clip"))
+    plain, moved, again = (run(name, task="Pendulum-v1") for name in ("ppo-clip", "rpo", "rpo"))
+    assert same(moved, again)
+    assert same(run("rpo", task="Pendulum-v1", mean_noise=0.0), plain)
+    assert not same(moved, plain)
+    first = [record.updates["entropy"][0] for record in (plain, moved)]
+    assert first[1] > first[0]  # what is likely wherever the mean lies is a wider policy
+
+
+def test_noise_is_a_replica_s_own_whatever_it_trains_with() -> None:
+    rpo = [configure(registry.load("rpo"), SMALL | {"mean_noise": noise}, "rpo") for noise in (0.3, 0.0, 0.5)]
+    packed = train(rpo, Environment("Pendulum-v1"), 640, [1, 2, 3])
+    for algorithm, seed, record in zip(rpo, (1, 2, 3), packed, strict=True):
+        assert same(train([algorithm], Environment("Pendulum-v1"), 640, [seed])[0], record)
 
 
 def test_espo_stops_an_update() -> None:
