@@ -1,8 +1,5 @@
-"""GRPO (Shao et al. 2024, "DeepSeekMath") and RLOO (Ahmadian et al. 2024, "Back to Basics"): a group is the baseline."""
+"""GRPO (Shao et al. 2024, "DeepSeekMath") and RLOO (Ahmadian et al. 2024): PPO with a group for a baseline."""
 
-from __future__ import annotations
-
-import torch
 from rlbench.algorithms.ppo_clip import PPOClip
 
 from rlbench import Estimates, Params, Problem, Trajectory, first_order, hyper, static
@@ -10,14 +7,12 @@ from rlbench.functional import reward_to_go, rollout_mean
 
 
 class GRPO(PPOClip):
-    """PPO-Clip on whole returns less the mean of their group, the episodes that end in a rollout; without a value.
+    """PPO-Clip on returns less their mean over a group, the episodes that end in a rollout, all of one question.
 
-    They are divided by their deviation unless normalize_advantage is none. With `leave_one_out` the mean is that of the
-    other episodes, as in RLOO. The group takes all episodes for answers to one question.
+    The deviation of the group divides them unless normalize_advantage is none. No value is learnt.
     """
 
     name = "grpo"
-
     gamma: float = hyper(1.0, low=0.0, high=1.0, doc="discount factor")
     normalize_advantage: str = static("batch", choices=("minibatch", "batch", "none"), doc="as PPO's")
     leave_one_out: bool = static(False, doc="compare an episode with the others only, as RLOO does")
@@ -25,10 +20,10 @@ class GRPO(PPOClip):
     def advantages(self, tr: Trajectory) -> Estimates:
         """DeepSeekMath, section 4.1.2."""
         returns, finished = reward_to_go(tr.reward, tr.ended, gamma=self.gamma)
-        episodes = (tr.ended.to(returns.dtype)).sum(0, keepdim=True).sum(-1, keepdim=True)
-        others = episodes / (episodes - 1).clamp(min=1) if self.leave_one_out else torch.ones_like(episodes)
-        return Estimates((returns - rollout_mean(returns, finished)) * others, returns, finished)
+        episodes = tr.ended.to(returns.dtype).sum(0, keepdim=True).sum(-1, keepdim=True)
+        factor = episodes / (episodes - 1).clamp(min=1) if self.leave_one_out else 1.0
+        return Estimates((returns - rollout_mean(returns, finished)) * factor, returns, finished)
 
     def improve(self, problem: Problem) -> Params:
-        """No value is learnt."""
+        """Epochs of minibatches on the policy alone."""
         return first_order(problem, value=False)

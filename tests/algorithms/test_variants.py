@@ -133,6 +133,18 @@ def test_noise_is_a_replica_s_own_whatever_it_trains_with() -> None:
         assert same(train([algorithm], Environment("Pendulum-v1"), 640, [seed])[0], record)
 
 
+def test_a_group_is_the_baseline() -> None:
+    """Three episodes of two steps that are paid at their end, and one that is under way."""
+    reward = torch.tensor([[0.0, 0.0], [4.0, 1.0], [0.0, 0.0], [1.0, 9.0]], dtype=torch.float64)
+    ended = torch.tensor([[False, False], [True, True], [False, False], [True, False]])
+    zero = torch.zeros(4, 2, dtype=torch.float64)
+    for leave_one_out, first in ((False, 4 - 2), (True, 4 - (1 + 1) / 2)):
+        group = registry.load("grpo")(leave_one_out=leave_one_out)
+        advantage, _, weight = group.advantages(Trajectory(reward, zero, zero, ended, ended))
+        assert advantage[:2, 0].tolist() == pytest.approx([first, first])
+        assert weight.tolist() == [[1, 1], [1, 1], [1, 0], [1, 0]]
+
+
 def test_espo_stops_an_update() -> None:
     few, all_ = run("espo", delta=0.005, lr=3e-2), run("actor-critic", lr=3e-2)
     assert few.gradient_steps < all_.gradient_steps == 5 * 12
@@ -152,20 +164,10 @@ def test_the_value_has_a_step_size_of_its_own() -> None:
     assert losses[0][0] > losses[1][0] > losses[2][0]  # in its first update the policy collects the same
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a2c",
-        "espo",
-        "ppo-clip-higher",
-        "ppo-dual-clip",
-        "ppo-early-stop",
-        "ppo-rollback",
-        "ppo-vtrace",
-        "spo",
-        "truly-ppo",
-    ],
-)
+NAMES = ["a2c", "espo", "grpo", "ppo-clip-higher", "ppo-dual-clip", "ppo-early-stop", "ppo-rollback", "ppo-vtrace"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "rpo", "spo", "truly-ppo"])
 def test_a_variant_takes_thirty_lines_at_most(name: str) -> None:
     source = inspect.getsource(inspect.getmodule(registry.load(name)))
     assert len(source.splitlines()) <= 30
