@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -34,11 +36,11 @@ def build(call: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
 
 
-def python(code: str, first: Path, folder: Path) -> str:
+def python(code: str, first: Path, folder: Path, interpreter: str = sys.executable) -> str:
     """Run code in a folder with `first` at the head of Python's path and return what it prints."""
     code = f"import sys; sys.path.insert(0, {str(first)!r})\n{code}"
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+        [interpreter, "-c", code], cwd=folder, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
@@ -86,6 +88,31 @@ def test_a_source_distribution_holds_all_that_the_tests_need(built: Path) -> Non
         files = (file for file in (ROOT / folder).rglob("*.*") if file.is_file() and "__pycache__" not in file.parts)
         assert {str(file.relative_to(ROOT)) for file in files} <= names
     assert {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt"} <= names
+
+
+def test_a_package_of_somebody_elses_is_installed_and_found(tmp_path: Path) -> None:
+    """Its environment is new; what rlbench itself needs is taken from this one."""
+    shutil.copytree(ROOT / "docs" / "example_package", tmp_path / "package")
+    venv.create(tmp_path / "env", symlinks=True)
+    (site,) = (tmp_path / "env").glob("lib/*/site-packages")
+    here = sysconfig.get_path("purelib")
+    (site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+    own = str(tmp_path / "env" / "bin" / "python")
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", str(tmp_path / "package")]
+    subprocess.run([sys.executable, "-m", "pip", "--python", own, *install], check=True, capture_output=True)
+    found, origin = python(
+        "from rlbench import registry; print(registry.load('sign-ppo')); print(registry.broken())", site, tmp_path, own
+    ).splitlines()
+    assert found == "<class 'rlbench_sign.SignPPO'>"
+    assert origin == "{}"
+    listed = subprocess.run(
+        [own, "-m", "rlbench", "algorithms"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "sign-ppo" in listed.stdout
+    checked = subprocess.run(
+        [own, "-m", "rlbench", "check", "sign-ppo"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert checked.stdout.count("  ok  ") == 11
 
 
 def test_the_citation_names_the_version_and_the_licence() -> None:
