@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,53 @@ def test_damaged_parquet(quick: Sandbox, share: float) -> None:
 
     fuzz()
     assert quick.cases >= 80 * share
+
+
+def logs() -> dict[str, bytes]:
+    """Return a small file of every other kind, by the name that tells what it is."""
+    import io
+
+    import numpy as np
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    def saved(save: Any, *arrays: Any, **named: Any) -> bytes:
+        buffer = io.BytesIO()
+        save(buffer, *arrays, **named)
+        return buffer.getvalue()
+
+    events = b""
+    for step in range(5):
+        value = Summary.Value(tag="rollout/ep_rew_mean", simple_value=float(step))
+        record = Event(step=step, summary=Summary(value=[value])).SerializeToString()
+        events += len(record).to_bytes(8, "little") + bytes(4) + record + bytes(4)
+    scores = {"DQN": [[1.0, 2.0], [3.0, 4.0]], "IQN": [[5.0, 6.0], [7.0, 8.0]]}
+    arrays = {name: np.array(values) for name, values in scores.items()}
+    records = [{"env": "E", "algo": algo, "seed": 1, "xs": [1, 2], "ys": [3, 4]} for algo in "ab"]
+    return {
+        "a_1.monitor.csv": b'#{"t_start": 1.5, "env_id": "E-v0"}\nr,l,t\n1.5,10,0.1\n2.5,7,0.2\n',
+        "evaluations.npz": saved(np.savez, timesteps=[1, 2], results=[[1.0], [2.0]]),
+        "runs.npz": saved(np.savez, **arrays),
+        "runs.npy": saved(np.save, arrays, allow_pickle=True),
+        "runs.json": json.dumps(scores).encode(),
+        "lines.json": "\n".join(map(json.dumps, records)).encode(),
+        "events.out.tfevents.1": events,
+        "wide.csv": b"Step,a_1 - return,a_1 - return__MIN,b_1 - return\n1,2,2,3\n2,3,3,4\n",
+        "runs.csv.gz": gzip.compress(CURVES.encode()),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(logs()))
+def test_damaged_logs(quick: Sandbox, share: float, name: str) -> None:
+    content = logs()[name]
+
+    @settings(settings.get_profile("fuzz"), max_examples=round(40 * share))
+    @given(st.integers(0, 2**32))
+    def fuzz(seed: int) -> None:
+        compare(quick, damaged(content, random.Random(seed)), "--env=E-v0", name=name)
+
+    fuzz()
+    assert quick.cases >= 40 * share
 
 
 PARQUET: dict[str, Any] = {

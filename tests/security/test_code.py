@@ -32,6 +32,8 @@ ALLOWED = {
     ("rlbench/training/envs/classic/__init__.py", "exec_module"): "Gymnasium's own modules, as they are installed",
     ("rlbench/__init__.py", "import_module"): "the package's own modules, from a table in the file",
     ("rlbench/files.py", "np.load"): "policies and checkpoints: arrays, with allow_pickle=False",
+    ("rlbench/analysis/scores/formats.py", "np.load"): "arrays of others' runs, with allow_pickle=False",
+    ("rlbench/analysis/scores/formats.py", "pickle"): "dictionaries of arrays (npy); nothing but arrays is ever made",
     ("rlbench/improve/replay/__init__.py", "exec"): "a program made of the operations in its own table",
 }
 
@@ -82,5 +84,7 @@ def test_the_search_finds_them(tmp_path: Path, source: str) -> None:
 
 
 def test_what_is_stored_and_analysed_imports_none_of_it() -> None:
+    """But for one file, which reads what other programs wrote."""
     for part in ("store", "analysis"):
-        assert not any(dangers(file) for file in (ROOT / "rlbench" / part).rglob("*.py"))
+        files = [file for file in (ROOT / "rlbench" / part).rglob("*.py") if dangers(file)]
+        assert [file.name for file in files] == (["formats.py"] if part == "analysis" else [])

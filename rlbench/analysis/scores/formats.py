@@ -151,22 +151,19 @@ def understood(rows: pd.DataFrame, path: Path, told: Mapping[str, str], kind: st
             raise RlbenchError(f"{path.name} has no column {one!r}.{nearest(one, present)}")
     if "score" not in places:
         has = shortened(", ".join(present), 400) or "none"
-        how = _SUMMARY if rows.astype(str).map(lambda cell: "±" in cell).any(axis=None) else _how_to_read(lower)
+        summaries = rows.head(20).astype(str).map(lambda cell: "±" in cell).any(axis=None)
+        how = _SUMMARY if summaries else _how_to_read(lower)
         raise RlbenchError(f"{path.name} has no column 'score'. {_NEEDED}; it has {has}.{how}")
     table = pd.DataFrame(index=rows.index)
     for needed, found in places.items():
         if len(found) > 1:
             raise RlbenchError(f"{path.name} has two columns {needed!r}.")
         cells = rows.iloc[:, found[0]]
-        if needed in ("step", "score"):
-            cells = numbers(cells, needed, path.name)
-        table[needed] = cells
+        table[needed] = numbers(cells, needed, path.name) if needed in ("step", "score") else texts_of(cells)
     # One row for each run is no curve: what seems to be a step is how long the run was.
     one_each = bool(own := [key for key in (*KEYS, "run") if key in table]) and not table.duplicated(own).any()
     if one_each and "step" in table and "step" not in (*told, *lower):
         table = table.drop(columns="step")
-    if table.empty:
-        raise RlbenchError(f"{path.name} has no rows.")
     table["run"] = [f"{_text(path)}/{label}" for label in table["run"]] if "run" in table else _text(path)
     return Source(str(path), kind, table, {needed: present[found[0]] for needed, found in places.items()})
 
@@ -257,8 +254,6 @@ def _monitor(files: Sequence[Path], told: Mapping[str, str]) -> Source:
     rows = pd.concat(tables)
     if len(files) > 1:
         rows = rows.sort_values("t", kind="stable")
-    if rows.empty:
-        raise RlbenchError(f"{files[0]} has no rows.")
     table = pd.DataFrame({"step": rows["l"].cumsum(), "score": rows["r"], "run": _text(files[0])})
     if environment not in ("", "None"):
         table["environment"] = environment
@@ -306,7 +301,7 @@ def _json(files: Sequence[Path], told: Mapping[str, str]) -> Source:
             if one := [name for name in lists if str(name).lower() in (*COLUMNS["step"], *COLUMNS["score"])]:
                 rows = rows.explode(one, ignore_index=True)
     except (ValueError, RecursionError, AttributeError) as problem:
-        raise RlbenchError(f"{path} is no JSON of runs: {str(problem).splitlines()[0]}") from problem
+        raise RlbenchError(f"{path} is no JSON of runs: {_first_line(problem)}") from problem
     return understood(rows.set_axis(range(1, len(rows) + 1), axis=0), path, told, "JSON")
 
 
@@ -421,8 +416,10 @@ def _archive(path: Path) -> Any:
             return np.load(io.BytesIO(data), allow_pickle=False)
         held = _OnlyArrays(file).load()
         return held.item() if isinstance(held, np.ndarray) and held.ndim == 0 else held
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError, zlib.error) as problem:
-        raise RlbenchError(f"{path} cannot be read: {str(problem).splitlines()[0]}.") from problem
+    except Exception as problem:  # a damaged file may raise anything
+        if isinstance(problem, RlbenchError):
+            raise
+        raise RlbenchError(f"{path} cannot be read: {_first_line(problem)}.") from problem
 
 
 def _events(files: Sequence[Path], told: Mapping[str, str]) -> Source:
@@ -532,9 +529,12 @@ def read_table(path: Path) -> pd.DataFrame:
         return table[~repeated] if len(table.columns) > 1 else table
     except pd.errors.EmptyDataError as problem:
         raise RlbenchError(f"{path} is empty. {_NEEDED}.") from problem
-    except (ValueError, UnicodeError) as problem:  # those of pandas and pyarrow too
-        first = (str(problem).splitlines() or [""])[0]
-        raise RlbenchError(f"{path} is not a table that can be read: {first}") from problem
+    except (ValueError, OSError) as problem:  # those of pandas and pyarrow too
+        raise RlbenchError(f"{path} is not a table that can be read: {_first_line(problem)}") from problem
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0]
 
 
 def _content(path: Path, most: int = LARGEST_FILE) -> bytes:

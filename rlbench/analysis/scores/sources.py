@@ -78,7 +78,7 @@ def read_sources(
         )
     sources, left = list[Source](), list[str]()
     for path in map(Path, paths):
-        found = _searched(path, told, left) if path.is_dir() else [kind_of(path).read([path], told)]
+        found = _searched(path, told, left) if path.is_dir() else [_read(kind_of(path), [path], told)]
         found = [_beside(source) for source in found]
         for kind in dict.fromkeys(source.format for source in found):
             alike = [source for source in found if source.format == kind]
@@ -89,6 +89,8 @@ def read_sources(
 
 def read_frame(table: pd.DataFrame, columns: Mapping[str, str] | None = None) -> Source:
     """Return what is understood of a table in memory, as of one in a file."""
+    if table.empty:
+        raise RlbenchError("table has no rows.")
     rows = table.set_axis(range(2, len(table) + 2), axis=0)
     return _named([understood(rows, Path("table"), _told(columns))], "", "", "")[0]
 
@@ -119,7 +121,7 @@ def _searched(root: Path, told: Mapping[str, str], left: list[str]) -> list[Sour
         for kind in FORMATS:
             for run in [] if here else _by_run(kind, kinds[kind.name]):
                 try:
-                    here.append(kind.read(run, told))
+                    here.append(_read(kind, run, told))
                 except RlbenchError as problem:
                     problems.append(str(problem))
         found += here
@@ -129,6 +131,13 @@ def _searched(root: Path, told: Mapping[str, str], left: list[str]) -> list[Sour
         count = "1 file is" if len(problems) == 1 else f"{len(problems):,} files are"
         left.append(f"In {root}, {count} left out: {problems[0]}")
     return found
+
+
+def _read(kind: Format, files: Sequence[Path], told: Mapping[str, str]) -> Source:
+    source = kind.read(files, told)
+    if source.table.empty:
+        raise RlbenchError(f"{source.path} has no rows.")
+    return source
 
 
 def _may_tell(name: str) -> bool:
