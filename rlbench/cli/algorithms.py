@@ -74,9 +74,9 @@ def algorithms(ctx: click.Context, plugin: tuple[str, ...], verbose: bool) -> No
         click.echo(f"{name:{width}}  {summary}")
         click.echo(f"{'':{width}}  {_short(registry.origin(cls))}")
         if verbose:
-            _show_fields(field for field in fields_of(cls).values() if field != shared.get(field.name))
+            _show_fields(field for field in fields_of(cls).values() if cls.foreign or field != shared.get(field.name))
     if verbose:
-        click.echo("Fields of every algorithm, where it has no other default above:")
+        click.echo("Fields of every algorithm that rlbench trains itself, where it has no other default above:")
         _show_fields(shared.values())
     for origin, trace in registry.broken().items():
         reason = trace.strip().splitlines()[-1]

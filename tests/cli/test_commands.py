@@ -210,7 +210,8 @@ def test_algorithms_lists_names_files_and_fields(cli: Cli) -> None:
     assert names == sorted(names)
     assert "ppo_clip.py" in result.stdout
     verbose = cli("algorithms", "-v").stdout
-    assert verbose.count("gamma = ") == 1  # what all share is said once
+    assert verbose.count("initial_log_std = ") == 1  # what all share is said once
+    assert verbose.count("gae_lambda = ") == 5  # but a2c has its own default, and the peers all their fields
     assert "clip = 0.2  (hyper, at least 0.0)" in verbose.replace("at least 0)", "at least 0.0)")
     assert "gamma = 0.99  (hyper, 0 to 1)" in verbose
     assert "activation = tanh  (static, one of tanh, relu)" in verbose
