@@ -10,6 +10,8 @@ from rlbench.fields import fields_of
 
 # Batches of 20 and 100 samples: no multiples of a vector register, where unequal rounding would show.
 SMALL = {"horizon": 50, "num_envs": 2, "minibatches": 5, "epochs": 2, "hidden": (16, 16)}
+OWN = [name for name in registry.names() if not registry.load(name).foreign]
+"""The algorithms that rlbench trains itself, in packs and with checkpoints."""
 
 
 def make(name: str, **settings: Any) -> Algorithm:

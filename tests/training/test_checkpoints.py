@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlbench import Environment, registry
+from rlbench import Environment
 from rlbench.records import RunRecord
 from rlbench.training import checkpoints as module
 from rlbench.training import trainer
@@ -20,7 +20,7 @@ from rlbench.training.checkpoints import Checkpoints, say_once, stamp
 from rlbench.training.state import UnusableError
 from tests.training.conftest import Walk
 from tests.training.interruption import STEPS, UPDATES, interrupted, named, resumed, whole
-from tests.training.small import make
+from tests.training.small import OWN, make
 
 NORMALISED = {"normalize_observation": True, "normalize_reward": True}
 # A compiled environment, another with all running statistics, and one that draws in every step and gives its state.
@@ -39,13 +39,13 @@ def nothing_said() -> None:
 
 
 @pytest.mark.parametrize(("identifier", "settings"), TASKS, ids=[name for name, _ in TASKS])
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", OWN)
 def test_every_algorithm_goes_on_in_another_pack(
     name: str, identifier: str, settings: dict[str, Any], tmp_path: Path, same_runs: Same
 ) -> None:
     algorithm, environment = make(name, **settings), Environment(identifier)
     expected = dict(zip((3, 5, 7, 9), whole(algorithm, environment, (3, 5, 7, 9)), strict=True))
-    after = 1 + registry.names().index(name) % 6
+    after = 1 + OWN.index(name) % 6
     interrupted(algorithm, environment, (9, 3, 5), tmp_path, after)
     # Seed 7 joins from the beginning, 9 stays away; then 9 goes on alone.
     records, told = resumed(algorithm, environment, (7, 5, 3), tmp_path)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlbench import Environment, registry
+from rlbench import Environment
 from rlbench.records import Progress
 from rlbench.training import trainer
 from rlbench.training.trainer import blocks
-from tests.training.small import make
+from tests.training.small import OWN, make
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", OWN)
 def test_alone_in_a_pack_of_3_and_of_20(name: str, train_on: Any, same_runs: Any) -> None:
     algorithm = make(name)
     (alone,) = train_on([algorithm], "CartPole-v1", 6, [3])
