@@ -20,6 +20,6 @@ from rlbench.training.engines import Training
 from rlbench.training.envs import Step
 from rlbench.training.envs.base import action_spec
 from rlbench.training.envs.classic import ClassicBatch
+from rlbench.training.noise import Streams
 from rlbench.training.rollout import Collector, Experience, estimate, samples, trajectory
-from rlbench.training.state import Streams
 from rlbench.training.trainer import train

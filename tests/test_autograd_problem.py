@@ -18,7 +18,7 @@ from rlbench.functional.torch_networks import TensorActorCritic
 from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.compiled import CompiledProblem
 from rlbench.improve.minibatches import Rollout
-from rlbench.training.state import Streams
+from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3
 KINDS = {"categorical": (4,), "multicategorical": (2, 3), "bernoulli": (2,), "gaussian": (2,)}

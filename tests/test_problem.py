@@ -19,7 +19,7 @@ from rlbench.functional.returns import standardise
 from rlbench.improve.compiled import CompiledProblem
 from rlbench.improve.diagnostics import Meter, TensorMeter, explained_variance
 from rlbench.improve.minibatches import Rollout
-from rlbench.training.state import Streams
+from rlbench.training.noise import Streams
 
 SIZE, OBS, REPLICAS = 60, 3, 3
 KINDS = {"categorical": (4,), "multicategorical": (2, 3), "bernoulli": (2,), "gaussian": (2,)}

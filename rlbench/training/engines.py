@@ -26,7 +26,8 @@ from rlbench.records import Environment
 from rlbench.training import check_device
 from rlbench.training import envs as environments
 from rlbench.training.loop import Loop
-from rlbench.training.state import Array, Streams
+from rlbench.training.noise import Streams
+from rlbench.training.state import Array
 
 
 def engine_of(algorithm: Algorithm, environment: Environment, device: str) -> type[Loop]:

@@ -17,6 +17,7 @@ from rlbench.improve.minibatches import BaseProblem, Rollout
 from rlbench.records import EVALUATED, Environment, Evaluation, Progress, RunRecord
 from rlbench.training import envs as environments
 from rlbench.training.evaluation import Arena
+from rlbench.training.noise import Streams
 from rlbench.training.policy import Policy, kept
 from rlbench.training.recording import History, Outcomes, Snapshots
 from rlbench.training.rollout import Collector, Experience, estimate
@@ -24,7 +25,6 @@ from rlbench.training.state import (
     Array,
     Saved,
     State,
-    Streams,
     UnusableError,
     from_document,
     joined,

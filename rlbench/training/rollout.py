@@ -20,8 +20,9 @@ from rlbench.improve.minibatches import Rollout
 from rlbench.training.envs import EnvBatch
 from rlbench.training.envs.classic import ClassicBatch
 from rlbench.training.envs.normalize import ObservationNormalizer, RewardNormalizer
+from rlbench.training.noise import Streams
 from rlbench.training.recording import EpisodeLog
-from rlbench.training.state import Array, Saved, Streams
+from rlbench.training.state import Array, Saved
 
 
 class Network(Protocol):

@@ -119,8 +119,8 @@ def test_the_collector_hands_over_the_final_observation(name: str) -> None:
     from rlbench.functional.distributions import family
     from rlbench.training import envs
     from rlbench.training.envs.probes import register_probes
+    from rlbench.training.noise import Streams
     from rlbench.training.rollout import Collector
-    from rlbench.training.state import Streams
 
     register_probes()
     batch = envs.make(Environment(f"rlbench/Probe{name}-v0"), 2, 3)
@@ -147,8 +147,8 @@ def test_final_observations_are_normalised_like_the_others() -> None:
     from rlbench import Environment
     from rlbench.functional.distributions import family
     from rlbench.training import envs
+    from rlbench.training.noise import Streams
     from rlbench.training.rollout import Collector
-    from rlbench.training.state import Streams
 
     algorithm = make(normalize_observation=True)
     batch = envs.make(Environment("Pendulum-v1"), 1, 4)

@@ -20,7 +20,7 @@ from rlbench.functional.torch_networks import ModuleNetwork, TensorActorCritic, 
 from rlbench.improve.autograd import AutogradProblem
 from rlbench.improve.minibatches import Rollout
 from rlbench.training.engines import layout
-from rlbench.training.state import Streams
+from rlbench.training.noise import Streams
 
 META = torch.device("meta")
 REPLICAS, SIZE, OBS = 3, 40, 3
