@@ -139,7 +139,7 @@ def claims_table(entries: Sequence[Entry], again: Again) -> Table:
         rows.append(row | {"said": entry.said or entry.problem})
         records.append(row | effect | {"id": entry.id or None, "claimed": effect["claimed"] or None})
     headers = {"id": "Claim", "statement": "Statement", "source": "Source", "verdict": "Verdict"}
-    headers |= {heading: heading.capitalize() for heading in again}
+    headers |= {heading: f"{heading[:1].upper()}{heading[1:]}" for heading in again}
     headers |= {"effect": "Effect", "claimed": "Claimed", "meaning": "Of what", "n": "n"}
     note = (
         "Effect: of the decisive part, with its interval, adjusted for the parts of the claim. n: "
