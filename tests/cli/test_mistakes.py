@@ -58,9 +58,9 @@ def plugin(folder: Path, body: str) -> tuple[str, str]:
         (("compare", "ppo-clip", "--env", "CartPole-v1"), "A comparison needs two algorithms"),
         (
             ("compare", "PPO", "A2C", "--env", "CartPole-v1"),
-            "Did you mean 'ppo-adaptive', 'ppo-clip' or 'ppo-penalty'?",
+            "Did you mean 'ppo-adaptive', 'ppo-clip', 'ppo-clip-higher' or 'ppo-dual-clip'?",
         ),
-        (("compare", "A2C", "ppo-clip", "--env", "CartPole-v1"), "That is actor-critic with epochs=1"),
+        (("compare", "A3C", "ppo-clip", "--env", "CartPole-v1"), "That is a2c"),
         ((*COMPARE, "--env-arg", "g=1", "--env-arg", "g=2"), "--env-arg gives g twice."),
         ((*COMPARE, "--env-arg", "gravity=5.0"), "unexpected keyword argument 'gravity'. Known: "),
         ((*COMPARE, "--device", "mps"), "There is no device 'mps'; it is cpu, cuda or cuda:N."),
