@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from rlbench.algorithms.actor_critic import ActorCritic
 
-from rlbench import Params, Problem, hyper
+from rlbench import Params, Problem, Samples, first_order, hyper
 from rlbench.functional import weighted_mean
 
 
@@ -17,11 +18,8 @@ class ESPO(ActorCritic):
 
     def improve(self, problem: Problem) -> Params:
         """Algorithm 1; a replica that has stopped keeps its parameters."""
-        params, going = problem.params.clone(), problem.alive
-        for batch in problem.minibatches(epochs=self.epochs, count=self.minibatches):
-            _, grad, x = problem.gradient(params, batch, entropy=True, value=True, active=going)
-            going = going & problem.mask(weighted_mean((x.ratio.detach() - 1).abs(), x.weight) <= self.delta)
-            params = problem.ascend(params, grad, going & problem.usable(batch))
-            if problem.none_left(going):
-                break
-        return params
+
+        def too_far(x: Samples) -> torch.Tensor:
+            return ~(weighted_mean((x.ratio.detach() - 1).abs(), x.weight) <= self.delta)
+
+        return first_order(problem, stop=too_far)
