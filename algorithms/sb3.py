@@ -6,17 +6,22 @@ the library's default: a `MlpPolicy` on the CPU, Adam's epsilon 1e-5 (PPO, TRPO)
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rlbench import Peer, hyper, static
+from rlbench.fields import fields_of
 
 
 class SB3(Peer):
     """What the algorithms of Stable-Baselines3 (Raffin et al. 2021) have in common."""
 
     package = "stable-baselines3"
+    algorithm: ClassVar[str] = ""
+    """The class of the package."""
 
     learning_rate: float = hyper(3e-4, low=0.0, doc="the optimiser's step size at the start")
     gamma: float = hyper(0.99, low=0.0, high=1.0, doc="discount factor")
@@ -30,25 +35,23 @@ class SB3(Peer):
     activation_fn: str = static("Tanh", choices=("Tanh", "ReLU"), doc="activation of the hidden layers")
     ortho_init: bool = static(True, doc="orthogonal weights or torch's")
 
-    def model(self, **common: Any) -> Any:
-        """Return the library's model with the fields of this class."""
-        raise NotImplementedError
-
     def train(self, environments: Sequence[Any], steps: int, seed: int) -> None:
-        """Let the library learn for `steps`."""
+        """Let the library learn for `steps`; fields that its algorithm takes as they are have its names."""
         import torch
+        from stable_baselines3.common.logger import Logger
         from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+        library = getattr(importlib.import_module(self.package.replace("-", "_")), self.algorithm)
+        known = inspect.signature(library).parameters
+        own = {name: getattr(self, name) for name in fields_of(type(self)) if name in known}
+        boundless = {name for name in own if own[name] == math.inf and known[name].default is None}
         copies: Any = DummyVecEnv([lambda env=env: env for env in environments])  # type: ignore[misc]
         rate = self.learning_rate
-        self.model(
-            policy="MlpPolicy",
-            env=VecNormalize(copies, gamma=self.gamma) if self.normalize else copies,
-            learning_rate=(lambda left: left * rate) if self.linear_schedule else rate,
-            n_steps=self.n_steps,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            normalize_advantage=self.normalize_advantage,
+        model = library(
+            "MlpPolicy",
+            VecNormalize(copies, gamma=self.gamma) if self.normalize else copies,
+            **{name: own[name] for name in own.keys() - boundless}
+            | {"learning_rate": (lambda left: left * rate) if self.linear_schedule else rate},
             policy_kwargs={
                 "net_arch": list(self.net_arch),
                 "activation_fn": getattr(torch.nn, self.activation_fn),
@@ -56,13 +59,16 @@ class SB3(Peer):
             },
             seed=seed,
             device="cpu",
-        ).learn(steps)
+        )
+        model.set_logger(Logger(folder=None, output_formats=[]))  # its own makes a folder that nobody needs
+        model.learn(steps)
 
 
 class SB3PPO(SB3):
     """Stable-Baselines3's PPO."""
 
     name = "sb3-ppo"
+    algorithm = "PPO"
 
     batch_size: int = static(64, low=2, doc="samples of a minibatch")
     n_epochs: int = static(10, low=1, doc="passes over a rollout")
@@ -73,20 +79,12 @@ class SB3PPO(SB3):
     max_grad_norm: float = hyper(0.5, low=0.0, doc="bound on the norm of the whole gradient")
     target_kl: float = hyper(float("inf"), low=0.0, doc="stop an update once its KL passes 1.5 x this; inf: never")
 
-    def model(self, **common: Any) -> Any:
-        """Return `stable_baselines3.PPO`."""
-        from stable_baselines3 import PPO
-
-        names = ("batch_size", "n_epochs", "clip_range", "ent_coef", "vf_coef", "max_grad_norm")
-        limits = {name: getattr(self, name) for name in ("clip_range_vf", "target_kl")}
-        own = {name: value for name, value in limits.items() if math.isfinite(value)}
-        return PPO(**common, **own, **{name: getattr(self, name) for name in names})
-
 
 class SB3A2C(SB3):
     """Stable-Baselines3's A2C (Mnih et al. 2016), one step of RMSProp per short rollout."""
 
     name = "sb3-a2c"
+    algorithm = "A2C"
 
     learning_rate: float = hyper(7e-4, low=0.0, doc="the optimiser's step size at the start")
     gae_lambda: float = hyper(1.0, low=0.0, high=1.0, doc="lambda of generalised advantage estimation")
@@ -98,19 +96,13 @@ class SB3A2C(SB3):
     vf_coef: float = hyper(0.5, low=0.0, doc="weight of the value loss (V - target)^2")
     max_grad_norm: float = hyper(0.5, low=0.0, doc="bound on the norm of the whole gradient")
 
-    def model(self, **common: Any) -> Any:
-        """Return `stable_baselines3.A2C`."""
-        from stable_baselines3 import A2C
-
-        names = ("use_rms_prop", "rms_prop_eps", "ent_coef", "vf_coef", "max_grad_norm")
-        return A2C(**common, **{name: getattr(self, name) for name in names})
-
 
 class SB3TRPO(SB3):
     """sb3-contrib's TRPO (Schulman et al. 2015)."""
 
     name = "sb3-trpo"
     package = "sb3-contrib"
+    algorithm = "TRPO"
 
     learning_rate: float = hyper(1e-3, low=0.0, doc="Adam's step size for the value")
     batch_size: int = static(128, low=2, doc="samples of a minibatch of the value")
@@ -121,13 +113,3 @@ class SB3TRPO(SB3):
     line_search_max_iter: int = static(10, low=1, doc="step lengths tried")
     line_search_shrinking_factor: float = hyper(0.8, low=0.0, high=1.0, doc="ratio of successive step lengths")
     sub_sampling_factor: int = static(1, low=1, doc="one of so many samples enters the Fisher matrix")
-
-    def model(self, **common: Any) -> Any:
-        """Return `sb3_contrib.TRPO`."""
-        from sb3_contrib import TRPO
-
-        names = (
-            *("batch_size", "n_critic_updates", "target_kl", "cg_max_steps", "cg_damping", "line_search_max_iter"),
-            *("line_search_shrinking_factor", "sub_sampling_factor"),
-        )
-        return TRPO(**common, **{name: getattr(self, name) for name in names})
