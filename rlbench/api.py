@@ -1,14 +1,22 @@
-"""The two calls for Python and notebooks: run an experiment, or compare algorithms without writing one."""
+"""The two calls for Python and notebooks: run an experiment, or compare algorithms without writing one.
+
+And the experiments that commands make of algorithms: a comparison; a search for good settings and, of what it found,
+the confirmation on fresh seeds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, brief
+from rlbench.fields import design, fields_of, hint_at, ranges, written
+from rlbench.files import LONGEST_NAME
 from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment, Measurement, as_list
 from rlbench.study.process import leave_quickly, uncollected
@@ -131,4 +139,96 @@ def comparison(
         question,
         evaluate_every=evaluate_every,
         evaluation_episodes=evaluation_episodes,
+    )
+
+
+FINALISTS = 4  # arms of an algorithm among which a search decides without halving them any more
+
+
+def rounds(settings: int) -> int:
+    """Return how many rounds a search among so many settings takes, in which all but the last halve them."""
+    return 1 if settings <= FINALISTS else 1 + rounds(-(-settings // 2))
+
+
+def searched(base: Experiment, over: Sequence[str], settings: int, seeds: int) -> Experiment:
+    """Return the search for good settings of each arm: the arm as it is, and `settings` - 1 others (`fields.design`).
+
+    `over` are the ranges, `FIELD`, `FIELD=LOW..HIGH` or `FIELD=VALUE,VALUE`, with or without `ALGORITHM.` before them;
+    those of a field go for all algorithms that have it. Each setting gets `seeds` seeds in the first round.
+
+    Raises:
+        RlbenchError: a range is not understood, or no algorithm has the field; there are fewer than two of something.
+    """
+    from rlbench.study.plan import class_of
+
+    for what, number in (("settings", settings), ("seeds", seeds)):
+        if number < 2:
+            raise RlbenchError(f"A search needs at least 2 {what}, not {number}.")
+    arms, unused, spaces = list[Arm](), set(over), list[str]()
+    for arm in base.arms:
+        cls, own = class_of(arm), dict[str, str]()
+        for text in over:
+            field = text.partition("=")[0].removeprefix(f"{arm.name}.")
+            if field in fields_of(cls):
+                own[field] = text.removeprefix(f"{arm.name}.")
+                unused.discard(text)
+        space = ranges(cls, own.values(), f"--over, {arm.name}")
+        if not space:
+            raise RlbenchError(f"{arm.name} has no field with a usual range; give one with --over FIELD=LOW..HIGH.")
+        spaces.append(f"{arm.name}: {', '.join(f'{field} {known.said}' for field, known in space.items())}")
+        for drawn in design(space, settings):
+            said = "".join(f" {name}={written(value)}" for name, value in drawn.items())
+            arms.append(Arm(arm.algorithm, f"{arm.name}{said}", **{**arm.settings, **drawn}))
+    for text in unused:
+        known = {name: field for arm in base.arms for name, field in fields_of(class_of(arm)).items()}
+        name = text.partition("=")[0].rpartition(".")[2]
+        raise RlbenchError(f"--over {text}: no algorithm here has a field {name!r}.{hint_at(name, known)}")
+    most = max(Counter(arm.name for arm in arms).values())
+    return Experiment(
+        f"{base.name[: LONGEST_NAME - 7]}-search",
+        arms,
+        base.environments,
+        seeds * 2 ** (rounds(most) - 1),
+        base.steps,
+        question="Which settings are good ones?",
+        design=f"At most {settings} settings of each algorithm: its own, and points of a Sobol sequence in the space "
+        f"{'; '.join(spaces)}. After every round the better half gets twice as many seeds, {seeds} at first.",
+    )
+
+
+def confirmed(base: Experiment, search: Experiment, best: Mapping[tuple[str, str], str], fresh: int) -> Experiment:
+    """Return the experiment that compares what a search found with the arms as they were, on fresh seeds.
+
+    `best` is the label of the best arm by environment and algorithm. The baseline is the last arm with what was found.
+    """
+    from rlbench.study.plan import class_of
+
+    found = {arm.label: arm for arm in search.arms}
+    arms, claims, baseline = list[Arm](), list[Claim](), ""
+    for arm in base.arms:
+        picked = {place.label: found[best[place.label, arm.name]] for place in base.environments}
+        elsewhere = [place for place, chosen in picked.items() if chosen.label != arm.name]
+        tuned, fields = f"{arm.name}, tuned", {name: None for one in picked.values() for name in one.settings}
+        baseline = tuned if elsewhere else arm.name
+        arms.append(Arm(arm.algorithm, arm.name, **arm.settings))
+        if elsewhere:
+            usual = fields_of(class_of(arm))
+            given = {
+                name: {place: one.settings.get(name, usual[name].default) for place, one in picked.items()}
+                for name in fields
+            }
+            arms.append(Arm(arm.algorithm, tuned, **given))
+            statement = f"What was found for {arm.name} scores higher than its defaults"
+            claims.append(Claim(statement, (tuned, arm.name), "greater", "auc", environments=tuple(elsewhere)))
+    first = max(search.seeds) + 1
+    return Experiment(
+        base.name,
+        arms,
+        base.environments,
+        range(first, first + fresh),
+        base.steps,
+        baseline,
+        base.question,
+        claims,
+        search=search.name,
     )

@@ -4,8 +4,8 @@ import dataclasses
 import inspect
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from rlbench.errors import RlbenchError, brief, nearest
 
@@ -120,6 +120,109 @@ def sweep(settings: Mapping[str, Any], known: Mapping[str, Field], where: str) -
                 raise RlbenchError(f"{where}: {name} lists {brief(item)} twice.")
     for values in itertools.product(*listed.values()):
         yield dict(zip(listed, values, strict=True))
+
+
+class Range(NamedTuple):
+    """What a search tries of a field: `values` that are listed, or numbers from `low` to `high`.
+
+    These are even on the `scale`: "log", "linear", or of a discount "log of 1 - x".
+    """
+
+    field: Field
+    values: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    scale: str = "linear"
+
+    def at(self, share: float) -> Any:
+        """Return the value so far along the range, from 0 to 1, in three digits."""
+        if self.values:
+            return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+        if self.scale == "linear":
+            value = self.low + share * (self.high - self.low)
+        elif self.scale == "log":
+            value = self.low * (self.high / self.low) ** share
+        else:
+            value = 1.0 - (1.0 - self.low) * ((1.0 - self.high) / (1.0 - self.low)) ** share
+        short = (
+            float(f"{value:.3g}") if value < 0.9 or self.scale in ("log", "linear") else 1 - float(f"{1 - value:.3g}")
+        )
+        inside = min(max(round(short, 12), self.low), self.high)
+        return round(inside) if isinstance(self.field.default, int) else inside
+
+    @property
+    def said(self) -> str:
+        """The range as it is written, `1e-05..0.1` or `1,4,10`."""
+        between = "/" if isinstance(self.field.default, tuple) else ","
+        return between.join(map(written, self.values)) or f"{self.low:g}..{self.high:g}"
+
+
+def ranges(cls: type, texts: Iterable[str], where: str) -> dict[str, Range]:
+    """Return what a search tries of the fields of an algorithm, by name.
+
+    Each text is `FIELD`, `FIELD=LOW..HIGH` or `FIELD=VALUE,VALUE,...`. Where there is none for the algorithm these are
+    the step size, from 1e-5 to 0.1, and the hyper fields that its class itself declares. A field without a range of its
+    own in a text has a tenth to ten times its default (of 1 - x, for a discount). Raises RlbenchError for a text that
+    is not understood, and for a range that a field cannot have.
+    """
+    known, chosen = fields_of(cls), dict[str, Range]()
+    for text in texts:
+        name, given, limits = text.partition("=")
+        if name in known and name not in chosen:
+            chosen[name] = _range(known[name], limits if given else None, where)
+    if not chosen:
+        inherited = {*known} if not cls.__bases__ else {name for base in cls.__bases__ for name in _declared(base)}
+        own = [
+            name for name, field in known.items() if field.is_hyper and (name in _STEP_SIZES or name not in inherited)
+        ]
+        usual = [known[name] for name in own if math.isfinite(known[name].default) and known[name].default]
+        chosen = {field.name: _range(field, None, where) for field in usual}
+    return chosen
+
+
+_STEP_SIZES = {"lr": "1e-5..0.1", "learning_rate": "1e-5..0.1"}
+
+
+def _declared(cls: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
+
+
+def _range(field: Field, text: str | None, where: str) -> Range:
+    said = f"{where}: {field.name}={text}" if text is not None else f"{where}: {field.name}"
+    text, bounded = _STEP_SIZES.get(field.name) if text is None else text, field.high == 1.0
+    if text is None:
+        default = float(field.default) if isinstance(field.default, int | float) else 0.0
+        if not field.is_hyper or not math.isfinite(default) or not default:
+            raise RlbenchError(f"{said} has no usual range; give one, as in {field.name}=LOW..HIGH or VALUE,VALUE.")
+        low, high = sorted((default / 10, default * 10))
+        if bounded:
+            low, high = max(1 - (1 - default) * 10, 0.0), 1 - (1 - default) / 10
+        return Range(field, (), low, high, "log of 1 - x" if bounded and default < 1 else "log")
+    if ".." not in text:
+        values = field.parse_text(text, where)
+        return Range(field, tuple(values) if isinstance(values, list) else (values,))
+    ends = [float(field.parse(end, where)) for end in map(_number, text.split("..", 1)) if end is not None]
+    if len(ends) < 2 or ends[0] >= ends[1] or isinstance(field.default, bool):
+        raise RlbenchError(f"{said} is no range; write two rising numbers, as in lr=1e-5..0.1, or list the values.")
+    low, high = ends
+    scale = "log of 1 - x" if bounded and high < 1 else "log" if low > 0 and not bounded else "linear"
+    return Range(field, (), low, high, scale)
+
+
+def design(space: Mapping[str, Range], size: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Return at most `size` different settings that fill a space evenly; the first is empty: the defaults.
+
+    The others are the points of a scrambled Sobol sequence (I. M. Sobol, 1967; A. B. Owen, 1998).
+    """
+    from scipy.stats import qmc  # half a second, which only a search needs
+
+    points = qmc.Sobol(len(space), rng=seed).random_base2(math.ceil(math.log2(4 * size))) if space else []
+    settings: list[dict[str, Any]] = [{}]
+    for point in points:
+        drawn = {name: known.at(float(share)) for (name, known), share in zip(space.items(), point, strict=True)}
+        usual = all(value == space[name].field.default for name, value in drawn.items())
+        settings += [drawn] if drawn not in settings and not usual else []
+    return settings[:size]
 
 
 def written(value: Any) -> str:

@@ -1,14 +1,15 @@
-"""Training seed by seed until the claims or the comparisons are decided: stages of runs, and a look after each.
+"""Training seed by seed: stages of runs, and a look after each that says which arms still need runs.
 
-Study and analysis meet here: the study trains what a stage needs and stores it, the analysis looks
-(`rlbench.analysis.judge.verdicts.judge_at` at claims, `rlbench.analysis.stats.sequential` at comparisons) and says
-which arms still need runs. Runs are keyed by their seed, so nothing is
-trained twice, an interrupted experiment continues, and a larger one later finds the same runs.
+Study and analysis meet here: the study trains what a stage needs and stores it, the analysis looks. Until the claims or
+the comparisons are decided it is `rlbench.analysis.judge.verdicts.judge_at` or `rlbench.analysis.stats.sequential` that
+looks; a search for good settings keeps the better half. Runs are keyed by their seed, so nothing is trained twice, an
+interrupted experiment continues, and a larger one later finds the same runs.
 
     RESULTS/NAME/stages.json    the design, how often was looked, the decisions, and the runs that were asked for
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -16,20 +17,26 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from rlbench.algorithm import settings
+from rlbench.analysis.draw.marks import Scored
 from rlbench.analysis.judge.estimands import staged_data
 from rlbench.analysis.judge.verdicts import judge_at
 from rlbench.analysis.stats.sequential import Decision, decide, in_play
+from rlbench.api import rounds
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError, brief, explained
 from rlbench.files import write
 from rlbench.results import STAGES, Results, open_results, read_stages
-from rlbench.store.folders import home
+from rlbench.store.folders import home, write_tuned
+from rlbench.study.experiment import Experiment
 from rlbench.study.plan import Cell, Plan
 from rlbench.study.progress import Summary
 from rlbench.study.run import execute
 
 STAGE = 5
 METRIC = "auc"
+Needed = set[tuple[str, str]]
+"""The (environment, arm) that need more runs."""
 _LEAST = 0.001  # of errors that a look may be left with: tests have too few permutations to tell less apart
 
 
@@ -60,6 +67,34 @@ def run_until_decided(
     record = _begin(folder, results_dir, design | ({"claims": digest(claims)} if claims else {}))
     if claims:
         record["settled"] = {}
+
+    def look(results: Results, number: int) -> Needed:
+        record.update(looked=number, cells=list(results.runs["cell"]))
+        if claims:
+            outcomes, needed = _judge_claims(claims, results, record, number)
+        else:
+            stages = [plan.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
+            decisions = decide(*staged_data(results, stages, METRIC), looks)
+            # JSON has no infinity.
+            record["decisions"] = [asdict(one) | {"t": one.t if isfinite(one.t) else str(one.t)} for one in decisions]
+            outcomes, needed = _outcomes(decisions), in_play(decisions)
+        _write(folder, record, results_dir)
+        say(f"Look {number} of at most {len(looks)}, after {looks[number - 1]} seeds: {outcomes}.")
+        return needed
+
+    results = _in_stages(plan, looks, look, results_dir, ended, options)
+    return Results(replace(results.experiment, sequential=record), results.tables)
+
+
+def _in_stages(
+    plan: Plan,
+    looks: Sequence[int],
+    look: Callable[[Results, int], Needed],
+    results_dir: str | Path,
+    ended: Callable[[Plan, Summary], None],
+    options: Mapping[str, Any],
+) -> Results:
+    """Train up to each number of seeds what the look before still needs, and return what is stored then."""
     needed = {(cell.environment.label, cell.arm) for cell in plan.cells}
     cells: list[Cell] = []
     for number, (before, until) in enumerate(pairwise([0, *looks]), start=1):
@@ -69,20 +104,77 @@ def run_until_decided(
         ended(part, execute(part, results_dir, **options))
         # From the stored scores alone.
         results = open_results(part.document(), part.planned, results_dir, staged=False)
-        record |= {"looked": number, "cells": [cell.id for cell in cells]}
-        if claims:
-            outcomes, needed = _judge_claims(claims, results, record, number)
-        else:
-            stages = [part.experiment.seeds[low:high] for low, high in pairwise([0, *looks[:number]])]
-            decisions = decide(*staged_data(results, stages, METRIC), looks)
-            # JSON has no infinity.
-            record["decisions"] = [asdict(one) | {"t": one.t if isfinite(one.t) else str(one.t)} for one in decisions]
-            outcomes, needed = _outcomes(decisions), in_play(decisions)
-        _write(folder, record, results_dir)
-        say(f"Look {number} of at most {len(looks)}, after {until} seeds: {outcomes}.")
+        needed = look(results, number)
         if not needed:
             break
-    return Results(replace(results.experiment, sequential=record), results.tables)
+    return results
+
+
+def search(
+    plan: Plan,
+    results_dir: str | Path = "results",
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    ended: Callable[[Plan, Summary], None] = lambda *_: None,
+    **options: Any,
+) -> dict[tuple[str, str], str]:
+    """Return the arm of each algorithm in a `rlbench.api.searched` that is best on each environment, by the two.
+
+    Successive halving (K. Jamieson and A. Talwalkar, AISTATS 2016), with seeds for what is spent more of: the half of
+    the arms with the higher mean area under the learning curve gets twice as many seeds, until few
+    are left (`rlbench.api.rounds`). A run that failed or diverged has the worst possible score. `say`, `ended` and
+    `options` are as in `run_until_decided`.
+    """
+    looks, best = halvings(plan), dict[tuple[str, str], str]()
+
+    def look(results: Results, number: int) -> Needed:
+        scores = results.failures_as_worst(METRIC).scores
+        last = scores["seed"] == plan.experiment.seeds[looks[number - 1] - 1]
+        means = scores.groupby(["environment", "arm"])[METRIC].mean()
+        kept: Needed = set()
+        for (environment, algorithm), runs in scores[last].groupby(["environment", "algorithm"], sort=False):
+            order = means.loc[str(environment)].reindex(runs["arm"]).sort_values(ascending=False, kind="stable")
+            best[str(environment), str(algorithm)] = str(order.index[0])
+            kept |= {(str(environment), str(arm)) for arm in order.index[: -(-len(order) // 2)]}
+        after = f"Round {number} of {len(looks)}, {looks[number - 1]} seeds"
+        if number < len(looks):
+            say(f"{after}: {len(kept)} of {int(last.sum())} are kept.")
+            return kept
+        say(f"{after}: best is {'; '.join(f'on {environment} {arm}' for (environment, _), arm in best.items())}.")
+        return set()
+
+    _in_stages(plan, looks, look, results_dir, ended, options)
+    return best
+
+
+def keep_found(results: Results, confirmation: Plan, search: Experiment, results_dir: str | Path) -> None:
+    """Keep what a search found for `--tuned`, with where it comes from and its scores on fresh seeds."""
+    scored = Scored(results, METRIC)
+    defaults = {arm.title: arm for arm in reversed(confirmation.arms)}
+    for found in {arm.title: arm for arm in confirmation.arms}.values():
+        entries = {}
+        for place in results.environments:
+            arm, usual = found.on(place), defaults[found.title]
+            fields = settings(arm.algorithm) if arm.algorithm else {}
+            means = {name: scored.mean(one.label, [place]) for name, one in (("found", arm), ("before", usual))}
+            entries[place] = {
+                "settings": {name: fields[name] for name in arm.given},
+                "steps": int(results.runs["steps"][results.runs["environment"] == place].max()),
+                "search": search.design,
+                "experiment": results.experiment.name,
+                "fingerprint": arm.fingerprint,
+                "seeds": len(confirmation.experiment.seeds),
+                METRIC: {name: [mean.point, mean.low, mean.high] for name, mean in means.items()},
+            }
+        write_tuned(results_dir, found.title, entries)
+
+
+def halvings(plan: Plan) -> list[int]:
+    """Return the numbers of seeds after each round of a search: its last round has all that are planned."""
+    looks = [len(plan.experiment.seeds)]
+    for _ in range(rounds(max(Counter(arm.title for arm in plan.arms).values())) - 1):
+        looks.insert(0, looks[0] // 2)
+    return looks
 
 
 def planned_looks(plan: Plan, stage: int) -> list[int]:

@@ -9,7 +9,7 @@ import click
 from rlbench.cli.algorithms import algorithms, check, lecture, new
 from rlbench.cli.policies import evaluate, watch
 from rlbench.cli.report import agreement, figures, report
-from rlbench.cli.run import compare, run
+from rlbench.cli.run import compare, run, tune
 from rlbench.cli.status import plan, status
 from rlbench.errors import RlbenchError, shortened
 from rlbench.study.process import leave_quickly
@@ -80,6 +80,6 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 for command in (
     *(run, status, report, figures, evaluate, watch),
-    *(compare, plan, agreement, algorithms, check, new, lecture),
+    *(compare, tune, plan, agreement, algorithms, check, new, lecture),
 ):
     main.add_command(command)

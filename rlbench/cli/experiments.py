@@ -98,12 +98,11 @@ def prepare(executor: Executor, chosen: Chosen, options: RunOptions) -> None:
     from rlbench.store.folders import seems_stored
     from rlbench.study.plan import check_early
     from rlbench.study.process import has_to_compile
-    from rlbench.study.suites import override
 
     for experiment, _ in chosen:
-        check_early(override(experiment, options.settings, plugins=options.plugin), options.plugin)
+        check_early(_with_settings(experiment, options, options.plugin), options.plugin)
     stored = (seems_stored(options.results, experiment.document(), suite) for experiment, suite in chosen)
-    if not options.settings and all(stored):
+    if not (options.settings or options.tuned) and all(stored):
         return
     if has_to_compile():
         click.echo("Compiling the training loops for this machine, once: about half a minute.", err=True)
@@ -124,11 +123,17 @@ def make_plans(chosen: Chosen, options: RunOptions) -> list[Plan]:
     with uncollected():
         from rlbench import registry
         from rlbench.study.plan import make_plan
-        from rlbench.study.suites import override
 
     for file in options.plugin:
         registry.add_file(file)
-    return [replace(make_plan(override(one, options.settings)), suite=suite) for one, suite in chosen]
+    return [replace(make_plan(_with_settings(one, options)), suite=suite) for one, suite in chosen]
+
+
+def _with_settings(experiment: Investigation, options: RunOptions, plugins: Sequence[str] = ()) -> Investigation:
+    from rlbench.study.suites import override
+
+    tuned = options.results if options.tuned else None
+    return override(experiment, options.settings, plugins=plugins, tuned=tuned)
 
 
 def register(suite: LoadedSuite, plans: Sequence[Plan], options: RunOptions) -> None:

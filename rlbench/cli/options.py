@@ -77,6 +77,7 @@ class RunOptions:
         metavar="ARM.FIELD=VALUE",
         help="Set a field of an arm, such as ppo-clip.clip=0.1; repeatable. Several values (0.1,0.2) make an arm each.",
     )
+    tuned: bool = _flag("--tuned", "Use the settings that `rlbench tune` found, of each algorithm on each environment.")
     plugin: tuple[str, ...] = _option(
         "--plugin", multiple=True, default=(), metavar="FILE", help="Python file with algorithms; repeatable."
     )
@@ -159,7 +160,7 @@ class RunOptions:
     debug: bool = False
 
 
-CHANGES = ("settings", "plugin", "results")
+CHANGES = ("settings", "tuned", "plugin", "results")
 EVALUATION = ("evaluate_every", "evaluation_episodes")
 CHOICE = ("seeds", "first_seed", "steps", *EVALUATION, "env", "quick", "only")
 TRAINING = ("workers", "executor", "address", "time_limit", "checkpoint_every", "device", "keep_policies")

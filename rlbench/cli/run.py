@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rlbench.records import Environment
     from rlbench.results import Results
     from rlbench.study.executors import Executor
+    from rlbench.study.experiment import Experiment
     from rlbench.study.plan import Plan
     from rlbench.study.progress import Summary
 
@@ -250,7 +251,6 @@ def compare(
     rlbench compare --from runs.csv --baseline sac --reference Walker2d-v5=2,5000
     rlbench compare --from logs/ppo logs/a2c --name '{algorithm}/{environment}_{seed}' --show
     """
-    from rlbench.cli.output import show_comparisons, show_next, show_progress
     from rlbench.store.folders import home
 
     if files:
@@ -275,7 +275,93 @@ def compare(
                 raise click.UsageError(f"Missing {what}.")
         results, fine = _train(names, environments_of(environments, arguments), baseline, options)
         folder = home(options.results, results.experiment.name)
-    page = results.report(Path(out) if out else make_folder(folder, options.results), kinds, show_progress)
+    _answer(
+        ctx, results, Path(out) if out else make_folder(folder, options.results), kinds, environments, fine, options
+    )
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="ALGORITHM...")
+@click.option(
+    "--env", "environments", multiple=True, required=True, metavar="ID", help="Gymnasium id, as in compare; repeatable."
+)
+@environment_arguments
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="[ALGORITHM.]FIELD[=LOW..HIGH]",
+    help="A field to search, with its range or its values, such as epochs=1,4,10; repeatable. Default: the step size "
+    "and the fields of the algorithm's own.",
+)
+@click.option("--trials", type=int, default=32, show_default=True, help="Settings that are tried per algorithm.")
+@takes(
+    click.option("--seeds", type=int, default=2, show_default=True, help="Runs per setting in the first round."),
+    click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run."),
+    "settings",
+    "plugin",
+    "results",
+    *TRAINING,
+)
+@click.option("--fresh", type=int, default=10, show_default=True, help="Fresh seeds for what was found.")
+@click.option("--name", default="", help="Name of the experiment and its folder; default: after what is tuned.")
+@figure_kinds
+@click.pass_context
+def tune(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    environments: tuple[str, ...],
+    arguments: tuple[str, ...],
+    over: tuple[str, ...],
+    trials: int,
+    fresh: int,
+    name: str,
+    kinds: tuple[str, ...],
+    options: RunOptions,
+) -> None:
+    """Search for good settings of ALGORITHMs, with the same budget for each, and try them on fresh seeds.
+
+    Many settings train at once, beginning with the defaults. The better half gets twice as many seeds, until a few are
+    left; the best goes on, against the defaults, with seeds that took no part in the search. The report shows how much
+    better it is there, how sensitive each algorithm is, and how much search it needs. `--tuned` uses what was found.
+
+    \b
+    rlbench tune ppo-clip reinforce --env CartPole-v1 --steps 50000
+    rlbench tune ppo-clip --env Acrobot-v1 --over lr=1e-5..0.1 --over clip=0.05,0.1,0.2 --trials 64
+    rlbench compare ppo-clip reinforce --env CartPole-v1 --tuned
+    """
+    from rlbench.api import confirmed, searched
+    from rlbench.results import open_results
+    from rlbench.stages import keep_found
+    from rlbench.store.folders import home
+    from rlbench.study.experiment import Experiment, as_name
+    from rlbench.study.plan import make_plan
+
+    with open_executor(options) as executor:
+        base = _plan_comparison(names, environments_of(environments, arguments), "", options, executor).experiment
+        assert isinstance(base, Experiment)
+        name = as_name(name or f"tune{base.name.removeprefix('compare')}")
+        search = searched(base.changed(name=name), over, trials, options.seeds or 0)
+        best = _search(search, options, executor)
+        plan = make_plan(confirmed(base.changed(name=name), search, best, fresh))
+        fine = train([plan], options, executor, _import_report)
+    results = open_results(plan.document(), plan.planned, options.results)
+    keep_found(results, plan, search, options.results)
+    _answer(ctx, results, make_folder(home(options.results, name), options.results), kinds, environments, fine, options)
+
+
+def _answer(
+    ctx: click.Context,
+    results: Results,
+    folder: Path,
+    kinds: Sequence[str],
+    environments: Sequence[str],
+    fine: bool,
+    options: RunOptions,
+) -> None:
+    """Write the report into a folder and print what it says; leave with a status other than 0 if runs failed."""
+    from rlbench.cli.output import show_comparisons, show_next, show_progress
+
+    page = results.report(folder, kinds, show_progress)
     for note in results.experiment.notes:
         click.echo(f"warning: {note}", err=True)
     show_comparisons(results)
@@ -344,26 +430,51 @@ def _train(
     names: Sequence[str], environments: Sequence[Environment], baseline: str, options: RunOptions
 ) -> tuple[Results, bool]:
     """Train what is left of a comparison; return its results, and whether every run finished."""
-    from rlbench.api import comparison
-
     if len(names) == 1 and not names[0].endswith(".py") and not any("," in text for text in options.settings):
         raise RlbenchError(_TOO_FEW)
     with open_executor(options) as executor:
-        if any(name.endswith(".py") for name in names):  # of which nothing is known yet
-            executor.prepare()
-        else:
-            prepare(executor, [(changed(comparison(names, environments, baseline=baseline), options), "")], options)
-        from rlbench import registry
-
-        arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
-        chosen = [(changed(comparison(arms, environments, baseline=baseline), options), "")]
-        (plan,) = make_plans(chosen, options)
+        plan = _plan_comparison(names, environments, baseline, options, executor)
         if len(plan.arms) < 2:
             raise RlbenchError(_TOO_FEW)
         fine = train([plan], options, executor, _import_report)
     from rlbench.results import open_results
 
     return open_results(plan.document(), plan.planned, options.results), fine
+
+
+def _plan_comparison(
+    names: Sequence[str], environments: Sequence[Environment], baseline: str, options: RunOptions, executor: Executor
+) -> Plan:
+    """Return the plan of a comparison of algorithms, by their names or plugin files; the executor begins meanwhile."""
+    from rlbench.api import comparison
+
+    if any(name.endswith(".py") for name in names):  # of which nothing is known yet
+        executor.prepare()
+    else:
+        prepare(executor, [(changed(comparison(names, environments, baseline=baseline), options), "")], options)
+    from rlbench import registry
+
+    arms = [arm for name in names for arm in (registry.add_file(name) if name.endswith(".py") else [name])]
+    (plan,) = make_plans([(changed(comparison(arms, environments, baseline=baseline), options), "")], options)
+    return plan
+
+
+def _search(search: Experiment, options: RunOptions, executor: Executor) -> dict[tuple[str, str], str]:
+    """Train a search for good settings, say how it goes, and return what was found."""
+    from rlbench import stages
+    from rlbench.study.plan import make_plan
+
+    plan = make_plan(search)
+    click.echo(f"{search.name}: {len(plan.arms)} settings on {len(search.environments)} environments")
+
+    def ended(_: Plan, summary: Summary) -> None:
+        for message in summary.messages:
+            click.echo(f"warning: {message}", err=True)
+        if summary.failed:
+            click.echo(f"{len(summary.failed)} runs failed: {summary.failed[0][1]}", err=True)
+
+    with _how_to_train([plan], options, executor) as how:
+        return stages.search(plan, options.results, say=click.echo, ended=ended, **how)
 
 
 def _import_report() -> None:

@@ -2,6 +2,7 @@
 
     RESULTS/NAME/experiment.json    the experiment, and the cell of every planned run
     RESULTS/NAME/claims.json        the register: one entry per version of the claims; entries are only added
+    RESULTS/tuned/ALGORITHM.json    the settings that searches found, by environment, and how; rlbench brings some along
 
 An entry of the register is written before the runs start: the claims, their SHA-256, the time (UTC), and how many of
 the planned runs were stored already; `each`, which entries of before lack, says the same of the runs of each claim. It
@@ -32,6 +33,8 @@ from rlbench.files import (
     TEXT_OR_NONE,
     Each,
     check,
+    file_name,
+    folder,
     is_name,
     read_json,
     write,
@@ -43,6 +46,7 @@ from rlbench.store.runs import STORE, Store
 
 FILE = "experiment.json"
 REGISTER = "claims.json"
+TUNED = "tuned"
 MEMBERS = "experiments"  # the folder of a suite's experiments
 Counts = Mapping[str, int]
 """How many runs are `stored`, of how many that are `planned`."""
@@ -68,6 +72,7 @@ _EXPERIMENT = {
     "design?": TEXT_OR_NONE,
     "claims?": [Each(ANY)],
     "published?": Each(ANY),
+    "search?": NAME,
 }
 
 
@@ -181,6 +186,31 @@ def seems_stored(results_dir: str | Path, asked: Mapping[str, Any], suite: str =
         return False
     cells = (Path(results_dir) / STORE / cell["cell"] for cell in document["cells"])
     return document["asked"] == _digest(asked) and all(cell.is_dir() for cell in cells)
+
+
+def read_tuned(results_dir: str | Path, algorithm: str) -> dict[str, dict[str, Any]]:
+    """Return what is known of good settings of an algorithm, by environment: that of a results folder, or rlbench's."""
+    return {**_tuned_in(Path(__file__).parents[1], algorithm), **_tuned_in(results_dir, algorithm)}
+
+
+def _tuned_in(place: str | Path, algorithm: str) -> dict[str, dict[str, Any]]:
+    path = Path(place) / TUNED / f"{file_name(algorithm)}.json"
+    try:
+        known: dict[str, dict[str, Any]] = read_json(path)
+        check(known, Each({"settings": Each(ANY), "steps": COUNT}), "it")
+        return known
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as problem:
+        raise RlbenchError(f"{path} cannot be read ({problem}); move it away, or search again.") from problem
+
+
+def write_tuned(results_dir: str | Path, algorithm: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep good settings of an algorithm, by environment, beside those that are known of others."""
+    with explained(f"Cannot write to {results_dir}"):
+        path = folder(Path(results_dir) / TUNED, inside=results_dir) / f"{file_name(algorithm)}.json"
+    with Store(results_dir).locked():  # another process may have found others
+        _write_json(path, {**_tuned_in(results_dir, algorithm), **entries}, results_dir)
 
 
 def _digest(document: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ MOST_SEEDS = 100_000
 _LARGEST = 2**63  # the tables hold 64 bits
 _ENTRIES = (
     *("name", "question", "measure", "arms", "environments", "seeds", "steps", "evaluate_every", "evaluation_episodes"),
-    *("baseline", "claims", "design", "published"),
+    *("baseline", "claims", "design", "published", "search"),
 )
 
 Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequence[float]]]]
@@ -69,8 +69,9 @@ Measure = Callable[[Environment, int], Mapping[str, Mapping[str, float | Sequenc
 class Arm:
     """One algorithm, by name or class, with settings: `Arm("ppo-clip", clip=0.1)`.
 
-    A list for a `hyper` field stands for one arm per value, labelled `ppo-clip clip=0.1` and so on. `label`
-    is the name in tables and figures; without one, the algorithm's name.
+    A list for a field stands for one arm per value, labelled `ppo-clip clip=0.1` and so on, and a mapping for its
+    values by environment, `lr={"CartPole-v1": 0.001}`, with the default on all others. `label` is the name in tables
+    and figures; without one, the algorithm's name.
     """
 
     algorithm: str | type[Algorithm]
@@ -99,6 +100,14 @@ class Arm:
         if isinstance(self.algorithm, str):
             return self.algorithm
         return str(getattr(self.algorithm, "name", "") or self.algorithm.__name__)
+
+    def settings_on(self, environment: Environment) -> dict[str, Any]:
+        """Return the settings in an environment."""
+        here = {
+            name: value.get(environment.label, value.get(environment.id)) if isinstance(value, Mapping) else value
+            for name, value in self.settings.items()
+        }
+        return {name: value for name, value in here.items() if value is not None}
 
     def document(self) -> dict[str, Any]:
         """Return the arm as JSON; a class is written as its name."""
@@ -193,6 +202,8 @@ class Experiment(Investigation):
                          environments of its own (`rlbench.training.evaluation`); 0: none
     evaluation_episodes  of each evaluation, with the most likely actions and as many with sampled ones
     published            a `Published` with what is known of its arms, which the report shows beside what comes out
+    search               the name of the experiment in which settings of its arms were searched for, of which the report
+                         says how it went
     """
 
     kind = "Experiment"
@@ -204,6 +215,7 @@ class Experiment(Investigation):
     evaluate_every: int
     evaluation_episodes: int
     published: Published | None
+    search: str
 
     def __init__(
         self,
@@ -219,15 +231,21 @@ class Experiment(Investigation):
         evaluate_every: int = 0,
         evaluation_episodes: int = EPISODES,
         published: Published | None = None,
+        search: str = "",
     ) -> None:
         where = f"Experiment {as_name(name)!r}"
         listed = tuple(arm if isinstance(arm, Arm) else Arm(arm) for arm in as_list(where, "arms", arms))
         self._set_common(where, name, environments, seeds, question, claims, design)
+        for arm in listed:
+            for setting, values in arm.settings.items():
+                if isinstance(values, Mapping):
+                    _check_places(f"{where}, arm {arm.label or arm.name!r}: {setting}", values, self.environments)
         steps = as_steps(where, steps, self.environments)
         if not isinstance(published, Published | None):
             raise RlbenchError(f"{where}: published must be a Published(source, scores), not {brief(published)}.")
         self._set(arms=listed, baseline=as_text(where, "baseline", baseline), steps=steps, published=published)
         self._set(
+            search=as_name(search) if search else "",
             evaluate_every=as_every(where, evaluate_every),
             evaluation_episodes=as_positive(where, "evaluation_episodes", evaluation_episodes),
         )
@@ -249,7 +267,8 @@ class Experiment(Investigation):
         document = {"arms": [arm.document() for arm in self.arms], "steps": steps, "baseline": self.baseline}
         if self.evaluation:
             document |= {"evaluate_every": self.evaluation.every, "evaluation_episodes": self.evaluation.episodes}
-        return document | ({"published": self.published.document()} if self.published else {})
+        document |= {"published": self.published.document()} if self.published else {}
+        return document | ({"search": self.search} if self.search else {})
 
 
 @dataclass(frozen=True, init=False)
@@ -389,16 +408,19 @@ def as_steps(where: str, steps: Any, environments: tuple[Environment, ...]) -> i
     """Return environment steps: one number, or one per environment by its label or id."""
     if not isinstance(steps, Mapping):
         return as_positive(where, "steps", steps)
-    names = [name for environment in environments for name in dict.fromkeys((environment.label, environment.id))]
-    for name in steps:
-        if name not in names:
-            raise RlbenchError(
-                f"{where}: steps names {brief(name)}, which is not an environment here.{nearest(name, names)}"
-            )
+    _check_places(f"{where}: steps", steps, environments)
     for environment in environments:
         if environment.id not in steps and environment.label not in steps:
             raise RlbenchError(f"{where}: steps has no entry for {environment.label}.")
     return {name: as_positive(where, f"steps of {name}", value) for name, value in steps.items()}
+
+
+def _check_places(where: str, values: Mapping[str, Any], environments: tuple[Environment, ...]) -> None:
+    """Refuse values by environment, label or id, that name another."""
+    names = [name for environment in environments for name in dict.fromkeys((environment.label, environment.id))]
+    for name in values:
+        if name not in names:
+            raise RlbenchError(f"{where} names {brief(name)}, which is not an environment here.{nearest(name, names)}")
 
 
 def as_every(where: str, every: Any) -> int:

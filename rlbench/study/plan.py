@@ -6,6 +6,8 @@ specification, where it is not Gymnasium's own), the budget, the seed, and how t
 training has the same numbers with and without, but what is stored of it has not.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -13,7 +15,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import FunctionType
@@ -47,6 +49,7 @@ class ResolvedArm:
     pack_key     what is equal for cells that may be in one pack
     given        the fields that the experiment sets
     algorithm    what learns, if anything does
+    places       the arm as it runs where settings of its own were given, by the environment's label
     call         what a worker calls instead of the trainer, which has no budget and gives all arms of a seed at once
     """
 
@@ -58,10 +61,18 @@ class ResolvedArm:
     given: Sequence[str] = ()
     algorithm: Algorithm | None = None
     call: Callable[..., list[RunRecord]] | None = None
+    places: Mapping[str, ResolvedArm] = field(default_factory=dict)
+
+    def on(self, environment: str) -> ResolvedArm:
+        """Return the arm as it runs in an environment, by its label."""
+        return self.places.get(environment, self)
 
     def document(self) -> dict[str, Any]:
-        """Return the arm as JSON, with the settings that were given and every field."""
+        """Return the arm as JSON, with the settings that were given and every field, by environment if it differs."""
         fields = settings(self.algorithm) if self.algorithm else {}
+        for name in self.given:
+            here = {place: settings(arm.algorithm)[name] for place, arm in self.places.items() if arm.algorithm}
+            fields[name] = here if any(value != fields[name] for value in here.values()) else fields[name]
         given = {name: fields[name] for name in self.given}
         return {"label": self.label, "algorithm": self.title, "settings": given, "fields": fields}
 
@@ -186,8 +197,9 @@ def make_plan(experiment: Investigation) -> Plan:
     """Return the plan of an experiment; RlbenchError where it names something that does not exist or fit."""
     arms, baseline = resolve(experiment)
     environments = [(environment, specification_of(environment)) for environment in map(bound, experiment.environments)]
+    evaluation = experiment.evaluation
     cells = tuple(
-        Cell(arm, environment, experiment.budget(environment), seed, specification, experiment.evaluation)
+        Cell(arm.on(environment.label), environment, experiment.budget(environment), seed, specification, evaluation)
         for arm in arms
         for environment, specification in environments
         for seed in experiment.seeds
@@ -234,7 +246,7 @@ def resolve(
     if isinstance(experiment, Measurement):
         return _measured_arms(experiment), ""
     assert isinstance(experiment, Experiment)
-    arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm, find or _class_of)]
+    arms = [resolved for arm in experiment.arms for resolved in _expand(experiment, arm, find or class_of)]
     labels = [arm.label for arm in arms]
     if repeated := repeats(labels):
         raise RlbenchError(f"{experiment.where}: two arms are called {brief(repeated[0])}; give one of them a label.")
@@ -243,7 +255,7 @@ def resolve(
         if experiment.evaluation and isinstance(arm.algorithm, Peer):
             raise RlbenchError(f"{experiment.where}: {arm.label} trains in a library of its own, without evaluations.")
         for environment in experiment.environments:
-            _check_budget(experiment, arm, environment.label, experiment.budget(environment))
+            _check_budget(experiment, arm.on(environment.label), environment.label, experiment.budget(environment))
     baseline = _baseline(experiment, arms)
     check_claims(experiment.where, experiment.claims, labels, experiment.environments)
     for label in experiment.published.scores if experiment.published else ():
@@ -292,13 +304,22 @@ def _expand(experiment: Experiment, arm: Arm, find: Callable[[Arm], type[Algorit
     cls = find(arm)
     resolved: list[ResolvedArm] = []
     for chosen in sweep(arm.settings, fields_of(cls), where):
-        algorithm = configure(cls, {**arm.settings, **chosen}, where)
         suffix = "".join(f" {name}={written(value)}" for name, value in chosen.items())
-        resolved.append(trained_arm(algorithm, f"{arm.label or cls.name}{suffix}", list(arm.settings)))
+
+        def made(settings: Mapping[str, Any], label: str = f"{arm.label or cls.name}{suffix}") -> ResolvedArm:
+            return trained_arm(configure(cls, settings, where), label, list(arm.settings))
+
+        everywhere = {name: value for name, value in arm.settings.items() if not isinstance(value, Mapping)} | chosen
+        places = {
+            environment.label: made(arm.settings_on(environment) | chosen) for environment in experiment.environments
+        }
+        varied = len(everywhere) < len(arm.settings)
+        resolved.append(replace(made(everywhere), places=places if varied else {}))
     return resolved
 
 
-def _class_of(arm: Arm) -> type[Algorithm]:
+def class_of(arm: Arm) -> type[Algorithm]:
+    """Return the algorithm of an arm, from now on known by its name."""
     if isinstance(arm.algorithm, str):
         return registry.load(arm.algorithm)
     if not issubclass(arm.algorithm, Algorithm) or not arm.algorithm.name:
@@ -312,7 +333,8 @@ def _refuse_equal(experiment: Experiment, arms: list[ResolvedArm]) -> None:
     seen: dict[Any, str] = {}
     for arm in arms:
         cls = type(arm.algorithm)
-        values = tuple(getattr(arm.algorithm, name) for name in fields_of(cls))
+        here = [arm.on(environment.label).algorithm for environment in experiment.environments]
+        values = tuple(getattr(algorithm, name) for algorithm in here for name in fields_of(cls))
         other = seen.setdefault((cls, values), arm.label)
         if other != arm.label:
             raise RlbenchError(

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hint_at
 from rlbench.files import TEXT, Kind, is_name, is_number, is_text, is_whole
+from rlbench.records import Environment
 from rlbench.store import Planned
-from rlbench.store.folders import home, register
+from rlbench.store.folders import home, read_tuned, register
 from rlbench.study.environments import bound
 from rlbench.study.experiment import (
     Arm,
@@ -71,6 +72,7 @@ def override(
     evaluate_every: int | None = None,
     evaluation_episodes: int | None = None,
     environments: Sequence[str] = (),
+    tuned: str | Path | None = None,
 ) -> E:
     """Return an experiment with other settings, each `ARM.FIELD=VALUE`, other seeds, budget or evaluations.
 
@@ -78,7 +80,8 @@ def override(
 
     ARM is the label or the algorithm of an arm, and may be left out if only one has the field. Several values stand for
     an arm each: `FIELD=0.1,0.2`, and `FIELD=64,64/128,128` of a field that is a list itself. `plugins` are files of
-    algorithms that need not be imported yet.
+    algorithms that need not be imported yet. `tuned` is the results folder of settings that were searched for: arms get
+    those of the fields that they do not set themselves.
     """
     where, changes = experiment.where, dict[str, Any]()
     if environments:
@@ -87,6 +90,9 @@ def override(
         if not experiment.trains:
             raise RlbenchError(f"--set {text}: {where} trains nothing, so its arms have no fields.")
         changes["arms"] = _override_arms(where, changes.get("arms", experiment.arms), text, plugins)
+    if tuned is not None and experiment.trains:
+        chosen = changes.get("arms", experiment.arms)
+        changes["arms"] = tuple(_tuned(where, arm, experiment.environments, tuned) for arm in chosen)
     if steps is not None and not experiment.trains:
         raise RlbenchError(f"--steps {steps}: {where} trains nothing, so it has no budget.")
     if seeds is not None:
@@ -105,6 +111,20 @@ def override(
             raise RlbenchError(f"--evaluation-episodes goes with --evaluate-every: {where} evaluates no policy.")
         check_metrics(where, experiment.claims, evaluated=evaluated)
     return experiment.changed(**changes)
+
+
+def _tuned(where: str, arm: Arm, environments: Sequence[Environment], results_dir: str | Path) -> Arm:
+    """Return an arm with the settings that were found for its algorithm on each environment."""
+    known, given = read_tuned(results_dir, arm.name), dict[str, dict[str, Any]]()
+    for environment in environments:
+        if environment.label not in known:
+            raise RlbenchError(
+                f"{where}: no good settings of {arm.name} on {environment.label} are known, neither in {results_dir} "
+                f"nor in rlbench; `rlbench tune {arm.name} --env {environment.id}` searches for them."
+            )
+        for name, value in known[environment.label]["settings"].items():
+            given.setdefault(name, {})[environment.label] = value
+    return Arm(arm.algorithm, arm.label, **{**given, **arm.settings})
 
 
 def _only_in(experiment: E, names: Sequence[str]) -> E:
