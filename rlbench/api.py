@@ -228,7 +228,7 @@ def confirmed(base: Experiment, search: Experiment, best: Mapping[tuple[str, str
         range(first, first + fresh),
         base.steps,
         baseline,
-        base.question,
+        f"How good are {' and '.join(arm.name for arm in base.arms)} with settings that were searched for?",
         claims,
         search=search.name,
     )

@@ -16,7 +16,7 @@ from rlbench.errors import RlbenchError
 from rlbench.files import COUNT, LABEL, NAME, TEXT, Each, check, read_json
 from rlbench.records import Environment
 from rlbench.store import Planned, Store, load_table
-from rlbench.store.folders import MEMBERS, home, read_register, read_specification
+from rlbench.store.folders import FILE, MEMBERS, home, read_register, read_specification
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,6 +168,13 @@ class Results(JudgedResults):
 
         place = None if on is None else bound(Environment(on) if isinstance(on, str) else on)
         return evaluate_runs(self, chosen(self, arm, environment, seed), episodes=episodes, on=place)
+
+    @cached_property
+    def searched(self) -> Results | None:  # noqa: D102  # as in the base class
+        name, folder = self.experiment.json.get("search"), self.experiment.runs_in
+        if not name or folder is None or not (home(folder, name) / FILE).is_file():
+            return None
+        return load_results(name, folder)
 
     @property
     def keeps_policies(self) -> bool:

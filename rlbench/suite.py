@@ -61,7 +61,8 @@ class Showpiece:
                   stability        a score against multiples of each variant's own hyper-parameter
                   training         a column of the updates over training: median and quartiles of the runs
                   distribution     a column of the updates: quantiles over all updates of each arm
-                  scatter          a score against another metric, one dot per arm
+                  scatter          a score against another metric, or against the values of a `field`, one dot per arm
+                  best-of          the score of the best of so many settings of an algorithm, by how many are tried
                   policy-map       what the median policy of each arm does over two variables of the state
                   effective-ratio  min(r A, clip(r) A) / A of PPO's objective; needs no runs
     experiment    the name of a member of the suite; of `stability` and `dose` also several

@@ -30,6 +30,8 @@ from rlbench.analysis.draw.spec import (
     find_sweeps,
     runs_of,
     scatter_numbers,
+    searched_fields,
+    setting_numbers,
     sweep_numbers,
 )
 from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_styles, ordered_styles, styled, styles_like
@@ -38,6 +40,7 @@ from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
 from rlbench.analysis.scores.scores import reference
 from rlbench.analysis.stats.estimates import Array
+from rlbench.analysis.stats.sweeps import best_of
 from rlbench.errors import RlbenchError, explained, nearest
 from rlbench.files import file_name, write
 from rlbench.suite import Showpiece
@@ -107,28 +110,65 @@ def distribution(spec: Resolved) -> Drawn:
 
 
 def scatter(spec: Resolved) -> Drawn:
-    """A score against another metric: a panel per environment, a dot per arm."""
-    results, against = spec.first, spec.piece.against
-    metric, column = spec.piece.metric or "auc_normalised", against.partition(":")[0]
-    panels = {name: scatter_numbers(results, metric, against, name, spec.arms) for name in spec.environments}
+    """A score against another metric, or the values of a field: a panel per environment, a dot per arm."""
+    results, against, field = spec.first, spec.piece.against, "".join(spec.piece.swept)
+    metric, column = spec.piece.metric or "auc_normalised", field or against.partition(":")[0]
+    numbers, across = (setting_numbers, field) if field else (scatter_numbers, against)
+    panels = {name: numbers(results, metric, across, name, spec.arms) for name in spec.environments}
     algorithms = dict(zip(results.runs["arm"], map(str, results.runs["algorithm"]), strict=True))
     listed = arm_styles(list(dict.fromkeys(algorithms[arm] for arm in spec.arms)))
     styles = {arm: listed[algorithms[arm]] for arm in spec.arms}
     if len(listed) == 1:  # then the arms are named, and otherwise their algorithms
         listed = styles = ordered_styles(spec.arms)
-    across = np.concatenate([numbers.table["x"].to_numpy(np.float64) for numbers in panels.values()])
+    called = field_name(field) if field else short_name(against)
+    values = np.concatenate([each.table["x"].to_numpy(np.float64) for each in panels.values()])
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         spec.mark(ax, upright=True)
         marks.draw_scatter(ax, panels[environment].table, styles)
-        axes.scale_axis(ax, "x", across, column)
-        ax.set_xlabel(short_name(against))
+        axes.scale_axis(ax, "x", values, column)
+        ax.set_xlabel(called)
         ax.set_ylabel(short_name(metric))
 
-    text = f"{capital(axis_label(metric))} against {short_name(against)}, one dot per arm."
+    text = f"{capital(axis_label(metric))} against {called}, one dot per arm."
+    text += " Runs that failed or diverged count with the worst possible score." if field else ""
     lines = {spec.called(name): style for name, style in listed.items()} if len(listed) > 1 else {}
     how, marked = "Dots: means of the runs. Bars", spec.marked(column)
     return spec.figure(panels, draw, text, how, "Means", marked, lines=lines, joined=False, shared="xy")
+
+
+def best_of_settings(spec: Resolved) -> Drawn:
+    """The score to expect of the best setting against how many are tried: a panel per environment, a line each."""
+    metric, results = spec.piece.metric or "auc_normalised", spec.first
+    scored = marks.Scored(results.failures_as_worst(metric.removesuffix("_normalised")), metric).table
+    algorithms = scored["arm"].map({arm: entry.algorithm for arm, entry in results.arm_entries.items()})
+    scored = scored[scored["arm"].isin(spec.arms)].assign(algorithm=algorithms)
+    styles = arm_styles(list(dict.fromkeys(map(str, scored["algorithm"]))))
+    panels, seeds = dict[str, marks.Numbers](), set[int]()
+    for place in spec.environments:
+        lines = []
+        for algorithm, runs in scored[scored["environment"] == place].groupby("algorithm", sort=False):
+            table = runs.pivot_table("value", "arm", "seed").dropna(axis=1)  # the seeds that all settings have
+            if min(table.shape) > 1:
+                band = best_of(table.to_numpy(np.float64), seed=results.seed)
+                lines.append(marks.band_numbers(str(algorithm), np.arange(1.0, len(table) + 1), band))
+                seeds.add(table.shape[1])
+        panels[place] = marks.gathered(lines)
+    if not seeds:
+        raise frame.CannotDraw("no algorithm has several settings with two seeds that all of them have.")
+
+    def draw(place: str, ax: Axes, named: bool) -> None:
+        marks.draw_lines(ax, panels[place].table, styles, named=spec.called if named else None)
+        ax.set_xlabel("settings tried")
+        ax.set_ylabel(f"{short_name(metric)} of the best")
+
+    each = " or ".join(str(number - 1) for number in sorted(seeds))
+    text = f"{capital(axis_label(metric))} to expect of the best of so many settings, tried at random with {each} "
+    text += (
+        f"run{'s' * (each != '1')} each; the best is scored by another run. Runs that failed or diverged count with "
+    )
+    text += "the worst possible score."
+    return spec.figure(panels, draw, text, "Line: mean over all choices. Band", "Mean", styles=styles, shared="y")
 
 
 def dose(spec: Resolved) -> Drawn:
@@ -357,6 +397,7 @@ KINDS: Mapping[str, Callable[[Resolved], Drawn]] = {
     "training": training,
     "distribution": distribution,
     "scatter": scatter,
+    "best-of": best_of_settings,
     "policy-map": policy_map,
 }
 WITHOUT_RUNS = "effective-ratio"
@@ -411,7 +452,8 @@ def missing(piece: Showpiece, members: Mapping[str, Results]) -> list[str]:
 def usual(name: str, results: Results) -> list[Showpiece]:
     """Return what is drawn of an experiment that declares no figures: curves, KL per update, policies, what was swept.
 
-    Of many arms there are no curves and no KL: such a figure has to be declared, with some of them.
+    Of many arms there are no curves and no KL: such a figure has to be declared, with some of them. Of a search there
+    are the score against each field, and that of the best of so many settings.
     """
     pieces = []
     few, learned = len(results.arms) <= _MOST, results.curves["return"].notna().any()
@@ -424,11 +466,17 @@ def usual(name: str, results: Results) -> list[Showpiece]:
             label = f"{name}-policy-map-{place}" if len(results.environments) > 1 else f"{name}-policy-map"
             title = f"What the policies do on {place}"
             pieces.append(Showpiece(file_name(label), "policy-map", name, environments=[place], title=title))
-    swept = [sweep.field for sweep in find_sweeps(results.arm_entries.values()) if len(sweep.values) >= FEWEST]
-    metric = "auc_normalised" if results.scores["auc_normalised"].notna().any() else "auc"
-    for swept_field in dict.fromkeys(swept) if learned else ():
-        title = f"Score against the {field_name(swept_field)}"
-        pieces.append(Showpiece(f"{name}-{swept_field}", "dose", name, metric=metric, title=title, field=swept_field))
+    entries, metric = results.arm_entries.values(), "auc"
+    if results.scores["auc_normalised"].notna().any():
+        metric = "auc_normalised"
+    searched = searched_fields(entries)
+    swept = [sweep.field for sweep in find_sweeps(entries) if len(sweep.values) >= FEWEST]
+    for swept_field in dict.fromkeys([*searched, *swept]) if learned else ():
+        title, kind = f"Score against the {field_name(swept_field)}", "scatter" if swept_field in searched else "dose"
+        pieces.append(Showpiece(f"{name}-{swept_field}", kind, name, metric=metric, title=title, field=swept_field))
+    if searched and learned:
+        title = "How much search each algorithm needs"
+        pieces.append(Showpiece(f"{name}-best-of", "best-of", name, metric=metric, title=title))
     return pieces
 
 

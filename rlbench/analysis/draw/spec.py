@@ -25,6 +25,7 @@ from rlbench.suite import Showpiece
 
 _SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
 FEWEST = 3  # values that make a curve worth drawing unasked
+MANY = 8  # values from which on they are those of a search, too many for a point with an interval each
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,30 @@ def sweep_numbers(
     known = [(x, estimate) for x, estimate in estimates if np.isfinite(estimate.point)]
     rows = [(line, x, mean.point, mean.low, mean.high) for x, mean in known]
     return Numbers(pd.DataFrame(rows, columns=COLUMNS), [estimate for _, estimate in known])
+
+
+def searched_fields(entries: Iterable[ArmEntry]) -> list[str]:
+    """Return the fields of which an algorithm has so many values as a search tries, `MANY` or more."""
+    values: dict[tuple[str, str], set[float]] = {}
+    for arm in entries:
+        for name, value in arm.fields.items():
+            if (known := number(value)) is not None:
+                values.setdefault((name, arm.algorithm), set()).add(known)
+    return list(dict.fromkeys(name for (name, _), seen in values.items() if len(seen) >= MANY))
+
+
+def setting_numbers(results: Results, metric: str, field: str, environment: str, arms: Sequence[str]) -> Numbers:
+    """Return the mean of a metric of each arm on an environment, against the value of a field.
+
+    A run that failed or diverged counts with the worst possible score. There are no intervals: a dot may be of two
+    runs, and the settings are what is to be seen.
+    """
+    scored, rows = Scored(results.failures_as_worst(metric.removesuffix("_normalised")), metric), []
+    for arm in arms:
+        x, runs = number(results.arm_entries[arm].fields.get(field)), scored.values(arm, environment)
+        if x is not None and runs.size:
+            rows.append((arm, x, np.nan, np.nan, runs.mean(), np.nan, np.nan))
+    return Numbers(pd.DataFrame(rows, columns=SCATTER), [])
 
 
 def scatter_numbers(results: Results, metric: str, against: str, environment: str, arms: Sequence[str]) -> Numbers:

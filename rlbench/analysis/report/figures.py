@@ -230,6 +230,10 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
             f"Difference of mean scores to {base} on {place}, with intervals, one row per arm.",
             single(draw.plot_difference, 0.36, environment=place),
         )
+    for drawn in draw.draw_all([], {"search": results.searched}, "report") if results.searched else ():
+        title, alt = drawn.piece.title, f"{drawn.piece.title}, for {arms}. {drawn.caption}"
+        make = partial(_as_drawn, drawn.figure)
+        yield Picture(drawn.piece.name, "The search for settings", title, drawn.caption, alt, make, wide=True)
     for place in [] if results.updates.empty else results.environments:
         yield Picture(
             f"diagnostics-{names[place]}",
@@ -249,6 +253,10 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
 _EVALUATED = {"deterministic": "takes its most likely actions", "sampled": "draws its actions, as in training"}
 _TRAINED = "each point the mean return of the episodes that ended in the last tenth of the budget before it."
 _SOURCED = "straight between the steps at which all are compared."
+
+
+def _as_drawn(figure: Figure) -> Figure:
+    return figure
 
 
 def _single(results: JudgedResults, plot: Callable[..., Axes], row: float = 0.0, **case: Any) -> Callable[[], Figure]:

@@ -78,7 +78,7 @@ def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     total = hashlib.sha256(json.dumps(facts, default=str).encode())
     for path in (*read, *files):
         total.update(path.read_bytes())
-    for frame in results.frames():
+    for frame in [*results.frames(), *(results.searched.frames() if results.searched else [])]:
         total.update(repr(list(frame)).encode())
         # Rows in another order are the same runs.
         total.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())

@@ -46,6 +46,7 @@ def all_tables(results: JudgedResults) -> list[Table]:
             aggregate_table(results),
             comparison_table(results),
             claims_table(results),
+            search_table(results),
         ]
         tables += [*runs, compute_table(results), settings_table(results), score_table(results)]
         tables += [worst_table(results), steps_table(results), sensitivity_table(results), selection_table(results)]
@@ -509,6 +510,38 @@ def selection_table(results: JudgedResults) -> Table:
         "by bootstrapping the runs and the pick together. Running the picked setting on fresh seeds is better."
     )
     return tabulate("selection", "If the best setting is picked", records, columns, note)
+
+
+def search_table(results: JudgedResults) -> Table:
+    """Return what a search found for each algorithm, with its score in the search and on fresh seeds."""
+    search, records, metric = results.searched, list[Record](), results.metrics[0]
+    tried = search.failures_as_worst(metric).scores if search else results.scores.iloc[:0]
+    scored = Scored(results, metric)
+    for (where, title), runs in tried.groupby(["environment", "algorithm"], sort=False):
+        place, algorithm = str(where), str(title)
+        last = runs[runs["seed"] == runs["seed"].max()]["arm"]  # those that were left
+        means = runs[runs["arm"].isin(last)].groupby("arm")[metric].mean()
+        before, *found = [arm.label for arm in results.experiment.arms if arm.algorithm == algorithm]
+        after = scored.mean((found or [before])[0], [place])
+        record = {"environment": place, "algorithm": algorithm, "tried": runs["arm"].nunique(), "runs": len(runs)}
+        record |= {"found": str(means.idxmax()).removeprefix(algorithm).strip() or "its defaults"}
+        record |= {"in_search": float(means.max()), "fresh": after, "before": (usual := scored.mean(before, [place]))}
+        records.append(record | {"form": form_of([after, usual])})
+    columns = [
+        _PLACE,
+        Column("algorithm", "Algorithm"),
+        Column("tried", "Settings tried"),
+        Column("runs", "Runs"),
+        Column("found", "Best"),
+        Column("in_search", "Its score in the search"),
+        Column("fresh", "On fresh seeds"),
+        Column("before", "The defaults there"),
+    ]
+    note = (
+        "Every algorithm had as many settings and runs. What is best was picked by its score in the search, which is "
+        "biased upwards; the runs on fresh seeds took no part in the search."
+    )
+    return tabulate("search", "What the search found", records, columns, note)
 
 
 def _share(part: str, whole: str) -> Callable[[Record], str]:

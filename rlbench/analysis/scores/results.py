@@ -296,6 +296,11 @@ class Results:
         return self.experiment.claims
 
     @property
+    def searched(self) -> Results | None:
+        """The results of the search for the settings of these arms, where there was one that is known here."""
+        return None
+
+    @property
     def keeps_policies(self) -> bool:
         """Whether policies may be kept with these runs."""
         return False

@@ -7,6 +7,8 @@ Selection bias. Of settings that are all alike, the one with the best mean of a 
 lead over an arm that was not tuned, are too good (A. Patterson, S. Neumann, M. White and A. White, "Empirical Design in
 Reinforcement Learning", JMLR 25, 2024, section 4). Two answers: bootstrap the sweep and the pick together, or run the
 picked setting again on fresh seeds. The second is the better one, and costs runs.
+
+The budget of a search. How good the best of k settings is depends on k (`best_of`).
 """
 
 from collections.abc import Mapping
@@ -16,8 +18,19 @@ from math import factorial
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
-from rlbench.analysis.stats.estimates import ANYTHING, LEVEL, REPETITIONS, Array, Estimate, Range, as_tasks, within
+from rlbench.analysis.stats.estimates import (
+    ANYTHING,
+    LEVEL,
+    REPETITIONS,
+    Array,
+    Band,
+    Estimate,
+    Range,
+    as_tasks,
+    within,
+)
 from rlbench.analysis.stats.intervals import counts, mean_interval
 from rlbench.analysis.stats.tests import EXACT_LIMIT, PERMUTATIONS, Alternative, share_as_extreme, signed, tie_of
 from rlbench.errors import RlbenchError
@@ -179,3 +192,52 @@ def pick_best(
     n, smallest = sum(map(len, runs)), min(map(len, runs))
     corrected = Estimate(*ends, level, n, "bootstrap of sweep and pick", smallest, "best of a sweep")
     return Selection(names[winner], len(names), naive, optimism, within(corrected, possible))
+
+
+def best_of(runs: npt.ArrayLike, *, seed: int = 0, level: float = LEVEL, repetitions: int = REPETITIONS) -> Band:
+    """Return the score to expect of the best of 1, 2, ..., n settings that are tried at random, `[n]`.
+
+    `runs` is `[settings, seeds]`. The best is picked by the mean over all seeds but one and scored by that one, which
+    leaves no selection bias, on average over which one it is; the expectation over all choices of k of the n settings
+    is exact (J. Dodge et al., "Show Your Work", EMNLP 2019, with choices without replacement). The band is a percentile
+    bootstrap of the settings, which are the unit here: other settings, not other seeds.
+
+    Raises:
+        RlbenchError: fewer than two settings or seeds, or a score that is not finite.
+    """
+    table = np.asarray(runs, np.float64)
+    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
+        raise RlbenchError(f"The best of settings needs two settings and two seeds of each, not {table.shape}.")
+    settings, seeds = table.shape
+    rank, tried = np.arange(1, settings + 1), np.arange(1, settings + 1)[:, None]
+    # With k tried, the best has rank r with probability C(r - 1, k - 1) / C(n, k).
+    logarithm = _log_choose(rank - 1, tried - 1) - _log_choose(settings, tried)
+    chance = np.exp(logarithm)  # [tried, rank]
+    (drawn,) = counts((settings,), seed, repetitions)
+    samples = np.repeat(np.tile(np.arange(settings), repetitions), drawn.ravel()).reshape(repetitions, settings)
+    samples = np.concatenate([np.arange(settings)[None], samples])
+    lines = np.zeros((len(samples), settings))
+    for one in range(seeds):
+        picked, scored = np.delete(table, one, axis=1).mean(1)[samples], table[:, one][samples]
+        order = np.argsort(picked, axis=1, kind="stable")
+        picked, scored = np.take_along_axis(picked, order, 1), np.take_along_axis(scored, order, 1)
+        lines += _tied(picked, scored) @ chance.T / seeds
+    low, high = np.quantile(lines[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Band(lines[0], low, high, level, settings, "bootstrap of the settings", settings, "best of k settings")
+
+
+def _log_choose(n: npt.ArrayLike, k: npt.ArrayLike) -> Array:
+    """Return log(n over k), -inf where k is larger."""
+    n, k = np.asarray(n, np.float64), np.asarray(k, np.float64)
+    inside = np.maximum(n - k, 0.0)
+    whole = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(inside + 1)
+    return np.asarray(np.where(k <= n, whole, -np.inf))
+
+
+def _tied(picked: Array, scored: Array) -> Array:
+    """Return scores, `[rows, settings]` in the order of `picked`; those that are picked alike have their mean."""
+    rows = np.arange(len(picked))[:, None]
+    fresh = np.concatenate([np.ones((len(picked), 1), bool), picked[:, 1:] != picked[:, :-1]], axis=1)
+    group = np.cumsum(fresh, axis=1) - 1 + rows * picked.shape[1]
+    sums, sizes = (np.bincount(group.ravel(), weight.ravel(), picked.size) for weight in (scored, np.ones_like(scored)))
+    return np.asarray((sums / np.maximum(sizes, 1.0))[group])
