@@ -140,7 +140,9 @@ def search(
         if number < len(looks):
             say(f"{after}: {len(kept)} of {int(last.sum())} are kept.")
             return kept
-        say(f"{after}: best is {'; '.join(f'on {environment} {arm}' for (environment, _), arm in best.items())}.")
+        titles = dict.fromkeys(arm.title for arm in plan.arms)
+        pairs = [f"on {place} {best[place, title]}" for place in results.environments for title in titles]
+        say(f"{after}: best is {'; '.join(pairs)}.")
         return set()
 
     _in_stages(plan, looks, look, results_dir, ended, options)

@@ -12,7 +12,7 @@ import pytest
 from rlbench import Algorithm, hyper, registry, static
 from rlbench.algorithm import configure, identifying, settings
 from rlbench.errors import RlbenchError
-from rlbench.fields import _CALLED, fields_of
+from rlbench.fields import _CALLED, design, fields_of, ranges
 
 
 class Toy(Algorithm):
@@ -170,3 +170,53 @@ def test_what_other_libraries_call_a_field_is_no_field_and_means_one() -> None:
     known = {name for cls in own for name in fields_of(cls)}
     assert set(_CALLED.values()) <= known
     assert not known & _CALLED.keys()
+
+
+def test_a_search_takes_the_step_size_and_the_algorithms_own_fields_by_default() -> None:
+    usual = {name: (known.said, known.scale) for name, known in ranges(registry.load("ppo-clip"), (), "x").items()}
+    assert usual == {"lr": ("1e-05..0.1", "log"), "clip": ("0.02..2", "log")}
+    assert list(ranges(registry.load("reinforce"), (), "x")) == ["lr"]
+    assert "learning_rate" in ranges(registry.load("sb3-ppo"), (), "x")
+
+
+def test_ranges_are_even_on_the_scale_that_suits_the_field() -> None:
+    given = ("lr=1e-4..1e-2", "entropy_coef=0..0.1", "gae_lambda=0.9..0.999", "epochs=1..20", "hidden=32,32/64,64")
+    known = ranges(registry.load("ppo-clip"), given, "x")
+    assert [known[name].at(0.5) for name in known] == [1e-3, 0.05, 0.99, 4, (64, 64)]
+    assert [known[name].at(0.0) for name in known] == [1e-4, 0.0, 0.9, 1, (32, 32)]
+    assert [known[name].at(1.0) for name in known] == [1e-2, 0.1, 0.999, 20, (64, 64)]
+    assert [known[name].said for name in ("lr", "epochs", "hidden")] == ["0.0001..0.01", "1..20", "32,32/64,64"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr=3..1", "lr=3..1 is no range; write two rising numbers, as in lr=1e-5..0.1, or list the values."),
+        ("lr=1..1", "is no range"),
+        ("epochs=1..many", "is no range"),
+        ("orthogonal_init=0..1", "orthogonal_init must be true or false"),
+        ("entropy_coef", "entropy_coef has no usual range; give one, as in entropy_coef=LOW..HIGH or VALUE,VALUE."),
+        ("activation", "activation has no usual range"),
+        ("lr=fast", "lr must be a number, not 'fast'"),
+        ("gamma=0.5..2", "gamma must be at most 1, not 2.0"),
+    ],
+)
+def test_a_range_that_cannot_be_searched_is_refused(text: str, said: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        ranges(registry.load("ppo-clip"), [text], "--over")
+    assert said in str(caught.value)
+
+
+def test_a_design_begins_with_the_defaults_and_fills_its_space() -> None:
+    space = ranges(registry.load("ppo-clip"), ("lr", "clip=0.1..0.4", "epochs=4,10"), "x")
+    drawn = design(space, 33)
+    assert len(drawn) == 33
+    assert drawn[0] == {}
+    assert all(one not in drawn[:place] for place, one in enumerate(drawn))
+    shares = [math.log(one["lr"] / 1e-5) / math.log(1e4) for one in drawn[1:]]
+    assert all(sum(low <= share < low + 0.25 for share in shares) in range(6, 11) for low in (0.0, 0.25, 0.5, 0.75))
+    assert {one["epochs"] for one in drawn[1:]} == {4, 10}
+    assert drawn == design(space, 33)
+    assert design(space, 8) != design(space, 8, seed=1)
+    few = ranges(registry.load("ppo-clip"), ("epochs=4,10", "clip=0.1,0.2"), "x")
+    assert len(design(few, 32)) == 4  # there are no more, and (10, 0.2) is what the defaults have

@@ -14,12 +14,16 @@ import pytest
 from rlbench import Arm, Claim, Experiment
 from rlbench.analysis.judge.compare import interim_warnings
 from rlbench.analysis.judge.verdicts import judge_at
+from rlbench.analysis.report.tables import search_table
+from rlbench.api import confirmed, searched
 from rlbench.errors import RlbenchError
 from rlbench.records import Environment, RunRecord
 from rlbench.results import STAGES, Results, open_results, read_results
-from rlbench.stages import planned_looks, run_until_decided
+from rlbench.stages import keep_found, planned_looks, run_until_decided, search
+from rlbench.store.folders import read_tuned, write_tuned
 from rlbench.study.plan import Plan, make_plan
-from rlbench.study.run import Interrupted
+from rlbench.study.run import Interrupted, execute
+from rlbench.study.suites import override
 
 SMALL: dict[str, Any] = {"horizon": 16, "minibatches": 1, "epochs": 1, "hidden": [4]}
 MEANS = {0.1: 0.0, 0.2: 300.0, 0.3: 0.0}  # by clip range
@@ -228,3 +232,123 @@ def test_what_cannot_be_run_in_stages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tiny" / STAGES).write_text("{")
     with pytest.raises(RlbenchError, match="cannot be read"):
         go(tmp_path, Fake())
+
+
+# The search for settings
+
+SPREAD = {"CartPole-v1": 1.0, "Acrobot-v1": -1.0}  # what a larger entropy coefficient is good for
+
+
+class Scores(Fake):
+    """A trainer whose runs score by their entropy coefficient, and diverge above 0.9."""
+
+    def __call__(
+        self, algorithms: Sequence[Any], environment: Environment, steps: int, seeds: Sequence[int], **_: Any
+    ) -> list[RunRecord]:
+        records = []
+        for algorithm, seed in zip(algorithms, seeds, strict=True):
+            coefficient = round(float(algorithm.entropy_coef), 6)
+            self.trained.append((coefficient, environment.id, seed))
+            score = 100 * SPREAD[environment.id] * coefficient + np.random.default_rng(seed).normal(0, 1)
+            episodes = {"step": np.array([16]), "return": np.array([score]), "length": np.array([16])}
+            status = "diverged" if coefficient > 0.9 else "finished"
+            records.append(RunRecord(status, "", steps, episodes, {"step": np.array([steps])}))
+        return records
+
+
+def searching(trials: int = 16) -> tuple[Experiment, Experiment]:
+    base = Experiment("tiny", [Arm("ppo-clip", **SMALL), Arm("trpo", **SMALL)], list(SPREAD), 2, 32)
+    return base, searched(base, ["entropy_coef=0..1"], trials, 2)
+
+
+def found(folder: Path, fake: Scores, search_: Experiment, **more: Any) -> tuple[dict[tuple[str, str], str], list[str]]:
+    said: list[str] = []
+    return search(make_plan(search_), folder, workers=0, progress=False, say=said.append, train=fake, **more), said
+
+
+def test_a_search_halves_the_settings_and_doubles_the_seeds(tmp_path: Path) -> None:
+    _, wanted = searching()
+    assert len(wanted.arms) == 2 * 16
+    assert wanted.seeds == tuple(range(8))
+    fake = Scores()
+    best, said = found(tmp_path, fake, wanted)
+    assert said[:2] == [
+        "Round 1 of 3, 2 seeds: 32 of 64 are kept.",
+        "Round 2 of 3, 4 seeds: 16 of 32 are kept.",
+    ]
+    assert said[2].startswith("Round 3 of 3, 8 seeds: best is on CartPole-v1 ppo-clip entropy_coef=0.8")
+    # Every algorithm had as many runs on every environment: 16 x 2, then 8 and 4 with twice as many.
+    runs = pd.DataFrame(fake.trained, columns=["coefficient", "environment", "seed"])
+    assert dict(runs["environment"].value_counts()) == dict.fromkeys(SPREAD, 2 * (16 * 2 + 8 * 2 + 4 * 4))
+    # Where more is better the largest that does not diverge is found; where less is, the default.
+    coefficients = sorted(float(arm.settings.get("entropy_coef", 0.0)) for arm in wanted.arms[:16])
+    largest = max(value for value in coefficients if value <= 0.9)
+    assert best == {
+        ("CartPole-v1", "ppo-clip"): f"ppo-clip entropy_coef={largest:g}",
+        ("CartPole-v1", "trpo"): f"trpo entropy_coef={largest:g}",
+        ("Acrobot-v1", "ppo-clip"): "ppo-clip",
+        ("Acrobot-v1", "trpo"): "trpo",
+    }
+    again = Scores()
+    assert found(tmp_path, again, wanted) == (best, said)
+    assert {coefficient > 0.9 for coefficient, *_ in again.trained} <= {True}  # nothing that is stored is trained again
+
+
+def test_what_was_found_is_tried_on_fresh_seeds_and_kept(tmp_path: Path) -> None:
+    base, wanted = searching()
+    best, _ = found(tmp_path, Scores(), wanted)
+    asked = confirmed(base, wanted, best, 5)
+    assert [arm.label for arm in asked.arms] == ["ppo-clip", "ppo-clip, tuned", "trpo", "trpo, tuned"]
+    assert asked.baseline == "trpo, tuned"
+    assert set(asked.seeds).isdisjoint(wanted.seeds)
+    assert [claim.environments for claim in asked.claims] == [("CartPole-v1",)] * 2
+    made = make_plan(asked)
+    assert asked.arms[1].settings["entropy_coef"].keys() == SPREAD.keys()
+    execute(made, tmp_path, workers=0, progress=False, train=Scores())
+    results = open_results(made.document(), made.planned, tmp_path)
+    assert results.searched is not None
+    assert len(results.searched.arms) == 32
+    keep_found(results, made, wanted, tmp_path)
+    known = read_tuned(tmp_path, "trpo")
+    coefficient = asked.arms[3].settings["entropy_coef"]["CartPole-v1"]
+    assert known["CartPole-v1"]["settings"] == {**SMALL, "entropy_coef": coefficient}
+    assert known["Acrobot-v1"]["settings"]["entropy_coef"] == 0.0
+    scores = results.scores.groupby(["environment", "arm"])["auc"].mean()
+    assert known["CartPole-v1"]["auc"]["found"][0] == pytest.approx(scores["CartPole-v1", "trpo, tuned"])
+    table = search_table(results).data
+    assert dict(zip(table["environment"] + table["algorithm"], table["found"], strict=True)) == {
+        "CartPole-v1ppo-clip": f"entropy_coef={coefficient:g}",
+        "CartPole-v1trpo": f"entropy_coef={coefficient:g}",
+        "Acrobot-v1ppo-clip": "its defaults",
+        "Acrobot-v1trpo": "its defaults",
+    }
+    assert set(table["runs"]) == {16 * 2 + 8 * 2 + 4 * 4}
+
+
+def test_tuned_settings_give_way_to_those_that_an_arm_has(tmp_path: Path) -> None:
+    write_tuned(tmp_path, "trpo", {"CartPole-v1": {"settings": {"delta": 0.1, "lr": 0.1}, "steps": 1}})
+    write_tuned(tmp_path, "trpo", {"Acrobot-v1": {"settings": {"delta": 0.2}, "steps": 1}})
+    asked = Experiment("x", [Arm("trpo", "mine", lr=0.5)], list(SPREAD), 1, 10_000)
+    (arm,) = override(asked, tuned=tmp_path).arms
+    assert arm.label == "mine"
+    assert arm.settings == {"delta": {"CartPole-v1": 0.1, "Acrobot-v1": 0.2}, "lr": 0.5}
+    with pytest.raises(RlbenchError, match=r"no good settings of reinforce on CartPole-v1 are known"):
+        override(Experiment("x", ["reinforce"], ["CartPole-v1"], 1, 10_000), tuned=tmp_path)
+    (tmp_path / "tuned" / "trpo.json").write_text("{")
+    with pytest.raises(RlbenchError, match=r"trpo\.json cannot be read"):
+        override(asked, tuned=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("over", "trials", "seeds", "said"),
+    [
+        (["lr"], 1, 2, "A search needs at least 2 settings, not 1."),
+        (["lr"], 8, 1, "A search needs at least 2 seeds, not 1."),
+        (["deltaa=0..1"], 8, 2, "no algorithm here has a field 'deltaa'. Did you mean 'delta'?"),
+        (["trpo.clip=0..1"], 8, 2, "no algorithm here has a field 'clip'"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(over: list[str], trials: int, seeds: int, said: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        searched(Experiment("x", ["trpo"], ["CartPole-v1"], 1, 10_000), over, trials, seeds)
+    assert said in str(caught.value)

@@ -337,8 +337,13 @@ def tune(
     from rlbench.study.plan import make_plan
 
     with open_executor(options) as executor:
-        base = _plan_comparison(names, environments_of(environments, arguments), "", options, executor).experiment
+        asked = _plan_comparison(names, environments_of(environments, arguments), "", options, executor)
+        base = asked.experiment
         assert isinstance(base, Experiment)
+        if len(asked.arms) > len(base.arms):
+            raise RlbenchError(
+                "--set gives a field one value here; --over ALGORITHM.FIELD=VALUE,VALUE searches among several."
+            )
         name = as_name(name or f"tune{base.name.removeprefix('compare')}")
         search = searched(base.changed(name=name), over, trials, options.seeds or 0)
         best = _search(search, options, executor)
@@ -465,7 +470,8 @@ def _search(search: Experiment, options: RunOptions, executor: Executor) -> dict
     from rlbench.study.plan import make_plan
 
     plan = make_plan(search)
-    click.echo(f"{search.name}: {len(plan.arms)} settings on {len(search.environments)} environments")
+    places = len(search.environments)
+    click.echo(f"{search.name}: {len(plan.arms)} settings on {places} environment{'s' * (places > 1)}")
 
     def ended(_: Plan, summary: Summary) -> None:
         for message in summary.messages:

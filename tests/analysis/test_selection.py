@@ -1,10 +1,12 @@
-"""Picking the best of a sweep."""
+"""Picking the best of a sweep, and how good the best of so many settings is."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from rlbench.analysis.stats import intervals
-from rlbench.analysis.stats.sweeps import pick_best
+from rlbench.analysis.stats.sweeps import best_of, pick_best
 from rlbench.errors import RlbenchError
 
 
@@ -62,3 +64,47 @@ def test_too_little_is_refused(runs):
 def test_nan_is_refused():
     with pytest.raises(RlbenchError, match="NaN"):
         pick_best({"a": [1.0, np.nan], "b": [1.0, 2.0]})
+
+
+def test_the_best_of_k_settings_is_the_mean_over_all_choices_of_k():
+    runs = np.random.default_rng(0).normal(size=(6, 3)).round(1)
+    runs[4] = runs[2]  # a tie, of which either may be picked
+    expected = []
+    for k in range(1, 7):
+        scores = []
+        for left_out in range(3):
+            picked = np.delete(runs, left_out, axis=1).mean(axis=1)
+            for chosen in map(list, combinations(range(6), k)):
+                best = [one for one in chosen if picked[one] == picked[chosen].max()]
+                scores.append(runs[best, left_out].mean())
+        expected.append(np.mean(scores))
+    found = best_of(runs)
+    assert found.point == pytest.approx(expected)
+    assert (found.low <= found.point).all()
+    assert (found.point <= found.high).all()
+
+
+def test_the_best_of_settings_that_are_all_alike_is_no_better_than_any():
+    lines = [best_of(np.random.default_rng(seed).normal(size=(16, 2)), repetitions=1).point for seed in range(400)]
+    errors = np.std(lines, axis=0) / np.sqrt(400)
+    assert (np.abs(np.mean(lines, axis=0)) < 4 * errors).all()
+
+
+def test_the_band_of_the_best_holds_what_other_settings_would_give():
+    """Half of all settings are bad ones: of two that are tried, both are so in a quarter of the cases."""
+
+    def tried(rng, settings=24):
+        return np.repeat(rng.integers(0, 2, (settings, 1)), 2, axis=1) + 0.01 * rng.normal(size=(settings, 2))
+
+    truth = np.array([0.5, 0.75, 0.875])
+    held = [
+        (band.low[:3] <= truth) & (truth <= band.high[:3])
+        for band in (best_of(tried(np.random.default_rng(seed)), repetitions=400) for seed in range(200))
+    ]
+    assert (np.mean(held, axis=0) > 0.88).all()
+
+
+@pytest.mark.parametrize("runs", [[[1.0, 2.0]], [[1.0], [2.0]], [[1.0, np.nan], [2.0, 3.0]]])
+def test_the_best_of_settings_needs_several_with_two_seeds_each(runs):
+    with pytest.raises(RlbenchError, match="needs two settings and two seeds of each"):
+        best_of(runs)

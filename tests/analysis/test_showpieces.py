@@ -32,6 +32,8 @@ PIECES = [
     Showpiece("kl", "distribution", "made", mark=0.01, said="δ = 0.01"),
     Showpiece("scatter", "scatter", "made", arms=SWEEP, band=(0.1, 0.4)),
     Showpiece("two", "scatter", "made", against="kl:mean"),
+    Showpiece("value", "scatter", "made", field="clip", mark=0.2, said="the default"),
+    Showpiece("tried", "best-of", "made"),
     Showpiece("map", "policy-map", "made", arms=["ppo-clip clip=0.2", "trpo delta=0.1"], environments=["CartPole-v1"]),
     Showpiece("maps", "policy-map", "made", arms=SWEEP[:3], environments=["Acrobot-v1"]),
     Showpiece("ratio", "effective-ratio"),
@@ -93,7 +95,9 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
         assert width / height == pytest.approx(16 / 9, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two"])
+@pytest.mark.parametrize(
+    "name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two", "value", "tried"]
+)
 def test_no_number_lies_beyond_the_axes(drawn, name):
     for style in MEDIA:
         one = drawn[style][name]
@@ -160,6 +164,28 @@ def test_captions_say_what_n_and_the_intervals_are(drawn):
     assert "Shaded: good (10 to 40 %)." in captions["fraction"]
     assert "against the clip range ε (dashed: 0.2, the default)." in captions["clip"]
     assert "×1 is PPO clip 0.2 (given), trpo delta " in captions["both"]
+
+
+def test_a_failed_run_counts_as_the_worst_where_a_setting_stands_for_itself(results, drawn):
+    numbers = drawn["paper"]["value"].numbers
+    scores = results.failures_as_worst("auc").scores
+    here = scores[scores["environment"] == "Acrobot-v1"].groupby("arm")["auc_normalised"].mean()
+    shown = numbers[numbers["panel"] == "Acrobot-v1"].set_index("line")
+    assert shown["point"].to_dict() == pytest.approx({arm: here[arm] for arm in VARIANTS})
+    assert shown["x"].to_dict() == {arm: float(arm.rpartition("=")[2]) if "clip=" in arm else 0.2 for arm in VARIANTS}
+    assert shown[["low", "high"]].isna().all().all()
+
+
+def test_the_best_of_all_settings_is_scored_by_runs_that_did_not_pick_it(results, drawn):
+    numbers = drawn["paper"]["tried"].numbers
+    scores = results.failures_as_worst("auc").scores
+    here = scores[(scores["environment"] == "Acrobot-v1") & (scores["algorithm"] == "ppo-clip")]
+    table = here.pivot(index="arm", columns="seed", values="auc_normalised")
+    expected = [table.loc[table.drop(columns=seed).mean(axis=1).idxmax(), seed] for seed in table]
+    shown = numbers[(numbers["panel"] == "Acrobot-v1") & (numbers["line"] == "ppo-clip")]
+    assert shown["x"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert shown["point"].iloc[-1] == pytest.approx(np.mean(expected))
+    assert shown["point"].iloc[0] == pytest.approx(table.to_numpy().mean())
 
 
 def test_curves_are_the_means_of_the_used_runs(results, drawn):

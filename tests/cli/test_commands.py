@@ -373,3 +373,26 @@ def test_seeds_that_cannot_decide_are_said_before_training(cli: Cli, experiment:
     assert first.endswith("= 4 runs")
     assert second.startswith("A permutation test of 2 against 2 runs cannot give a p below 0.33")
     assert "permutation test" not in cli("run", experiment, "--seeds", "4").output
+
+
+def test_tune_searches_tries_what_it_found_on_fresh_seeds_and_keeps_it(cli: Cli, tmp_path: Path) -> None:
+    tiny = [f"--set={arm}.{field}" for arm in ("ppo-clip", "trpo") for field in ("horizon=16", "minibatches=1")]
+    asked = ["tune", "ppo-clip", "trpo", "--env", "CartPole-v1", "--steps", 64, "--trials", 8, "--fresh", 3, *tiny]
+    result = cli(*asked, "--over", "lr", "--over", "entropy_coef=0..0.1", "--name", "found", *QUICK)
+    assert result.exit_code == 0, result.output
+    said = result.stdout.splitlines()
+    assert said[0] == "found-search: 16 settings on 1 environment"
+    assert "Round 1 of 2, 2 seeds: 8 of 16 are kept." in said
+    page = (tmp_path / "results" / "found" / "report.html").read_text()
+    assert "What the search found" in page
+    assert {path.name for path in (tmp_path / "results" / "found" / "figures").glob("search-*.svg")} == {
+        f"search-{what}.svg" for what in ("lr", "entropy_coef", "best-of")
+    }
+    tuned = cli("compare", "ppo-clip", "trpo", "--env", "CartPole-v1", "--steps", 64, "--tuned", "--seeds", 2, *QUICK)
+    assert tuned.exit_code == 0, tuned.output
+    refused = cli("compare", "ppo-clip", "trpo", "--env", "Acrobot-v1", "--tuned")
+    assert refused.exit_code == 2
+    assert "`rlbench tune ppo-clip --env Acrobot-v1` searches for them" in refused.stderr
+    several = cli(*asked, "--set", "ppo-clip.clip=0.1,0.2", *QUICK)
+    assert several.exit_code == 2
+    assert "--over ALGORITHM.FIELD=VALUE,VALUE searches among several" in several.stderr

@@ -141,3 +141,31 @@ def test_an_experiment_in_some_of_its_environments_keeps_the_claims_about_them()
     assert own < cells  # the same runs
     with pytest.raises(RlbenchError, match="--env Pendulum: Experiment 'e' has no such environment"):
         override(whole, environments=["Pendulum"])
+
+
+def test_a_mapping_gives_a_field_its_value_on_each_environment() -> None:
+    arms = [Arm("ppo-clip", clip=0.1, lr={"CartPole-v1": 1e-3}, epochs={"CartPole-v1": 2, "Acrobot-v1": 3}), "trpo"]
+    made = make_plan(Experiment("x", arms, ["CartPole-v1", "Acrobot-v1"], 1, 10_000))
+    settings = {cell.environment.id: (cell.algorithm.lr, cell.algorithm.epochs) for cell in made.cells[:2]}
+    assert settings == {"CartPole-v1": (1e-3, 2), "Acrobot-v1": (3e-4, 3)}  # the default where nothing is said
+    (written, _) = made.document()["arms"]
+    assert written["settings"]["lr"] == {"CartPole-v1": 1e-3, "Acrobot-v1": 3e-4}
+    assert (written["fields"]["epochs"], written["fields"]["clip"]) == ({"CartPole-v1": 2, "Acrobot-v1": 3}, 0.1)
+    # A run is known by what it trains with, however that was written.
+    alone = make_plan(Experiment("y", [Arm("ppo-clip", clip=0.1, lr=1e-3, epochs=2)], ["CartPole-v1"], 1, 10_000))
+    assert alone.cells[0].id == made.cells[0].id
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lr": {"CartPole-v2": 0.1}}, "lr names 'CartPole-v2', which is not an environment here. Did you mean"),
+        ({"lr": {"CartPole-v1": -0.1}}, "lr must be at least 0, not -0.1"),
+        ({"horizon": {"CartPole-v1": 200_000}}, "100000 steps are less than one rollout"),
+        ({"clip": {"CartPole-v1": 0.2}}, "'ppo-clip' and 'other' have exactly the same settings"),
+    ],
+)
+def test_settings_of_an_environment_are_checked_like_all_others(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(RlbenchError) as caught:
+        make_plan(experiment("ppo-clip", Arm("ppo-clip", "other", **settings)))
+    assert said in str(caught.value)

@@ -516,9 +516,10 @@ def search_table(results: JudgedResults) -> Table:
     """Return what a search found for each algorithm, with its score in the search and on fresh seeds."""
     search, records, metric = results.searched, list[Record](), results.metrics[0]
     tried = search.failures_as_worst(metric).scores if search else results.scores.iloc[:0]
-    scored = Scored(results, metric)
-    for (where, title), runs in tried.groupby(["environment", "algorithm"], sort=False):
-        place, algorithm = str(where), str(title)
+    scored, pairs = Scored(results, metric), dict.fromkeys(zip(tried["environment"], tried["algorithm"], strict=True))
+    order = [*results.environments, *(arm.algorithm for arm in results.experiment.arms)]
+    for place, algorithm in sorted(pairs, key=lambda pair: [order.index(name) for name in pair]):
+        runs = tried[(tried["environment"] == place) & (tried["algorithm"] == algorithm)]
         last = runs[runs["seed"] == runs["seed"].max()]["arm"]  # those that were left
         means = runs[runs["arm"].isin(last)].groupby("arm")[metric].mean()
         before, *found = [arm.label for arm in results.experiment.arms if arm.algorithm == algorithm]
