@@ -119,7 +119,7 @@ def test_the_pole_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_commands(tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 10
+    assert len(commands) == 12
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     suite = tmp_path / "experiments" / "lecture"
     suite.mkdir(parents=True)
@@ -130,6 +130,7 @@ def test_the_commands(tmp_path: Path) -> None:
     small = {
         "compare": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
         "run": ["--seeds", "2", "--steps", "4096", "--workers", "1"],
+        "tune": ["--trials", "4", "--fresh", "2", "--steps", "4096", "--workers", "1"],
         "report": ["--seeds", "2", "--steps", "4096"],
         "figures": ["--seeds", "2", "--steps", "4096"],
         "evaluate": ["--episodes", "3"],
@@ -138,7 +139,7 @@ def test_the_commands(tmp_path: Path) -> None:
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         commands = [command for command in commands if " watch " not in command]
     for command in commands:
-        words = shlex.split(command.replace("--seeds 10 --steps 100000", ""))
+        words = shlex.split(re.sub(r"--seeds 10 --steps 100000|--steps 50000", "", command))
         words += small.get(words[1], [])
         ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
