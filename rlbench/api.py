@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, brief
-from rlbench.fields import design, fields_of, hint_at, ranges, written
+from rlbench.fields import Range, design, fields_of, hint_at, ranges, written
 from rlbench.files import LONGEST_NAME
 from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment, Measurement, as_list
@@ -150,39 +150,43 @@ def rounds(settings: int) -> int:
     return 1 if settings <= FINALISTS else 1 + rounds(-(-settings // 2))
 
 
+def spaces(base: Experiment, over: Sequence[str], find: Callable[[Arm], type[Algorithm]]) -> list[dict[str, Range]]:
+    """Return what a search tries of the fields of each arm, whose algorithm `find` gives.
+
+    `over` are the ranges, `FIELD`, `FIELD=LOW..HIGH` or `FIELD=VALUE,VALUE`, with or without `ALGORITHM.` before them;
+    those of a field go for all algorithms that have it.
+
+    Raises:
+        RlbenchError: a range is not understood, or no algorithm has the field.
+    """
+    made, unused = list[dict[str, Range]](), set(over)
+    for arm in base.arms:
+        own = [text.removeprefix(f"{arm.name}.") for text in over]
+        known = fields_of(find(arm))
+        unused -= {text for text, bare in zip(over, own, strict=True) if bare.partition("=")[0] in known}
+        made.append(ranges(find(arm), own, f"--over, {arm.name}"))
+        if not made[-1]:
+            raise RlbenchError(f"{arm.name} has no field with a usual range; give one with --over FIELD=LOW..HIGH.")
+    for text in unused:
+        known = {name: field for arm in base.arms for name, field in fields_of(find(arm)).items()}
+        name = text.partition("=")[0].rpartition(".")[2]
+        raise RlbenchError(f"--over {text}: no algorithm here has a field {name!r}.{hint_at(name, known)}")
+    return made
+
+
 def searched(base: Experiment, over: Sequence[str], settings: int, seeds: int) -> Experiment:
     """Return the search for good settings of each arm: the arm as it is, and `settings` - 1 others (`fields.design`).
 
-    `over` are the ranges, `FIELD`, `FIELD=LOW..HIGH` or `FIELD=VALUE,VALUE`, with or without `ALGORITHM.` before them;
-    those of a field go for all algorithms that have it. Each setting gets `seeds` seeds in the first round.
-
-    Raises:
-        RlbenchError: a range is not understood, or no algorithm has the field; there are fewer than two of something.
+    `over` is as in `spaces`. Each setting gets `seeds` seeds in the first round.
     """
     from rlbench.study.plan import class_of
 
-    for what, number in (("settings", settings), ("seeds", seeds)):
-        if number < 2:
-            raise RlbenchError(f"A search needs at least 2 {what}, not {number}.")
-    arms, unused, spaces = list[Arm](), set(over), list[str]()
-    for arm in base.arms:
-        cls, own = class_of(arm), dict[str, str]()
-        for text in over:
-            field = text.partition("=")[0].removeprefix(f"{arm.name}.")
-            if field in fields_of(cls):
-                own[field] = text.removeprefix(f"{arm.name}.")
-                unused.discard(text)
-        space = ranges(cls, own.values(), f"--over, {arm.name}")
-        if not space:
-            raise RlbenchError(f"{arm.name} has no field with a usual range; give one with --over FIELD=LOW..HIGH.")
-        spaces.append(f"{arm.name}: {', '.join(f'{field} {known.said}' for field, known in space.items())}")
+    arms, said = list[Arm](), list[str]()
+    for arm, space in zip(base.arms, spaces(base, over, class_of), strict=True):
+        said.append(f"{arm.name}: {', '.join(f'{field} {known.said}' for field, known in space.items())}")
         for drawn in design(space, settings):
-            said = "".join(f" {name}={written(value)}" for name, value in drawn.items())
-            arms.append(Arm(arm.algorithm, f"{arm.name}{said}", **{**arm.settings, **drawn}))
-    for text in unused:
-        known = {name: field for arm in base.arms for name, field in fields_of(class_of(arm)).items()}
-        name = text.partition("=")[0].rpartition(".")[2]
-        raise RlbenchError(f"--over {text}: no algorithm here has a field {name!r}.{hint_at(name, known)}")
+            label = " ".join([arm.name, *(f"{name}={written(value)}" for name, value in drawn.items())])
+            arms.append(Arm(arm.algorithm, label, **{**arm.settings, **drawn}))
     most = max(Counter(arm.name for arm in arms).values())
     return Experiment(
         f"{base.name[: LONGEST_NAME - 7]}-search",
@@ -192,7 +196,7 @@ def searched(base: Experiment, over: Sequence[str], settings: int, seeds: int) -
         base.steps,
         question="Which settings are good ones?",
         design=f"At most {settings} settings of each algorithm: its own, and points of a Sobol sequence in the space "
-        f"{'; '.join(spaces)}. After every round the better half gets twice as many seeds, {seeds} at first.",
+        f"{'; '.join(said)}. After every round the better half gets twice as many seeds, {seeds} at first.",
     )
 
 

@@ -293,16 +293,26 @@ def compare(
     help="A field to search, with its range or its values, such as epochs=1,4,10; repeatable. Default: the step size "
     "and the fields of the algorithm's own.",
 )
-@click.option("--trials", type=int, default=32, show_default=True, help="Settings that are tried per algorithm.")
+@click.option(
+    "--trials", type=click.IntRange(min=2), default=32, show_default=True, help="Settings that are tried per algorithm."
+)
 @takes(
-    click.option("--seeds", type=int, default=2, show_default=True, help="Runs per setting in the first round."),
+    click.option(
+        "--seeds",
+        type=click.IntRange(min=2),
+        default=2,
+        show_default=True,
+        help="Runs per setting in the first round.",
+    ),
     click.option("--steps", type=int, default=100_000, show_default=True, help="Environment steps per run."),
     "settings",
     "plugin",
     "results",
     *TRAINING,
 )
-@click.option("--fresh", type=int, default=10, show_default=True, help="Fresh seeds for what was found.")
+@click.option(
+    "--fresh", type=click.IntRange(min=2), default=10, show_default=True, help="Fresh seeds for what was found."
+)
 @click.option("--name", default="", help="Name of the experiment and its folder; default: after what is tuned.")
 @figure_kinds
 @click.pass_context
@@ -329,26 +339,32 @@ def tune(
     rlbench tune ppo-clip --env Acrobot-v1 --over lr=1e-5..0.1 --over clip=0.05,0.1,0.2 --trials 64
     rlbench compare ppo-clip reinforce --env CartPole-v1 --tuned
     """
-    from rlbench.api import confirmed, searched
-    from rlbench.results import open_results
-    from rlbench.stages import keep_found
+    from rlbench.api import comparison, confirmed, searched, spaces
     from rlbench.store.folders import home
     from rlbench.study.experiment import Experiment, as_name
-    from rlbench.study.plan import make_plan
+    from rlbench.study.plan import make_plan, sketched
 
+    places = environments_of(environments, arguments)
+    name = as_name(name) if name else ""
+    if not any(each.endswith(".py") for each in names):
+        with contextlib.suppress(LookupError):  # what is wrong with the arguments is said before anything is imported
+            spaces(comparison(names, places), over, sketched(options.plugin))
     with open_executor(options) as executor:
-        asked = _plan_comparison(names, environments_of(environments, arguments), "", options, executor)
+        asked = _plan_comparison(names, places, "", options, executor)
         base = asked.experiment
         assert isinstance(base, Experiment)
         if len(asked.arms) > len(base.arms):
             raise RlbenchError(
                 "--set gives a field one value here; --over ALGORITHM.FIELD=VALUE,VALUE searches among several."
             )
-        name = as_name(name or f"tune{base.name.removeprefix('compare')}")
-        search = searched(base.changed(name=name), over, trials, options.seeds or 0)
+        name = name or f"tune{base.name.removeprefix('compare')}"
+        search = searched(base.changed(name=name), over, trials, options.seeds or 2)
         best = _search(search, options, executor)
         plan = make_plan(confirmed(base.changed(name=name), search, best, fresh))
         fine = train([plan], options, executor, _import_report)
+    from rlbench.results import open_results
+    from rlbench.stages import keep_found
+
     results = open_results(plan.document(), plan.planned, options.results)
     keep_found(results, plan, search, options.results)
     _answer(ctx, results, make_folder(home(options.results, name), options.results), kinds, environments, fine, options)

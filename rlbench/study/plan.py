@@ -287,6 +287,12 @@ def check_early(experiment: Investigation, plugins: Sequence[str] = ()) -> None:
     Rules of an algorithm's own (`Algorithm.validate`) are left to `resolve`, and so is all of an experiment with an
     algorithm that has to be imported.
     """
+    with contextlib.suppress(LookupError):
+        resolve(experiment, sketched(plugins))
+
+
+def sketched(plugins: Sequence[str] = ()) -> Callable[[Arm], type[Algorithm]]:
+    """Return what finds an arm's algorithm without importing it, or raises LookupError where it has to be imported."""
 
     def find(arm: Arm) -> type[Algorithm]:
         cls = registry.sketch(arm.algorithm, plugins) if isinstance(arm.algorithm, str) else None
@@ -294,8 +300,7 @@ def check_early(experiment: Investigation, plugins: Sequence[str] = ()) -> None:
             raise LookupError
         return cls
 
-    with contextlib.suppress(LookupError):
-        resolve(experiment, find)
+    return find
 
 
 def _expand(experiment: Experiment, arm: Arm, find: Callable[[Arm], type[Algorithm]]) -> list[ResolvedArm]:
