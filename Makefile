@@ -45,6 +45,10 @@ mutants: $(VENV)/.installed-dev
 calibration: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.statistics.publish
 
+# The documentation as a site that opens offline: build/site/index.html.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -79,4 +83,4 @@ $(VENV)/.installed-mujoco: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[mujoco]'
 	touch $@
 
-.PHONY: lecture claims claims-quick table1 test test-all chaos mutants calibration lint types bench
+.PHONY: lecture claims claims-quick table1 test test-all chaos mutants calibration docs lint types bench

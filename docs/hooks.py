@@ -1,0 +1,144 @@
+"""What the site has beside the files here: a page per algorithm, the lecture claim by claim, and their pictures.
+
+They are made of the algorithms' sources and of the published results when the site is built, so that nothing is written
+twice.
+"""
+
+import csv
+import html
+import inspect
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from rlbench import Algorithm, registry
+from rlbench.fields import Field, fields_of, written
+
+LECTURE = Path(__file__).parents[1] / "results" / "lecture"
+FIRST = ("ppo-clip", "ppo-penalty", "ppo-adaptive", "trpo", "reinforce", "a2c", "actor-critic")
+FIGURES = {
+    "ppo-clip": ("ppo-versus-reinforce", "effective-ratio", "clip-fraction"),
+    "ppo-penalty": ("ppo-versus-reinforce", "stability"),
+    "ppo-adaptive": ("stability",),
+    "trpo": ("ppo-versus-reinforce", "kl-per-update"),
+    "reinforce": ("ppo-versus-reinforce",),
+    "a2c": ("ppo-versus-reinforce",),
+}
+"""Which figures of the lecture's report show what an algorithm does."""
+OUTSIDE = re.compile(r"\(\.\./results/([^)]+)\)")
+RECORDED = (
+    "Every update records the same columns for every algorithm: the KL divergence from the policy before, the share of "
+    "samples outside the clip range, the entropy, the losses, the share of the return's variance that the value "
+    "explains, and the norm of the gradient. [Stored files](../store.md) lists them."
+)
+
+
+def on_config(config: Any) -> Any:
+    """List the algorithms in the navigation."""
+    for entry in config["nav"]:
+        if "Algorithms" in entry:
+            entry["Algorithms"] = [{name: f"algorithms/{name}.md"} for name in _algorithms()]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are made, and the pictures that they and others show."""
+    titles = _titles()
+    for name in _algorithms():
+        files.append(File.generated(config, f"algorithms/{name}.md", content=_algorithm(registry.load(name), titles)))
+    files.append(File.generated(config, "lecture.md", content=_lecture()))
+    for picture in sorted((LECTURE / "slides").glob("*.png")):
+        files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
+    shown = {path for page in files.documentation_pages() for path in OUTSIDE.findall(page.content_string)}
+    for path in sorted(shown):
+        files.append(File.generated(config, f"results/{path}", abs_src_path=str(LECTURE.parent / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Let links to published results, which lie beside this folder in the repository, lead to their copies."""
+    return OUTSIDE.sub(r"(results/\1)", markdown)
+
+
+def _algorithms() -> list[str]:
+    return [*FIRST, *(name for name in registry.names() if name not in FIRST)]
+
+
+def _algorithm(cls: type[Algorithm], titles: Mapping[str, str]) -> str:
+    """Return the page of an algorithm: what it computes, its fields, its source, and what it did."""
+    known, own = fields_of(cls), inspect.get_annotations(cls)
+    shown = [f"![{titles[name]}](../pictures/{name}.png)" for name in FIGURES.get(cls.name, ())]
+    inherited = [field for field in known.values() if field.name not in own]
+    parts = [
+        f"# {cls.name}",
+        inspect.cleandoc(str(inspect.getmodule(cls).__doc__)),
+        inspect.cleandoc(str(cls.__doc__)),
+        "## Its own fields",
+        _table([known[name] for name in own if name in known]) or "It has none.",
+        "## Source",
+        f"```python\n{Path(inspect.getfile(cls)).read_text(encoding='utf-8').rstrip()}\n```",
+        *(["## What it did in the lecture's experiments", *shown] if shown else []),
+        *(["## Other fields", _table(inherited)] if inherited else []),
+        "## What is recorded",
+        RECORDED,
+    ]
+    return "\n\n".join(parts)
+
+
+def _table(fields: Sequence[Field]) -> str:
+    rows = []
+    for field in fields:
+        low, high = ("" if end is None else f"{end:g}" for end in (field.low, field.high))
+        values = ", ".join(map(str, field.choices or ())) or (f"{low or '−∞'} to {high or '∞'}" if low or high else "")
+        rows.append(f"| `{field.name}` | `{written(field.default)}` | {field.kind} | {values} | {field.doc} |")
+    return (
+        "\n".join(["| field | default | kind | values | what it is |", "|---|---|---|---|---|", *rows]) if rows else ""
+    )
+
+
+def _titles() -> dict[str, str]:
+    """Return the title of every published figure by its name."""
+    captions = (LECTURE / "slides" / "captions.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^## (\S+)\n\n\*\*(.+?)\.?\*\*", captions, re.M))
+
+
+def _lecture() -> str:
+    """Return the page with every claim of the lecture: where it is made, the verdict, and what tries it."""
+    with (LECTURE / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        claims = list(csv.DictReader(file))
+    counts, parts = Counter(claim["verdict"] for claim in claims), dict[str, list[str]]()
+    for claim in claims:
+        tried = f"`{claim['experiment']}`" if claim["experiment"] else "a calculation"
+        row = (claim["id"], html.escape(claim["statement"]), f"**{claim['verdict']}**", _effect(claim), tried)
+        parts.setdefault(_part(claim["source"]), []).append(f"| {' | '.join(row)} |")
+    lines = [
+        "# The lecture, claim by claim",
+        f"A lecture on PPO makes {len(claims)} claims that can be tried: "
+        f"{', '.join(f'{counts[verdict]} are {verdict}' for verdict in counts)}. The numbers are the effect that "
+        "decided a verdict and its 95 % interval. `rlbench run experiments/lecture --only EXPERIMENT` trains what "
+        "tries a claim, `rlbench report experiments/lecture --only EXPERIMENT` shows it with its figures.",
+        "![Learning curves of PPO, TRPO, REINFORCE and A2C](pictures/ppo-versus-reinforce.png)",
+    ]
+    head = "| | claim | verdict | effect | experiment |\n|---|---|---|---|---|"
+    for part in sorted(parts, key=_place):
+        lines += [f"## {part}", "\n".join([head, *parts[part]])]
+    return "\n\n".join(lines)
+
+
+def _part(source: str) -> str:
+    found = re.match(r"[Pp]art (\d+)", source)
+    return f"Part {found[1]}" if found else re.split("[;,]", source)[0].strip().capitalize() or "Elsewhere"
+
+
+def _place(part: str) -> int:
+    """Return a part's place in the lecture: the introduction, its numbered parts, and what comes after them."""
+    return int(part.split()[1]) if part.startswith("Part ") else 0 if part == "Introduction" else 99
+
+
+def _effect(claim: Mapping[str, str]) -> str:
+    numbers = [float(claim[key]) for key in ("effect", "effect_low", "effect_high") if claim[key]]
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*numbers) if len(numbers) == 3 else "–"
