@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
     baseline=DEFAULT,
     claims=[
         Claim(
-            "3e-4 works 90 % of the time: on each of four tasks it learns not noticeably less than the task's best rate",
+            "3e-4 works 90 % of the time: on each of four tasks it learns not noticeably less than the best rate",
             [DEFAULT, BEST],
             "not-less",
             smallest_effect=EFFECT,
