@@ -1,7 +1,7 @@
-"""What the site has beside the files here: a page per algorithm, the lecture claim by claim, and their pictures.
+"""What the site has beside the pages here: notebooks, a page per algorithm, the lecture claim by claim, and pictures.
 
-They are made of the algorithms' sources and of the published results when the site is built, so that nothing is written
-twice.
+They are made of scripts, of the algorithms' sources and of the published results when the site is built, so that
+nothing is written twice.
 """
 
 import csv
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jupytext
 from mkdocs.structure.files import File, Files
 
 from rlbench import Algorithm, registry
@@ -51,6 +52,12 @@ def on_files(files: Files, config: Any) -> Files:
     for name in _algorithms():
         files.append(File.generated(config, f"algorithms/{name}.md", content=_algorithm(registry.load(name), titles)))
     files.append(File.generated(config, "lecture.md", content=_lecture()))
+    for script in sorted(Path(__file__).with_name("notebooks").glob("*.py")):
+        notebook, name = jupytext.read(script), f"notebooks/{script.stem}"
+        link = f"\n\n[Download the notebook]({script.stem}.ipynb){{ .md-button }}\n"
+        page = jupytext.writes(notebook, "md") + link
+        files.append(File.generated(config, f"{name}.md", content=page))
+        files.append(File.generated(config, f"{name}.ipynb", content=jupytext.writes(notebook, "ipynb")))
     for picture in sorted((LECTURE / "slides").glob("*.png")):
         files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
     shown = {path for page in files.documentation_pages() for path in OUTSIDE.findall(page.content_string)}

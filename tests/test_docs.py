@@ -105,6 +105,17 @@ def test_the_first_command_works_in_a_shell(tmp_path: Path) -> None:
     assert "Report: results/compare-ppo-clip-reinforce-on-CartPole-v1/report.html" in ended.stdout
 
 
+@pytest.mark.parametrize("script", sorted(ROOT.glob("docs/notebooks/*.py")), ids=lambda path: path.stem)
+def test_a_notebook_runs(script: Path, tmp_path: Path) -> None:
+    """All cells, in an empty folder, with the numbers of runs that it shows."""
+    if script.stem == "ppo_vs_reinforce":
+        pytest.importorskip("pygame")  # which draws the pole
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "FAIL" not in ended.stdout
+
+
 def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     shown = [target for text in PAGES.values() for target in re.findall(r"make ([\w-]+)\b(?=`|    |$)", text, re.M)]
