@@ -63,6 +63,11 @@ class Showpiece:
                   distribution     a column of the updates: quantiles over all updates of each arm
                   scatter          a score against another metric, or against the values of a `field`, one dot per arm
                   best-of          the score of the best of so many settings of an algorithm, by how many are tried
+                  scores           the score of every run, a row per arm
+                  iqm              interquartile mean and mean of the normalised scores of all environments
+                  profile          the share of runs that score more than each normalised score
+                  improvement      the probability that a run of each arm beats one of the baseline
+                  difference       by how much each arm exceeds the baseline
                   policy-map       what the median policy of each arm does over two variables of the state
                   effective-ratio  min(r A, clip(r) A) / A of PPO's objective; needs no runs
     experiment    the name of a member of the suite; of `stability` and `dose` also several
@@ -74,6 +79,7 @@ class Showpiece:
     mark          a number to mark on the axis of the field or of the quantity
     band          a range to shade there; of `effective-ratio` the clip range, (0.8, 1.2) if not given
     said          what the mark or the band is, in a few words
+    columns       panels side by side; 0: as many as there is room for
     title         what it shows, in a few words
     caption       sentences that open its caption
     labels        what arms, variants or environments are called in the figure
@@ -92,6 +98,7 @@ class Showpiece:
     mark: float | None = None
     band: tuple[float, float] | None = None
     said: str = ""
+    columns: int = 0
     title: str = ""
     caption: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

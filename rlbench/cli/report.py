@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,30 +161,88 @@ def agreement(first: str, second: str) -> None:
 @click.command()
 @click.argument("what", metavar="DIR|FILE|NAME")
 @click.option(
-    "--style", type=click.Choice(["paper", "slides"]), default="paper", show_default=True, help="Medium of the figures."
+    "--style",
+    type=click.Choice(["paper", "slides", "icml", "jmlr", "neurips"]),
+    default="paper",
+    show_default=True,
+    help="Medium of the figures: their widths and letters.",
 )
+@click.option(
+    "--kind", "drawn_kinds", multiple=True, help="Draw this kind of figure, such as curves or iqm; repeatable."
+)
+@click.option("--arm", "arms", multiple=True, metavar="LABEL", help="Only this arm; repeatable, in this order.")
+@click.option("--label", "labels", multiple=True, metavar="OLD=NEW", help="Call an arm or environment so; repeatable.")
+@click.option(
+    "--metric", default="", help="What is drawn, such as final_normalised or kl; default: usual for the kind."
+)
+@click.option("--field", default="", help="The swept field of a dose, a stability or a scatter.")
+@click.option("--width", type=click.FloatRange(1.0, 20.0), metavar="INCHES", help="Width of the figures.")
+@click.option("--columns", type=click.IntRange(min=0), default=0, help="Panels side by side; 0: as many as fit.")
+@click.option("--name", default="", help="Name of the files; of several figures the beginning of it.")
 @takes(
     *CHANGES,
     *(name for name in CHOICE if name != "only"),
     click.option("--only", "chosen", multiple=True, metavar="FIGURE", help="Only this figure; repeatable."),
 )
 @click.option("--out", callback=usable_folder, help="Folder of the figures; default: RESULTS/NAME/STYLE.")
-def figures(what: str, style: str, chosen: tuple[str, ...], out: str | None, options: RunOptions) -> None:
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["pdf", "png", "svg"]),
+    multiple=True,
+    help="Write the figures in this format; repeatable. Default: all three.",
+)
+def figures(
+    what: str,
+    style: str,
+    drawn_kinds: tuple[str, ...],
+    arms: tuple[str, ...],
+    labels: tuple[str, ...],
+    metric: str,
+    field: str,
+    width: float | None,
+    columns: int,
+    name: str,
+    chosen: tuple[str, ...],
+    out: str | None,
+    formats: tuple[str, ...],
+    options: RunOptions,
+) -> None:
     """Draw the figures of a suite or an experiment for a paper or for slides, as PDF, SVG and PNG with captions.
 
     The suite.py of a suite may declare its figures. Otherwise they are the learning curves, the KL divergence per
-    update, and the swept hyper-parameters. DIR is a suite's folder, FILE an experiment, NAME an experiment or a suite
-    that was run. For other runs than those of the file, repeat the options of `rlbench run`.
+    update, and the swept hyper-parameters, or those that --kind names (`rlbench/suite.py` lists them). DIR is a
+    suite's folder, FILE an experiment, NAME an experiment or a suite that was run. For other runs than those of the
+    file, repeat the options of `rlbench run`.
 
     \b
     rlbench figures experiments/lecture --style slides --out /tmp/slides
-    rlbench figures ppo-vs-reinforce
+    rlbench figures ppo-vs-reinforce --kind curves --kind iqm --arm PPO-Clip --arm REINFORCE --style neurips
     """
     check_options([what], options)
-    name, declared, members, home = _declared(what, options)
-    from rlbench.analysis.draw.figures import draw_all, missing, usual, write_showpieces
+    called = dict(map(_renamed, labels))
+    title, declared, members, home = _declared(what, options)
+    from rlbench.analysis.draw.figures import KINDS, draw_all, missing, usual, write_showpieces
+    from rlbench.analysis.draw.style import STYLES
+    from rlbench.suite import Showpiece
 
+    if unknown := [kind for kind in drawn_kinds if kind not in KINDS]:
+        raise RlbenchError(f"There is no kind {unknown[0]!r} of figures.{nearest(unknown[0], list(KINDS))}")
     pieces = declared or [piece for member, stored in members.items() for piece in usual(member, stored)]
+    if drawn_kinds:
+        pieces = [Showpiece(f"{one}-{kind}", kind, one, field=field) for one in members for kind in drawn_kinds]
+    pieces = [
+        replace(
+            piece,
+            name=piece.name if not name else name if len(pieces) == 1 else f"{name}-{piece.name}",
+            arms=arms or piece.arms,
+            environments=options.env or piece.environments,
+            metric=metric or piece.metric,
+            labels={**piece.labels, **called},
+            columns=columns or piece.columns,
+        )
+        for piece in pieces
+    ]
     known = [piece.name for piece in pieces]
     for figure in chosen:
         if figure not in known:
@@ -198,8 +257,17 @@ def figures(what: str, style: str, chosen: tuple[str, ...], out: str | None, opt
             "--steps and --set have to be repeated here."
         )
     folder = Path(out) if out else make_folder(home / style, options.results)
-    drawn = write_showpieces(draw_all(pieces, members, style), folder, style, f"{name}: figures for {style}")
+    look = replace(STYLES[style], narrow=width, wide=width) if width else STYLES[style]
+    heading, files = f"{title}: figures for {style}", formats or ("pdf", "png", "svg")
+    drawn = write_showpieces(draw_all(pieces, members, look), folder, look, heading, files)
     click.echo(f"Figures: {folder} ({', '.join(drawn)})")
+
+
+def _renamed(label: str) -> tuple[str, str]:
+    old, equals, new = label.rpartition("=")
+    if not equals or not old or not new:
+        raise RlbenchError(f"--label takes OLD=NEW, such as ppo-clip=PPO, not {label!r}.")
+    return old, new
 
 
 def _declared(what: str, options: RunOptions) -> tuple[str, Sequence[Showpiece], Mapping[str, JudgedResults], Path]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.fields import Field, fields_of, hint_at
-from rlbench.files import TEXT, Kind, is_name, is_number, is_text, is_whole
+from rlbench.files import COUNT, TEXT, Kind, is_name, is_number, is_text, is_whole
 from rlbench.records import Environment
 from rlbench.store import Planned
 from rlbench.store.folders import home, read_tuned, register
@@ -228,6 +228,7 @@ _KINDS: dict[type, dict[str, Kind]] = {
         "field": _ONE_OR_MORE,
         "arms": _TEXTS,
         "environments": _TEXTS,
+        "columns": COUNT,
         "mark": _or_none("a number", is_number),
         "band": _or_none("two numbers", lambda value: _is_list(value, is_number) and len(value) == 2),
         "labels": _mapping_to("texts to texts", is_text),

@@ -15,8 +15,10 @@ from rlbench.analysis.draw import arm_styles, draw_all, styled, usual
 from rlbench.analysis.draw.figures import KINDS, effective_ratio, ratio_numbers, write_showpieces
 from rlbench.analysis.draw.frame import apart, broken, readable
 from rlbench.analysis.draw.marks import draw_quantiles
+from rlbench.analysis.draw.rows import aggregates
 from rlbench.analysis.draw.style import FIXED, styles_like
 from rlbench.analysis.scores.results import ActionMap
+from rlbench.analysis.scores.scores import ALL
 from rlbench.errors import RlbenchError
 from rlbench.suite import Showpiece
 from tests.analysis.showpieces import SWEEP, VARIANTS, covered, results_of, visible_texts
@@ -34,6 +36,13 @@ PIECES = [
     Showpiece("two", "scatter", "made", against="kl:mean"),
     Showpiece("value", "scatter", "made", field="clip", mark=0.2, said="the default"),
     Showpiece("tried", "best-of", "made"),
+    Showpiece(
+        "runs", "scores", "made", arms=["reinforce", "ppo-clip clip=0.2"], labels={"reinforce": "VPG"}, columns=1
+    ),
+    Showpiece("middle", "iqm", "made"),
+    Showpiece("shares", "profile", "made", arms=["ppo-clip clip=0.2", "reinforce"]),
+    Showpiece("wins", "improvement", "made"),
+    Showpiece("gains", "difference", "made", environments=["CartPole-v1"]),
     Showpiece("map", "policy-map", "made", arms=["ppo-clip clip=0.2", "trpo delta=0.1"], environments=["CartPole-v1"]),
     Showpiece("maps", "policy-map", "made", arms=SWEEP[:3], environments=["Acrobot-v1"]),
     Showpiece("ratio", "effective-ratio"),
@@ -96,7 +105,7 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
 
 
 @pytest.mark.parametrize(
-    "name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two", "value", "tried"]
+    "name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two", "value", "tried", "shares"]
 )
 def test_no_number_lies_beyond_the_axes(drawn, name):
     for style in MEDIA:
@@ -164,6 +173,31 @@ def test_captions_say_what_n_and_the_intervals_are(drawn):
     assert "Shaded: good (10 to 40 %)." in captions["fraction"]
     assert "against the clip range ε (dashed: 0.2, the default)." in captions["clip"]
     assert "×1 is PPO clip 0.2 (given), trpo delta " in captions["both"]
+
+
+def test_row_charts_show_the_numbers_of_the_report(results, drawn):
+    numbers = {name: drawn["paper"][name].numbers for name in ("runs", "middle", "wins", "gains")}
+    runs = numbers["runs"].query("panel == 'CartPole-v1'").set_index("line")["point"]
+    used = results.scores.query("environment == 'CartPole-v1' and used").groupby("arm")["auc"].mean()
+    assert runs.to_dict() == pytest.approx({arm: used[arm] for arm in ("reinforce", "ppo-clip clip=0.2")})
+    known = aggregates(results, "auc")
+    middle = numbers["middle"].query("x == 0").set_index("line")["point"]
+    assert middle.to_dict() == pytest.approx({arm: iqm.point for arm, (iqm, _) in known.items()})
+    compared = {(one.environment, one.arm): one for one in results.comparisons}
+    for what, rows in (("improvement", numbers["wins"]), ("difference", numbers["gains"])):
+        for panel, arm, point, low in rows[["panel", "line", "point", "low"]].itertuples(index=False):
+            estimate = getattr(compared[panel, arm], what)
+            assert (point, low) == pytest.approx((estimate.point, estimate.low), nan_ok=True)
+    assert set(numbers["wins"]["panel"]) == {ALL, "CartPole-v1", "Acrobot-v1"}
+    assert set(numbers["gains"]["panel"]) == {"CartPole-v1"}
+    texts = [text for text, *_ in visible_texts(drawn["paper"]["runs"].figure)]
+    assert "VPG" in texts
+    assert "reinforce" not in texts
+
+
+def test_panels_stand_as_they_are_asked_to(drawn):
+    places = {round(ax.get_position().x0, 2) for ax in drawn["paper"]["runs"].figure.axes}
+    assert len(places) == 1
 
 
 def test_a_failed_run_counts_as_the_worst_where_a_setting_stands_for_itself(results, drawn):

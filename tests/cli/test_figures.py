@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import Result
 
@@ -76,10 +77,31 @@ def test_figures_of_a_suite_are_those_that_it_declares(cli: Cli, suite: Path, mo
     assert "(tiny-curves, tiny-kl, tiny-policy-map)" in result.stdout
 
 
+def test_figures_are_drawn_as_they_are_asked_for(cli: Cli, suite: Path) -> None:
+    cli("run", suite, "--workers", 0)
+    asked = ["--kind", "curves", "--kind", "scores", "--arm", "ppo-clip", "--label", "ppo-clip=PPO", "--width", 4]
+    result = cli("figures", "tiny", *asked, "--format", "svg", "--name", "ours", "--style", "neurips", "--out", "there")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in Path("there").iterdir()} == {
+        *(f"ours-tiny-{kind}.{ending}" for kind in ("curves", "scores") for ending in ("svg", "csv")),
+        "captions.md",
+    }
+    drawn = Path("there/ours-tiny-scores.svg").read_text()
+    assert 'width="288pt"' in drawn  # four inches
+    assert set(pd.read_csv("there/ours-tiny-curves.csv")["line"]) == {"ppo-clip"}
+    for wrong, said in (
+        (["--kind", "curve"], "There is no kind 'curve' of figures. Did you mean 'curves'?"),
+        (["--kind", "scores", "--arm", "ppo"], "has no arm 'ppo'. Did you mean 'ppo-clip'?"),
+    ):
+        refused = cli("figures", "tiny", *wrong)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tiny", "--style", "slide"), "'slide' is not one of 'paper', 'slides'."),
+        (("tiny", "--label", "ppo-clip"), "--label takes OLD=NEW, such as ppo-clip=PPO, not 'ppo-clip'."),
+        (("tiny", "--style", "slide"), "'slide' is not one of 'paper', 'slides', 'icml', 'jmlr', 'neurips'."),
         (("text", "--only", "learn"), "has no figure 'learn'. Did you mean 'learning'?"),
         (("nothing",), "no experiment that ran as 'nothing'"),
     ],

@@ -4,7 +4,7 @@ A kind of figure is a function that draws what the resolved declaration asks for
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rlbench.analysis.draw.curves import (
     quantile_numbers,
     training_numbers,
 )
+from rlbench.analysis.draw.rows import aggregates, profile_numbers
 from rlbench.analysis.draw.spec import (
     FEWEST,
     Drawn,
@@ -36,10 +37,11 @@ from rlbench.analysis.draw.spec import (
 )
 from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_styles, ordered_styles, styled, styles_like
 from rlbench.analysis.format import capital, csv_text
+from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
 from rlbench.analysis.scores.results import Results
-from rlbench.analysis.scores.scores import reference
-from rlbench.analysis.stats.estimates import Array
+from rlbench.analysis.scores.scores import ALL, reference
+from rlbench.analysis.stats.estimates import Array, Estimate
 from rlbench.analysis.stats.sweeps import best_of
 from rlbench.errors import RlbenchError, explained, nearest
 from rlbench.files import file_name, write
@@ -281,6 +283,118 @@ def _sweep_figure(
     return spec.figure(panels, draw, text, how, "Means", **layout)
 
 
+def scores(spec: Resolved) -> Drawn:
+    """The score of every run as a dot and their mean: a panel per environment, a row per arm."""
+    metric, results = spec.piece.metric or spec.first.metrics[0], spec.first
+    scored, runs = marks.Scored(results, metric), runs_of(results, spec.arms, spec.environments)
+    panels = {place: _rows({arm: scored.mean(arm, [place]) for arm in spec.arms}) for place in spec.environments}
+
+    def draw(place: str, ax: Axes, named: bool) -> None:
+        for row, (arm, mean) in enumerate(zip(spec.arms, panels[place].estimates, strict=True)):
+            own = runs[(runs["arm"] == arm) & (runs["environment"] == place) & runs[metric].notna()]
+            value, used = own[metric].to_numpy(np.float64), own["used"].to_numpy(bool)
+            marks.draw_runs(ax, row, value, used, mean, spec.styles[arm]._replace(marker="d"))  # type: ignore[arg-type]
+        frame.name_rows(ax, [spec.called(arm) for arm in spec.arms])
+        ax.set_xlabel(short_name(metric))
+
+    text = f"{capital(axis_label(metric))}: a dot for every run; runs that failed or diverged are crosses."
+    return _row_chart(spec, panels, draw, text, "Diamond: mean of the used runs. Bar", "Runs and means")
+
+
+def iqm(spec: Resolved) -> Drawn:
+    """Interquartile mean and mean of the normalised scores of all environments, a row per arm."""
+    metric = spec.piece.metric or spec.first.metrics[0]
+    known = aggregates(spec.first, metric)
+    arms = [arm for arm in spec.arms if arm in known]
+    if not arms:
+        raise frame.CannotDraw("no arm has used runs on every environment that has a reference.")
+    parts = [_rows({arm: known[arm][place] for arm in arms}) for place in (0, 1)]
+    panels = {"": marks.gathered([part._replace(table=part.table.assign(x=place)) for place, part in enumerate(parts)])}
+
+    def draw(_: str, ax: Axes, named: bool) -> None:
+        for row, arm in enumerate(arms):
+            marks.draw_estimate(ax, row - 0.14, known[arm][0], spec.styles[arm])
+            marks.draw_estimate(ax, row + 0.16, known[arm][1], spec.styles[arm], hollow=True)
+        frame.name_rows(ax, [spec.called(arm) for arm in arms])
+        ax.set_xlabel(short_name(f"{metric}_normalised"))
+
+    text = f"{capital(axis_label(f'{metric}_normalised'))} over all environments: interquartile mean (filled) and mean "
+    return _row_chart(spec, panels, draw, f"{text}(hollow).", "Bars", "IQM (filled) and mean", rows=len(arms))
+
+
+def profile(spec: Resolved) -> Drawn:
+    """The share of runs that score more than each normalised score, over all environments."""
+    metric = spec.piece.metric or spec.first.metrics[0]
+    numbers = profile_numbers(spec.first, metric, spec.arms)
+    if not numbers.estimates:
+        raise frame.CannotDraw("no arm has used runs on every environment that has a reference.")
+
+    def draw(_: str, ax: Axes, named: bool) -> None:
+        marks.draw_lines(ax, numbers.table, spec.styles, steps=True, named=spec.called if named else None)
+        ax.set_xlabel(short_name(f"{metric}_normalised"))
+        ax.set_ylabel("share of runs above")
+
+    text = f"Share of runs that score more than each {axis_label(f'{metric}_normalised')}, over all environments."
+    how = "Band, at each score by itself"
+    return spec.figure({"": numbers}, draw, text, how, "Share", styles=spec.styles, tall=1.15)
+
+
+def improvement(spec: Resolved) -> Drawn:
+    """The probability that a run of each arm beats one of the baseline, a row per arm."""
+    return _compared(
+        spec, "improvement", 0.5, "P(better than {})", "Probability that a run scores higher than one of {}"
+    )
+
+
+def difference(spec: Resolved) -> Drawn:
+    """By how much the mean score of each arm exceeds that of the baseline, a row per arm."""
+    return _compared(spec, "difference", 0.0, "difference to {}", "Difference of the mean score to that of {}")
+
+
+def _compared(spec: Resolved, what: str, neutral: float, label: str, said: str) -> Drawn:
+    """Draw an estimate of every comparison with the baseline: all environments together first, where that is known."""
+    results = JudgedResults.of(spec.first)
+    found = {(one.environment, one.arm): getattr(one, what) for one in results.comparisons}
+    places = [*([] if spec.piece.environments else [ALL]), *spec.environments]
+    rows = {place: {arm: found[place, arm] for arm in spec.arms if (place, arm) in found} for place in places}
+    panels = {place: _rows(known) for place, known in rows.items() if known}
+    if not panels:
+        raise frame.CannotDraw("nothing is compared with a baseline.")
+
+    def draw(place: str, ax: Axes, named: bool) -> None:
+        arms = list(rows[place])
+        marks.mark_value(ax, neutral)
+        marks.draw_rows(
+            ax, [spec.called(arm) for arm in arms], list(rows[place].values()), [spec.styles[a] for a in arms]
+        )
+        ax.set_xlabel(label.format(spec.called(results.baseline or "")))
+
+    text = f"{said.format(spec.called(results.baseline or ''))}; dashed: neither is better. “{ALL}”: normalised scores."
+    return _row_chart(spec, panels, draw, text, "Bar", "Estimate", shared="x" if what == "improvement" else "")
+
+
+def _rows(estimates: Mapping[str, Estimate]) -> marks.Numbers:
+    """Return the numbers of a chart with a row per arm."""
+    rows = [(arm, np.nan, one.point, one.low, one.high) for arm, one in estimates.items()]
+    return marks.Numbers(pd.DataFrame(rows, columns=marks.COLUMNS), list(estimates.values()))
+
+
+def _row_chart(
+    spec: Resolved,
+    panels: Mapping[str, marks.Numbers],
+    draw: DrawNamed,
+    text: str,
+    how: str,
+    slide: str,
+    *,
+    rows: int = 0,
+    shared: str = "",
+) -> Drawn:
+    rows = rows or max(len(numbers.table) for numbers in panels.values())
+    tall = max(0.55, (0.75 + 0.2 * rows) / 1.95)
+    return spec.figure(panels, draw, text, how, slide, shared=shared, tall=tall, rows=rows)
+
+
 _GRADIENT, _NONE = FIXED["ppo-clip"].color, FIXED["reinforce"].color
 _RANGE = (0.0, 2.0)
 CLIP_RANGE = (0.8, 1.2)
@@ -398,6 +512,11 @@ KINDS: Mapping[str, Callable[[Resolved], Drawn]] = {
     "distribution": distribution,
     "scatter": scatter,
     "best-of": best_of_settings,
+    "scores": scores,
+    "iqm": iqm,
+    "profile": profile,
+    "improvement": improvement,
+    "difference": difference,
     "policy-map": policy_map,
 }
 WITHOUT_RUNS = "effective-ratio"
@@ -410,7 +529,9 @@ _MAPPED = 3  # in one map
 _SMALL_STATES = ("CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")  # of which a map says much
 
 
-def draw_all(pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str = "paper") -> Iterator[Drawn]:
+def draw_all(
+    pieces: Sequence[Showpiece], members: Mapping[str, Results], style: str | Style = "paper"
+) -> Iterator[Drawn]:
     """Draw figures, one after the other; the usual ones of every member if none is declared.
 
     `members` are the results of experiments by name; a figure is left out if an experiment of it is not among them.
@@ -480,8 +601,14 @@ def usual(name: str, results: Results) -> list[Showpiece]:
     return pieces
 
 
-def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "paper", heading: str = "") -> list[str]:
-    """Write drawn figures into a folder and return their names; each is written before the next is drawn.
+def write_showpieces(
+    drawn: Iterable[Drawn],
+    out_dir: str | Path,
+    style: str | Style = "paper",
+    heading: str = "",
+    kinds: Collection[str] = ("pdf", "png", "svg"),
+) -> list[str]:
+    """Write drawn figures into a folder, as files of `kinds`, and return their names; each before the next is drawn.
 
     Raises:
         RlbenchError: the folder cannot be written.
@@ -493,7 +620,7 @@ def write_showpieces(drawn: Iterable[Drawn], out_dir: str | Path, style: str = "
         for figure in drawn:
             name = figure.piece.name
             with styled(style) as look:
-                frame.write_figure(figure.figure, out, name, look.dpi)
+                frame.write_figure(figure.figure, out, name, look.dpi, kinds)
             write(out / f"{name}.csv", csv_text(figure.numbers), inside=out)
             title = f"**{figure.piece.title}.** " if figure.piece.title else ""
             captions.append(f"## {name}\n\n{title}{figure.caption}\n")

@@ -138,17 +138,24 @@ def plot_aggregate(results: Results, metric: str | None = None, *, ax: Axes | No
     return ax
 
 
+def profile_numbers(results: Results, metric: str, arms: Sequence[str]) -> marks.Numbers:
+    """Return the share of runs of each arm that score more than each normalised score, as lines of steps."""
+    tasks = {arm: scores for arm, scores in _normalised(results, metric).tasks.items() if arm in arms}
+    pooled = np.concatenate([task for scores in tasks.values() for task in scores] or [np.array([0.0, 1.0])])
+    low, high = float(pooled.min()), float(pooled.max())
+    margin = 0.05 * (high - low) or 0.05
+    at = np.linspace(low - margin, high + margin, 201)
+    return marks.gathered(
+        [marks.band_numbers(arm, at, profile_band(scores, at), shares=True) for arm, scores in tasks.items()]
+    )
+
+
 @frame.adjustable
 def plot_profile(results: Results, metric: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the performance profile: the share of runs that score more than each normalised score."""
     metric, styles = metric or results.metrics[0], styles_of(results)
     tasks, left_out, runs, _ = _normalised(results, metric)
-    pooled = np.concatenate([task for scores in tasks.values() for task in scores] or [np.array([0.0, 1.0])])
-    low, high = float(pooled.min()), float(pooled.max())
-    margin = 0.05 * (high - low) or 0.05
-    at = np.linspace(low - margin, high + margin, 201)
-    bands = {arm: profile_band(scores, at) for arm, scores in tasks.items()}
-    numbers = marks.gathered([marks.band_numbers(arm, at, band, shares=True) for arm, band in bands.items()])
+    numbers = profile_numbers(results, metric, results.arms)
     with frame.drawing(ax) as ax:
         marks.draw_lines(ax, numbers.table, styles, steps=True)
         ax.set_title("Performance profile")

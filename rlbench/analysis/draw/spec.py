@@ -25,6 +25,7 @@ from rlbench.suite import Showpiece
 
 _SETTING = re.compile(r"\s*\b([A-Za-z_]\w*)\s*=\s*(inf|[-+]?[\d.]+(?:[eE][-+]?\d+)?)$")
 FEWEST = 3  # values that make a curve worth drawing unasked
+_NAMED_PANEL = 1.65  # inches that a panel with named rows takes at least
 MANY = 8  # values from which on they are those of a search, too many for a point with an interval each
 
 
@@ -195,7 +196,9 @@ def compose(
     columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 6 else 4)
     needed = 1.25 * rows * frame.letters("ytick.labelsize") / 72.0 * math.ceil(panels / columns)
     if rows and not (style.slide and needed <= 0.7 * style.slide):
-        columns = min(panels, 4)  # charts with rows stand below each other only where these have room
+        # Charts with rows stand below each other only where these have room.
+        columns = min(panels, max(2, int(style.wide / _NAMED_PANEL)))
+    columns = min(piece.columns, panels) or columns
     height = style.slide or style.height * math.ceil(panels / columns) * tall * (1.18 if panels == 1 else 1.0)
     texts = (piece.title, frame.note_lines([notes], style.wide - 0.5)) if style.titled else ("", "")
     figure = frame.new_figure(style.wide if panels > 1 else style.narrow, height, *texts)

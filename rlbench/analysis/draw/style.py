@@ -169,10 +169,15 @@ def _settings(size: float, line: float, marker: float, hair: float, pad: float, 
     }
 
 
+_PAPER = _settings(8.0, 1.2, 3.6, 0.6, 4.0)
 _REPORT = _settings(9.5, 1.9, 5.5, 1.0, 6.0, **{"axes.titlesize": 11.0, "svg.fonttype": "none"})
 STYLES: Mapping[str, Style] = {
     "report": Style("report", 6.2, 7.6, 2.25, 180, titled=True, rc=_REPORT),
-    "paper": Style("paper", 3.3, 6.8, 1.95, 300, titled=False, rc=_settings(8.0, 1.2, 3.6, 0.6, 4.0)),
+    "paper": Style("paper", 3.3, 6.8, 1.95, 300, titled=False, rc=_PAPER),
+    # The widths of their text (and of a column, or half the text), as their style files have them.
+    "icml": Style("icml", 3.25, 6.75, 1.95, 300, titled=False, rc=_PAPER),
+    "jmlr": Style("jmlr", 3.0, 6.0, 1.95, 300, titled=False, rc=_PAPER),
+    "neurips": Style("neurips", 2.75, 5.5, 1.85, 300, titled=False, rc=_PAPER),
     "slides": Style(
         "slides", 13.333, 13.333, 0.0, 144, titled=True, rc=_settings(20.0, 3.6, 10.0, 1.5, 9.0), slide=7.5
     ),
@@ -180,14 +185,15 @@ STYLES: Mapping[str, Style] = {
 
 
 @contextmanager
-def styled(name: str) -> Iterator[Style]:
-    """Draw in a style inside the block; the caller's matplotlib settings come back after it.
+def styled(style: str | Style) -> Iterator[Style]:
+    """Draw in a style, or that of a name, inside the block; the caller's matplotlib settings come back after it.
 
     Letters that the font does not have are boxes, without a warning for each: labels may hold any letters.
     """
     import matplotlib
 
-    with warnings.catch_warnings(), matplotlib.rc_context(dict(STYLES[name].rc)):  # type: ignore[arg-type]
+    look = STYLES[style] if isinstance(style, str) else style
+    with warnings.catch_warnings(), matplotlib.rc_context(dict(look.rc)):  # type: ignore[arg-type]
         for message in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
             warnings.filterwarnings("ignore", message, UserWarning)
-        yield STYLES[name]
+        yield look
