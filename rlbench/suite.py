@@ -125,6 +125,7 @@ class Suite:
     remarks              what was noticed after the runs, by the id of a claim: shown as such, no part of any verdict
     figures              what `rlbench figures` draws; none: the usual figures of every experiment
     quick, quick_seeds   the experiments that `--quick` runs, by name, and how many seeds of each; none: all of them
+    take_home            ids of at most eight claims that the report opens with; none: it opens with the counts alone
     again                other suites that try claims of the same ids, as `{"on MuJoCo": "lecture_mujoco"}`: verdicts
                          of their reports, where there are any, stand beside those of this one under such a heading
     """
@@ -137,4 +138,5 @@ class Suite:
     figures: Sequence[Showpiece] = ()
     quick: Sequence[str] = ()
     quick_seeds: int = 5
+    take_home: Sequence[str] = ()
     again: Mapping[str, str] = field(default_factory=dict)

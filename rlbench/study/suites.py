@@ -218,6 +218,7 @@ _KINDS: dict[type, dict[str, Kind]] = {
         "remarks": _mapping_to("ids to texts", is_text),
         "again": _mapping_to("headings to names of suites", is_name),
         "quick": _TEXTS,
+        "take_home": _TEXTS,
         "quick_seeds": Kind("a whole number", is_whole),
     },
     Exact: {"check": Kind("a function", callable)},

@@ -12,6 +12,7 @@ The same runs and the same code give the same bytes: nothing here reads a clock.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from math import isfinite
@@ -39,7 +40,16 @@ from rlbench.analysis.report.claims import (
     runs_text,
     short_labels,
 )
-from rlbench.analysis.report.entries import Again, Demonstrated, Entry, Progress, SuiteResults, demonstrated, entries_of
+from rlbench.analysis.report.entries import (
+    Again,
+    Demonstrated,
+    Entry,
+    Progress,
+    SuiteResults,
+    demonstrated,
+    entries_of,
+    natural,
+)
 from rlbench.analysis.report.figures import Picture, claim_pictures, render
 from rlbench.analysis.report.sentences import fewest_used
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
@@ -248,9 +258,13 @@ def suite_page(
     `drawn` are the figures by the names of the entries, which are also there as files of these `kinds`; `sha` is of the
     specification.
     """
+    home = [entry for number in suite.suite.take_home for entry in entries if entry.id == number]
     return page(
         "suite.html.j2",
         suite=suite,
+        home=[(entry, _effect(entry)) for entry in home],
+        first=next((drawn[entry.name] for entry in home if entry.name in drawn), None),
+        map=_by_part(entries),
         summary=[*summary(suite, entries), *compared_again(entries, suite.again)],
         again=suite.again,
         banner=underpowered(suite),
@@ -264,6 +278,15 @@ def suite_page(
         sha=sha,
         kinds=["svg", *kinds],
     )
+
+
+def _by_part(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Return the entries by the part of the text that makes them, the beginning of their source, in its order."""
+    parts: dict[str, list[Entry]] = {}
+    for entry in entries:
+        name = re.split("[;,(]", entry.source)[0].strip()
+        parts.setdefault(name[:1].upper() + name[1:] or "Elsewhere", []).append(entry)
+    return dict(sorted(parts.items(), key=lambda part: natural(part[0]) if re.search(r"\d", part[0]) else (-1,)))
 
 
 def _counts(entries: Sequence[Entry]) -> dict[str, int]:
