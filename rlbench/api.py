@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbench.claims import Claim
 from rlbench.errors import RlbenchError, brief
-from rlbench.fields import Range, design, fields_of, hint_at, ranges, written
+from rlbench.fields import Range, design, fields_of, hint_at, ranges, rounds, written
 from rlbench.files import LONGEST_NAME
 from rlbench.study.executors import executor_for
 from rlbench.study.experiment import Arm, Experiment, Measurement, as_list
@@ -140,14 +140,6 @@ def comparison(
         evaluate_every=evaluate_every,
         evaluation_episodes=evaluation_episodes,
     )
-
-
-FINALISTS = 4  # arms of an algorithm among which a search decides without halving them any more
-
-
-def rounds(settings: int) -> int:
-    """Return how many rounds a search among so many settings takes, in which all but the last halve them."""
-    return 1 if settings <= FINALISTS else 1 + rounds(-(-settings // 2))
 
 
 def spaces(base: Experiment, over: Sequence[str], find: Callable[[Arm], type[Algorithm]]) -> list[dict[str, Range]]:

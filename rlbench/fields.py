@@ -225,6 +225,14 @@ def design(space: Mapping[str, Range], size: int, *, seed: int = 0) -> list[dict
     return settings[:size]
 
 
+FINALISTS = 4  # settings among which a search decides without halving them any more
+
+
+def rounds(settings: int) -> int:
+    """Return how many rounds a search among so many settings takes, in which all but the last halve them."""
+    return 1 if settings <= FINALISTS else 1 + rounds(-(-settings // 2))
+
+
 def written(value: Any) -> str:
     """Return a value as `Field.parse_text` reads it, short: `0.001`, `64,64`, `true`."""
     if isinstance(value, tuple):

@@ -22,9 +22,9 @@ from rlbench.analysis.draw.marks import Scored
 from rlbench.analysis.judge.estimands import staged_data
 from rlbench.analysis.judge.verdicts import judge_at
 from rlbench.analysis.stats.sequential import Decision, decide, in_play
-from rlbench.api import rounds
 from rlbench.claims import Claim, digest
 from rlbench.errors import RlbenchError, brief, explained
+from rlbench.fields import rounds
 from rlbench.files import write
 from rlbench.results import STAGES, Results, open_results, read_stages
 from rlbench.store.folders import home, write_tuned
@@ -122,7 +122,7 @@ def search(
 
     Successive halving (K. Jamieson and A. Talwalkar, AISTATS 2016), with seeds for what is spent more of: the half of
     the arms with the higher mean area under the learning curve gets twice as many seeds, until few
-    are left (`rlbench.api.rounds`). A run that failed or diverged has the worst possible score. `say`, `ended` and
+    are left (`rlbench.fields.rounds`). A run that failed or diverged has the worst possible score. `say`, `ended` and
     `options` are as in `run_until_decided`.
     """
     looks, best = halvings(plan), dict[tuple[str, str], str]()
