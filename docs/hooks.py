@@ -17,6 +17,7 @@ import jupytext
 from mkdocs.structure.files import File, Files
 
 from rlbench import Algorithm, registry
+from rlbench.analysis.report.suite_page import by_part
 from rlbench.fields import Field, fields_of, written
 
 LECTURE = Path(__file__).parents[1] / "results" / "lecture"
@@ -117,11 +118,11 @@ def _lecture() -> str:
     """Return the page with every claim of the lecture: where it is made, the verdict, and what tries it."""
     with (LECTURE / "verdicts.csv").open(encoding="utf-8", newline="") as file:
         claims = list(csv.DictReader(file))
-    counts, parts = Counter(claim["verdict"] for claim in claims), dict[str, list[str]]()
+    counts, rows = Counter(claim["verdict"] for claim in claims), list[str]()
     for claim in claims:
         tried = f"`{claim['experiment']}`" if claim["experiment"] else "a calculation"
         row = (claim["id"], html.escape(claim["statement"]), f"**{claim['verdict']}**", _effect(claim), tried)
-        parts.setdefault(_part(claim["source"]), []).append(f"| {' | '.join(row)} |")
+        rows.append(f"| {' | '.join(row)} |")
     lines = [
         "# The lecture, claim by claim",
         f"A lecture on PPO makes {len(claims)} claims that can be tried: "
@@ -131,19 +132,9 @@ def _lecture() -> str:
         "![Learning curves of PPO, TRPO, REINFORCE and A2C](pictures/ppo-versus-reinforce.png)",
     ]
     head = "| | claim | verdict | effect | experiment |\n|---|---|---|---|---|"
-    for part in sorted(parts, key=_place):
-        lines += [f"## {part}", "\n".join([head, *parts[part]])]
+    for part, places in by_part([claim["source"] for claim in claims]).items():
+        lines += [f"## {part}", "\n".join([head, *(rows[place] for place in places)])]
     return "\n\n".join(lines)
-
-
-def _part(source: str) -> str:
-    found = re.match(r"[Pp]art (\d+)", source)
-    return f"Part {found[1]}" if found else re.split("[;,]", source)[0].strip().capitalize() or "Elsewhere"
-
-
-def _place(part: str) -> int:
-    """Return a part's place in the lecture: the introduction, its numbered parts, and what comes after them."""
-    return int(part.split()[1]) if part.startswith("Part ") else 0 if part == "Introduction" else 99
 
 
 def _effect(claim: Mapping[str, str]) -> str:

@@ -264,7 +264,10 @@ def suite_page(
         suite=suite,
         home=[(entry, _effect(entry)) for entry in home],
         first=next((drawn[entry.name] for entry in home if entry.name in drawn), None),
-        map=_by_part(entries),
+        map={
+            part: [entries[place] for place in places]
+            for part, places in by_part([entry.source for entry in entries]).items()
+        },
         summary=[*summary(suite, entries), *compared_again(entries, suite.again)],
         again=suite.again,
         banner=underpowered(suite),
@@ -280,13 +283,18 @@ def suite_page(
     )
 
 
-def _by_part(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Return the entries by the part of the text that makes them, the beginning of their source, in its order."""
-    parts: dict[str, list[Entry]] = {}
-    for entry in entries:
-        name = re.split("[;,(]", entry.source)[0].strip()
-        parts.setdefault(name[:1].upper() + name[1:] or "Elsewhere", []).append(entry)
-    return dict(sorted(parts.items(), key=lambda part: natural(part[0]) if re.search(r"\d", part[0]) else (-1,)))
+def by_part(sources: Sequence[str]) -> dict[str, list[int]]:
+    """Return the places of claims by the part of the text that makes them, the beginning of their source, in its order.
+
+    The part of the first claim comes first, such as an introduction, and what has no number last.
+    """
+    parts: dict[str, list[int]] = {}
+    for place, source in enumerate(sources):
+        numbered = re.match(r"[^;,(]*?\d+", source)
+        name = numbered[0] if numbered else re.split("[;,(]", source)[0].strip()
+        parts.setdefault(name[:1].upper() + name[1:] or "Elsewhere", []).append(place)
+    order = {name: (place > 0, not re.search(r"\d", name), natural(name)) for place, name in enumerate(parts)}
+    return {name: parts[name] for name in sorted(parts, key=order.__getitem__)}
 
 
 def _counts(entries: Sequence[Entry]) -> dict[str, int]:
