@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot
 import pytest
 from click.testing import CliRunner
 
@@ -69,6 +69,7 @@ def test_a_page_does_what_it_shows(name: str, tmp_path: Path, monkeypatch: pytes
                 make_plan(names["EXPERIMENT"])
         for line in text.splitlines() if kind == "console" else ():
             _run(line, tmp_path)
+    matplotlib.pyplot.close("all")
 
 
 def _run(line: str, folder: Path) -> None:
