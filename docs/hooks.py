@@ -21,6 +21,9 @@ from rlbench.analysis.report.suite_page import by_part
 from rlbench.fields import Field, fields_of, written
 
 LECTURE = Path(__file__).parents[1] / "results" / "lecture"
+FIDELITY = LECTURE.with_name("fidelity") / "tables" / "claims.csv"
+PAIRS = {"ppo-clip": "PPO", "trpo": "TRPO", "a2c": "A2C"} | {"sb3-ppo": "PPO", "sb3-trpo": "TRPO", "sb3-a2c": "A2C"}
+"""What `experiments/fidelity.py` calls them."""
 FIRST = ("ppo-clip", "ppo-penalty", "ppo-adaptive", "trpo", "reinforce", "a2c", "actor-critic")
 FIGURES = {
     "ppo-clip": ("ppo-versus-reinforce", "effective-ratio", "clip-fraction"),
@@ -32,6 +35,7 @@ FIGURES = {
 }
 """Which figures of the lecture's report show what an algorithm does."""
 OUTSIDE = re.compile(r"\(\.\./results/([^)]+)\)")
+EQUIVALENT = {"supported": "yes", "refuted": "no", "inconclusive": "these runs do not tell"}
 RECORDED = (
     "Every update records the same columns for every algorithm: the KL divergence from the policy before, the share of "
     "samples outside the clip range, the entropy, the losses, the share of the return's variance that the value "
@@ -90,6 +94,7 @@ def _algorithm(cls: type[Algorithm], titles: Mapping[str, str]) -> str:
         "## Source",
         f"```python\n{Path(inspect.getfile(cls)).read_text(encoding='utf-8').rstrip()}\n```",
         *(["## What it did in the lecture's experiments", *shown] if shown else []),
+        *_fidelity(PAIRS.get(cls.name, "")),
         *(["## Other fields", _table(inherited)] if inherited else []),
         "## What is recorded",
         RECORDED,
@@ -106,6 +111,27 @@ def _table(fields: Sequence[Field]) -> str:
     return (
         "\n".join(["| field | default | kind | values | what it is |", "|---|---|---|---|---|", *rows]) if rows else ""
     )
+
+
+def _fidelity(name: str) -> list[str]:
+    """Return the section on how an algorithm learns beside that of Stable-Baselines3, of what was published of it."""
+    with FIDELITY.open(encoding="utf-8", newline="") as file:
+        parts = [row for row in csv.DictReader(file) if name and row["claim"].startswith(f"{name} learns")]
+    rows = [
+        f"| {part['environment']} | {float(part['n_arm']):.0f} and {float(part['n_other']):.0f} | {_effect(part)} | "
+        f"{EQUIVALENT[part['part_verdict']]} |"
+        for part in parts
+        if part["effect"]
+    ]
+    if not rows:
+        return []
+    head = ["| environment | runs here and there | difference | within 0.1? |", "|---|---|---|---|"]
+    return [
+        "## Beside Stable-Baselines3",
+        "At the very same settings (`experiments/fidelity.py`), in the normalised area under the learning curve: what "
+        "rlbench's has more than theirs, with its interval. [My numbers differ](../numbers.md) says where it is from.",
+        "\n".join([*head, *rows]),
+    ]
 
 
 def _titles() -> dict[str, str]:
