@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -22,11 +23,13 @@ from click.testing import CliRunner
 
 import rlbench
 from rlbench import registry
+from rlbench.analysis.scores.scores import ALL
 from rlbench.analysis.stats.power import Spread, seeds_needed
 from rlbench.checks import check_algorithm
 from rlbench.claims import DIRECTIONS
 from rlbench.cli import main
 from rlbench.study.plan import make_plan
+from rlbench.study.suites import override
 from rlbench.suite import Showpiece
 
 ROOT = Path(__file__).parents[1]
@@ -211,6 +214,27 @@ def test_the_sentence_for_a_paper_is_that_of_the_lecture() -> None:
         in text
     )
     assert f"at most {numbers[3]}, permutation test" in text
+
+
+def test_the_table_of_the_search_is_that_of_its_report() -> None:
+    with (RESULTS / "tuning" / "tables" / "comparisons.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["environment"] == ALL and row["metric"] == "auc"]
+    known = {row["arm"]: row for row in rows}
+    best = f"{float(rows[0]['mean_baseline']):.2f}"
+    for name in ("reinforce", "trpo", "ppo-penalty"):
+        tuned = known[f"{name}, tuned"]
+        numbers = [f"{float(tuned[key]):.2f}" for key in ("difference", "difference_low", "difference_high")]
+        means = f"{float(known[name]['mean_arm']):.2f} | {float(tuned['mean_arm']):.2f}"
+        assert f"| {name} | {means} | {numbers[0]} [{numbers[1]}, {numbers[2]}] |" in PAGES["tuning.md"]
+    assert f"| ppo-clip | {float(known['ppo-clip']['mean_arm']):.2f} | {best} | |" in PAGES["tuning.md"]
+    for name in ("reinforce", "trpo", "ppo-penalty", "ppo-clip"):
+        found = json.loads((ROOT / "rlbench" / "tuned" / f"{name}.json").read_text(encoding="utf-8"))
+        assert found.keys() == {"CartPole-v1", "Acrobot-v1", "Pendulum-v1"}
+        assert {entry["experiment"] for entry in found.values()} == {"tuning"}
+        plan = make_plan(override(rlbench.Experiment("x", [name], [*found], 1, 50_000), tuned=ROOT))
+        for cell in plan.cells:
+            given = found[cell.environment.label]["settings"]
+            assert {key: getattr(cell.algorithm, key) for key in given} == given
 
 
 def test_the_verdicts_on_mujoco_are_those_published() -> None:
