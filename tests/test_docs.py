@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -235,6 +236,19 @@ def test_the_table_of_the_search_is_that_of_its_report() -> None:
         for cell in plan.cells:
             given = found[cell.environment.label]["settings"]
             assert {key: getattr(cell.algorithm, key) for key in given} == given
+
+
+def test_what_is_said_of_peers_is_what_was_published() -> None:
+    scores = pd.read_csv(RESULTS / "fidelity" / "tables" / "scores.csv")
+    means = scores.groupby(["environment", "arm"])["auc"].agg(["mean", "std"]).round(0)
+    text = " ".join(PAGES["numbers.md"].split())
+    theirs = {name: means.loc[name] for name in (("Acrobot-v1", "PPO, SB3"), ("CartPole-v1", "A2C, SB3"))}
+    for mean, deviation in (row[["mean", "std"]] for row in theirs.values()):
+        assert re.search(rf"theirs {mean:.0f} \({deviation:.0f}\)|against {mean:.0f}, {deviation:.0f}\)", text)
+    ours = scores[(scores["environment"] == "Acrobot-v1") & (scores["arm"] == "PPO, rlbench")]
+    assert ((ours["auc"] < -499).sum(), len(ours)) == (3, 10)
+    parts = pd.read_csv(RESULTS / "fidelity" / "tables" / "claims.csv")
+    assert not (parts["part_verdict"] == "refuted").any()
 
 
 def test_the_verdicts_on_mujoco_are_those_published() -> None:
