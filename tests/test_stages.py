@@ -332,8 +332,8 @@ def test_tuned_settings_give_way_to_those_that_an_arm_has(tmp_path: Path) -> Non
     (arm,) = override(asked, tuned=tmp_path).arms
     assert arm.label == "mine"
     assert arm.settings == {"delta": {"CartPole-v1": 0.1, "Acrobot-v1": 0.2}, "lr": 0.5}
-    with pytest.raises(RlbenchError, match=r"no good settings of reinforce on CartPole-v1 are known"):
-        override(Experiment("x", ["reinforce"], ["CartPole-v1"], 1, 10_000), tuned=tmp_path)
+    with pytest.raises(RlbenchError, match=r"no good settings of reinforce on MountainCar-v0 are known"):
+        override(Experiment("x", ["reinforce"], ["MountainCar-v0"], 1, 10_000), tuned=tmp_path)
     (tmp_path / "tuned" / "trpo.json").write_text("{")
     with pytest.raises(RlbenchError, match=r"trpo\.json cannot be read"):
         override(asked, tuned=tmp_path)
