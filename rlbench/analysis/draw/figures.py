@@ -116,6 +116,8 @@ def scatter(spec: Resolved) -> Drawn:
     results, against, field = spec.first, spec.piece.against, "".join(spec.piece.swept)
     metric, column = spec.piece.metric or "auc_normalised", field or against.partition(":")[0]
     numbers, across = (setting_numbers, field) if field else (scatter_numbers, against)
+    if field:  # a setting under which runs fail is a bad one
+        results = results.failures_as_worst(metric.removesuffix("_normalised"))
     panels = {name: numbers(results, metric, across, name, spec.arms) for name in spec.environments}
     algorithms = dict(zip(results.runs["arm"], map(str, results.runs["algorithm"]), strict=True))
     listed = arm_styles(list(dict.fromkeys(algorithms[arm] for arm in spec.arms)))

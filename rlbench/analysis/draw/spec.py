@@ -126,10 +126,9 @@ def searched_fields(entries: Iterable[ArmEntry]) -> list[str]:
 def setting_numbers(results: Results, metric: str, field: str, environment: str, arms: Sequence[str]) -> Numbers:
     """Return the mean of a metric of each arm on an environment, against the value of a field.
 
-    A run that failed or diverged counts with the worst possible score. There are no intervals: a dot may be of two
-    runs, and the settings are what is to be seen.
+    There are no intervals: a dot may be of two runs, and the settings are what is to be seen.
     """
-    scored, rows = Scored(results.failures_as_worst(metric.removesuffix("_normalised")), metric), []
+    scored, rows = Scored(results, metric), []
     for arm in arms:
         x, runs = number(results.arm_entries[arm].fields.get(field)), scored.values(arm, environment)
         if x is not None and runs.size:
