@@ -10,8 +10,8 @@ from rlbench import hyper, static
 class A2C(ActorCritic):
     """One step of RMSProp on a short rollout, of several copies with `num_envs`; the settings are Stable-Baselines3's.
 
-    Its value loss is (V - target)^2, which value_coef 1 gives here. The paper shares the networks and adds an entropy
-    bonus of 0.01: `shared_trunk=true`, `entropy_coef=0.01`.
+    Its value loss is (V - target)^2, which value_coef 1 gives here. The paper shares the networks, has an entropy bonus
+    of 0.01 and TensorFlow's RMSProp: `shared_trunk=true`, `entropy_coef=0.01`, `optimizer=rmsprop-tf`.
     """
 
     name = "a2c"
@@ -24,4 +24,4 @@ class A2C(ActorCritic):
     minibatches: int = static(1, low=1, doc="equal parts of a rollout, one gradient step each")
     anneal_lr: bool = static(False, doc="let the step size fall linearly to zero over the budget")
     normalize_advantage: str = static("none", choices=("minibatch", "batch", "none"), doc="as PPO's")
-    optimizer: str = static("rmsprop", choices=("adam", "rmsprop", "sgd"), late=True, doc="TensorFlow's RMSProp")
+    optimizer: str = static("rmsprop", choices=("adam", "rmsprop", "rmsprop-tf", "sgd"), late=True, doc="as PPO's")

@@ -90,7 +90,7 @@ class SB3A2C(SB3):
     gae_lambda: float = hyper(1.0, low=0.0, high=1.0, doc="lambda of generalised advantage estimation")
     n_steps: int = static(5, low=1, doc="steps per environment copy in one rollout")
     normalize_advantage: bool = static(False, doc="standardise advantages over the rollout")
-    use_rms_prop: bool = static(True, doc="RMSProp as TensorFlow has it, or Adam")
+    use_rms_prop: bool = static(True, doc="PyTorch's RMSProp, or Adam")
     rms_prop_eps: float = hyper(1e-5, low=0.0, doc="RMSProp's epsilon")
     ent_coef: float = hyper(0.0, low=0.0, doc="weight of the entropy bonus")
     vf_coef: float = hyper(0.5, low=0.0, doc="weight of the value loss (V - target)^2")

@@ -51,7 +51,7 @@ def spread(runs: pd.DataFrame) -> float:
     return float((groups.std() / groups.mean()).median())
 
 
-def table(costs: Mapping[str, Any], benchmarks: Mapping[str, Any], varies: float) -> pd.DataFrame:
+def table(costs: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> pd.DataFrame:
     """Simulate every run length, pack size and number of cores; a row each."""
     driver = Driver(**costs["driver"])
     rows = []
@@ -59,7 +59,7 @@ def table(costs: Mapping[str, Any], benchmarks: Mapping[str, Any], varies: float
         seconds = pack_seconds(benchmarks, steps)
         for replicas in SIZES:
             for cores in FLEETS:
-                found = simulate(CELLS, replicas, cores, seconds, driver, spread=varies, start=costs["start"])
+                found = simulate(CELLS, replicas, cores, seconds, driver, spread=costs["spread"], start=costs["start"])
                 rows.append(_row(steps, replicas, cores, seconds(replicas), found, driver))
     return pd.DataFrame(rows)
 
@@ -156,7 +156,7 @@ def put_in(guide: str, numbers: str) -> str:
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Simulate with measured costs and write all files."""
     benchmarks = json.loads((FOLDER / "benchmarks.json").read_text(encoding="utf-8"))
-    simulated = table(document, benchmarks, spread(pd.read_parquet(RUNS)))
+    simulated = table(document, benchmarks)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scaling.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     simulated.to_csv(folder / "scaling.csv", index=False, float_format="%.6g", lineterminator="\n")
@@ -176,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         others = Bystanders()
         with tempfile.TemporaryDirectory(dir=FOLDER.parents[1]) as folder:  # on a disk, not in memory
             document = {**measure(Path(folder)), **describe(), **others.report()}
+        document["spread"] = spread(pd.read_parquet(RUNS))
     write(document, FOLDER)
     numbers = (FOLDER / "scaling.md").read_text(encoding="utf-8")
     GUIDE.write_text(put_in(GUIDE.read_text(encoding="utf-8"), numbers), encoding="utf-8")

@@ -102,9 +102,9 @@ class Algorithm:
     normalize_reward: bool = static(False, doc="divide rewards by the running deviation of the discounted return")
     optimizer: str = static(
         "adam",
-        choices=("adam", "rmsprop", "sgd"),
+        choices=("adam", "rmsprop", "rmsprop-tf", "sgd"),
         late=True,
-        doc="rmsprop is TensorFlow's; adam_eps is its epsilon, too",
+        doc="rmsprop is PyTorch's, rmsprop-tf TensorFlow's; adam_eps is their epsilon, too",
     )
     reestimate: bool = static(False, late=True, doc="estimate advantages anew, with the latest value, in every epoch")
     squash: bool = static(False, late=True, doc="squash real actions to their bounds by tanh instead of cutting them")

@@ -67,7 +67,8 @@ def test_durations_vary_as_asked_and_not_on_average() -> None:
 
 def test_numbers_figure_and_page_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = {
-        "driver": asdict(REAL), "start": 3.0, "stored_bytes": 20_480, "check": {"real": 8.0, "simulated": 7.9},
+        "driver": asdict(REAL), "start": 3.0, "spread": 0.3, "stored_bytes": 20_480,
+        "check": {"real": 8.0, "simulated": 7.9},
         "machine": {"processor": "A processor", "cpus": 2}, "commit": "0123456789abcdef", "cores_used_by_others": 0.1,
     }  # fmt: skip
     monkeypatch.setattr(scaling, "CELLS", 1000)

@@ -1,7 +1,9 @@
 """Optimisation of flat parameters `[R, P]`: Adam, RMSProp and plain steps, compiled and in torch on any device.
 
-And what solves for a step. RMSProp is TensorFlow's, which actor-critics were published with: the mean of squares begins
-at 1, its decay is 0.99, and epsilon stands below the root.
+And what solves for a step. `rmsprop` is PyTorch's: the mean of squares begins at 0, its decay is 0.99, and epsilon is
+added to the root. `rmsprop-tf` is TensorFlow's, which actor-critics were published with (Mnih et al. 2016, equations 8
+and 9 of the supplement): the mean begins at 1, and epsilon stands below the root. Where gradients are small, as under a
+bound on their norm, an epsilon of 1e-5 shortens the steps of the second and not of the first.
 
 Every coefficient may differ per replica, and an answer per replica is `[R, 1]`.
 
@@ -19,7 +21,7 @@ import torch
 
 from rlbench.functional.compiled import Array, helper, kernel
 
-RULES = ("adam", "rmsprop", "sgd")
+RULES = ("adam", "rmsprop", "rmsprop-tf", "sgd")
 _BETAS = (0.9, 0.999)
 _DECAY = 0.99  # of RMSProp's mean of squares
 
@@ -90,13 +92,15 @@ def _move(
 
 
 @helper
-def _move_by_squares(params: Array, grad: Array, second: Array, factor: Any, rate: Any, eps: Any, decay: Any) -> None:
-    """One replica's step of RMSProp."""
+def _move_by_squares(
+    params: Array, grad: Array, second: Array, factor: Any, rate: Any, below: Any, beside: Any, decay: Any
+) -> None:
+    """One replica's step of RMSProp, with an epsilon below the root or beside it."""
     for i in range(len(params)):
         clipped = grad[i] * factor
         square = second[i] * decay + (np.float32(1) - decay) * (clipped * clipped)
         second[i] = square
-        params[i] -= rate * (clipped / np.sqrt(square + eps))
+        params[i] -= rate * (clipped / (np.sqrt(square + below) + beside))
 
 
 @kernel
@@ -134,8 +138,8 @@ def _descend(
             steps[r, part] += 1
             size = lr[r] if part == 0 else value_lr[r]
             low, high = (0, split) if part == 0 else (split, params.shape[1])
-            if rule == 1:
-                if steps[r, part] == 1:
+            if rule == 1 or rule == 2:
+                if rule == 2 and steps[r, part] == 1:
                     second[r, low:high] = np.float32(1)
                 _move_by_squares(
                     params[r, low:high],
@@ -143,11 +147,12 @@ def _descend(
                     second[r, low:high],
                     factor,
                     size,
-                    eps[r],
+                    eps[r] if rule == 2 else np.float32(0),
+                    eps[r] if rule == 1 else np.float32(0),
                     np.float32(_DECAY),
                 )
                 continue
-            if rule == 2:
+            if rule == 3:
                 for i in range(low, high):
                     params[r, i] -= size * (grad[r, i] * factor)
                 continue
@@ -220,9 +225,10 @@ def descend_(
         if rule == "sgd":
             params[:, part] = torch.where(going, params[:, part] - used * size, params[:, part])
             continue
-        if rule == "rmsprop":
-            square = torch.where(begins, 1.0, second) * _DECAY + (1 - _DECAY) * used * used
-            moved = params[:, part] - size * (used / (square + eps).sqrt())
+        if rule.startswith("rmsprop"):
+            below = rule == "rmsprop-tf"
+            square = (torch.where(begins, 1.0, second) if below else second) * _DECAY + (1 - _DECAY) * used * used
+            moved = params[:, part] - size * (used / ((square + eps).sqrt() if below else square.sqrt() + eps))
             for old, new in ((params[:, part], moved), (second, square)):
                 old.copy_(torch.where(going, new, old))
             continue

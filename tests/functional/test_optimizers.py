@@ -52,16 +52,19 @@ def test_plain_steps_are_torchs_per_replica() -> None:
         np.testing.assert_allclose(params[r], torch.cat([leaf, other]).detach().numpy(), rtol=2e-5, atol=1e-6)
 
 
-def test_rmsprop_is_that_of_tensorflow_per_replica() -> None:
-    """The reference is Stable-Baselines3's copy of it, which its A2C uses."""
-    like = pytest.importorskip("stable_baselines3.common.sb2_compat.rmsprop_tf_like").RMSpropTFLike
+@pytest.mark.parametrize("rule", ["rmsprop", "rmsprop-tf"])
+def test_rmsprop_is_that_of_pytorch_or_tensorflow_per_replica(rule: str) -> None:
+    """The reference of TensorFlow's is Stable-Baselines3's copy."""
+    like: type[torch.optim.Optimizer] = torch.optim.RMSprop
+    if rule == "rmsprop-tf":
+        like = pytest.importorskip("stable_baselines3.common.sb2_compat.rmsprop_tf_like").RMSpropTFLike
     start = np.random.default_rng(1).standard_normal((R, P)).astype(np.float32)
     params, state = start.copy(), AdamState.zeros(R, P)
     for grad in gradients():
-        descend(params, grad.copy(), state, rule="rmsprop", lr=LR, eps=EPS)
+        descend(params, grad.copy(), state, rule=rule, lr=LR, eps=EPS)
     for r in range(R):
         leaf = torch.nn.Parameter(torch.from_numpy(start[r].copy()))
-        optimizer = like([leaf], lr=float(LR[r, 0]), alpha=0.99, eps=float(EPS[r, 0]))
+        optimizer = like([leaf], lr=float(LR[r, 0]), alpha=0.99, eps=float(EPS[r, 0]))  # type: ignore[call-arg]
         for grad in gradients():
             leaf.grad = torch.from_numpy(grad[r].copy())
             optimizer.step()
