@@ -327,6 +327,12 @@ def test_long_names_break_between_words():
     assert max(readable("#ffff00")) < 0.9
 
 
+def test_a_sweep_of_many_values_is_no_search():
+    swept = results_of([f"ppo-clip clip={value / 10:g}" for value in range(1, 10)])
+    assert [(piece.kind, piece.field) for piece in usual("made", swept) if piece.field] == [("dose", "clip")]
+    assert "best-of" not in {piece.kind for piece in usual("made", swept)}
+
+
 def test_a_suite_without_figures_has_the_usual_ones(results):
     names = [one.name for one in usual("made", results)]
     assert names == ["made-curves", "made-kl", "made-clip", "made-delta"]

@@ -114,13 +114,15 @@ def sweep_numbers(
 
 
 def searched_fields(entries: Iterable[ArmEntry]) -> list[str]:
-    """Return the fields of which an algorithm has so many values as a search tries, `MANY` or more."""
+    """Return the fields that a search tries together: with `MANY` values or more, and not swept one at a time."""
     values: dict[tuple[str, str], set[float]] = {}
+    entries = list(entries)
+    swept = {sweep.field for sweep in find_sweeps(entries) if len(sweep.values) >= FEWEST}
     for arm in entries:
         for name, value in arm.fields.items():
             if (known := number(value)) is not None:
                 values.setdefault((name, arm.algorithm), set()).add(known)
-    return list(dict.fromkeys(name for (name, _), seen in values.items() if len(seen) >= MANY))
+    return list(dict.fromkeys(name for (name, _), seen in values.items() if len(seen) >= MANY and name not in swept))
 
 
 def setting_numbers(results: Results, metric: str, field: str, environment: str, arms: Sequence[str]) -> Numbers:
