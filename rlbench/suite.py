@@ -75,7 +75,8 @@ class Showpiece:
     environments  labels; empty: all
     metric        what is drawn: one number per run as in `Claim` ("auc_normalised"), for `training` and `distribution`
                   a column of the updates ("clip_fraction"); empty: what is usual for the kind
-    against       the metric on the other axis of `scatter`
+    against       what is on the other axis: of `scatter` a metric, the mean clip fraction if not given; of `curves` the
+                  environment "steps", if not given, "gradient_steps" or "seconds"
     mark          a number to mark on the axis of the field or of the quantity
     band          a range to shade there; of `effective-ratio` the clip range, (0.8, 1.2) if not given
     said          what the mark or the band is, in a few words
@@ -94,7 +95,7 @@ class Showpiece:
     arms: Sequence[str] = ()
     environments: Sequence[str] = ()
     metric: str = ""
-    against: str = "clip_fraction:mean"
+    against: str = ""
     mark: float | None = None
     band: tuple[float, float] | None = None
     said: str = ""

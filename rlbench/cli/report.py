@@ -176,6 +176,12 @@ def agreement(first: str, second: str) -> None:
     "--metric", default="", help="What is drawn, such as final_normalised or kl; default: usual for the kind."
 )
 @click.option("--field", default="", help="The swept field of a dose, a stability or a scatter.")
+@click.option(
+    "--x",
+    "against",
+    default="",
+    help="What is across: of curves steps, gradient-steps or seconds; of a scatter a metric, such as kl:mean.",
+)
 @click.option("--width", type=click.FloatRange(1.0, 20.0), metavar="INCHES", help="Width of the figures.")
 @click.option("--columns", type=click.IntRange(min=0), default=0, help="Panels side by side; 0: as many as fit.")
 @click.option("--name", default="", help="Name of the files; of several figures the beginning of it.")
@@ -200,6 +206,7 @@ def figures(
     labels: tuple[str, ...],
     metric: str,
     field: str,
+    against: str,
     width: float | None,
     columns: int,
     name: str,
@@ -238,6 +245,7 @@ def figures(
             arms=arms or piece.arms,
             environments=options.env or piece.environments,
             metric=metric or piece.metric,
+            against=against.replace("gradient-steps", "gradient_steps") or piece.against,
             labels={**piece.labels, **called},
             columns=columns or piece.columns,
         )

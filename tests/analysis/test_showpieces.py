@@ -27,6 +27,7 @@ MEDIA = ("paper", "slides")
 PIECES = [
     Showpiece("curves", "curves", "made", arms=["ppo-clip clip=0.2", "reinforce"], title="Who is faster"),
     Showpiece("many", "curves", "made"),
+    Showpiece("timed", "curves", "made", arms=["ppo-clip clip=0.2", "reinforce"], against="seconds"),
     Showpiece("clip", "dose", "made", field="clip", mark=0.2, said="the default"),
     Showpiece("both", "stability", "made", relative_to={"clip": 0.2}, labels={"ppo-clip": "PPO"}),
     Showpiece("fraction", "training", "made", arms=["ppo-clip clip=0.2"], band=(0.1, 0.4), said="good"),
@@ -105,7 +106,8 @@ def test_figures_have_the_size_of_a_column_or_a_slide(drawn):
 
 
 @pytest.mark.parametrize(
-    "name", ["curves", "many", "clip", "both", "fraction", "fractions", "scatter", "two", "value", "tried", "shares"]
+    "name",
+    ["curves", "many", "timed", "clip", "both", "fraction", "fractions", "scatter", "two", "value", "tried", "shares"],
 )
 def test_no_number_lies_beyond_the_axes(drawn, name):
     for style in MEDIA:

@@ -148,6 +148,22 @@ def test_files_hold_the_same_rows_in_three_formats(tables, tmp_path):
         assert r"\toprule" in tex
 
 
+def test_numbers_stand_at_the_right_in_latex_and_the_best_of_each_group_is_bold() -> None:
+    means = [Estimate(point, point - 1, point + 1, 0.95, 10, "x") for point in (-2.0, -1.0, 5.0, nan)]
+    records = [
+        {"place": place, "arm": arm, "mean": mean, "runs": "3 of 4", "form": ".1f"}
+        for place, arm, mean in zip("aabb", ("x_1", "y", "x_1", "y"), means, strict=True)
+    ]
+    columns = [Column("place", "Place"), Column("arm", "Arm"), Column("mean", "Mean", best="place")]
+    table = tabulate("t", "T", records, [*columns, Column("runs", "Runs")])
+    assert table.best == {(1, 2), (2, 2)}
+    text = latex(table)
+    assert r"\begin{tabular}{llrr}" in text
+    assert r"a & x\_1 & $-$2.0 [$-$3.0, $-$1.0] & 3 of 4 \\" in text
+    assert r"a & y & \textbf{$-$1.0 [$-$2.0, 0.0]} & 3 of 4 \\" in text
+    assert "| b | x_1 | **5.0 [4.0, 6.0]** | 3 of 4 |\n| b | y | – | 3 of 4 |\n" in markdown(table)
+
+
 def test_csv_keeps_full_precision(tables):
     data = tables["scores"].data
     rows = csv.DictReader(io.StringIO(data.to_csv(index=False)))

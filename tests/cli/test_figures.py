@@ -89,7 +89,12 @@ def test_figures_are_drawn_as_they_are_asked_for(cli: Cli, suite: Path) -> None:
     drawn = Path("there/ours-tiny-scores.svg").read_text()
     assert 'width="288pt"' in drawn  # four inches
     assert set(pd.read_csv("there/ours-tiny-curves.csv")["line"]) == {"ppo-clip"}
+    assert cli("figures", "tiny", "--kind", "curves", "--x", "gradient-steps", "--out", "there").exit_code == 0
+    steps, taken = (pd.read_csv(f"there/{name}-curves.csv") for name in ("ours-tiny", "tiny"))
+    taken = taken[taken["line"] == "ppo-clip"]
+    assert (steps["x"].iloc[-1], taken["x"].iloc[-1]) == (64, 4)  # 4 updates, a gradient step each
     for wrong, said in (
+        (["--kind", "curves", "--x", "second"], "against steps, gradient_steps, seconds, not 'second'. Did you mean"),
         (["--kind", "curve"], "There is no kind 'curve' of figures. Did you mean 'curves'?"),
         (["--kind", "scores", "--arm", "ppo"], "has no arm 'ppo'. Did you mean 'ppo-clip'?"),
     ):

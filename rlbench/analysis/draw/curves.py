@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rlbench.analysis.draw import axes, frame, marks
 from rlbench.analysis.draw.style import ArmStyle, styles_of
 from rlbench.analysis.scores.metrics import axis_label, steps_to_threshold
-from rlbench.analysis.scores.results import ActionMap, Results
+from rlbench.analysis.scores.results import COSTS, ActionMap, Results
 from rlbench.analysis.scores.scores import normalise, possible_range, reference
 from rlbench.analysis.stats.estimates import Array
 from rlbench.analysis.stats.intervals import curve_band, iqm_band
@@ -35,12 +35,14 @@ def plot_learning_curves(
     line: Line = "mean",
     simultaneous: bool = False,
     kind: Kind = "training",
+    against: str = "steps",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the mean curve of every arm, or its IQM ("iqm"), with the confidence band over the used runs.
 
     The band is pointwise, or holds the whole curve of the mean at once if `simultaneous`. Of another `kind` than
-    "training" the curves are those of evaluations, on one environment.
+    "training" the curves are those of evaluations, on one environment. There they may also stand `against`
+    "gradient_steps" or "seconds", which grow evenly with the steps of an arm's runs (`Results.rate`).
 
     With an `environment` the returns are its own. Without one and with several in the results they are normalised
     (random policy 0, target 1), averaged over the environments, and drawn over the share of the budget. A run that
@@ -61,13 +63,14 @@ def plot_learning_curves(
         raise RlbenchError("Evaluations are drawn of one environment; name it.")
     known = [name for name in places if reference(name, results.references) is not None]
     shown = [environment] if environment else known
+    how: dict[str, Any] = {"kind": kind, "against": against}
     numbers = curve_numbers(
-        results, shown, arms, normalised=environment is None, line=line, simultaneous=simultaneous, kind=kind
+        results, shown, arms, normalised=environment is None, line=line, simultaneous=simultaneous, **how
     )
     runs, left_out = results.scores, ""
     with frame.drawing(ax) as ax:
         if environment:
-            draw_learning_curves(ax, results, environment, styles, numbers, kind=kind)
+            draw_learning_curves(ax, results, environment, styles, numbers, **how)
             ax.set_title(environment)
             if kind != "training":
                 ax.set_ylabel(f"return of evaluations ({kind})")
@@ -102,6 +105,7 @@ def curve_numbers(
     simultaneous: bool = False,
     every: int = 1,
     kind: Kind = "training",
+    against: str = "steps",
 ) -> marks.Numbers:
     """Return the learning curve of the used runs of each arm that has some, with its confidence band.
 
@@ -125,7 +129,11 @@ def curve_numbers(
             mean = float(ranges[:, 0].mean()), float(ranges[:, 1].mean())
             band = curve_band(tasks, seed=results.seed, simultaneous=simultaneous, possible=mean)
         points = len(band.point)
-        parts.append(marks.band_numbers(arm, np.arange(1, points + 1) / points if normalised else curves[0][0], band))
+        if normalised:
+            x = np.arange(1, points + 1) / points
+        else:
+            x = curves[0][0] * results.rate(against, environments[0], arm)
+        parts.append(marks.band_numbers(arm, x, band))
     return marks.gathered(parts)
 
 
@@ -139,14 +147,15 @@ def draw_learning_curves(
     named: Callable[[str], str] | None = None,
     every: int = 1,
     kind: Kind = "training",
+    against: str = "steps",
 ) -> None:
     """Draw the curves of an environment, with the runs of the arms in `styles` that failed or diverged."""
     marks.draw_lines(ax, numbers.table, styles, named=named)
     for arm, style in styles.items():
         step, stopped = _curves_of(results, arm, environment, every, kind, used=False)
         for run in stopped:
-            marks.draw_stopped(ax, step, run, style)
-    frame.count_steps(ax)
+            marks.draw_stopped(ax, step * results.rate(against, environment, arm), run, style)
+    frame.count_steps(ax, COSTS[against])
     ax.set_ylabel("episode return")
     if not ax.lines:
         frame.write_inside(ax, "No run has finished an episode here.")

@@ -39,7 +39,7 @@ from rlbench.analysis.draw.style import FIXED, QUIET, ArmStyle, Style, arm_style
 from rlbench.analysis.format import capital, csv_text
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.scores.metrics import axis_label, field_name, short_name
-from rlbench.analysis.scores.results import Results
+from rlbench.analysis.scores.results import COSTS, Results
 from rlbench.analysis.scores.scores import ALL, reference
 from rlbench.analysis.stats.estimates import Array, Estimate
 from rlbench.analysis.stats.sweeps import best_of
@@ -52,19 +52,20 @@ from rlbench.suite import Showpiece
 
 def curves(spec: Resolved) -> Drawn:
     """Learning curves, a panel per environment."""
-    results = spec.first
-    panels = {name: curve_numbers(results, [name], spec.arms) for name in spec.environments}
+    results, against = spec.first, spec.piece.against or "steps"
+    panels = {name: curve_numbers(results, [name], spec.arms, against=against) for name in spec.environments}
 
     def draw(environment: str, ax: Axes, named: bool) -> None:
         called = spec.called if named else None
-        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], named=called)
+        draw_learning_curves(ax, results, environment, spec.styles, panels[environment], named=called, against=against)
         if scale := reference(environment, results.references):
             marks.mark_value(ax, scale.target, upright=False)
 
     stopped = runs_of(results, spec.arms, spec.environments)["status"].isin(["failed", "diverged"]).any()
     marked = " Dashed: target return (normalised score 1)."
     marked += " Dotted lines that end with a cross: runs that failed or diverged." if stopped else ""
-    text = "Undiscounted return of the training episodes against environment steps."
+    text = f"Undiscounted return of the training episodes against {COSTS[against]}."
+    text += " They grow evenly with the environment steps of an arm's runs." if against != "steps" else ""
     how = "Line: mean of the runs. Band, at each step by itself"
     return spec.figure(panels, draw, text, how, "Mean", marked, styles=spec.styles)
 
@@ -113,7 +114,8 @@ def distribution(spec: Resolved) -> Drawn:
 
 def scatter(spec: Resolved) -> Drawn:
     """A score against another metric, or the values of a field: a panel per environment, a dot per arm."""
-    results, against, field = spec.first, spec.piece.against, "".join(spec.piece.swept)
+    results, field = spec.first, "".join(spec.piece.swept)
+    against = spec.piece.against or "clip_fraction:mean"
     metric, column = spec.piece.metric or "auc_normalised", field or against.partition(":")[0]
     numbers, across = (setting_numbers, field) if field else (scatter_numbers, against)
     if field:  # a setting under which runs fail is a bad one

@@ -169,10 +169,10 @@ class _Steps(EngFormatter):
         return f"{x:g}" if abs(x) < 1 else str(super().__call__(x, pos))
 
 
-def count_steps(ax: Axes) -> None:
-    """Write environment steps on the horizontal axis, as 50k or 1M; as 0.25 where they are counted in millions."""
+def count_steps(ax: Axes, called: str = "environment steps") -> None:
+    """Write steps on the horizontal axis, as 50k or 1M; as 0.25 where they are counted in millions."""
     ax.xaxis.set_major_formatter(_Steps(sep=""))
-    ax.set_xlabel("environment steps")
+    ax.set_xlabel(called)
 
 
 def show_shares(ax: Axes) -> None:

@@ -14,7 +14,7 @@ from rlbench.analysis.draw.style import styles_of
 from rlbench.analysis.judge.verdicts import JudgedResults
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.entries import Progress, of_experiment, registered, registration
-from rlbench.analysis.report.figures import Picture, pictures, render
+from rlbench.analysis.report.figures import Picture, curves_of_runs, pictures, render
 from rlbench.analysis.report.sentences import answer, headline, method_facts, never_learnt, warnings
 from rlbench.analysis.report.table import PAGE, Table, fresh_folder, made_from, page, write_tables
 from rlbench.analysis.report.tables import all_tables
@@ -62,7 +62,7 @@ def page_html(
     `source` is the hash of what they were made from.
     """
     sections: dict[str, list[Picture]] = {}
-    shown, opening = list(drawn), answer(results)
+    shown, opening, opening_lines = list(drawn), answer(results), headline(results)
     # Beside the answer, where there is one, stand the curves over all environments, or of the only one.
     curves = [picture for picture in shown if picture.name == "learning-curves-all"] or shown
     first = curves[0] if opening and curves else None
@@ -75,7 +75,10 @@ def page_html(
         answer=opening,
         first=first,
         never=never_learnt(results),
-        headline=headline(results),
+        verdicts=[(verdict.verdict, verdict.claim.statement) for verdict in results.verdicts[1:]]
+        or [(arm["verdict"], f"{arm['arm']}, against {results.baseline}") for arm in opening_lines["arms"][1:]],
+        curves=curves_of_runs(results),
+        headline=opening_lines,
         styles=styles_of(results),
         claims=[
             (verdict.verdict, f"{claim_sentence(verdict)} {registration(claim)}")

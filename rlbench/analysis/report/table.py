@@ -15,6 +15,7 @@ is written as NAME.csv (full numbers), NAME.md and NAME.tex (as shown).
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -69,7 +70,7 @@ def made_from(results: Results, kinds: Collection[str], report: Path) -> str:
     known = [getattr(document, name) for name in ("name", "register", "sequential", "source", "digest", "notes")]
     asked = [{**document.json, "name": ""}, *known]
     package = Path(__file__).parents[2]
-    read = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".csv")]
+    read = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".j2", ".css", ".js", ".csv")]
     files = [path for name in ("figures", "tables") for path in sorted((report / name).glob("*")) if path.is_file()]
     facts = [asked, results.references, results.seed, results.metrics, sorted(kinds)]
     facts += [find_spec("pygame") is not None]  # which draws film strips
@@ -106,6 +107,7 @@ class Column(NamedTuple):
     show    a format such as ".2f", or a function from the record to text
     sign    "+": positive numbers show their sign
     empty   what stands for a number that is not finite, with values of the record in braces
+    best    the key of the records among which the highest value stands in bold, such as "environment"; empty: none does
     """
 
     key: str
@@ -113,6 +115,7 @@ class Column(NamedTuple):
     show: str | Callable[[Any], str] = ""
     sign: str = ""
     empty: str = NONE
+    best: str = ""
 
     def text(self, record: Record) -> str:
         """Return the cell as it is shown; a dash where the record has no value."""
@@ -128,13 +131,17 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report: `data` with full numbers for the CSV file, `shown` as text for people."""
+    """A table of a report: `data` with full numbers for the CSV file, `shown` as text for people.
+
+    `best` are the places, row and column, of what stands in bold.
+    """
 
     name: str
     title: str
     data: pd.DataFrame
     shown: pd.DataFrame
     note: str = ""
+    best: Collection[tuple[int, int]] = ()
 
 
 def tabulate(
@@ -153,7 +160,19 @@ def tabulate(
         keys = [column.key for column in columns]
         rows = [_numbers(record, keys) for record in records]
         data = pd.DataFrame(rows) if rows else pd.DataFrame(columns=keys)
-    return Table(name, title, data, shown(records, columns), note)
+    return Table(name, title, data, shown(records, columns), note, _best(records, columns))
+
+
+def _best(records: Sequence[Record], columns: Sequence[Column]) -> set[tuple[int, int]]:
+    found = set()
+    for place, column in enumerate(column for column in columns if column.header):
+        highest: dict[Any, float] = {}
+        values = [getattr(record.get(column.key), "point", nan) if column.best else nan for record in records]
+        groups = [record.get(column.best) for record in records]
+        for group, value in zip(groups, values, strict=True):
+            highest[group] = max(value, highest.get(group, value)) if isfinite(value) else highest.get(group, nan)
+        found |= {(row, place) for row, value in enumerate(values) if value == highest[groups[row]]}
+    return found
 
 
 def shown(records: Sequence[Any], columns: Sequence[Column]) -> pd.DataFrame:
@@ -190,25 +209,26 @@ def write_tables(tables: Sequence[Table], directory: Path) -> None:
 
 def markdown(table: Table) -> str:
     """Return the table as Markdown with its title and note."""
-    header, *rows = _cells(table)
-    lines = [f"| {' | '.join(map(_markdown_text, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    header, *rows = _cells(table, _markdown_text, "**{}**".format)
+    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     note = f"\n{_markdown_text(table.note)}\n" if table.note else ""
     return f"**{_markdown_text(table.title)}**\n\n" + "\n".join(lines) + f"\n{note}"
 
 
 def latex(table: Table) -> str:
-    """Return the table as a LaTeX `table` with booktabs rules."""
-    cells = _cells(table)
+    """Return the table as a LaTeX `table` with booktabs rules, columns of numbers at the right."""
+    cells = _cells(table, str, str)
     caption = escape_latex(f"{table.title}. {table.note}".strip())
     letters = set("".join([caption, *itertools.chain(*cells)])) - _LATEX.keys()
-    header, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in cells)
+    sides = ["r" if _are_numbers(column[1:]) else "l" for column in zip(*cells, strict=True)]
+    header, *rows = (" & ".join(row) + r" \\" for row in _cells(table, escape_latex, r"\textbf{{{}}}".format))
     lines = [
         r"% needs \usepackage{booktabs}",
         *([_OTHER_LETTERS] if any(ord(letter) > _LATIN for letter in letters) else []),
         r"\begin{table}",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{'l' * len(cells[0])}}}",
+        rf"\begin{{tabular}}{{{''.join(sides)}}}",
         r"\toprule",
         header,
         r"\midrule",
@@ -254,6 +274,15 @@ def _markdown_text(text: str) -> str:
     return plain.replace("<", "&lt;").replace("*", "\\*").replace("](", "]\\(")
 
 
-def _cells(table: Table) -> list[list[str]]:
-    rows: list[list[Any]] = [list(table.shown.columns), *table.shown.to_numpy().tolist()]
-    return [[str(value) for value in row] for row in rows]
+def _are_numbers(cells: Sequence[str]) -> bool:
+    written = [cell for cell in cells if cell not in ("", NONE)]
+    return bool(written) and all(re.match(r"[-+−]?[\d.,]+( [\[(%].*| of \d+)?$", cell) for cell in written)
+
+
+def _cells(table: Table, plain: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+    """Return the header and the rows, each value written by `plain`, and then by `bold` where it is the best."""
+    rows = [
+        [bold(plain(str(value))) if (at, place) in table.best else plain(str(value)) for place, value in enumerate(row)]
+        for at, row in enumerate(table.shown.to_numpy().tolist())
+    ]
+    return [[plain(str(name)) for name in table.shown.columns], *rows]

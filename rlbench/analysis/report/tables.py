@@ -87,7 +87,7 @@ def summary_table(results: JudgedResults) -> Table:
         _ARM,
         Column("planned"),
         Column("used", "Runs used", _share("used", "planned")),
-        *(Column(metric, capital(axis_label(metric))) for metric in results.metrics),
+        *(Column(metric, capital(axis_label(metric)), best="environment") for metric in results.metrics),
     ]
     if compared:
         columns += [Column("difference", f"{difference} difference from baseline", sign="+"), _IMPROVEMENT]
@@ -96,7 +96,7 @@ def summary_table(results: JudgedResults) -> Table:
     note = (
         f"Mean over the used runs; in brackets its {interval_name(intervals)}. Environments in units of "
         f"{'the score' if primary == 'score' else 'the episode return'}, “{ALL}” normalised (random policy "
-        "0, target 1)."
+        "0, target 1). Bold: the highest mean, whether or not the runs can tell it from the next."
     )
     return tabulate("summary", "Scores and verdicts", records, columns, note)
 

@@ -20,6 +20,8 @@ from rlbench.errors import RlbenchError, brief, nearest
 from rlbench.records import MEASURED, Environment
 from rlbench.store import Tables
 
+COSTS = {"steps": "environment steps", "gradient_steps": "gradient steps", "seconds": "seconds"}
+"""What a learning curve may stand against, and what it is called."""
 JSON = Mapping[str, Any]
 
 
@@ -326,6 +328,23 @@ class Results:
             RlbenchError: the policies are not kept, or there is no such variable.
         """
         raise RlbenchError("The policies of these runs are not kept here.")
+
+    def rate(self, cost: str, environment: str, arm: str) -> float:
+        """Return how many "gradient_steps" or "seconds" an environment step took the runs of an arm, by their median.
+
+        Of "steps" it is 1.
+
+        Raises:
+            RlbenchError: they are not known, as of runs that were made elsewhere.
+        """
+        if cost not in COSTS:
+            hint = nearest(cost, list(COSTS))
+            raise RlbenchError(f"Curves can be drawn against {', '.join(COSTS)}, not {cost!r}.{hint}")
+        runs = self.runs[(self.runs["environment"] == environment) & (self.runs["arm"] == arm)]
+        taken = (runs["steps_done" if cost == "steps" else cost] / runs["steps_done"])[runs["steps_done"] > 0]
+        if not taken.median() > 0:
+            raise RlbenchError(f"The {COSTS[cost]} of {arm} on {environment} are not known.")
+        return float(taken.median())
 
     def known_environment(self, environment: str | None) -> str | None:
         """Return the name of an environment, or None; RlbenchError for one that the results do not have."""
