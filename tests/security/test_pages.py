@@ -54,7 +54,7 @@ def of_template(name: str) -> tuple[set[str], set[str], int]:
     """Return the tags, the attributes and the number of scripts that a template itself has."""
     source = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", (TEMPLATES / name).read_text(encoding="utf-8"), flags=re.DOTALL)
     tags = set(re.findall(r"<([a-z][a-z0-9]*)", source))
-    attributes = set(re.findall(r"\s([a-z-]+)(?==|[\s>])", " ".join(re.findall(r"<[a-z][^>]*>", source))))
+    attributes = set(re.findall(r"\s([a-z-]+)(?==|[\s>])", " ".join(re.findall(r"<[a-z][^>]*>", source)).lower()))
     return tags, attributes | {"class"}, source.count("<script")
 
 
