@@ -2,8 +2,8 @@
 
 The claims are those of the papers that a variant is from: each says that its variant does better than PPO-Clip. They
 say so of other tasks, mostly MuJoCo and games, and of budgets ten to a hundred times as large; what is tried here is
-whether it holds on small tasks, too. The margin is a twentieth of the way from a random policy to the target. The claims
-were written before any run.
+whether it holds on small tasks, too. The margin is a twentieth of the way from a random policy to the target. The
+claims were written before any run.
 
 Two cores take about half an hour.
 """

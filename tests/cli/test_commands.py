@@ -285,6 +285,7 @@ def test_the_experiments_that_come_with_it_are_given_out(cli: Cli, tmp_path: Pat
     assert {str(file.relative_to(tmp_path / "mine")) for file in (tmp_path / "mine").rglob("*")} == shipped | {
         "lecture",
         "lecture_mujoco",
+        "variants",
     }
     again = cli("lecture", "--copy", "mine")
     assert (again.exit_code, again.stderr) == (2, "error: Cannot copy to mine: File exists.\n")
