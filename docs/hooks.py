@@ -8,12 +8,14 @@ import csv
 import html
 import inspect
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jupytext
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 from rlbench import Algorithm, registry
@@ -22,6 +24,8 @@ from rlbench.fields import Field, fields_of, written
 
 LECTURE = Path(__file__).parents[1] / "results" / "lecture"
 FIDELITY = LECTURE.with_name("fidelity") / "tables" / "claims.csv"
+VARIANTS = LECTURE.with_name("variants") / "slides"
+PAPERS = tomllib.loads(Path(__file__).with_name("algorithms.toml").read_text(encoding="utf-8"))
 PAIRS = {"ppo-clip": "PPO", "trpo": "TRPO", "a2c": "A2C"} | {"sb3-ppo": "PPO", "sb3-trpo": "TRPO", "sb3-a2c": "A2C"}
 """What `experiments/fidelity.py` calls them."""
 FIRST = ("ppo-clip", "ppo-penalty", "ppo-adaptive", "trpo", "reinforce", "a2c", "actor-critic")
@@ -53,9 +57,10 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made, and the pictures that they and others show."""
-    titles = _titles()
+    titles, curves = (_captions(folder) for folder in (LECTURE / "slides", VARIANTS))
     for name in _algorithms():
-        files.append(File.generated(config, f"algorithms/{name}.md", content=_algorithm(registry.load(name), titles)))
+        content = _algorithm(registry.load(name), titles, curves)
+        files.append(File.generated(config, f"algorithms/{name}.md", content=content))
     files.append(File.generated(config, "lecture.md", content=_lecture()))
     for script in sorted(Path(__file__).with_name("notebooks").glob("*.py")):
         notebook, name = jupytext.read(script), f"notebooks/{script.stem}"
@@ -63,8 +68,9 @@ def on_files(files: Files, config: Any) -> Files:
         page = jupytext.writes(notebook, "md") + link
         files.append(File.generated(config, f"{name}.md", content=page))
         files.append(File.generated(config, f"{name}.ipynb", content=jupytext.writes(notebook, "ipynb")))
-    for picture in sorted((LECTURE / "slides").glob("*.png")):
-        files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
+    for prefix, folder in (("", LECTURE / "slides"), ("variants-", VARIANTS)):
+        for picture in sorted(folder.glob("*.png")):
+            files.append(File.generated(config, f"pictures/{prefix}{picture.name}", abs_src_path=str(picture)))
     shown = {path for page in files.documentation_pages() for path in OUTSIDE.findall(page.content_string)}
     for path in sorted(shown):
         files.append(File.generated(config, f"results/{path}", abs_src_path=str(LECTURE.parent / path)))
@@ -80,15 +86,30 @@ def _algorithms() -> list[str]:
     return [*FIRST, *(name for name in registry.names() if name not in FIRST)]
 
 
-def _algorithm(cls: type[Algorithm], titles: Mapping[str, str]) -> str:
-    """Return the page of an algorithm: what it computes, its fields, its source, and what it did."""
-    known, own = fields_of(cls), inspect.get_annotations(cls)
-    shown = [f"![{titles[name]}](../pictures/{name}.png)" for name in FIGURES.get(cls.name, ())]
+def _algorithm(cls: type[Algorithm], lecture: Mapping[str, str], variants: Mapping[str, str]) -> str:
+    """Return the page of an algorithm: what it computes, its fields, its source, and what it did.
+
+    `lecture` and `variants` are the captions of published figures by their names.
+    """
+    known, own, paper = fields_of(cls), inspect.get_annotations(cls), PAPERS[cls.name]
+    titles = {name: lecture[name].split(". ")[0].strip("*. ") for name in FIGURES.get(cls.name, ())}
+    shown = [f"![{title}](../pictures/{name}.png)" for name, title in titles.items()]
+    learns = [f"![Learning curves of {cls.name}](../pictures/variants-{cls.name}.png)", variants.get(cls.name, "")]
+    learns += [
+        f"That it learns better than PPO-Clip, as its paper says of other tasks, is {claim['verdict']} by these runs: "
+        f"it has {_effect(claim)} more in the normalised area under the learning curve; more than 0.05 was asked for."
+        for claim in _rows(VARIANTS.with_name("verdicts.csv"))
+        if claim["statement"].startswith(f"{cls.name} learns")
+    ]
     inherited = [field for field in known.values() if field.name not in own]
     parts = [
         f"# {cls.name}",
         inspect.cleandoc(str(inspect.getmodule(cls).__doc__)),
         inspect.cleandoc(str(cls.__doc__)),
+        f"<div class='equation'>{convert(paper['equation'], display='block')}</div>" if "equation" in paper else "",
+        "## What differs from the paper",
+        paper["differs"],
+        *(["## How it learns at its defaults", *learns] if cls.name in variants else []),
         "## Its own fields",
         _table([known[name] for name in own if name in known]) or "It has none.",
         "## Source",
@@ -115,8 +136,7 @@ def _table(fields: Sequence[Field]) -> str:
 
 def _fidelity(name: str) -> list[str]:
     """Return the section on how an algorithm learns beside that of Stable-Baselines3, of what was published of it."""
-    with FIDELITY.open(encoding="utf-8", newline="") as file:
-        parts = [row for row in csv.DictReader(file) if name and row["claim"].startswith(f"{name} learns")]
+    parts = [row for row in _rows(FIDELITY) if name and row["claim"].startswith(f"{name} learns")]
     rows = [
         f"| {part['environment']} | {float(part['n_arm']):.0f} and {float(part['n_other']):.0f} | {_effect(part)} | "
         f"{EQUIVALENT[part['part_verdict']]} |"
@@ -134,16 +154,15 @@ def _fidelity(name: str) -> list[str]:
     ]
 
 
-def _titles() -> dict[str, str]:
-    """Return the title of every published figure by its name."""
-    captions = (LECTURE / "slides" / "captions.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"^## (\S+)\n\n\*\*(.+?)\.?\*\*", captions, re.M))
+def _captions(folder: Path) -> dict[str, str]:
+    """Return the caption of every published figure by its name."""
+    captions = (folder / "captions.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^## (\S+)\n\n(.+)$", captions, re.M))
 
 
 def _lecture() -> str:
     """Return the page with every claim of the lecture: where it is made, the verdict, and what tries it."""
-    with (LECTURE / "verdicts.csv").open(encoding="utf-8", newline="") as file:
-        claims = list(csv.DictReader(file))
+    claims = _rows(LECTURE / "verdicts.csv")
     counts, rows = Counter(claim["verdict"] for claim in claims), list[str]()
     for claim in claims:
         tried = f"`{claim['experiment']}`" if claim["experiment"] else "a calculation"
@@ -161,6 +180,10 @@ def _lecture() -> str:
     for part, places in by_part([claim["source"] for claim in claims]).items():
         lines += [f"## {part}", "\n".join([head, *(rows[place] for place in places)])]
     return "\n\n".join(lines)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
 
 
 def _effect(claim: Mapping[str, str]) -> str:

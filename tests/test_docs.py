@@ -32,6 +32,7 @@ from rlbench.cli import main
 from rlbench.study.plan import make_plan
 from rlbench.study.suites import override
 from rlbench.suite import Showpiece
+from tests.conftest import PHONE, Opened
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -172,15 +173,21 @@ class _Links(HTMLParser):
         self.links += [known[name] for name in ("href", "src") if name in known]
 
 
-def test_the_site_is_built_without_a_warning_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site, without a warning."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
-    site = tmp_path / "site"
+    site = tmp_path_factory.mktemp("docs") / "site"
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
     ended = subprocess.run(
         words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     )
     assert ended.returncode == 0, ended.stderr
+    return site
+
+
+def test_links_of_the_site_lead_somewhere(site: Path) -> None:
     pages = {path: _Links() for path in site.rglob("*.html")}
     for path, parsed in pages.items():
         parsed.feed(path.read_text(encoding="utf-8"))
@@ -199,6 +206,25 @@ def test_the_site_is_built_without_a_warning_and_its_links_lead_somewhere(tmp_pa
     search = (site / "search" / "search_index.json").read_text(encoding="utf-8")
     assert "undecidable" in search
     assert 'src="https' not in (site / "index.html").read_text(encoding="utf-8")  # nothing is fetched
+
+
+def test_the_site_searches_and_fits_a_phone_in_a_folder_without_network(site: Path, opened: Opened) -> None:
+    page = opened(site / "index.html")
+    page.keyboard.press("s")
+    page.keyboard.type("undecidable")
+    page.locator(".md-search-result__item").first.wait_for()
+    for name in ("index", "algorithms/ppo-clip", "lecture", "reference", "notebooks/own_variant"):
+        page = opened(site / f"{name}.html", viewport=PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+    assert page.locator("img").evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+
+
+def test_every_algorithm_has_its_equation_its_curves_and_what_differs_from_its_paper(site: Path) -> None:
+    for path in sorted(site.glob("algorithms/*.html")):
+        name, text = path.stem, path.read_text(encoding="utf-8")
+        assert "What differs from the paper" in text
+        assert ("<math " in text) == (name != "random" and not name.startswith("sb3-")), name
+        assert ("How it learns at its defaults" in text) == (not name.startswith("sb3-")), name
 
 
 # What is said of results

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,13 +11,10 @@ from rlbench.claims import Claim
 from rlbench.results import Results
 from tests.analysis.suite.made import made
 from tests.analysis.synthetic import experiment_document, make_tables
+from tests.conftest import DESK, PHONE, Opened
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 KINDS = ("experiment", "suite")
 ARMS = ["ppo-clip", "reinforce", "trpo"]
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 375, "height": 700}
 
 
 @pytest.fixture(scope="module")
@@ -37,38 +31,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: folder / kind / "report.html" for kind in KINDS}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    quiet = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def shown(pages: dict[str, Path], browser: Any) -> Iterator[Any]:
-    """Return what opens a page; whatever it does, no script may fail."""
-    contexts, problems = [], list[str]()
-
-    def show(kind: str, **options: Any) -> Any:
-        contexts.append(browser.new_context(**{"viewport": DESK, **options}))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda problem: problems.append(str(problem)))
-        page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("requestfailed", lambda request: problems.append(request.url[:200]))
-        page.goto(pages[kind].as_uri())
-        return page
-
-    yield show
-    for context in contexts:
-        context.close()
-    assert problems == []
+def shown(pages: dict[str, Path], opened: Opened) -> Opened:
+    return lambda kind, **options: opened(pages[kind], **options)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pages_are_accessible(shown: Any, kind: str, scheme: str) -> None:
+def test_pages_are_accessible(shown: Opened, kind: str, scheme: str) -> None:
     """By the rules of axe-core, among them enough contrast, names for all controls, and an order of headings."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = shown(kind, color_scheme=scheme)
@@ -78,7 +48,7 @@ def test_pages_are_accessible(shown: Any, kind: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_screen_has_the_answer_and_a_picture(shown: Any, kind: str) -> None:
+def test_the_first_screen_has_the_answer_and_a_picture(shown: Opened, kind: str) -> None:
     page = shown(kind)
     for part in (".answer", "h1", *(["section.answer img", ".verdicts .badge"] if kind == "experiment" else [])):
         box = page.locator(part).first.bounding_box()
@@ -86,14 +56,14 @@ def test_the_first_screen_has_the_answer_and_a_picture(shown: Any, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_phone_shows_the_page_without_scrolling_sideways(shown: Any, kind: str) -> None:
+def test_a_phone_shows_the_page_without_scrolling_sideways(shown: Opened, kind: str) -> None:
     page = shown(kind, viewport=PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.locator("h1").bounding_box()["width"] <= PHONE["width"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_heading_sorts_its_table_by_numbers(shown: Any, kind: str) -> None:
+def test_a_heading_sorts_its_table_by_numbers(shown: Opened, kind: str) -> None:
     page = shown(kind)
     table = page.locator("table").filter(has=page.get_by_role("button", name="n" if kind == "suite" else "Runs")).first
     column = 4 if kind == "suite" else 3
@@ -110,7 +80,7 @@ def test_a_heading_sorts_its_table_by_numbers(shown: Any, kind: str) -> None:
         assert values == sorted(values, reverse=down)
 
 
-def test_a_long_table_is_filtered_by_words(shown: Any) -> None:
+def test_a_long_table_is_filtered_by_words(shown: Opened) -> None:
     page = shown("experiment")
     page.locator("details", has_text="Scores of every run").locator("summary").click()
     page.get_by_role("searchbox", name="Scores of every run").fill("trpo acrobot")
@@ -120,7 +90,7 @@ def test_a_long_table_is_filtered_by_words(shown: Any) -> None:
     assert page.get_by_text("5 of 30 shown").is_visible()
 
 
-def test_claims_are_filtered_by_verdict_and_words(shown: Any) -> None:
+def test_claims_are_filtered_by_verdict_and_words(shown: Opened) -> None:
     page = shown("suite")
     rows = page.locator("table.claims tbody tr")
     whole = rows.filter(visible=True).count()
@@ -134,7 +104,7 @@ def test_claims_are_filtered_by_verdict_and_words(shown: Any) -> None:
     assert rows.filter(visible=True).count() == 0
 
 
-def test_runs_are_looked_at_with_the_pointer_and_the_keys(shown: Any) -> None:
+def test_runs_are_looked_at_with_the_pointer_and_the_keys(shown: Opened) -> None:
     page = shown("experiment")
     explorer = page.locator("#explore")
     lines, said, chart = explorer.locator("svg path"), explorer.locator("output"), explorer.locator("svg")
@@ -163,7 +133,7 @@ def test_runs_are_looked_at_with_the_pointer_and_the_keys(shown: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_control_is_reached_by_the_tabulator(shown: Any, kind: str) -> None:
+def test_every_control_is_reached_by_the_tabulator(shown: Opened, kind: str) -> None:
     page = shown(kind)
     controls = "a[href], button, input, select, summary, [tabindex='0']"
     wanted = page.locator(controls).filter(visible=True).count()
@@ -175,7 +145,7 @@ def test_every_control_is_reached_by_the_tabulator(shown: Any, kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_links_lead_somewhere(shown: Any, pages: dict[str, Path], kind: str) -> None:
+def test_links_lead_somewhere(shown: Opened, pages: dict[str, Path], kind: str) -> None:
     page = shown(kind)
     links = page.locator("a[href]").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert len(links) > 20
@@ -187,7 +157,7 @@ def test_links_lead_somewhere(shown: Any, pages: dict[str, Path], kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_is_complete_without_scripts(shown: Any, kind: str) -> None:
+def test_the_page_is_complete_without_scripts(shown: Opened, kind: str) -> None:
     with_scripts, without = shown(kind), shown(kind, java_script_enabled=False)
     for part in ("img", "table", "tbody tr", "h2", "section", "details"):
         assert without.locator(part).count() == with_scripts.locator(part).count() > 0, part
@@ -196,7 +166,7 @@ def test_the_page_is_complete_without_scripts(shown: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_prints_everything_and_no_control(shown: Any, kind: str, tmp_path: Path) -> None:
+def test_it_prints_everything_and_no_control(shown: Opened, kind: str, tmp_path: Path) -> None:
     page = shown(kind)
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
