@@ -196,7 +196,7 @@
     select(run, at < 0 ? last : Math.min(Math.max(point + step[1], 0), last));
   });
   [where, against].forEach((node) => node.addEventListener("change", show));
-  const asked = [...(where.length > 1 ? [named("Environment", where)] : []), named("Against", against)];
+  const asked = [named("Environment", where), named("Against", against)].filter((one) => one.lastChild.length > 1);
   svg.parentNode.before(make("div", { className: "filter still" }, ...asked, ...arms));
   svg.parentNode.after(make("p", {}, readout));
   place.hidden = false;
