@@ -338,6 +338,25 @@ def test_importing_the_analysis_needs_no_torch_and_leaves_the_backend_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_learning_curves_against_what_an_arm_s_runs_cost():
+    results = Results(experiment_document(), make_tables(steps=20_000))
+    ends = {}
+    for cost in ("steps", "gradient_steps", "seconds"):
+        ax = draw.plot_learning_curves(results, "CartPole-v1", against=cost, ax=new_axes())
+        assert ax.get_xlabel() == {"steps": "environment steps", "gradient_steps": "gradient steps"}.get(cost, cost)
+        ends[cost] = max(line.get_xdata().max() for line in ax.lines)
+    runs = results.runs[results.runs["environment"] == "CartPole-v1"]
+    assert ends["gradient_steps"] == pytest.approx(runs["gradient_steps"].max())
+    assert ends["seconds"] == pytest.approx(runs.groupby("arm")["seconds"].median().max())
+    with pytest.raises(RlbenchError, match="against other costs than steps, are of one environment"):
+        draw.plot_learning_curves(results, against="seconds", ax=new_axes())
+    with pytest.raises(RlbenchError, match="against steps, gradient_steps, seconds, not 'second'"):
+        draw.plot_learning_curves(results, "CartPole-v1", against="second", ax=new_axes())
+    results.runs.loc[:, "gradient_steps"] = 0
+    with pytest.raises(RlbenchError, match="The gradient steps of reinforce on CartPole-v1 are not known"):
+        draw.plot_learning_curves(results, "CartPole-v1", against="gradient_steps", ax=new_axes())
+
+
 def test_learning_curves_of_the_iqm_and_with_a_band_for_the_whole_line():
     results = data(["trpo", "ppo-clip"], baseline="trpo", seeds=5, steps=8_000)
     drawn = {}

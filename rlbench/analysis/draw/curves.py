@@ -59,8 +59,8 @@ def plot_learning_curves(
     arms, styles = results.arms, styles_of(results)
     places = list(dict.fromkeys(results.scores["environment"]))
     environment = results.known_environment(environment) or (places[0] if len(places) == 1 else None)
-    if kind != "training" and environment is None:
-        raise RlbenchError("Evaluations are drawn of one environment; name it.")
+    if environment is None and (kind != "training" or against != "steps"):
+        raise RlbenchError("Evaluations, and curves against other costs than steps, are of one environment; name it.")
     known = [name for name in places if reference(name, results.references) is not None]
     shown = [environment] if environment else known
     how: dict[str, Any] = {"kind": kind, "against": against}
