@@ -57,7 +57,7 @@
     const what = table.caption ? table.caption.textContent : table.parentNode.getAttribute("aria-label");
     const field = make("input", { type: "search", placeholder: "Find a word", ariaLabel: `Filter: ${what}` });
     const output = make("output");
-    table.parentNode.before(make("div", { className: "filter" }, field, output));
+    table.parentNode.before(make("div", { className: "filter still" }, field, output));
     filter(table, field, output);
   });
   const bar = document.getElementById("filter");
