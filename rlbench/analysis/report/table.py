@@ -166,12 +166,12 @@ def tabulate(
 def _best(records: Sequence[Record], columns: Sequence[Column]) -> set[tuple[int, int]]:
     found = set()
     for place, column in enumerate(column for column in columns if column.header):
-        highest: dict[Any, float] = {}
-        values = [getattr(record.get(column.key), "point", nan) if column.best else nan for record in records]
-        groups = [record.get(column.best) for record in records]
-        for group, value in zip(groups, values, strict=True):
-            highest[group] = max(value, highest.get(group, value)) if isfinite(value) else highest.get(group, nan)
-        found |= {(row, place) for row, value in enumerate(values) if value == highest[groups[row]]}
+        groups: dict[Any, dict[int, float]] = {}
+        for row, record in enumerate(records if column.best else ()):
+            if isfinite(value := getattr(record.get(column.key), "point", nan)):
+                groups.setdefault(record.get(column.best), {})[row] = value
+        for values in groups.values():
+            found |= {(row, place) for row, value in values.items() if value == max(values.values())}
     return found
 
 

@@ -340,8 +340,10 @@ class Results:
         if cost not in COSTS:
             hint = nearest(cost, list(COSTS))
             raise RlbenchError(f"Curves can be drawn against {', '.join(COSTS)}, not {cost!r}.{hint}")
+        if cost == "steps":
+            return 1.0
         runs = self.runs[(self.runs["environment"] == environment) & (self.runs["arm"] == arm)]
-        taken = (runs["steps_done" if cost == "steps" else cost] / runs["steps_done"])[runs["steps_done"] > 0]
+        taken = (runs[cost] / runs["steps_done"])[runs["steps_done"] > 0]
         if not taken.median() > 0:
             raise RlbenchError(f"The {COSTS[cost]} of {arm} on {environment} are not known.")
         return float(taken.median())
