@@ -390,7 +390,7 @@ class Reacher(MujocoTask):
                 see[4 + joints + k] = away[k]
             for k in range(2, joints):
                 see[2 + k] = state[m, 1 + k]
-            far = math.sqrt(away[0] * away[0] + away[1] * away[1] + away[2] * away[2])
+            far = math.sqrt(np.dot(away, away))  # as numpy's norm, whose sum BLAS rounds as suits the processor
             reward[m] = -far * distance + -_effort(action[m]) * np.float32(effort)
             terminated[m] = False
 
