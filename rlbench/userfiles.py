@@ -59,7 +59,7 @@ def import_file(path: str | Path, kind: str) -> ModuleType:
 def _meant(message: str) -> str:
     """Return which keyword argument of a class of rlbench is meant by one that it does not have."""
     rlbench = sys.modules["rlbench"]
-    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", message)
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", message)
     if not found or found[1] not in rlbench.__all__:
         return ""
     return f".{nearest(found[2], list(inspect.signature(getattr(rlbench, found[1])).parameters))}"
