@@ -10,8 +10,8 @@ from rlbench import hyper, static
 class A2C(ActorCritic):
     """One step of RMSProp on a short rollout, of several copies with `num_envs`; the settings are Stable-Baselines3's.
 
-    Its value loss is (V - target)^2, which value_coef 1 gives here. The paper shares the networks, has an entropy bonus
-    of 0.01 and TensorFlow's RMSProp: `shared_trunk=true`, `entropy_coef=0.01`, `optimizer=rmsprop-tf`.
+    Its value loss is 0.5 (V - target)^2, which value_coef 1 gives here. The paper shares the networks, has an entropy
+    bonus of 0.01 and TensorFlow's RMSProp: `shared_trunk=true`, `entropy_coef=0.01`, `optimizer=rmsprop-tf`.
     """
 
     name = "a2c"
