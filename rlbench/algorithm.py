@@ -24,6 +24,7 @@ An algorithm that another library trains is a `Peer`. State is returned, never m
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
@@ -129,6 +130,12 @@ class Algorithm:
             if bare or not (hidden or field.name in declared):
                 how = f"{field.name}: TYPE = hyper(...) or static(...)"
                 raise TypeError(f"{cls.__name__}.{field.name} is a field: declare it by {how}")
+        known = {*inspect.get_annotations(cls)}.union(*(vars(base) for base in cls.__mro__[1:]))
+        for name in (name for name in vars(cls) if name not in known and name[0].islower()):
+            value = vars(cls)[name]  # `eps = 0.2` would be a number that nobody can set
+            if type(value) in (bool, int, float):
+                how = f"{name}: {type(value).__name__} = hyper({value}) or static({value})"
+                raise TypeError(f"{cls.__name__}.{name} is no field: declare it by {how}, or call it _{name}")
 
     def surrogate(self, x: Samples) -> torch.Tensor:
         """Return the objective per sample, `[..., B]`, to be maximised. The one method that is required."""

@@ -58,6 +58,8 @@ def load(name: str) -> type[Algorithm]:
 def _unknown(name: str, known: Iterable[str], broken: str = "") -> RlbenchError:
     usual = name.lower().replace("_", "-").replace(" ", "-")
     hint = f" {_ELSEWHERE[usual]}" if usual in _ELSEWHERE else nearest(usual, [*known])
+    if hint.startswith(" Known"):
+        hint += " One that a file of yours defines needs --plugin FILE."
     return RlbenchError(f"There is no algorithm {name!r}.{hint}{broken}")
 
 
@@ -82,6 +84,8 @@ def sketch(name: str, files: Iterable[str | Path] = ()) -> type[Algorithm] | Non
     """
     known = sketches(files)
     if known is not None and name not in known:
+        if {str(file) for file in files} - {_origins.get(cls) for cls in known.values()}:
+            return None  # a file without an algorithm: importing it says so
         raise _unknown(name, known)
     return known[name] if known else None
 

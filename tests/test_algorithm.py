@@ -62,6 +62,12 @@ def test_a_field_without_annotation_is_refused_where_it_is_written() -> None:
         type("Bare", (Plain,), {"strength": 0.1})
 
 
+def test_a_number_that_nobody_can_set_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r"Stuck.eps is no field: declare it by eps: float = hyper\(0.2\) or static"):
+        type("Stuck", (Plain,), {"eps": 0.2})
+    assert type("Constants", (Plain,), {"LIMIT": 3, "_limit": 3}).LIMIT == 3
+
+
 def test_a_field_with_a_bare_default_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Undeclared\.strength is a field"):
 

@@ -61,8 +61,16 @@ def test_the_built_ins_come_through_the_entry_point() -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(RlbenchError, match=r"There is no algorithm 'ppo-clp'\. Did you mean 'ppo-clip'\?"):
         registry.load("ppo-clp")
-    with pytest.raises(RlbenchError, match="Known: a2c, actor-critic, "):
+    with pytest.raises(RlbenchError, match=r"Known: a2c, actor-critic, .* needs --plugin FILE"):
         registry.load("zzzzzz")
+
+
+def test_of_a_file_without_an_algorithm_only_importing_can_tell(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text("from rlbench import Algorithm\n\nclass Nameless(Algorithm):\n    pass\n")
+    assert registry.sketch("nameless", [file]) is None
+    with pytest.raises(RlbenchError, match="defines no Algorithm subclass with a name"):
+        registry.add_file(file)
 
 
 @pytest.mark.parametrize(

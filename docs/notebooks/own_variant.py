@@ -77,4 +77,5 @@ results.updates.merge(results.runs[["cell", "arm"]]).groupby("arm")[["kl", "outs
 # ## Next
 #
 # Five seeds decide little: `rlbench plan` says how many are needed. Give both the same search for settings with
-# `rlbench tune lopsided ppo-clip --plugin lopsided.py`. To share it, put the class into a package with an entry point.
+# `rlbench tune lopsided ppo-clip --plugin lopsided.py`, once the class is in a file of that name. To share it, put the
+# class into a package with an entry point.

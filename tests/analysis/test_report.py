@@ -15,7 +15,7 @@ import pytest
 from rlbench.analysis.report.claims import claim_sentence
 from rlbench.analysis.report.experiment_page import page_html
 from rlbench.analysis.report.figures import pictures, render
-from rlbench.analysis.report.sentences import sentence
+from rlbench.analysis.report.sentences import answer, sentence
 from rlbench.analysis.report.table import write_tables
 from rlbench.analysis.report.tables import all_tables
 from rlbench.analysis.scores.results import Document
@@ -246,6 +246,18 @@ def test_poor_data_still_gives_a_report(data, document, said):
     assert said in page.text
     assert page.unclosed == []
     assert "nan" not in re.sub(r"\w+nan\w*|\w*nan\w+", "", page.text)
+
+
+def test_what_would_change_an_answer_is_why_it_is_open():
+    def change(seeds):
+        results = Results(experiment_document(FEW, ENVIRONMENTS[:1], seeds=seeds), make_tables(FEW, seeds=seeds))
+        (text,) = answer(results)["change"]
+        return text, results.comparisons[0]
+
+    few, comparison = change(3)
+    assert comparison.difference.low > 0  # the interval says more than the test can with so few runs
+    assert "With so few runs p cannot fall below 0.1; 4 per arm are needed." in few
+    assert "stays" in change(10)[0]
 
 
 @pytest.mark.parametrize(("baseline", "answered"), [("reinforce", True), (None, False)])

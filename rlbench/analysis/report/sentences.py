@@ -306,6 +306,10 @@ def answer(results: JudgedResults) -> dict[str, Any]:
     said, limit = sentence(first).split(". ")[0], first.difference
     away = min(abs(limit.low), abs(limit.high))
     change = "The interval reaches 0; more runs would narrow it."
+    if limit.low > 0 or limit.high < 0:
+        change = f"The interval does not reach 0, but the test does not tell: {p_equals(first.p_adjusted)}."
+    if first.smallest_p >= ALPHA:
+        change = f"With so few runs p cannot fall below {first.smallest_p:.2g}; {first.fewest} per arm are needed."
     if first.verdict in ("better", "worse"):
         change = f"The verdict would be inconclusive if the interval reached 0; it stays {number(away)} clear of it."
     if first.verdict == "inconclusive" and first.detectable > 0:
