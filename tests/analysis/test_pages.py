@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     outcomes = {("trpo", "Acrobot-v1", 0): "failed", ("ppo-clip", "CartPole-v1", 1): "diverged"}
     document = experiment_document(ARMS, seeds=5, steps=8_000) | {"claims": [claim.document() for claim in claims]}
     Results(document, make_tables(ARMS, seeds=5, steps=8_000, outcomes=outcomes)).report(folder / "experiment")
-    write_suite_report(made(seeds=6), folder / "suite")
+    whole = made(seeds=6)
+    write_suite_report(replace(whole, suite=replace(whole.suite, take_home=["10", "22a"])), folder / "suite")
     return {kind: folder / kind / "report.html" for kind in KINDS}
 
 
@@ -130,6 +132,14 @@ def test_runs_are_looked_at_with_the_pointer_and_the_keys(shown: Opened) -> None
     chart.focus()
     page.keyboard.press("ArrowDown")
     assert said.inner_text().endswith(" seconds")
+
+
+def test_a_suite_shows_the_runs_behind_the_first_claim_to_take_home(shown: Opened) -> None:
+    explorer = shown("suite").locator("#explore")
+    assert explorer.get_by_role("heading").inner_text() == "Every run: PPO beats REINFORCE"
+    assert explorer.locator("svg path").count() == 12
+    explorer.get_by_role("button", name="reinforce").click()
+    assert explorer.locator("svg path").count() == 6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -299,32 +299,30 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
         )
 
 
-_MOST_POINTS = 60_000  # of all curves on a page
+def curves_of_runs(results: JudgedResults, arms: Sequence[str] = (), most: int = 60_000) -> dict[str, Any]:
+    """Return the learning curve of every run, of these `arms` or all, as the page's script takes them; empty if none.
 
-
-def curves_of_runs(results: JudgedResults) -> dict[str, Any]:
-    """Return the learning curve of every run, and what it cost, as the page's script takes them; empty without curves.
-
-    Of many runs there are fewer points of each. `rates` are what a step cost the runs of an arm, by `against`.
+    They have at most about so many points together. `rates` are what a step cost the runs of an arm, by `against`.
     """
-    curves, styles = results.curves, styles_of(results)
+    arms, styles = list(arms or results.arms), styles_of(results)
+    curves = results.curves[results.curves["arm"].isin(arms)]
     if results.measured or curves.empty:
         return {}
-    every, environments = ceil(len(curves) / _MOST_POINTS), []
+    every, environments = ceil(len(curves) / most), []
     begun = results.runs[results.runs["steps_done"] > 0]
     known = [cost for cost in COSTS if cost == "steps" or (begun[cost] > 0).all()]
     for place in results.environments:
         here = curves[curves["environment"] == place]
         table = here.pivot(index=["arm", "seed", "used"], columns="step", values="return").iloc[:, every - 1 :: every]
         runs = [
-            {"arm": results.arms.index(arm), "seed": int(seed), "used": bool(used)}
+            {"arm": arms.index(arm), "seed": int(seed), "used": bool(used)}
             | {"rates": [results.rate(cost, place, arm) for cost in known]}
             | {"curve": [None if np.isnan(value) else float(f"{value:.4g}") for value in curve]}
             for (arm, seed, used), curve in zip(table.index, table.to_numpy(np.float64), strict=True)
         ]
         environments.append({"name": place, "steps": [float(step) for step in table.columns], "runs": runs})
-    arms = [(arm, styles[arm].color, " ".join(map(str, styles[arm].dash))) for arm in results.arms]
-    return {"arms": arms, "against": [COSTS[cost] for cost in known], "environments": environments}
+    looks = [(arm, styles[arm].color, " ".join(map(str, styles[arm].dash))) for arm in arms]
+    return {"arms": looks, "against": [COSTS[cost] for cost in known], "environments": environments}
 
 
 _EVALUATED = {"deterministic": "takes its most likely actions", "sampled": "draws its actions, as in training"}

@@ -50,7 +50,7 @@ from rlbench.analysis.report.entries import (
     entries_of,
     natural,
 )
-from rlbench.analysis.report.figures import Picture, claim_pictures, render
+from rlbench.analysis.report.figures import Picture, claim_pictures, curves_of_runs, render
 from rlbench.analysis.report.sentences import fewest_used
 from rlbench.analysis.report.table import PAGE, Column, Table, fresh_folder, page, shown, tabulate, write_tables
 from rlbench.analysis.scores.metrics import metric_definition, metric_name
@@ -263,6 +263,7 @@ def suite_page(
         "suite.html.j2",
         suite=suite,
         home=[(entry, _effect(entry)) for entry in home],
+        curves=_curves(home[0]) if home else {},
         first=next((drawn[entry.name] for entry in home if entry.name in drawn), None),
         map={
             part: [entries[place] for place in places]
@@ -281,6 +282,11 @@ def suite_page(
         sha=sha,
         kinds=["svg", *kinds],
     )
+
+
+def _curves(entry: Entry) -> dict[str, Any]:
+    """Return the curves of all runs behind a claim, with few points; the page has many claims to show."""
+    return curves_of_runs(entry.results, entry.claim.arms, 8_000) if entry.results and entry.claim else {}
 
 
 def by_part(sources: Sequence[str]) -> dict[str, list[int]]:
