@@ -302,7 +302,7 @@ def _pictures(results: JudgedResults) -> Iterator[Picture]:
 def curves_of_runs(results: JudgedResults, arms: Sequence[str] = (), most: int = 60_000) -> dict[str, Any]:
     """Return the learning curve of every run, of these `arms` or all, as the page's script takes them; empty if none.
 
-    They have at most about so many points together. `rates` are what a step cost the runs of an arm, by `against`.
+    Together they have about `most` points at most. `rates` are what a step cost the runs of an arm, by `against`.
     """
     arms, styles = list(arms or results.arms), styles_of(results)
     curves = results.curves[results.curves["arm"].isin(arms)]
@@ -312,15 +312,17 @@ def curves_of_runs(results: JudgedResults, arms: Sequence[str] = (), most: int =
     begun = results.runs[results.runs["steps_done"] > 0]
     known = [cost for cost in COSTS if cost == "steps" or (begun[cost] > 0).all()]
     for place in results.environments:
-        here = curves[curves["environment"] == place]
-        table = here.pivot(index=["arm", "seed", "used"], columns="step", values="return").iloc[:, every - 1 :: every]
-        runs = [
+        runs = curves[curves["environment"] == place]
+        table = runs.pivot(index=["arm", "seed", "used"], columns="step", values="return").iloc[:, every - 1 :: every]
+        lines = [
             {"arm": arms.index(arm), "seed": int(seed), "used": bool(used)}
-            | {"rates": [results.rate(cost, place, arm) for cost in known]}
             | {"curve": [None if np.isnan(value) else float(f"{value:.4g}") for value in curve]}
             for (arm, seed, used), curve in zip(table.index, table.to_numpy(np.float64), strict=True)
         ]
-        environments.append({"name": place, "steps": [float(step) for step in table.columns], "runs": runs})
+        here = [arm for arm in arms if arm in table.index.get_level_values("arm")]
+        rates = {arms.index(arm): [results.rate(cost, place, arm) for cost in known] for arm in here}
+        steps = [float(step) for step in table.columns]
+        environments.append({"name": place, "steps": steps, "rates": rates, "runs": lines})
     looks = [(arm, styles[arm].color, " ".join(map(str, styles[arm].dash))) for arm in arms]
     return {"arms": looks, "against": [COSTS[cost] for cost in known], "environments": environments}
 

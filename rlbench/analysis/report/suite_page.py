@@ -286,7 +286,7 @@ def suite_page(
 
 def _curves(entry: Entry) -> dict[str, Any]:
     """Return the curves of all runs behind a claim, with few points; the page has many claims to show."""
-    return curves_of_runs(entry.results, entry.claim.arms, 8_000) if entry.results and entry.claim else {}
+    return curves_of_runs(entry.results, entry.claim.arms, 6_000) if entry.results and entry.claim else {}
 
 
 def by_part(sources: Sequence[str]) -> dict[str, list[int]]:

@@ -138,11 +138,11 @@
   };
 
   const show = () => {
-    const { steps, runs } = data.environments[where.selectedIndex];
+    const { steps, rates, runs } = data.environments[where.selectedIndex];
     const unit = against.selectedIndex;
     // What else a run cost grows evenly with its steps.
     lines = runs.filter((run) => !hidden.has(run.arm)).map((run) => {
-      const known = run.curve.map((y, i) => [steps[i] * run.rates[unit], y]).filter(([, y]) => y !== null);
+      const known = run.curve.map((y, i) => [steps[i] * rates[run.arm][unit], y]).filter(([, y]) => y !== null);
       return { ...run, points: known };
     }).filter((run) => run.points.length);
     svg.replaceChildren();
