@@ -5,8 +5,8 @@ environment, a constant step size, advantages standardised as there, and the val
 (V - target)^2, rlbench's half of it). TRPO's value is fitted without a bound on the gradient, as there. Environments,
 initial states and budgets are the same; weights and actions come from other random numbers, so runs are not paired.
 
-Stable-Baselines3's A2C has PyTorch's RMSProp, and so has rlbench's; what TensorFlow's would do, which the paper's code
-has, is an arm of its own, about which nothing is claimed.
+Stable-Baselines3's A2C has PyTorch's RMSProp, and so has rlbench's; what TensorFlow's would do is an arm of its own,
+about which nothing is claimed.
 
 The margin of equivalence is 0.1 of the way from a random policy to the target, in the area under the curve: a
 third of what separates PPO from REINFORCE on small tasks (claim 4a of the lecture). The claims were written before any

@@ -268,13 +268,23 @@ def test_what_is_said_of_peers_is_what_was_published() -> None:
     scores = pd.read_csv(RESULTS / "fidelity" / "tables" / "scores.csv")
     means = scores.groupby(["environment", "arm"])["auc"].agg(["mean", "std"]).round(0)
     text = " ".join(PAGES["numbers.md"].split())
-    theirs = {name: means.loc[name] for name in (("Acrobot-v1", "PPO, SB3"), ("CartPole-v1", "A2C, SB3"))}
-    for mean, deviation in (row[["mean", "std"]] for row in theirs.values()):
-        assert re.search(rf"theirs {mean:.0f} \({deviation:.0f}\)|against {mean:.0f}, {deviation:.0f}\)", text)
+    said = (
+        "training is {} ({}), against",
+        "against {} ({}) with PyTorch's",
+        "theirs reaches {} ({})",
+        "theirs {} ({})",
+    )
+    a2c = [("CartPole-v1", f"A2C, {arm}") for arm in ("rmsprop-tf", "rlbench", "SB3")]
+    for words, name in zip(said, [*a2c, ("Acrobot-v1", "PPO, SB3")], strict=True):
+        assert words.format(*(f"{means.loc[name][key]:.0f}" for key in ("mean", "std"))) in text
     ours = scores[(scores["environment"] == "Acrobot-v1") & (scores["arm"] == "PPO, rlbench")]
     assert ((ours["auc"] < -499).sum(), len(ours)) == (3, 10)
     parts = pd.read_csv(RESULTS / "fidelity" / "tables" / "claims.csv")
+    alike = parts[parts["part_verdict"] == "supported"]
     assert not (parts["part_verdict"] == "refuted").any()
+    assert {(arm, place) for arm, place in zip(alike["arm"], alike["environment"], strict=True)} == {
+        (f"{arm}, rlbench", place) for arm in ("PPO", "TRPO") for place in ("CartPole-v1", "Pendulum-v1")
+    }
 
 
 def test_the_verdicts_on_mujoco_are_those_published() -> None:
