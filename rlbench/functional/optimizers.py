@@ -1,9 +1,9 @@
 """Optimisation of flat parameters `[R, P]`: Adam, RMSProp and plain steps, compiled and in torch on any device.
 
 And what solves for a step. `rmsprop` is PyTorch's: the mean of squares begins at 0, its decay is 0.99, and epsilon is
-added to the root. `rmsprop-tf` is TensorFlow's, which actor-critics were published with (Mnih et al. 2016, their section
-on optimisation): the mean begins at 1, and epsilon stands below the root. Where gradients are small, as under a bound on
-their norm, an epsilon of 1e-5 shortens the steps of the second and not of the first.
+added to the root. `rmsprop-tf` is TensorFlow's, which actor-critics were published with (Mnih et al. 2016, the section
+on optimisation): the mean begins at 1, and epsilon stands below the root. Where gradients are small, as under a bound
+on their norm, an epsilon of 1e-5 shortens the steps of the second and not of the first.
 
 Every coefficient may differ per replica, and an answer per replica is `[R, 1]`.
 

@@ -362,7 +362,7 @@ def interval_name(estimates: Sequence[Estimate | Band]) -> str:
     if not given:
         return f"{LEVEL * 100:g} % interval"
     least = min(given, key=lambda one: one.smallest)
-    name = f"{least.level * 100:g} % interval"
+    name = f"{least.level * 100:.4g} % interval"
     simultaneous = isinstance(least, Band) and least.simultaneous
     quantity = "whole curve, simultaneous band" if simultaneous else least.quantity
     found = measured(quantity, least.smallest)
