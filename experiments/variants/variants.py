@@ -42,6 +42,7 @@ EXPERIMENT = Experiment(
             smallest_effect=0.05,
             over="mean",
             environments=TASKS[2:] if name == "rpo" else TASKS,
+            id=name,
             source=source,
         )
         for name, source in PAPERS.items()
