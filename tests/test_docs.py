@@ -287,6 +287,15 @@ def test_what_is_said_of_peers_is_what_was_published() -> None:
     }
 
 
+def test_what_is_said_of_variants_is_what_was_published() -> None:
+    rows = csv.DictReader((RESULTS / "variants" / "verdicts.csv").read_text("utf-8").splitlines())
+    found = Counter(row["verdict"] for row in rows)
+    text = " ".join(PAGES["variant.md"].split())
+    assert f"of {found.total()} variants whose papers" in text
+    assert f"{found['supported']} are better by 0.05" in text
+    assert f"for {found['refuted']} that is refuted and {found['inconclusive']} stay open" in text
+
+
 def test_the_verdicts_on_mujoco_are_those_published() -> None:
     small, large = (
         {row["id"]: row["verdict"] for row in csv.DictReader((RESULTS / name).read_text("utf-8").splitlines())}
