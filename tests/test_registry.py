@@ -288,7 +288,7 @@ def test_a_class_without_a_file_has_the_same_fingerprint_in_every_process() -> N
 def test_an_edited_plugin_is_imported_anew_and_the_old_class_keeps_its_fingerprint(tmp_path: Path) -> None:
     file = tmp_path / "edited.py"
     text = (
-        "from rlbench import Algorithm\n\nclass Edited(Algorithm):\n    name = 'edited-in-a-session'\n    rate = RATE\n"
+        "from rlbench import Algorithm\n\nclass Edited(Algorithm):\n    name = 'edited-meanwhile'\n    _rate = RATE\n"
     )
     file.write_text(text.replace("RATE", "1"), encoding="utf-8")
     (old,) = registry.add_file(file)
@@ -296,6 +296,6 @@ def test_an_edited_plugin_is_imported_anew_and_the_old_class_keeps_its_fingerpri
     file.write_text(text.replace("RATE", "22"), encoding="utf-8")
     assert registry.fingerprint(old) == before
     (new,) = registry.add_file(file)
-    assert (old.rate, new.rate) == (1, 22)  # type: ignore[attr-defined]
+    assert (old._rate, new._rate) == (1, 22)  # type: ignore[attr-defined]
     assert registry.fingerprint(new) != before
-    assert registry.load("edited-in-a-session") is new
+    assert registry.load("edited-meanwhile") is new
