@@ -177,9 +177,11 @@ def test_the_page_is_complete_without_scripts(shown: Opened, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_prints_everything_and_no_control(shown: Opened, kind: str, tmp_path: Path) -> None:
-    page = shown(kind)
+    page = shown(kind, viewport={"width": 718, "height": 1000})  # what is left of A4 between margins of 1 cm
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    wide = "tables => tables.filter(one => one.getBoundingClientRect().right > innerWidth).map(one => one.innerText)"
+    assert page.locator("table").evaluate_all(wide) == []
     assert page.locator("details:not([open])").count() == 0
     assert page.locator("nav, .filter, .explore svg").filter(visible=True).count() == 0
     assert page.locator("table").filter(visible=True).count() == page.locator("table").count()
