@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rlbench.analysis.report.sentences import sentence
@@ -579,6 +579,7 @@ def test_as_many_digits_are_shown_as_show_the_difference():
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 3), st.integers(3, 6), st.sampled_from([1e-9, 3.7e-5, 1e9]))
+@example(263, 0, 3, 1e9)  # two comparisons tie, and rounding decided which was tested first
 def test_neither_the_unit_nor_the_zero_of_scores_changes_an_answer(seed, decimals, runs, factor):
     rng = np.random.default_rng(seed)
     spread = rng.choice([0.01, 0.1, 1.0])

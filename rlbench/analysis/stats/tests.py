@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import combinations, permutations, product
+from itertools import combinations, pairwise, permutations, product
 from math import comb, factorial, prod
 from typing import Literal, NamedTuple
 
@@ -232,9 +232,25 @@ def share_as_extreme(seen: float, permuted: Array, exact: bool, tie: float = _TI
     should never be zero", Statistical Applications in Genetics and Molecular Biology 9, 2010. If `exact`, the rows are
     all there are, the observed one among them.
     """
-    bar = seen - tie * max(abs(seen), 1.0) if np.isfinite(seen) else seen
-    extreme, rows = int((permuted >= bar).sum()), len(permuted)
+    extreme, rows = int((permuted >= _bar(seen, tie)).sum()), len(permuted)
     return extreme / rows if exact else (1 + extreme) / (1 + rows)
+
+
+def _bar(seen: float, tie: float) -> float:
+    """Return the least statistic that ties with one."""
+    return seen - tie * max(abs(seen), 1.0) if np.isfinite(seen) else seen
+
+
+def _ranked(seen: Array, tie: float) -> list[int]:
+    """Return the places of statistics from the largest on; what ties with the one before it keeps its place's order.
+
+    Rounding must not decide which of two is tested first: the adjusted p-values would depend on the scores' unit.
+    """
+    ranked, group = [int(place) for place in np.argsort(-seen, kind="stable")], 0
+    groups = {
+        place: (group := group + int(seen[place] < _bar(seen[before], tie))) for before, place in pairwise(ranked)
+    }
+    return sorted(ranked, key=lambda place: (groups.get(place, 0), place))
 
 
 def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:
@@ -330,7 +346,7 @@ def _adjusted(hypotheses: Sequence[Hypothesis], permutations: _Permutations) -> 
     """Return the step-down p-values: the most extreme first, against the largest of all that are left."""
     adjusted, floor = np.ones(len(hypotheses)), 0.0
     seen = permutations.observed(hypotheses)
-    order = list(np.argsort(-seen, kind="stable"))
+    order = _ranked(seen, permutations.tie)
     while order:
         current = [hypotheses[index] for index in order]
         permuted, exact = permutations.permuted(current)
