@@ -136,7 +136,8 @@ def _table(fields: Sequence[Field]) -> str:
 
 def _fidelity(name: str) -> list[str]:
     """Return the section on how an algorithm learns beside that of Stable-Baselines3, of what was published of it."""
-    parts = [row for row in _rows(FIDELITY) if name and row["claim"].startswith(f"{name} learns")]
+    published = _rows(FIDELITY) + _rows(FIDELITY.with_name("claims-larger-tasks.csv"))
+    parts = [row for row in published if name and row["claim"].startswith(f"{name} learns")]
     rows = [
         f"| {part['environment']} | {float(part['n_arm']):.0f} and {float(part['n_other']):.0f} | {_effect(part)} | "
         f"{EQUIVALENT[part['part_verdict']]} |"

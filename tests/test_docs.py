@@ -280,6 +280,9 @@ def test_what_is_said_of_peers_is_what_was_published() -> None:
     ours = scores[(scores["environment"] == "Acrobot-v1") & (scores["arm"] == "PPO, rlbench")]
     assert ((ours["auc"] < -499).sum(), len(ours)) == (3, 10)
     parts = pd.read_csv(RESULTS / "fidelity" / "tables" / "claims.csv")
+    larger = pd.read_csv(RESULTS / "fidelity" / "tables" / "claims-larger-tasks.csv")
+    assert (larger["part_verdict"] == "inconclusive").all()
+    assert ((larger["effect_low"] < 0) & (larger["effect_high"] > 0) & (larger["n_arm"] == 3)).all()
     alike = parts[parts["part_verdict"] == "supported"]
     assert not (parts["part_verdict"] == "refuted").any()
     assert {(arm, place) for arm, place in zip(alike["arm"], alike["environment"], strict=True)} == {
