@@ -82,9 +82,10 @@ def sketch(name: str, files: Iterable[str | Path] = ()) -> type[Algorithm] | Non
     importing can tell: another package may define it, or a source cannot be understood without running it. Raises
     RlbenchError, as `load` does, for a name that there is not.
     """
-    known = sketches(files)
+    given = [str(file) for file in files]
+    known = sketches(given)
     if known is not None and name not in known:
-        if {str(file) for file in files} - {_origins.get(cls) for cls in known.values()}:
+        if {*given} - {_origins.get(cls) for cls in known.values()}:
             return None  # a file without an algorithm: importing it says so
         raise _unknown(name, known)
     return known[name] if known else None

@@ -246,11 +246,12 @@ def _ranked(seen: Array, tie: float) -> list[int]:
 
     Rounding must not decide which of two is tested first: the adjusted p-values would depend on the scores' unit.
     """
-    ranked, group = [int(place) for place in np.argsort(-seen, kind="stable")], 0
-    groups = {
-        place: (group := group + int(seen[place] < _bar(seen[before], tie))) for before, place in pairwise(ranked)
-    }
-    return sorted(ranked, key=lambda place: (groups.get(place, 0), place))
+    ranked: list[int] = np.argsort(-seen, kind="stable").tolist()
+    ties, tied = 0, dict.fromkeys(ranked, 0)
+    for before, place in pairwise(ranked):
+        ties += int(seen[place] < _bar(seen[before], tie))
+        tied[place] = ties
+    return sorted(ranked, key=lambda place: (tied[place], place))
 
 
 def degrees_of_freedom(data: Data, hypothesis: Hypothesis, paired: bool) -> float:

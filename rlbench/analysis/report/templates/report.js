@@ -7,8 +7,6 @@
     node.append(...inside);
     return node;
   };
-  const press = (buttons, chosen) =>
-    buttons.forEach((button) => button.setAttribute("aria-pressed", String(button === chosen)));
 
   // Tables: a click on a heading sorts, a field above a long one filters.
   const LONG = 12; // rows
@@ -57,7 +55,7 @@
     const what = table.caption ? table.caption.textContent : table.parentNode.getAttribute("aria-label");
     const field = make("input", { type: "search", placeholder: "Find a word", ariaLabel: `Filter: ${what}` });
     const output = make("output");
-    table.parentNode.before(make("div", { className: "filter still" }, field, output));
+    table.parentNode.before(make("div", { className: "filter" }, field, output));
     filter(table, field, output);
   });
   const bar = document.getElementById("filter");
@@ -69,7 +67,7 @@
     const apply = filter(document.querySelector("table.claims"), field, output, wanted);
     buttons.forEach((button) => button.addEventListener("click", () => {
       verdict = button.value;
-      press(buttons, button);
+      buttons.forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
       apply();
     }));
     bar.hidden = false;
@@ -197,7 +195,7 @@
   });
   [where, against].forEach((node) => node.addEventListener("change", show));
   const asked = [named("Environment", where), named("Against", against)].filter((one) => one.lastChild.length > 1);
-  svg.parentNode.before(make("div", { className: "filter still" }, ...asked, ...arms));
+  svg.parentNode.before(make("div", { className: "filter" }, ...asked, ...arms));
   svg.parentNode.after(make("p", {}, readout));
   place.hidden = false;
   show();
